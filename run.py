@@ -1,0 +1,16 @@
+"""Train, retrain, make targets, unlearn, evaluate: `python run.py --help` tells what can be set."""
+
+import hydra
+from omegaconf import DictConfig
+
+from softtargets.command import command, run_one
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> float | None:
+    """Run one composed config; returns the primary metric, the JS distance to the retrained model."""
+    return run_one(cfg)
+
+
+if __name__ == "__main__":
+    command(main)

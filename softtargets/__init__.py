@@ -1,0 +1,8 @@
+"""SoftTargets: hard labels against soft targets in machine unlearning."""
+
+
+def load(run_dir):
+    """Return the original, retrained and unlearned model of a run that had `save_models=true`."""
+    from softtargets.saved import load  # torch is imported when it is needed, not by `run.py --help`
+
+    return load(run_dir)

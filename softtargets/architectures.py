@@ -1,0 +1,56 @@
+"""Networks from inputs to logits: `architecture(*, input_shape, classes, settings) -> Module`."""
+
+import itertools
+import math
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+Width = Annotated[int, Field(ge=1)]
+
+
+def mlp(*, input_shape: tuple[int, ...], classes: int, hidden: Width) -> nn.Module:
+    """Inputs-`hidden`-classes with ReLU; 784-800-10 on 28x28 images (Simard et al. 2003)."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(math.prod(input_shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
+    )
+
+
+def cnn(
+    *,
+    input_shape: tuple[int, ...],
+    classes: int,
+    channels: Annotated[list[Width], Field(min_length=1)],
+    hidden: Width,
+) -> nn.Module:
+    """3x3 convolutions, each with ReLU and 2x2 max-pool, then two fully connected layers.
+
+    Raises ValueError for images that the pools would shrink to nothing.
+    """
+    depth, height, width = input_shape
+    rows, columns = height >> len(channels), width >> len(channels)
+    if not rows or not columns:
+        raise ValueError(f"{height}x{width} images vanish in {len(channels)} pools; at most as many as halvings")
+    blocks = [_block(*pair) for pair in itertools.pairwise([depth, *channels])]
+    head = [
+        nn.Flatten(),
+        nn.Linear(channels[-1] * rows * columns, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, classes),
+    ]
+    return ChannelsLast(*blocks, *head)
+
+
+def _block(inputs: int, outputs: int) -> nn.Module:
+    # max commutes with ReLU: pooling first gives the same numbers with a quarter of the ReLUs
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(2), nn.ReLU())
+
+
+class ChannelsLast(nn.Sequential):
+    """A sequence that computes in the memory layout in which processors convolve fastest."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the logits (n, classes) of inputs (n, channels, height, width)."""
+        return super().forward(inputs.contiguous(memory_format=torch.channels_last))

@@ -1,0 +1,126 @@
+"""What a run says on screen: rich on a terminal, plain lines elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+import rich.box
+import rich.console
+import rich.progress
+import rich.table
+
+Progress = Callable[[int, int, float], None]
+
+
+class Console:
+    """The screen of one run."""
+
+    def __init__(self):
+        self.rich = rich.console.Console(highlight=False, soft_wrap=True)
+
+    def say(self, line: str) -> None:
+        """Print a line of plain text."""
+        self.rich.print(line, markup=False)
+
+    def choices(self, config: dict, sizes: dict[str, int]) -> None:
+        """State what was composed."""
+        chosen = config["choices"]
+        self.say(" ".join(f"{group}={option}" for group, option in chosen.items()) + f" seed={config['seed']}")
+        self.say("images: " + ", ".join(f"{name} {count:,}" for name, count in sizes.items()))
+
+    @contextlib.contextmanager
+    def progress(self, stage: str) -> Iterator[Progress]:
+        """Show a stage under way; yields `progress(step, steps, loss)`."""
+        bar = self._bar(stage) if self.rich.is_terminal else contextlib.nullcontext(_nothing)
+        seen = {"step": 0, "steps": 0, "loss": float("nan")}
+        started = time.perf_counter()
+        with bar as draw:
+
+            def progress(step: int, steps: int, loss: float) -> None:
+                seen.update(step=step, steps=steps, loss=loss)
+                draw(step, steps, loss)
+
+            yield progress
+        seconds = time.perf_counter() - started
+        self.say(
+            f"{stage}: {seen['step']} of {seen['steps']} steps, last loss {seen['loss']:.4g}, {seconds:.1f} s"
+        )
+
+    @contextlib.contextmanager
+    def _bar(self, stage: str) -> Iterator[Progress]:
+        columns = (
+            "{task.description}",
+            rich.progress.BarColumn(),
+            "{task.percentage:>3.0f}%",
+            "loss {task.fields[loss]:.4g}",
+        )
+        with rich.progress.Progress(
+            *columns, rich.progress.TimeRemainingColumn(), console=self.rich, transient=True
+        ) as bars:
+            task = bars.add_task(stage, total=None, loss=float("nan"))
+            yield lambda step, steps, loss: bars.update(task, completed=step, total=steps, loss=loss)
+
+    def result(self, result: dict) -> None:
+        """Show the three models side by side, the distances, and a sentence that says what happened."""
+        self.rich.print(_models(result["metrics"]))
+        self.rich.print(_distances(result))
+        for line in sentences(result):
+            self.say(line)
+
+
+def _nothing(step: int, steps: int, loss: float) -> None:
+    pass
+
+
+ROWS = {
+    "forget_acc": "forget accuracy",
+    "retain_acc": "retain accuracy",
+    "validation_acc": "validation accuracy",
+    "test_acc": "test accuracy",
+    "forget_loss": "forget loss",
+    "test_loss": "test loss",
+    "mia_auc": "membership AUC",
+}
+
+
+def _models(metrics: dict) -> rich.table.Table:
+    table = rich.table.Table(box=rich.box.SIMPLE, title="models")
+    table.add_column()
+    for name in ("original", "retrained", "unlearned", "gap to retrained"):
+        table.add_column(name, justify="right")
+    for key, label in ROWS.items():
+        original, retrained, unlearned = (metrics[name][key] for name in ("original", "retrained", "unlearned"))
+        gap = None if unlearned is None or retrained is None else unlearned - retrained
+        table.add_row(label, *map(number, (original, retrained, unlearned)), number(gap, sign=True))
+    return table
+
+
+def _distances(result: dict) -> rich.table.Table:
+    table = rich.table.Table(box=rich.box.SIMPLE, title="distance to the retrained model")
+    for name in ("", "unlearned", "doing nothing"):
+        table.add_column(name, justify="right" if name else "left")
+    for key, value in result["distance"].items():
+        table.add_row(key, number(value), number(result["baseline"][key]))
+    return table
+
+
+def number(value: float | None, sign: bool = False) -> str:
+    """Print four decimals, or a dash for what is not finite."""
+    return "–" if value is None else f"{value:+.4f}" if sign else f"{value:.4f}"
+
+
+def sentences(result: dict) -> list[str]:
+    """Say in words what a run did."""
+    original, retrained, unlearned = (
+        result["metrics"][m]["forget_acc"] for m in ("original", "retrained", "unlearned")
+    )
+    short = ["–" if value is None else f"{value:.3f}" for value in (original, unlearned, retrained)]
+    lines = ["forget accuracy {} → {}, retrained {}".format(*short)]
+    lines[0] += f"; parameters moved by {number(result['change']['relative_l2'])} of their norm"
+    if result["status"] != "ok":
+        lines.append(f"status {result['status']}: {result['explanation']}")
+    cost = result["cost"]
+    lines.append(
+        f"unlearning took {cost['unlearn_s'] + cost['targets_s']:.2f} s, retraining {cost['retrain_s']:.2f} s"
+    )
+    return lines

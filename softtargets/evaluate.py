@@ -1,0 +1,92 @@
+"""What the models do on the four sets, and how far one is from another."""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from softtargets import metrics
+from softtargets.attacks import auc
+from softtargets.types import Split
+
+Logits = dict[str, Float[Tensor, "n k"]]
+"""A model's logits by the name of the set."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """One model's metrics, and the margins of its forget and test samples."""
+
+    metrics: dict
+    margins: dict[str, Tensor]
+    logits: Logits
+
+
+def evaluate(logits: Logits, data: Split) -> Evaluation:
+    """Measure a model by its logits on `data.evaluated()`; nothing is finite where the logits are not."""
+    found = {}
+    for name, samples in data.evaluated().items():
+        finite = bool(logits[name].isfinite().all())
+        found[f"{name}_acc"] = metrics.accuracy(logits[name], samples.labels) if finite else None
+        found[f"{name}_loss"] = metrics.loss(logits[name], samples.labels) if finite else None
+    margins = {name: metrics.margins(logits[name], getattr(data, name).labels) for name in ("forget", "test")}
+    if all(set_logits.isfinite().all() for set_logits in logits.values()):
+        found |= _detail(logits, data, margins["forget"])
+    else:
+        found |= dict.fromkeys(("forget_true_acc", "class_acc", "forget_class_acc", "mia_auc"))
+    return Evaluation(found, margins, logits)
+
+
+def _detail(logits: Logits, data: Split, forget_margins: Tensor) -> dict:
+    asked = data.membership
+    unseen = metrics.margins(logits["test"][asked.nonmembers], asked.nonmember_labels)
+    return {
+        "forget_true_acc": metrics.accuracy(logits["forget"], data.forget_true_labels),
+        "class_acc": metrics.class_accuracy(logits["test"], data.test.labels),
+        "forget_class_acc": metrics.class_accuracy(logits["forget"], data.forget.labels),
+        "mia_auc": auc(forget_margins[asked.members], unseen),
+    }
+
+
+def distance(one: Evaluation, reference: Evaluation) -> dict:
+    """Distances of a model to the retrained one; all None where one of the two is not finite."""
+    names = (
+        "js_forget",
+        "js_test",
+        "accuracy_distance",
+        "accuracy_distance_forget",
+        "avg_gap",
+        "tow",
+        "mia_gap",
+    )
+    mine, theirs = one.metrics, reference.metrics
+    if mine["mia_auc"] is None or theirs["mia_auc"] is None:
+        return dict.fromkeys(names)
+    values = (
+        metrics.js(one.logits["forget"], reference.logits["forget"]),
+        metrics.js(one.logits["test"], reference.logits["test"]),
+        metrics.accuracy_distance(mine["class_acc"], theirs["class_acc"]),
+        metrics.accuracy_distance(mine["forget_class_acc"], theirs["forget_class_acc"]),
+        metrics.average_gap(mine, theirs),
+        metrics.tow(mine, theirs),
+        abs(mine["mia_auc"] - theirs["mia_auc"]),
+    )
+    return dict(zip(names, values, strict=True))
+
+
+def change(model: nn.Module, original: nn.Module) -> dict:
+    """How far the parameters have moved; None where they are not finite."""
+    values = {
+        "avg_parameter_change": metrics.average_parameter_change(model, original),
+        "relative_l2": metrics.relative_l2(model, original),
+    }
+    return {name: value if torch.tensor(value).isfinite() else None for name, value in values.items()}
+
+
+def has_forgotten(predict: Callable[[Tensor], Tensor], data: Split) -> bool:
+    """Tell whether accuracy on the forget set is down to that on data never seen (see `ForgottenLevel`)."""
+    unseen = data.level.samples
+    level = data.level.fixed if unseen is None else metrics.accuracy(predict(unseen.inputs), unseen.labels)
+    return metrics.accuracy(predict(data.forget.inputs), data.forget.labels) <= level

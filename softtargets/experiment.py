@@ -1,0 +1,224 @@
+"""What a composed config means: every group instantiated, bound to its signature and range-checked.
+
+Nothing here trains or writes. Whatever a user can get wrong ends here, as `BadInput`, before any work.
+"""
+
+import copy
+import dataclasses
+import functools
+import inspect
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from torch import nn
+
+from softtargets.datasets import Images
+from softtargets.disk import canonical
+from softtargets.fit import Fit, epochs_for
+from softtargets.schema import check, check_call, naming
+from softtargets.settings import (
+    DatasetSettings,
+    Optimisation,
+    Settings,
+    Training,
+    Unlearning,
+    config_hash,
+    settings_of,
+)
+from softtargets.split import split
+from softtargets.types import BadInput, Split, generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One run, ready to start."""
+
+    config: dict
+    """Resolved plain data; the config file of the run."""
+    settings: Settings
+    data: Split
+    architecture: Callable[[], nn.Module]
+    training: Training
+    unlearning: Unlearning
+    unlearn: Callable
+    """`unlearn(original, forget, retain, fit) -> unlearned`."""
+    forget_kind: Callable
+    retain_kind: Callable
+    checkpoint: dict | None
+    """State dict of the user's own original."""
+
+    @property
+    def config_hash(self) -> str:
+        """Equal for configs that ask for the same result."""
+        return config_hash(self.config)
+
+    @property
+    def epochs(self) -> int:
+        """Of training; the retrained model gets as many."""
+        recipe = self.training
+        return recipe.epochs or epochs_for(
+            len(self.data.train), recipe.batch_size, recipe.min_epochs, recipe.min_steps
+        )
+
+    def initialised(self, name: str) -> nn.Module:
+        """Return a new model whose initialisation is drawn from the run's seed and `name`."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator(self.settings.seed, f"{name}/init").initial_seed())
+            return self.architecture().to(self.settings.device)
+
+    def training_fit(self, name: str, progress: Callable) -> Fit:
+        """Return the fit that trains the model called `name`."""
+        return self._fit(self.training, name, progress, epochs=self.epochs)
+
+    def unlearning_fit(self, progress: Callable, watch: Callable) -> Fit:
+        """Return the fit of the unlearning; `watch` is its stop rule, where the config asks for one."""
+        u = self.unlearning
+        rule = {"watch": watch, "evaluate_every": u.evaluate_every} if u.stop == "matched" else {}
+        return self._fit(u, "unlearn", progress, epochs=u.epochs, max_steps=u.max_steps, **rule)
+
+    def _fit(self, settings: Optimisation, name: str, progress: Callable, **more) -> Fit:
+        common = {field: getattr(settings, field) for field in Optimisation.model_fields}
+        return Fit(seed=self.settings.seed, name=name, progress=progress, **common, **more)
+
+
+def build(config: dict) -> Experiment:
+    """Turn a resolved config into an experiment, or raise BadInput."""
+    settings = check(Settings, settings_of(config), "")
+    torch.set_num_threads(settings.threads)
+    data = _split(canonical(config["dataset"]), canonical(config["forget_set"]), settings.device)
+    architecture = _architecture(config["architecture"], data)
+    return Experiment(
+        config=config,
+        settings=settings,
+        data=data,
+        architecture=architecture,
+        training=_optimisation(Training, config["training"], "training"),
+        unlearning=_unlearning(config["unlearn"]),
+        unlearn=_callable(config["mu_algo"], "mu_algo", given=4),
+        forget_kind=_callable(config["targets"]["forget"], "targets.forget", given=1),
+        retain_kind=_callable(config["targets"]["retain"], "targets.retain", given=1),
+        checkpoint=_checkpoint(settings.checkpoint, architecture),
+    )
+
+
+def _callable(node: dict, where: str, **known) -> functools.partial:
+    """Instantiate a `_target_` node with `_partial_` and check what it will be called with."""
+    partial = _instantiate(node, where)
+    check_call(partial, where, **known)
+    return partial
+
+
+def _instantiate(node: dict, where: str) -> functools.partial:
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise BadInput(f"{where} has no _target_; allowed is a group option or a node with _target_")
+    try:
+        return instantiate(node | {"_partial_": True}, _convert_="all")
+    except InstantiationException as error:
+        cause = " ".join(str(error).split())
+        raise BadInput(f"{where}._target_={node['_target_']}: cannot be imported ({cause})") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _images(loader: str) -> Images:
+    load = _callable(json.loads(loader), "dataset")
+    with naming("dataset"):
+        return load()
+
+
+@functools.lru_cache(maxsize=1)
+def _split(dataset: str, forget_set: str, device: str) -> Split:
+    """Load and split; the runs of a sweep that share the data share the tensors."""
+    node = json.loads(dataset)
+    own = {name: node.pop(name) for name in list(node) if name in DatasetSettings.model_fields}
+    drawn = check(DatasetSettings, own, "dataset")
+    images = _images(canonical(node))
+    kind = json.loads(forget_set)
+    seed = kind.pop("seed", None)
+    if type(seed) is not int or seed < 0:
+        raise BadInput(f"forget_set.seed={seed!r}: must be a whole number, 0 or more")
+    choose = _callable(kind, "forget_set", given=2)
+    with naming(f"dataset or forget_set ({kind['_target_'].rpartition('.')[2]})"):
+        found = split(images, choose, forget_seed=seed, **drawn.model_dump())
+    return _moved(found, device)
+
+
+def _moved(data: Split, device: str) -> Split:
+    if device == "cpu":
+        return data
+
+    def move(value):
+        if isinstance(value, torch.Tensor):
+            return value.to(device)
+        if dataclasses.is_dataclass(value):
+            fields = {f.name: move(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return type(value)(**fields)
+        return value
+
+    return move(data)
+
+
+def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
+    partial = _instantiate(node, "architecture")
+    shape = {"input_shape": data.input_shape, "classes": data.classes}
+    check_call(partial, "architecture", named=tuple(shape))
+    accepted = {name: shape[name] for name in shape if name in inspect.signature(partial.func).parameters}
+    build = functools.partial(partial, **accepted)
+    with naming("architecture"):
+        model = build().eval()
+        try:
+            logits = model(torch.zeros(2, *data.input_shape))
+        except RuntimeError as error:
+            raise ValueError(f"inputs of shape {data.input_shape} do not fit: {error}") from error
+        if logits.shape != (2, data.classes):
+            raise ValueError(f"logits of shape {tuple(logits.shape)}; must be (2, {data.classes}) for 2 inputs")
+    return build
+
+
+def _optimisation(model: type[Optimisation], node: dict, where: str) -> Optimisation:
+    """Check a group that carries an optimiser by building that optimiser over a parameter of no account."""
+    node = copy.deepcopy(node)
+    for name, given in (("optimizer", 1), ("schedule", 2)):
+        if node.get(name) is not None:
+            ours = not str(node[name].get("_target_")).startswith("torch.")
+            node[name] = _callable(node[name], f"{where}.{name}", given=given, typed=ours)
+    settings = check(model, node, where)
+    for name, lowest in (("lr", 0), ("momentum", 0), ("weight_decay", 0)):
+        value = settings.optimizer.keywords.get(name, lowest)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value < float("inf"):
+            raise BadInput(f"{where}.optimizer.{name}={value!r}: must be a finite number, {lowest} or more")
+    with naming(f"{where}.optimizer"):
+        optimizer = settings.optimizer([torch.zeros(1, requires_grad=True)])
+    with naming(f"{where}.schedule"):
+        if settings.schedule:
+            settings.schedule(optimizer, 10)
+    return settings
+
+
+def _unlearning(node: dict) -> Unlearning:
+    settings = _optimisation(Unlearning, node, "unlearn")
+    if settings.stop == "matched" and settings.evaluate_every is None:
+        raise BadInput("unlearn.evaluate_every=None: unlearn.stop=matched needs a number of steps, 1 or more")
+    return settings
+
+
+def _checkpoint(path: str | None, architecture: Callable[[], nn.Module]) -> dict | None:
+    """Read a state dict of tensors; nothing in the file is executed."""
+    if path is None:
+        return None
+    file = Path(path).expanduser()
+    try:
+        if file.suffix == ".safetensors":
+            state = safetensors.torch.load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        architecture().load_state_dict(state)
+    except (OSError, RuntimeError, TypeError, safetensors.SafetensorError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise BadInput(f"checkpoint={path}: not a state dict for this architecture: {reason}") from error
+    return state

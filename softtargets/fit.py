@@ -1,0 +1,176 @@
+"""The only training loop: it trains, retrains and unlearns.
+
+A caller hands over a model and a loss closure over batches; `Fit` carries all that is independent of the loss:
+optimiser, schedule, batches and their order, precision, the stop rule, progress, and the account of the cost.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from softtargets.types import Samples, generator
+
+
+@dataclasses.dataclass
+class Account:
+    """What a fit has cost and how it ended."""
+
+    seconds: float = 0.0
+    """Wall time of the steps; what `watch` takes is not in it."""
+    steps: int = 0
+    gradient_samples: int = 0
+    """Samples that went forward and backward, over all streams."""
+    diverged: bool = False
+    stopped: bool = False
+    """Whether `watch` ended it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Minimise a loss over batches. An instance serves one fit: `account` is its own."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Callable
+    """`optimizer(parameters) -> Optimizer`."""
+    schedule: Callable | None
+    """`schedule(optimizer, steps) -> LRScheduler`, stepped once a batch."""
+    clip_norm: float | None
+    """Gradients are scaled down to this norm after the backward pass; None leaves them alone."""
+    precision: str
+    """"float32" or "bf16": the autocast type of forward and backward pass; parameters stay in float32."""
+    seed: int
+    name: str
+    """With `seed` the source of every random choice in the loop."""
+    max_steps: int | None = None
+    evaluate_every: int | None = None
+    watch: Callable[[nn.Module, int], bool] | None = None
+    """`watch(model, step)` in eval mode, before the first step and after every `evaluate_every`; True ends."""
+    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None
+    account: Account = dataclasses.field(default_factory=Account)
+
+    def __call__(
+        self, model: nn.Module, loss: Callable[..., Tensor], first: Samples, *others: Samples
+    ) -> nn.Module:
+        """Train `model` in place on `loss(batch of first, batch of each other)` and return it in eval mode.
+
+        An epoch is a pass over `first`; the others yield a batch for every batch of it, each in its own
+        shuffled order, started again when it ends.
+        """
+        with self.noise():
+            self._loop(
+                model, loss, *self.optimisation(model, len(first)), self.batches(first, *others), len(first)
+            )
+        return model.eval()
+
+    def optimisation(self, model: nn.Module, samples: int) -> tuple[Optimizer, LRScheduler | None]:
+        """Return a fresh optimiser and its schedule for a fit over so many samples."""
+        optimizer = self.optimizer(model.parameters())
+        return optimizer, self.schedule(optimizer, self.steps(samples)) if self.schedule else None
+
+    @contextlib.contextmanager
+    def noise(self):
+        """Draw a model's own noise, of dropout say, from this fit's seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator(self.seed, f"{self.name}/noise").initial_seed())
+            yield
+
+    def batches(self, *streams: Samples) -> Iterator[tuple[Samples, ...]]:
+        """Yield a batch of every stream, without end."""
+        return zip(*(self._stream(i, samples) for i, samples in enumerate(streams)), strict=True)
+
+    def _loop(self, model, loss, optimizer, schedule, batches: Iterator[tuple], samples: int) -> None:
+        steps = self.steps(samples)
+        for step in range(1, steps + 1):
+            if self._watched(model, step - 1):
+                return
+            model.train()
+            started = time.perf_counter()
+            value = self._step(model, loss, optimizer, next(batches))
+            if schedule:
+                schedule.step()
+            self.account.seconds += time.perf_counter() - started
+            self.progress(step, steps, value)
+            if self.account.diverged:
+                return
+        self._watched(model, steps)
+
+    def _step(self, model, loss, optimizer, batch: tuple[Samples, ...]) -> float:
+        value = self.value(loss, batch)
+        self.account.steps += 1
+        self.account.gradient_samples += sum(map(len, batch))
+        number = value.item()
+        self.account.diverged = not math.isfinite(number)
+        if not self.account.diverged:  # the model is kept as it was before the loss went out of range
+            optimizer.zero_grad()
+            value.backward()
+            self.clip(model)
+            optimizer.step()
+        return number
+
+    def value(self, loss, batch: tuple[Samples, ...]) -> Tensor:
+        """Return the loss of a batch, computed in this fit's precision."""
+        with torch.autocast(batch[0].inputs.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return loss(*batch)
+
+    def clip(self, model: nn.Module) -> None:
+        """Scale the model's gradients down to `clip_norm`."""
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
+
+    def _watched(self, model: nn.Module, step: int) -> bool:
+        if self.watch is None or step % self.evaluate_every:
+            return False
+        self.account.stopped = self.watch(model.eval(), step)
+        return self.account.stopped
+
+    def steps(self, samples: int) -> int:
+        """Return how many steps a fit over so many samples takes unless it is stopped."""
+        steps = self.epochs * math.ceil(samples / self.batch_size)
+        return min(steps, self.max_steps or steps)
+
+    def orders(self, position: int, samples: int) -> Iterator[Int64[Tensor, " n"]]:
+        """Yield the shuffled order of each epoch of the stream at `position` among a loss's batches."""
+        shuffle = generator(self.seed, f"{self.name}/batches/{position}")
+        while True:
+            yield torch.randperm(samples, generator=shuffle)
+
+    def _stream(self, position: int, samples: Samples) -> Iterator[Samples]:
+        for order in self.orders(position, len(samples)):
+            for batch in order.to(samples.labels.device).split(self.batch_size):
+                yield samples.take(batch)
+
+    def batches_digest(self, forget: Samples, retain: Samples) -> str:
+        """Hash the batch plan of an unlearning: size and first orders of forget and retain stream."""
+        plans = (next(self.orders(i, len(samples))) for i, samples in enumerate((forget, retain)))
+        sha = hashlib.sha256(str(self.batch_size).encode())
+        for plan in plans:
+            sha.update(plan.numpy().tobytes())
+        return sha.hexdigest()
+
+
+def predict(model: nn.Module, inputs: Tensor, batch_size: int = 1024) -> Tensor:
+    """Return the eval-mode float32 logits (n, classes) of inputs (n, ...)."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        logits = torch.cat([model(batch).float() for batch in inputs.split(batch_size)])
+    model.train(was_training)
+    return logits
+
+
+def epochs_for(samples: int, batch_size: int, min_epochs: int, min_steps: int) -> int:
+    """Return the least number of epochs, at least `min_epochs`, that makes `min_steps` steps.
+
+    Small training sets need more passes before a network memorises, and forgetting presupposes a memory.
+    """
+    return max(min_epochs, math.ceil(min_steps / math.ceil(samples / batch_size)))

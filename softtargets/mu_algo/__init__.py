@@ -1,0 +1,1 @@
+"""Unlearning algorithms, one a file: `name(original, forget, retain, fit, *, settings) -> unlearned`."""

@@ -1,0 +1,92 @@
+"""The result of a run: the public interface that reports read."""
+
+import dataclasses
+import datetime
+import math
+import os
+import platform
+import socket
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy
+
+from softtargets.disk import atomic, write_json
+from softtargets.types import Samples, Split
+
+SCHEMA = 1
+
+
+def finite(value):
+    """Replace every number that JSON cannot hold by None, at any depth."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write(folder: Path, result: dict, margins: dict[str, numpy.ndarray]) -> Path:
+    """Write margins.npz and then result.json; where the latter is, the run is complete."""
+    with atomic(folder / "margins.npz") as temporary, temporary.open("wb") as file:
+        numpy.savez(file, **margins)
+    (folder / "error.json").unlink(missing_ok=True)
+    write_json(folder / "result.json", finite(result))
+    return folder / "result.json"
+
+
+def choices(config: dict) -> dict:
+    """Return what was chosen in every group, with both seeds."""
+    return config["choices"] | {"seed": config["seed"], "forget_seed": config["forget_set"]["seed"]}
+
+
+def sizes(data: Split) -> dict[str, int]:
+    """Count the samples of every set."""
+    return {name: len(getattr(data, name)) for name in ("train", *data.evaluated())}
+
+
+def describe(data: Split) -> dict:
+    """Return sizes, shape and hashes of the data."""
+    sets: dict[str, Samples] = {"train": data.train, **data.evaluated()}
+    return {
+        "input_shape": list(data.input_shape),
+        "classes": data.classes,
+        "sizes": sizes(data),
+        "copies_dropped": data.copies_dropped,
+        "membership_pairs": len(data.membership.members),
+        "hashes": {name: samples.digest for name, samples in sets.items()},
+    }
+
+
+def provenance(config: dict, config_hash: str, started: datetime.datetime) -> dict:
+    """Return where, when and with what a result was made."""
+    commit = _git("rev-parse", "HEAD")
+    packages = ("softtargets", "torch", "numpy", "hydra-core")
+    return {
+        "config_hash": config_hash,
+        "git_commit": commit,
+        "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "machine": {name: config[name] for name in ("device", "threads", "precision")},
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # an installed copy has no history
+    return found.stdout.strip()
+
+
+def plain(instance: object) -> dict:
+    """Return a dataclass as plain data."""
+    return dataclasses.asdict(instance)

@@ -1,0 +1,49 @@
+"""The three models of a run, on disk and back."""
+
+import functools
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+
+from softtargets.disk import atomic
+
+
+class Models(NamedTuple):
+    """In eval mode on the CPU; each maps inputs (n, channels, height, width), normalised, to logits."""
+
+    original: nn.Module
+    retrained: nn.Module
+    unlearned: nn.Module
+
+
+def save_models(folder: Path, models: dict[str, nn.Module]) -> None:
+    """Write `<name>.safetensors` for each model."""
+    for name, model in models.items():
+        state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
+        with atomic(folder / f"{name}.safetensors") as temporary:
+            safetensors.torch.save_file(state, temporary)
+
+
+def load(run_dir: str | Path) -> Models:
+    """Return the models that a run with `save_models=true` left in its folder.
+
+    Raises FileNotFoundError where the folder holds no such run.
+    """
+    folder = Path(run_dir).expanduser()
+    config = OmegaConf.load(folder / "config.yaml")
+    shape = json.loads((folder / "result.json").read_text())["data"]
+    build = functools.partial(instantiate(config.architecture, _convert_="all"))
+    return Models(*(_load(folder / f"{name}.safetensors", build, shape) for name in Models._fields))
+
+
+def _load(file: Path, build, shape: dict) -> nn.Module:
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such model; run with save_models=true")
+    model = build(input_shape=tuple(shape["input_shape"]), classes=shape["classes"])
+    model.load_state_dict(safetensors.torch.load_file(file))
+    return model.eval()

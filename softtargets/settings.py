@@ -1,0 +1,166 @@
+"""The settings of a run: their types and ranges, their resolved form, and its hash."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+import pydantic
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+from pydantic import Field
+
+from softtargets.disk import canonical
+from softtargets.schema import FORBID, check
+from softtargets.types import BadInput
+
+Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class StoreSettings(pydantic.BaseModel):
+    """Where trained models are kept."""
+
+    model_config = FORBID
+    dir: str | None
+
+
+class Thresholds(pydantic.BaseModel):
+    """Of the status flags."""
+
+    model_config = FORBID
+    degenerate: Weight
+    hard_like: Annotated[float, Field(gt=0, le=1)]
+
+
+class Settings(pydantic.BaseModel):
+    """The settings outside the groups."""
+
+    model_config = FORBID
+    seed: Annotated[int, Field(ge=0)]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: Count
+    precision: Literal["auto", "bf16", "float32"]
+    stage: Literal["all", "data", "train"]
+    checkpoint: str | None
+    rerun: str | None
+    save_models: bool
+    data_dir: str
+    runs_dir: str
+    store: StoreSettings
+    diagnosis: Thresholds
+
+
+class DatasetSettings(pydantic.BaseModel):
+    """The part of group `dataset` that every dataset has."""
+
+    model_config = FORBID
+    train_size: Annotated[int, Field(ge=10)] | None
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+    mean: Annotated[list[float], Field(min_length=1)]
+    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+
+
+class Optimisation(pydantic.BaseModel):
+    """What groups `training` and `unlearn` have in common."""
+
+    model_config = FORBID
+    batch_size: Count
+    optimizer: Callable
+    schedule: Callable | None
+    clip_norm: Annotated[float, Field(gt=0)] | None
+    precision: Literal["float32", "bf16"]
+
+
+class Training(Optimisation):
+    """Group `training`."""
+
+    epochs: Count | None
+    min_epochs: Count
+    min_steps: Count
+
+
+class Unlearning(Optimisation):
+    """Group `unlearn`."""
+
+    epochs: Count
+    max_steps: Count | None
+    stop: Literal["none", "matched"]
+    evaluate_every: Count | None
+
+
+GROUPS = ("dataset", "forget_set", "architecture", "training", "mu_algo", "unlearn", "targets")
+RERUN_KEEPS = ("rerun", "save_models", "data_dir", "runs_dir", "store", "stage")
+NO_INFLUENCE = (*RERUN_KEEPS, "choices")
+"""Settings that cannot change a result: they stay out of its hash."""
+
+
+def resolve(cfg: DictConfig, choices: dict[str, str]) -> dict:
+    """Return the config as plain data in which nothing is left open: no interpolation, no `auto`.
+
+    `choices` are the group options it was composed from. With `rerun` it is the config saved in that run's
+    folder, save for what cannot change the result.
+    """
+    try:
+        config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise BadInput(f"{error.full_key}=???: it has no default; give it, as in {error.full_key}=VALUE") from None
+    config |= {"choices": choices}
+    config.pop("experiment", None)
+    if config["rerun"] is not None:
+        config = _saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
+    check(Settings, settings_of(config), "")
+    config["device"] = device = _device(config["device"])
+    for node in (config, config["training"], config["unlearn"]):
+        node["precision"] = native_precision(node["precision"], device)
+    return config
+
+
+def settings_of(config: dict) -> dict:
+    """Return what lies outside the groups."""
+    return {name: value for name, value in config.items() if name not in (*GROUPS, "choices")}
+
+
+def _saved(run: Path) -> dict:
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise BadInput(f"rerun={run}: no run's folder; it must hold the config.yaml that a run leaves")
+    return OmegaConf.to_container(OmegaConf.load(file))
+
+
+def store_folder(settings: Settings) -> Path:
+    """Return where the store lies."""
+    return Path(settings.store.dir or platformdirs.user_cache_dir("softtargets")).expanduser()
+
+
+def config_hash(config: dict) -> str:
+    """Hash what a resolved config asks for, leaving out what cannot change the result."""
+    asked = {name: value for name, value in config.items() if name not in NO_INFLUENCE}
+    asked["dataset"] = {name: value for name, value in asked["dataset"].items() if name != "root"}
+    return hashlib.sha256(canonical(asked).encode()).hexdigest()
+
+
+def _device(asked: str) -> str:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if not available[asked]:
+        have = ", ".join(name for name in available if available[name])
+        raise BadInput(f"device={asked}: not on this machine; allowed here are auto, {have}")
+    return asked
+
+
+def native_precision(asked: str, device: str) -> str:
+    """Resolve `precision=auto`: bf16 where the processor multiplies matrices of it natively.
+
+    On CPUs that is AMX. AVX-512 has bf16 instructions too, but with them a product took 1.7 times as long as in
+    float32 where it was measured (`benchmarks/gemm.py`).
+    """
+    if asked != "auto":
+        return asked
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bf16" if device == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False) else "float32"

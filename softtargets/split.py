@@ -1,0 +1,198 @@
+"""From a dataset's images to the sets of one run, with every guard against leaks."""
+
+import torch
+from jaxtyping import Float, Int64, Shaped, UInt8
+from torch import Generator, Tensor
+
+from softtargets.datasets import Images
+from softtargets.forget_sets import Candidates, Choice, wrong_labels
+from softtargets.types import ForgottenLevel, MembershipTest, Samples, Split, generator
+
+FORGOTTEN_CLASS = 0.01
+"""A class counts as forgotten at 1 % accuracy: a model that never saw it has 0."""
+
+
+def split(
+    images: Images,
+    choose,
+    *,
+    train_size: int | None,
+    validation_fraction: float,
+    seed: int,
+    forget_seed: int,
+    mean: list[float],
+    std: list[float],
+) -> Split:
+    """Draw subset, validation and forget set; normalise once; refuse leaks.
+
+    `choose(candidates, generator) -> Choice` is a forget-set kind. `seed` draws subset and validation,
+    `forget_seed` the forget set; the run's own seed plays no part, so that all runs of a study share the sets.
+
+    Raises ValueError for sizes that leave a set empty.
+    """
+    classes = len(images.class_names)
+    unique = _without_copies(images)
+    everything = Candidates(images.train_labels[unique], unique, classes, images.marked)
+    named = unique[choose(everything, generator(forget_seed, "forget")).positions] if _fixed(choose) else None
+    pool = _subset(images.train_labels, unique, train_size, named, generator(seed, "subset"))
+    held = _validation(images.train_labels, pool, validation_fraction, named, generator(seed, "validation"))
+    index = pool[~torch.isin(pool, held)]
+    candidates = Candidates(images.train_labels[index], index, classes, images.marked)
+    chosen = choose(candidates, generator(forget_seed, "forget"))
+    copies = len(images.train_labels) - len(unique)
+    result = _assemble(images, candidates, chosen, held, _normaliser(mean, std), forget_seed, copies)
+    guard(result, index, chosen.positions)
+    return result
+
+
+def _fixed(choose) -> bool:
+    return getattr(getattr(choose, "func", choose), "fixed", False)
+
+
+def _assemble(
+    images: Images, candidates: Candidates, chosen: Choice, held, normalise, seed: int, copies: int
+) -> Split:
+    def samples(pixels, labels) -> Samples:
+        targets = torch.nn.functional.one_hot(labels, candidates.classes).float()
+        return Samples(normalise(pixels), labels, targets)
+
+    train = samples(images.train_pixels[candidates.index], chosen.labels)
+    validation = samples(images.train_pixels[held], images.train_labels[held])
+    test = samples(images.test_pixels, images.test_labels)
+    kept = torch.ones(len(train), dtype=torch.bool).index_fill(0, chosen.positions, False)
+    forget, retain = train.take(chosen.positions), train.take(kept.nonzero()[:, 0])
+    for name, part in (("forget_set", forget), ("retain_set", retain), ("test_set", test)):
+        if not len(part):
+            raise ValueError(f"the {name} is empty; choose a larger training set or another fraction")
+    true = candidates.labels[chosen.positions]
+    return Split(
+        train=train,
+        forget=forget,
+        retain=retain,
+        validation=validation,
+        test=test,
+        forget_index=candidates.index[chosen.positions],
+        forget_true_labels=true,
+        membership=_membership(forget, true, test, candidates.classes, generator(seed, "membership")),
+        copies_dropped=copies,
+        level=_level(true, forget, retain, validation, candidates.classes, generator(seed, "level")),
+    )
+
+
+def _stratified(labels: Int64[Tensor, " n"], count: int, generator: Generator) -> Int64[Tensor, " m"]:
+    """Return `count` positions in which every class keeps its share to within one sample."""
+    order = torch.randperm(len(labels), generator=generator)
+    by_class = labels[order]
+    rank = torch.zeros(len(labels))
+    for label in by_class.unique():
+        mask = by_class == label
+        # the k-th of n samples of a class stands at (k + 1/2) / n: the smallest ranks hold all classes evenly
+        rank[mask] = (torch.arange(int(mask.sum())) + 0.5) / mask.sum()
+    return order[rank.argsort(stable=True)[:count]].sort().values
+
+
+def _without_copies(images: Images) -> Int64[Tensor, " m"]:
+    """Return the training indices, less every copy of a test image and all but the first of equal images.
+
+    A copy of a forgotten image among the retained ones would let the retrained model see it.
+    """
+    train, test = fingerprints(images.train_pixels), fingerprints(images.test_pixels)
+    _, inverse = train.unique(return_inverse=True)
+    position = torch.arange(len(train))
+    first = torch.full_like(position, len(train)).scatter_reduce_(0, inverse, position, "amin")
+    return position[(first[inverse] == position) & ~torch.isin(train, test)]
+
+
+def _subset(labels, unique, train_size: int | None, named, generator: Generator) -> Int64[Tensor, " m"]:
+    """Draw `train_size` of the `unique` ones, stratified, with the `named` ones among them."""
+    if train_size is None:
+        return unique
+    fixed = unique[:0] if named is None else named
+    if not len(fixed) < train_size <= len(unique):
+        raise ValueError(
+            f"train_size={train_size} must be from {len(fixed) + 1} to {len(unique)}, or null for all"
+        )
+    free = unique[~torch.isin(unique, fixed)]
+    drawn = free[_stratified(labels[free], train_size - len(fixed), generator)]
+    return torch.cat([drawn, fixed]).sort().values
+
+
+def _validation(labels, pool, fraction: float, named, generator: Generator) -> Int64[Tensor, " m"]:
+    free = pool if named is None else pool[~torch.isin(pool, named)]
+    count = min(round(fraction * len(pool)), len(free))
+    if not count:
+        raise ValueError(f"validation_fraction={fraction} of {len(pool)} training images leaves no validation set")
+    return free[_stratified(labels[free], count, generator)]
+
+
+def _normaliser(mean: list[float], std: list[float]):
+    mean_, std_ = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+
+    def normalise(pixels: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        return pixels.float().div_(255).sub_(mean_).div_(std_)
+
+    return normalise
+
+
+def _membership(forget: Samples, true, test: Samples, classes: int, generator: Generator) -> MembershipTest:
+    """Pair forget and test samples class by class, so that no attack can win by telling classes apart."""
+    members, nonmembers = [], []
+    for label in range(classes):
+        inside, outside = (true == label).nonzero()[:, 0], (test.labels == label).nonzero()[:, 0]
+        count = min(len(inside), len(outside))
+        members.append(inside[torch.randperm(len(inside), generator=generator)[:count]])
+        nonmembers.append(outside[torch.randperm(len(outside), generator=generator)[:count]])
+    chosen, others = torch.cat(members).sort().values, torch.cat(nonmembers).sort().values
+    labels = test.labels[others]
+    corrupt = not torch.equal(forget.labels, true)
+    return MembershipTest(chosen, others, wrong_labels(labels, classes, generator) if corrupt else labels)
+
+
+def _level(true, forget, retain, validation, classes: int, generator: Generator) -> ForgottenLevel:
+    """Measure on validation samples of the forgotten classes, corrupted if the forget set's labels are."""
+    if not torch.isin(retain.labels, true).any():
+        return ForgottenLevel(None, FORGOTTEN_CLASS)
+    alike = validation.take(torch.isin(validation.labels, true).nonzero()[:, 0])
+    if not len(alike):
+        raise ValueError("no validation image of the forgotten classes; raise dataset.validation_fraction")
+    if not torch.equal(forget.labels, true):
+        wrong = wrong_labels(alike.labels, classes, generator)
+        alike = Samples(alike.inputs, wrong, torch.nn.functional.one_hot(wrong, classes).float())
+    return ForgottenLevel(alike, None)
+
+
+def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"]) -> None:
+    """Refuse any way in which a set could leak into another.
+
+    By index: forget and retain set are disjoint and make up the training set. By content: validation and test
+    set share no input with the training set, and the retain set, which is all the retrained model sees,
+    none with the forget set. Raises ValueError naming the two sets.
+    """
+    kept = index[~torch.isin(index, index[positions])]
+    if len(kept) != len(data.retain) or not torch.equal(data.forget_index, index[positions]):
+        raise ValueError("forget_set and retain_set do not make up the training set")
+    prints = {name: fingerprints(getattr(data, name).inputs) for name in ("train", "forget", "retain")}
+    held = {name: fingerprints(getattr(data, name).inputs) for name in ("validation", "test")}
+    if not torch.equal(
+        torch.cat([prints["forget"], prints["retain"]]).sort().values, prints["train"].sort().values
+    ):
+        raise ValueError("forget_set and retain_set do not make up the training set")
+    _refuse_shared(prints["forget"], prints["retain"], "forget_set", "retain_set")
+    _refuse_shared(held["validation"], prints["train"], "validation_set", "training set")
+    _refuse_shared(held["test"], prints["train"], "test_set", "training set")
+    _refuse_shared(held["test"], held["validation"], "test_set", "validation_set")
+
+
+def _refuse_shared(one, other, name: str, other_name: str) -> None:
+    shared = int(torch.isin(one, other).sum())
+    if shared:
+        raise ValueError(f"{shared} images of the {name} are in the {other_name} too; each may be in one only")
+
+
+def fingerprints(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
+    """Hash every row: a randomly weighted sum of its bytes or words modulo 2^64, equal for equal rows."""
+    words = inputs.flatten(1)
+    words = words.view(torch.int32) if words.is_floating_point() else words
+    bits = torch.Generator().manual_seed(0)
+    weights = torch.randint(-(1 << 62), 1 << 62, (words.shape[1],), generator=bits) * 2 + 1
+    return torch.cat([(part.long() * weights).sum(1) for part in words.split(4096)])

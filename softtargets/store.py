@@ -1,0 +1,126 @@
+"""Content-addressed tensors on disk: what a key names is made once, by whoever asks first.
+
+An entry is a folder `<stage>/<key>` with `tensors.safetensors` and `manifest.json`, written under a temporary
+name and renamed when whole. The key hashes everything that can change the content. A file lock per key lets any
+number of processes ask at once: one makes, the others wait. The operating system frees the lock of a killed
+maker, so a waiter takes over within a poll. On NFS this holds where flock is carried across clients (NFSv4, or
+NFSv3 with a lock daemon); where it is not, two may make the same entry and the first rename wins.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import filelock
+import safetensors.torch
+from torch import Tensor
+
+from softtargets.disk import canonical
+
+Tensors = dict[str, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What the store holds under a key, and how it came."""
+
+    tensors: Tensors
+    manifest: dict
+    from_store: bool
+
+    @property
+    def seconds(self) -> float:
+        """Wall time its making took, when it was made."""
+        return self.manifest["seconds"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """A folder of entries. `say` hears in a line what a waiting process waits for."""
+
+    folder: Path
+    say: Callable[[str], None] = lambda line: None
+
+    def get(self, stage: str, ingredients: dict, make: Callable[[], tuple[Tensors, dict]]) -> Entry:
+        """Return the entry of `ingredients` (plain data), made by `make() -> tensors, notes` if it is not there.
+
+        A damaged entry is named in a warning, set aside, and made anew.
+        """
+        path = self.folder / stage / key(stage, ingredients)
+        if entry := _load(path):
+            return entry
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock(path):
+            if entry := _load(path):
+                return entry
+            _set_aside(path)
+            started = time.perf_counter()
+            tensors, notes = make()
+            manifest = notes | {
+                "stage": stage,
+                "ingredients": ingredients,
+                "seconds": time.perf_counter() - started,
+            }
+            _write(path, tensors, manifest)
+        return Entry(tensors, manifest, from_store=False)
+
+    @contextlib.contextmanager
+    def _lock(self, path: Path):
+        lock = filelock.FileLock(path.with_suffix(".lock"))
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            self.say(f"waiting for another process that makes {path.parent.name} {path.name[:12]}")
+            lock.acquire(poll_interval=0.2)
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def key(stage: str, ingredients: dict) -> str:
+    """Hash what an entry depends on."""
+    return hashlib.sha256(canonical({"stage": stage} | ingredients).encode()).hexdigest()
+
+
+def _load(path: Path) -> Entry | None:
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        content = (path / "tensors.safetensors").read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except json.JSONDecodeError:
+        return None
+    if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
+        return None
+    return Entry(safetensors.torch.load(content), manifest, from_store=True)
+
+
+def _set_aside(path: Path) -> None:
+    """Move away what lies under the entry's name and could not be loaded."""
+    if path.exists():
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        path.rename(aside)
+        warnings.warn(f"{path} is damaged; set aside as {aside.name} and made anew", stacklevel=2)
+
+
+def _write(path: Path, tensors: Tensors, manifest: dict) -> None:
+    """Write the entry beside its place and rename it there."""
+    content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    manifest |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
+    try:
+        (temporary / "tensors.safetensors").write_bytes(content)
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        temporary.chmod(0o755)
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

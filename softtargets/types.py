@@ -1,0 +1,112 @@
+"""What travels between the parts: samples with labels and targets, and the sets they form."""
+
+import dataclasses
+import functools
+import hashlib
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+class BadInput(ValueError):
+    """One sentence for a user: the setting, its value and what is allowed. Ends a run with exit code 2."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Inputs with their integer labels (for metrics) and their targets (probabilities, for losses)."""
+
+    inputs: Float[Tensor, "n ..."]
+    labels: Int64[Tensor, " n"]
+    targets: Float[Tensor, "n classes"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hash of inputs and labels; targets, being derived, are not in it."""
+        return digest(self.inputs, self.labels)
+
+    def take(self, positions: Int64[Tensor, " m"]) -> "Samples":
+        """Return the samples at these positions, in this order."""
+        return Samples(self.inputs[positions], self.labels[positions], self.targets[positions])
+
+    def retarget(self, targets: Float[Tensor, "n classes"]) -> "Samples":
+        """Return the same inputs and labels under other targets."""
+        return dataclasses.replace(self, targets=targets)
+
+
+@dataclasses.dataclass(frozen=True)
+class MembershipTest:
+    """Whom a membership attack tells apart: equally many training samples to forget and test samples.
+
+    `members` and `nonmembers` are positions in the forget and the test set with equal class counts;
+    `nonmember_labels` are the labels under which the test samples are asked, corrupted if the forget set's are.
+    """
+
+    members: Int64[Tensor, " m"]
+    nonmembers: Int64[Tensor, " m"]
+    nonmember_labels: Int64[Tensor, " m"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ForgottenLevel:
+    """The accuracy on the forget set that a model which never saw it would have.
+
+    Measured on validation `samples`; a fixed accuracy where there are none to measure it on: whole classes
+    that were forgotten.
+    """
+
+    samples: Samples | None
+    fixed: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The data of one run. `train` is forget and retain together, in the dataset's order."""
+
+    train: Samples
+    forget: Samples
+    retain: Samples
+    validation: Samples
+    test: Samples
+    forget_index: Int64[Tensor, " n"]
+    """The forget set's indices in the dataset's own training set."""
+    forget_true_labels: Int64[Tensor, " n"]
+    """What the forget set shows; differs from its labels only where those were corrupted."""
+    copies_dropped: int
+    """Training images left out as exact copies of test images or of other training images."""
+    membership: MembershipTest
+    level: ForgottenLevel
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.train.targets.shape[1]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the batch."""
+        return tuple(self.train.inputs.shape[1:])
+
+    def evaluated(self) -> dict[str, Samples]:
+        """Return the four sets on which every model is measured."""
+        return {name: getattr(self, name) for name in ("forget", "retain", "validation", "test")}
+
+
+def digest(*tensors: Tensor) -> str:
+    """SHA-256 over shapes, types and bytes: equal digests, equal content."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        array = tensor.detach().cpu().contiguous()
+        sha.update(f"{array.dtype}{tuple(array.shape)}".encode())
+        sha.update(array.view(torch.uint8).numpy() if array.dim() else array.numpy().tobytes())
+    return sha.hexdigest()
+
+
+def generator(seed: int, name: str) -> torch.Generator:
+    """One independent stream of randomness for every (seed, name)."""
+    state = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little")
+    return torch.Generator().manual_seed(state % (1 << 63))
