@@ -4,9 +4,10 @@ import hydra
 from omegaconf import DictConfig
 
 from softtargets.command import command, run_one
+from softtargets.help import CONF
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(cfg: DictConfig) -> float | None:
     """Run one composed config; returns the primary metric, the JS distance to the retrained model."""
     return run_one(cfg)

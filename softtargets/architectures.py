@@ -1,17 +1,27 @@
 """Networks from inputs to logits: `architecture(*, input_shape, classes, settings) -> Module`."""
 
+import inspect
 import itertools
 import math
+from collections.abc import Callable
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+Shape = tuple[int, ...]
 Width = Annotated[int, Field(ge=1)]
 
 
-def mlp(*, input_shape: tuple[int, ...], classes: int, hidden: Width) -> nn.Module:
+def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classes: int) -> nn.Module:
+    """Call `architecture` with what it takes of `input_shape` (without the batch) and `classes`."""
+    shape = {"input_shape": input_shape, "classes": classes}
+    taken = inspect.signature(getattr(architecture, "func", architecture)).parameters
+    return architecture(**{name: value for name, value in shape.items() if name in taken})
+
+
+def mlp(*, input_shape: Shape, classes: int, hidden: Width) -> nn.Module:
     """Inputs-`hidden`-classes with ReLU; 784-800-10 on 28x28 images (Simard et al. 2003)."""
     return nn.Sequential(
         nn.Flatten(), nn.Linear(math.prod(input_shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
@@ -20,7 +30,7 @@ def mlp(*, input_shape: tuple[int, ...], classes: int, hidden: Width) -> nn.Modu
 
 def cnn(
     *,
-    input_shape: tuple[int, ...],
+    input_shape: Shape,
     classes: int,
     channels: Annotated[list[Width], Field(min_length=1)],
     hidden: Width,

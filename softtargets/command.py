@@ -4,18 +4,20 @@ This module is imported by `run.py --help` too: torch is imported only where the
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from softtargets.help import register
+from softtargets.help import CONF, register
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
 SIDES = ("targets/forget", "targets/retain")
@@ -41,13 +43,29 @@ def refuse(reason: str) -> None:
 
 
 def sentence(error: Exception) -> str:
-    """Make one line of a Hydra or OmegaConf message, without what helps nobody."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    cut = next(
-        (i for i, line in enumerate(lines) if line.startswith(("Config search path", "full_key", "Set the"))),
-        None,
-    )
-    return "; ".join(filter(None, lines[:cut])).replace(":;", ":")
+    """Say in one line, in the words of the command line, what Hydra or OmegaConf refuses."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}={option}: no such option; allowed are {', '.join(error.options)}"
+    if found := re.search(r"Could not override '(.+?)'", text):
+        given = next((word for word in sys.argv if word.startswith(f"{found[1]}=")), found[1])
+        return f"{given}: no such setting{_beside(found[1])}"
+    if found := re.search(r"Ambiguous value for argument '(.+?)'", text):
+        return f"{found[1]}: one value is allowed here; several make a sweep, with -m as the first argument"
+    return " ".join(text.partition("\n full_key")[0].split())
+
+
+def _beside(setting: str) -> str:
+    """List what could have been meant: what stands beside the setting under the groups that were chosen."""
+    words = [word.partition("=") for word in sys.argv[1:]]
+    groups = [f"{group}={option}" for group, _, option in words if (CONF / group / f"{option}.yaml").is_file()]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", groups)
+    parent = setting.rpartition(".")[0]
+    node = OmegaConf.select(config, parent) if parent else config
+    names = list(node) if OmegaConf.is_dict(node) else []
+    return f"; allowed under {parent or 'the top level'} are {', '.join(names)}" if names else ""
 
 
 def run_one(cfg: DictConfig) -> float | None:
@@ -93,15 +111,26 @@ class CheckBeforeRun(Callback):
 def check(config: DictConfig) -> None:
     """Build a composed config, `hydra` node included, and end with exit code 2 where that cannot be done."""
     from softtargets.experiment import build
-    from softtargets.settings import resolve
+    from softtargets.settings import RERUN_KEEPS, resolve
     from softtargets.types import BadInput
 
     try:
+        if config.rerun is not None:
+            _only(RERUN_KEEPS, config.hydra.overrides.task)
         build(resolve(without_hydra(config), choices(config.hydra.runtime.choices)))
     except BadInput as error:
         refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         refuse(sentence(error))
+
+
+def _only(allowed: tuple[str, ...], overrides: list[str]) -> None:
+    """Refuse overrides that `rerun` would have to ignore."""
+    from softtargets.types import BadInput
+
+    for override in overrides:
+        if override.lstrip("+~").partition("=")[0].partition(".")[0] not in allowed:
+            raise BadInput(f"{override}: cannot be given with rerun, which takes only {', '.join(allowed)}")
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,22 +11,12 @@ from pathlib import Path
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on leaving without an error it becomes `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         yield temporary
-        # mkstemp makes private files; give the result the rights any new file would have
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path: Path, text: str) -> None:
@@ -42,5 +31,13 @@ def write_json(path: Path, value: object) -> None:
 
 
 def canonical(value: object) -> str:
-    """Return the JSON of plain data in one spelling, fit for hashing."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Return the JSON of plain data in one spelling, fit for hashing: sorted keys, and 1.0 as 1."""
+    return json.dumps(_spelt(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _spelt(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _spelt(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelt(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

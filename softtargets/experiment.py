@@ -6,7 +6,6 @@ Nothing here trains or writes. Whatever a user can get wrong ends here, as `BadI
 import copy
 import dataclasses
 import functools
-import inspect
 import json
 import pickle
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
+from softtargets.architectures import construct
 from softtargets.datasets import Images
 from softtargets.disk import canonical
 from softtargets.fit import Fit, epochs_for
@@ -109,9 +109,7 @@ def build(config: dict) -> Experiment:
 
 def _callable(node: dict, where: str, **known) -> functools.partial:
     """Instantiate a `_target_` node with `_partial_` and check what it will be called with."""
-    partial = _instantiate(node, where)
-    check_call(partial, where, **known)
-    return partial
+    return check_call(_instantiate(node, where), where, **known)
 
 
 def _instantiate(node: dict, where: str) -> functools.partial:
@@ -143,8 +141,14 @@ def _split(dataset: str, forget_set: str, device: str) -> Split:
     if type(seed) is not int or seed < 0:
         raise BadInput(f"forget_set.seed={seed!r}: must be a whole number, 0 or more")
     choose = _callable(kind, "forget_set", given=2)
-    with naming(f"dataset or forget_set ({kind['_target_'].rpartition('.')[2]})"):
-        found = split(images, choose, forget_seed=seed, **drawn.model_dump())
+
+    @functools.wraps(choose.func)
+    def named(candidates, drawn_from):
+        with naming("forget_set"):
+            return choose(candidates, drawn_from)
+
+    with naming("dataset"):
+        found = split(images, named, forget_seed=seed, **drawn.model_dump())
     return _moved(found, device)
 
 
@@ -164,15 +168,12 @@ def _moved(data: Split, device: str) -> Split:
 
 
 def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
-    partial = _instantiate(node, "architecture")
-    shape = {"input_shape": data.input_shape, "classes": data.classes}
-    check_call(partial, "architecture", named=tuple(shape))
-    accepted = {name: shape[name] for name in shape if name in inspect.signature(partial.func).parameters}
-    build = functools.partial(partial, **accepted)
+    """Build the model once and try it, so that a misfit shows before any work."""
+    partial = _callable(node, "architecture", named=("input_shape", "classes"))
+    build = functools.partial(construct, partial, data.input_shape, data.classes)
     with naming("architecture"):
-        model = build().eval()
         try:
-            logits = model(torch.zeros(2, *data.input_shape))
+            logits = build().eval()(torch.zeros(2, *data.input_shape))
         except RuntimeError as error:
             raise ValueError(f"inputs of shape {data.input_shape} do not fit: {error}") from error
         if logits.shape != (2, data.classes):

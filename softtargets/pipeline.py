@@ -35,6 +35,8 @@ def run(config: dict, output: Path) -> dict | None:
     experiment = build(config)
     console = Console()
     console.choices(config, result.sizes(experiment.data))
+    if experiment.data.copies_dropped:
+        console.say(f"left out {experiment.data.copies_dropped} training images that are copies of others")
     if experiment.settings.stage == "data":
         return None
     stages = Stages(experiment, Store(store_folder(experiment.settings), console.say), console)

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from softtargets.architectures import construct
 from softtargets.disk import atomic
 
 
@@ -37,13 +38,13 @@ def load(run_dir: str | Path) -> Models:
     folder = Path(run_dir).expanduser()
     config = OmegaConf.load(folder / "config.yaml")
     shape = json.loads((folder / "result.json").read_text())["data"]
-    build = functools.partial(instantiate(config.architecture, _convert_="all"))
-    return Models(*(_load(folder / f"{name}.safetensors", build, shape) for name in Models._fields))
+    architecture = instantiate(config.architecture, _partial_=True, _convert_="all")
+    build = functools.partial(construct, architecture, tuple(shape["input_shape"]), shape["classes"])
+    return Models(*(_load(folder / f"{name}.safetensors", build()) for name in Models._fields))
 
 
-def _load(file: Path, build, shape: dict) -> nn.Module:
+def _load(file: Path, model: nn.Module) -> nn.Module:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; run with save_models=true")
-    model = build(input_shape=tuple(shape["input_shape"]), classes=shape["classes"])
     model.load_state_dict(safetensors.torch.load_file(file))
     return model.eval()

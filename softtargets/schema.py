@@ -31,18 +31,21 @@ def _sentence(error: dict, model: type[pydantic.BaseModel], where: str) -> str:
         return f"{name}={error['input']!r}: no such setting; allowed are {', '.join(model.model_fields) or 'none'}"
     if error["type"] == "missing":
         return f"{name} is missing; it must be given"
-    message = error["msg"].removeprefix("Value error, ")
+    message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return f"{name}={error['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def check_call(partial: functools.partial, where: str, *, given: int = 0, named: tuple = (), typed: bool = True):
-    """Check that `partial` can be called with `given` positional arguments and the `named` ones.
+def check_call(
+    partial: functools.partial, where: str, *, given: int = 0, named: tuple[str, ...] = (), typed: bool = True
+) -> functools.partial:
+    """Return `partial`, known to be callable with `given` positional arguments and the `named` ones.
 
-    Its keywords are held against the annotations too, unless `typed` is off, as for other people's classes.
+    Its keywords are held against the annotations too (and take their type: 1 becomes 1.0 where a float is asked
+    for), unless `typed` is off, as for other people's classes.
     """
     parameters = list(inspect.signature(partial.func).parameters.values())
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return  # it takes anything and must check for itself
+        return partial  # it takes anything and must check for itself
     constructor = partial.func.__init__ if inspect.isclass(partial.func) else partial.func
     hints = typing.get_type_hints(constructor, include_extras=True) if typed else {}
     fields = {
@@ -50,7 +53,8 @@ def check_call(partial: functools.partial, where: str, *, given: int = 0, named:
         for parameter in parameters[given:]
         if parameter.name not in named
     }
-    check(pydantic.create_model("Keywords", __config__=FORBID, **fields), partial.keywords, where)
+    found = check(pydantic.create_model("Keywords", __config__=FORBID, **fields), partial.keywords, where)
+    return functools.partial(partial.func, **{name: getattr(found, name) for name in partial.keywords})
 
 
 def _default(parameter: inspect.Parameter) -> object:

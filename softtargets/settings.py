@@ -13,7 +13,7 @@ from omegaconf.errors import MissingMandatoryValue
 from pydantic import Field
 
 from softtargets.disk import canonical
-from softtargets.schema import FORBID, check
+from softtargets.schema import FORBID, check, naming
 from softtargets.types import BadInput
 
 Count = Annotated[int, Field(ge=1)]
@@ -108,6 +108,8 @@ def resolve(cfg: DictConfig, choices: dict[str, str]) -> dict:
         config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise BadInput(f"{error.full_key}=???: it has no default; give it, as in {error.full_key}=VALUE") from None
+    with naming("a number in the config"):
+        canonical(config)  # NaN and infinity have no place in a config, nor in its hash
     config |= {"choices": choices}
     config.pop("experiment", None)
     if config["rerun"] is not None:

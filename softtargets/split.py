@@ -33,7 +33,11 @@ def split(
     classes = len(images.class_names)
     unique = _without_copies(images)
     everything = Candidates(images.train_labels[unique], unique, classes, images.marked)
-    named = unique[choose(everything, generator(forget_seed, "forget")).positions] if _fixed(choose) else None
+    named = (
+        unique[choose(everything, generator(forget_seed, "forget")).positions]
+        if getattr(choose, "fixed", False)
+        else None
+    )
     pool = _subset(images.train_labels, unique, train_size, named, generator(seed, "subset"))
     held = _validation(images.train_labels, pool, validation_fraction, named, generator(seed, "validation"))
     index = pool[~torch.isin(pool, held)]
@@ -43,10 +47,6 @@ def split(
     result = _assemble(images, candidates, chosen, held, _normaliser(mean, std), forget_seed, copies)
     guard(result, index, chosen.positions)
     return result
-
-
-def _fixed(choose) -> bool:
-    return getattr(getattr(choose, "func", choose), "fixed", False)
 
 
 def _assemble(
@@ -92,15 +92,19 @@ def _stratified(labels: Int64[Tensor, " n"], count: int, generator: Generator) -
 
 
 def _without_copies(images: Images) -> Int64[Tensor, " m"]:
-    """Return the training indices, less every copy of a test image and all but the first of equal images.
+    """Return the training indices, less every copy of a test image and all but one of equal images.
 
-    A copy of a forgotten image among the retained ones would let the retrained model see it.
+    A copy of a forgotten image among the retained ones would let the retrained model see it. Of equal images a
+    marked one stays, else the first: what is to be forgotten must not become a retained image by accident.
     """
     train, test = fingerprints(images.train_pixels), fingerprints(images.test_pixels)
-    _, inverse = train.unique(return_inverse=True)
-    position = torch.arange(len(train))
-    first = torch.full_like(position, len(train)).scatter_reduce_(0, inverse, position, "amin")
-    return position[(first[inverse] == position) & ~torch.isin(train, test)]
+    _, group = train.unique(return_inverse=True)
+    count = len(train)
+    rank = torch.arange(count)
+    if images.marked is not None:
+        rank[images.marked] -= count
+    best = torch.full_like(rank, count).scatter_reduce_(0, group, rank, "amin")
+    return ((best[group] == rank) & ~torch.isin(train, test)).nonzero()[:, 0]
 
 
 def _subset(labels, unique, train_size: int | None, named, generator: Generator) -> Int64[Tensor, " m"]:

@@ -1,0 +1,90 @@
+"""What the tests share: a store, a data folder, and configs composed as the command line composes them."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+ALLOWED_TO_SKIP = ("needs CUDA",)
+"""Reasons for which a test may be skipped where everything else must run."""
+
+SMALL = ("dataset.train_size=500", "architecture.hidden=32", "training.epochs=4", "unlearn.epochs=2")
+"""A run in well under a second, on real digits."""
+
+torch.set_num_threads(1)
+
+
+def options(group: str) -> list[str]:
+    """Names of a config group's options."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def folders(tmp_path_factory):
+    """Keep everything that tests leave in one temporary folder, for this process and those it starts."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("STORE", "DATA", "RUNS"):
+        os.environ[f"SOFTTARGETS_{name}"] = str(home / name.lower())
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return home
+
+
+@pytest.fixture(scope="session")
+def composed(folders):
+    """`composed(*overrides)`: the resolved config of a command line."""
+    from hydra import compose, initialize_config_dir
+
+    from softtargets.command import choices, without_hydra
+    from softtargets.settings import resolve
+
+    def config(*overrides: str) -> dict:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            found = compose("config", list(overrides), return_hydra_config=True)
+        return resolve(without_hydra(found), choices(found.hydra.runtime.choices))
+
+    return config
+
+
+@pytest.fixture
+def run(composed, tmp_path):
+    """`run(*overrides)`: the result of a run in this process, and the folder it is in."""
+    from softtargets import pipeline
+
+    made = []
+
+    def result(*overrides: str) -> tuple[dict, Path]:
+        made.append(tmp_path / f"run{len(made)}")
+        return pipeline.run(composed(*overrides), made[-1]), made[-1]
+
+    return result
+
+
+@pytest.fixture
+def fashion():
+    """Skip where the real Fashion-MNIST is not installed."""
+    if not FASHION.is_dir():
+        pytest.skip("needs Debian's dataset-fashion-mnist")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name the skipped tests that may not be skipped in CI."""
+    for report in _forbidden_skips(terminalreporter):
+        terminalreporter.write_line(f"skipped without leave: {report.nodeid}: {report.longrepr[2]}", red=True)
+
+
+def pytest_sessionfinish(session):
+    """Fail where a test was skipped without leave."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.exitstatus == 0 and _forbidden_skips(reporter):
+        session.exitstatus = 1
+
+
+def _forbidden_skips(reporter) -> list:
+    if "SOFTTARGETS_CI" not in os.environ:
+        return []
+    skipped = reporter.stats.get("skipped", [])
+    return [report for report in skipped if not any(reason in report.longrepr[2] for reason in ALLOWED_TO_SKIP)]

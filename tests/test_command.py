@@ -1,0 +1,178 @@
+"""The command line as a user meets it: real processes, exit codes, one sentence on stderr."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from conftest import CONF, ROOT, SMALL, options
+
+import run
+import softtargets.command
+
+GROUPS = sorted({file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")})
+OWN_GROUPS = [group for group in GROUPS if not group.startswith("hydra") and group != "experiment"]
+
+
+class Ended(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def command(*arguments: str, cwd: Path) -> Ended:
+    """Run the program in a process of its own."""
+    whole = [sys.executable, ROOT / "run.py", *arguments]
+    found = subprocess.run(whole, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return Ended(found.returncode, found.stdout, found.stderr)
+
+
+@pytest.fixture
+def here(elsewhere, monkeypatch, capfd):
+    """`here(*arguments)`: the same in this process, which has imported torch already."""
+
+    def ended(*arguments: str, cwd: Path = elsewhere) -> Ended:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        try:
+            softtargets.command.command(run.main)
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return Ended(code, *capfd.readouterr())
+
+    return ended
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A working folder in which runs are written, and nothing else is."""
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
+    return tmp_path
+
+
+def test_a_run_ends_with_a_table_and_the_path_of_the_result(elsewhere):
+    found = command(*SMALL, cwd=elsewhere)
+    assert found.returncode == 0, found.stderr
+    path = Path(re.search(r"^result: (.+)$", found.stdout, re.MULTILINE)[1])
+    assert json.loads(path.read_text())["schema"] == 1
+    assert "forget accuracy" in found.stdout
+    assert not any(ord(letter) == 27 for letter in found.stdout), "plain lines where stdout is no terminal"
+    assert found.stderr == ""
+
+
+def test_help_explains_every_group_and_option_in_words(elsewhere):
+    text = command("--help", cwd=elsewhere).stdout
+    for group in OWN_GROUPS:
+        for option in options(group):
+            assert re.search(rf"^  {option} +\w.+", text, re.MULTILINE), (group, option)
+    for key in ("seed", "device", "threads", "precision", "checkpoint", "rerun", "save_models", "store"):
+        assert f"  {key}:" in text
+
+
+BAD = {
+    "mu_algo=foo": "gradasc, graddiff",
+    "training.epoch=3": "epochs",
+    "training.epochs=-1": "1",
+    "seed=abc": "integer",
+    "seed=1,2": "-m",
+    "unlearn.optimizer.lr=-1": "0 or more",
+    "unlearn.optimizer.lr=fast": "number",
+    "+unlearn.optimizer.speed=1": "lr",
+    "unlearn.optimizer._target_=torch.optim.Sgd": "imported",
+    "unlearn.batch_size=2.5": "integer",
+    "training.schedule.peak=0": "greater than 0",
+    "mu_algo.alpha=-2": "0",
+    "+mu_algo.beta=2": "alpha",
+    "dataset.train_size=99999": "4000",
+    "dataset.validation_fraction=1.5": "less than 1",
+    "dataset.mean=[.nan]": "number",
+    "forget_set.seed=-1": "0",
+    "forget_set.fraction=0": "greater than 0",
+    "unlearn.stop=never": "matched",
+    "device=tpu": "cpu",
+    "precision=int8": "bf16",
+    "threads=0": "1",
+    "checkpoint=/no/such/file": "state dict",
+    "rerun=/no/such/run": "config.yaml",
+    "architecture._target_=torch.nn.NoSuch": "imported",
+    "architecture.hidden=0": "1",
+    "diagnosis.hard_like=2": "1",
+    "stage=unlearn": "train",
+}
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(override, here, elsewhere):
+    found = here(override)
+    assert found.returncode == 2, found.stderr
+    assert len(found.stderr.splitlines()) == 1, found.stderr
+    setting = override.lstrip("+").partition("=")[0]
+    assert setting in found.stderr or setting.rpartition(".")[0] in found.stderr
+    assert BAD[override] in found.stderr
+    assert found.stdout == ""
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "allowed"),
+    [
+        (("forget_set=class", "forget_set.classes=[12]"), "0 to 9"),
+        (("forget_set=indices", "forget_set.path=/no/such.txt"), "/no/such.txt"),
+        (("forget_set=indices",), "forget_set.path"),
+        (("forget_set=marked",), "folder"),
+        (("dataset=folder",), "dataset.path"),
+        (("targets/forget=self", "targets.forget.temperature=0"), "greater than 0"),
+        (("unlearn.evaluate_every=null",), "1 or more"),
+        (("rerun=runs/1", "seed=3"), "seed=3"),
+        (("architecture._target_=torch.nn.Linear", "~architecture.hidden"), "architecture"),
+    ],
+)
+def test_bad_combinations_too(overrides, allowed, here, elsewhere):
+    found = here(*overrides)
+    assert (found.returncode, len(found.stderr.splitlines())) == (2, 1), found.stderr
+    assert allowed in found.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_bad_input_in_a_real_process(elsewhere):
+    found = command("seed=abc", cwd=elsewhere)
+    assert found == Ended(2, "", "run.py: seed='abc': must be a valid integer\n")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_every_cell_of_a_sweep_is_checked_before_the_first_runs(here, elsewhere):
+    found = here("-m", *SMALL, "seed=0,1", "mu_algo=gradasc,graddiff", "unlearn.batch_size=8,0")
+    assert found.returncode == 2
+    assert "unlearn.batch_size=0" in found.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_sweep_runs_every_cell(elsewhere):
+    found = command("-m", *SMALL, "seed=0,1", "targets=hard,soft", cwd=elsewhere)
+    assert found.returncode == 0, found.stderr
+    assert len(list(elsewhere.glob("runs/**/result.json"))) == 4
+
+
+def test_a_launcher_without_m_is_warned_of(here):
+    found = here("hydra/launcher=submitit_local", "stage=data")
+    assert found.returncode == 0
+    assert "hydra/launcher=submitit_local" in found.stderr
+    assert "-m" in found.stderr
+
+
+def test_a_run_that_raises_leaves_error_json(elsewhere):
+    found = command(*SMALL, "mu_algo._target_=own_parts.broken", "~mu_algo.alpha", cwd=elsewhere)
+    assert found.returncode == 1
+    (error,) = (json.loads(file.read_text()) for file in elsewhere.glob("runs/*/error.json"))
+    assert (error["error"], error["message"]) == ("ZeroDivisionError", "division by zero")
+    assert "own_parts.py" in error["traceback"]
+    assert not list(elsewhere.glob("runs/*/result.json"))
+
+
+@pytest.fixture(autouse=True)
+def own_parts_on_the_path(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))

@@ -1,0 +1,230 @@
+"""Every algorithm in conf/mu_algo against the contract; gradasc and graddiff against closed forms and real digits."""
+
+import copy
+import functools
+import inspect
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import CONF, options
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+
+from softtargets.architectures import mlp
+from softtargets.datasets import mnist_5k
+from softtargets.fit import Fit, predict
+from softtargets.losses import cross_entropy
+from softtargets.types import Samples
+
+ALGORITHMS = options("mu_algo")
+K = 3
+
+
+def algorithm(name: str, **changes) -> functools.partial:
+    return instantiate(OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml"), _convert_="all", **changes)
+
+
+def made(**changes) -> Fit:
+    settings = {
+        "epochs": 2,
+        "batch_size": 8,
+        "optimizer": functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9),
+    }
+    settings |= {"schedule": None, "clip_norm": None, "precision": "float32", "seed": 0, "name": "unlearn"}
+    return Fit(**settings | changes)
+
+
+def samples(n: int, seed: int, soft: bool = False) -> Samples:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(K, (n,), generator=generator)
+    targets = torch.randn(n, K, generator=generator).softmax(1) if soft else F.one_hot(labels, K).float()
+    return Samples(torch.randn(n, 1, 4, 4, generator=generator), labels, targets)
+
+
+def network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return mlp(input_shape=(1, 4, 4), classes=K, hidden=8).eval()
+
+
+def flat(model: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+class TestEveryAlgorithm:
+    def test_is_one_function_with_its_settings_in_yaml(self, name):
+        partial = algorithm(name)
+        assert partial.func.__module__ == f"softtargets.mu_algo.{name}"
+        assert partial.func.__name__ == name
+        parameters = inspect.signature(partial.func).parameters.values()
+        assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == [
+            "original",
+            "forget",
+            "retain",
+            "fit",
+        ]
+        assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == set(partial.keywords)
+        assert all(p.default is p.empty for p in parameters)
+        assert name in options("unlearn")
+
+    def test_leaves_the_original_as_it_was(self, name):
+        original = network()
+        before = copy.deepcopy(original.state_dict())
+        unlearned = algorithm(name)(original, samples(20, 1), samples(30, 2), made())
+        assert all(torch.equal(value, before[key]) for key, value in original.state_dict().items())
+        assert all(p.requires_grad and p.grad is None for p in original.parameters())
+        assert not original.training
+        assert not unlearned.training
+        shared = {p.data_ptr() for p in original.parameters()} & {p.data_ptr() for p in unlearned.parameters()}
+        assert not shared
+
+    def test_same_seed_twice_is_bit_equal(self, name):
+        def outcome(outside):
+            torch.manual_seed(outside)
+            return flat(algorithm(name)(network(), samples(20, 1), samples(30, 2), made()))
+
+        assert torch.equal(outcome(1), outcome(2))
+
+    @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+    @pytest.mark.parametrize(("forget", "retain"), [(5, 30), (1, 30), (20, 5), (20, 1), (17, 30)])
+    def test_takes_sets_of_any_size_and_either_kind_of_target(self, name, forget, retain, soft):
+        fit = made()
+        unlearned = algorithm(name)(network(), samples(forget, 1, soft), samples(retain, 2, soft), fit)
+        assert flat(unlearned).isfinite().all()
+        assert not fit.account.diverged
+        if fit.account.steps:
+            assert not torch.equal(flat(unlearned), flat(network()))
+
+
+# one step of SGD on a linear model, worked out by hand
+
+LR = 0.1
+
+
+def linear() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(16, K))
+
+
+def gradient(model: nn.Module, data: Samples) -> torch.Tensor:
+    """(p - q)ᵀ [x, 1] / n, in float64."""
+    x = torch.cat([data.inputs.flatten(1), torch.ones(len(data), 1)], 1).double()
+    return (model(data.inputs).detach().double().softmax(1) - data.targets).T @ x / len(data)
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([model[1].weight, model[1].bias[:, None]], 1).detach().double()
+
+
+def negative(data: Samples) -> Samples:
+    """Targets that are no distribution."""
+    return data.retarget(1.4 * data.targets - 0.4 / K)
+
+
+TARGETS = {"hard": lambda s: s, "soft": lambda s: samples(len(s), 9, soft=True), "negative": negative}
+
+
+@pytest.mark.parametrize("kind", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize(
+    ("name", "changes", "alpha"),
+    [
+        ("gradasc", {}, 0.0),
+        ("graddiff", {}, 1.0),
+        ("graddiff", {"alpha": 0.3}, 0.3),
+        ("graddiff", {"alpha": 0}, 0.0),
+    ],
+)
+def test_one_step_is_the_gradient_worked_out_by_hand(name, changes, alpha, kind):
+    forget, retain, original = kind(samples(7, 1)), kind(samples(11, 2)), linear()
+    fit = made(epochs=1, batch_size=11, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    unlearned = algorithm(name, **changes)(original, forget, retain, fit)
+    expected = weights(original) - LR * (alpha * gradient(original, retain) - gradient(original, forget))
+    torch.testing.assert_close(weights(unlearned), expected, rtol=1e-5, atol=1e-6)
+    assert fit.account.gradient_samples == 7 + (11 if name == "graddiff" else 0)
+
+
+def test_graddiff_pairs_each_forget_batch_with_the_next_retain_batch():
+    forget, retain, original = samples(4, 1), samples(6, 2), linear()
+    fit = made(epochs=2, batch_size=4, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    by_hand = copy.deepcopy(original)
+    order = next(fit.orders(1, 6))
+    for batch in (order[:4], order[4:]):
+        step = LR * (gradient(by_hand, retain.take(batch)) - gradient(by_hand, forget))
+        with torch.no_grad():
+            by_hand[1].weight -= step[:, :16].float()
+            by_hand[1].bias -= step[:, 16].float()
+    unlearned = algorithm("graddiff")(original, forget, retain, fit)
+    torch.testing.assert_close(weights(unlearned), weights(by_hand), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gradasc", "graddiff"])
+def test_labels_play_no_part_beside_the_targets(name):
+    forget, retain = samples(20, 1), samples(30, 2)
+    other = [Samples(s.inputs, s.labels.flip(0), s.targets) for s in (forget, retain)]
+    one, two = (algorithm(name)(network(), *sets, made()) for sets in ((forget, retain), other))
+    assert torch.equal(flat(one), flat(two))
+
+
+# real digits: the model's own predictions as targets
+
+NO_OP = 1e-8
+"""The most that rounding may move a parameter: float32 leaves p - q at 1e-7, learning rate times steps is below
+5e-3, and parameters are of the order of 0.1, with a spacing of 7e-9."""
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[nn.Module, Samples, Samples]:
+    """A trained model with its forget set (a tenth) and retain set."""
+    images = mnist_5k()
+    targets = F.one_hot(images.train_labels, 10).float()
+    data = Samples((images.train_pixels / 255 - 0.1307) / 0.3081, images.train_labels, targets)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = mlp(input_shape=(1, 28, 28), classes=10, hidden=64)
+    adam = functools.partial(torch.optim.Adam, lr=2e-3)
+    made(epochs=3, batch_size=128, optimizer=adam)(
+        model, lambda batch: cross_entropy(model(batch.inputs), batch.targets), data
+    )
+    order = torch.randperm(4000, generator=torch.Generator().manual_seed(0))
+    return model, data.take(order[:400]), data.take(order[400:])
+
+
+def own(model: nn.Module, data: Samples) -> Samples:
+    return data.retarget(predict(model, data.inputs).softmax(1))
+
+
+def movement(name: str, optimizer, model: nn.Module, forget: Samples, retain: Samples) -> float:
+    unlearned = algorithm(name)(model, forget, retain, made(epochs=5, batch_size=32, optimizer=optimizer))
+    return (flat(unlearned) - flat(model)).abs().max().item()
+
+
+@pytest.mark.parametrize(("name", "lr"), [("gradasc", 1e-5), ("graddiff", 5e-5)])
+def test_own_predictions_leave_every_parameter_where_it_was(digits, name, lr):
+    model, forget, retain = digits
+    optimizer = functools.partial(torch.optim.SGD, lr=lr, momentum=0.9)
+    assert movement(name, optimizer, model, own(model, forget), own(model, retain)) < NO_OP
+    assert movement(name, optimizer, model, forget, retain) > 1e4 * NO_OP
+
+
+@pytest.mark.parametrize("name", ["gradasc", "graddiff"])
+def test_adam_turns_the_rounding_into_steps(digits, name):
+    model, forget, retain = digits
+    adam = functools.partial(torch.optim.Adam, lr=1e-4)
+    assert movement(name, adam, model, own(model, forget), own(model, retain)) > 1e5 * NO_OP
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_mixing_in_own_predictions_shrinks_the_hard_gradient_and_nothing_else(digits, share):
+    model, forget, _ = digits
+
+    def gradient(targets):
+        loss = cross_entropy(model(forget.inputs), targets)
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+
+    hard = gradient(forget.targets)
+    mixed = gradient((1 - share) * forget.targets + share * own(model, forget).targets)
+    assert (mixed - (1 - share) * hard).norm() < 1e-5 * hard.norm()

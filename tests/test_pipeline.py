@@ -1,0 +1,181 @@
+"""The whole run on real digits: what it leaves, that it repeats, and that arms differ in their targets alone."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, options
+
+import softtargets
+from softtargets.fit import predict
+
+MODELS = ("original", "retrained", "unlearned")
+
+
+def test_result_has_the_public_interface(run):
+    result, folder = run(*SMALL)
+    on_disk = json.loads((folder / "result.json").read_text())
+    assert on_disk == json.loads(json.dumps(result))
+    assert set(on_disk["metrics"]) == set(MODELS)
+    for metrics in on_disk["metrics"].values():
+        assert {"forget_acc", "retain_acc", "validation_acc", "test_acc", "mia_auc"} <= set(metrics)
+        assert len(metrics["class_acc"]) == 10
+    assert set(on_disk["distance"]) == set(on_disk["baseline"])
+    assert {"js_forget", "js_test", "accuracy_distance", "avg_gap", "tow"} <= set(on_disk["distance"])
+    assert set(on_disk["change"]) == {"avg_parameter_change", "relative_l2"}
+    assert {"original", "retrained", "forget_set", "batches", "targets"} <= set(on_disk["hashes"])
+    names = ("train_s", "retrain_s", "targets_s", "unlearn_s", "rte", "gradient_samples", "from_store")
+    assert set(names) <= set(on_disk["cost"])
+    assert on_disk["provenance"]["config_hash"]
+    assert on_disk["choices"]["targets"] == "hard"
+    assert on_disk["choices"]["forget_seed"] == 0
+
+
+def test_margins_are_those_of_the_saved_models(run, composed):
+    from softtargets.experiment import build
+
+    _, folder = run(*SMALL, "save_models=true", "unlearn.stop=none")
+    data = build(composed(*SMALL)).data
+    margins = np.load(folder / "margins.npz")
+    for name, model in softtargets.load(folder)._asdict().items():
+        probs = predict(model, data.forget.inputs).double().softmax(1)
+        p = probs[torch.arange(len(probs)), data.forget.labels]
+        inside = (p > 1e-9) & (p < 1 - 1e-9)
+        expected = (p.log() - (-p).log1p())[inside]
+        torch.testing.assert_close(
+            torch.tensor(margins[f"forget_{name}"])[inside].double(), expected, rtol=1e-4, atol=1e-4
+        )
+    assert margins["forget_index"].shape == margins["forget_unlearned"].shape
+
+
+def test_same_command_twice_gives_equal_metrics(run, composed, tmp_path):
+    cold = [run(*SMALL, f"store.dir={tmp_path / name}")[0] for name in "ab"]
+    assert cold[0]["cost"]["from_store"] == cold[1]["cost"]["from_store"] == []
+    assert json.dumps(cold[0]["metrics"]) == json.dumps(cold[1]["metrics"])
+    assert cold[0]["hashes"] == cold[1]["hashes"]
+    warm = run(*SMALL, f"store.dir={tmp_path / 'a'}")[0]
+    assert warm["cost"]["from_store"] == ["original", "retrained"]
+    assert json.dumps(warm["metrics"]) == json.dumps(cold[0]["metrics"])
+
+
+@pytest.mark.parametrize("preset", [name for name in options("targets") if name != "hard"])
+def test_arms_differ_in_the_targets_alone(run, preset):
+    hard, soft = (run(*SMALL, f"targets={name}")[0]["hashes"] for name in ("hard", preset))
+    for name in ("original", "retrained", "forget_set", "batches"):
+        assert hard[name] == soft[name]
+    assert hard["targets"] != soft["targets"]
+
+
+def test_algorithms_share_models_and_batches_seeds_share_the_forget_set(run):
+    one, other, seed = (
+        run(*SMALL, override)[0]["hashes"] for override in ("mu_algo=gradasc", "mu_algo=graddiff", "seed=1")
+    )
+    assert {key: one[key] for key in ("original", "retrained", "forget_set", "batches")} == {
+        key: other[key] for key in ("original", "retrained", "forget_set", "batches")
+    }
+    assert seed["forget_set"] == one["forget_set"]
+    assert not {seed[key] for key in ("original", "retrained", "batches")} & set(one.values())
+
+
+def test_the_retrained_model_starts_from_its_own_initialisation(composed):
+    from softtargets.experiment import build
+
+    experiment = build(composed(*SMALL))
+    original, again, retrained = (experiment.initialised(name) for name in ("original", "original", "retrained"))
+    first = [next(model.parameters()) for model in (original, again, retrained)]
+    assert torch.equal(first[0], first[1])
+    assert not torch.isclose(first[0], first[2]).any(dim=1).all()
+
+
+@pytest.mark.parametrize("algorithm", options("mu_algo"))
+@pytest.mark.parametrize("preset", options("targets"))
+def test_every_algorithm_runs_with_every_preset(run, algorithm, preset):
+    result, _ = run(*SMALL, f"mu_algo={algorithm}", f"targets={preset}", "unlearn.stop=none")
+    assert result["status"] in ("ok", "degenerate", "hard-like", "anti-forgetting")
+    assert result["distance"]["js_forget"] <= np.log(2)
+
+
+FORGET_SETS = {
+    "random": [],
+    "class": ["forget_set.classes=[3]"],
+    "class_fraction": ["forget_set.classes=[1,2]"],
+    "mislabelled": [],
+}
+
+
+@pytest.mark.parametrize("kind", FORGET_SETS)
+def test_forget_sets_run(run, kind):
+    result, _ = run(*SMALL, f"forget_set={kind}", *FORGET_SETS[kind])
+    retrained = result["metrics"]["retrained"]
+    assert result["data"]["membership_pairs"] > 0
+    if kind == "class":
+        assert retrained["forget_acc"] == 0
+        assert retrained["class_acc"][3] == 0
+    if kind == "mislabelled":
+        assert retrained["forget_acc"] < 0.1 < 0.5 < retrained["forget_true_acc"]
+
+
+def test_indices_are_the_forget_set(run, tmp_path):
+    (tmp_path / "forget.txt").write_text("3999\n0\n17\n")
+    _, folder = run(*SMALL, "forget_set=indices", f"forget_set.path={tmp_path / 'forget.txt'}")
+    assert np.load(folder / "margins.npz")["forget_index"].tolist() == [0, 17, 3999]
+
+
+def test_divergence_is_a_result(run):
+    result, folder = run(
+        *SMALL, "mu_algo=gradasc", "unlearn.optimizer.lr=1e30", "unlearn.clip_norm=null", "unlearn.stop=none"
+    )
+    assert result["status"] == "diverged"
+    assert json.loads((folder / "result.json").read_text())["metrics"]["original"]["forget_acc"] is not None
+
+
+def test_no_op_at_the_models_own_predictions(run):
+    result, _ = run(
+        *SMALL, "mu_algo=gradasc", "unlearn=gradasc_reference", "targets=soft", "targets.forget.temperature=1"
+    )
+    assert result["status"] == "degenerate"
+    assert result["change"]["relative_l2"] < 1e-7
+    assert result["metrics"]["unlearned"]["forget_acc"] == result["metrics"]["original"]["forget_acc"]
+
+
+def test_rerun_repeats_a_result(run):
+    first, folder = run(*SMALL, "targets=soft", "seed=3")
+    again, _ = run(f"rerun={folder}")
+    assert json.dumps(again["metrics"]) == json.dumps(first["metrics"])
+    assert again["choices"] == first["choices"]
+    assert again["provenance"]["config_hash"] == first["provenance"]["config_hash"]
+
+
+def test_a_users_checkpoint_is_the_original(run):
+    first, folder = run(*SMALL, "save_models=true", "seed=5")
+    state = torch.nn.Module.state_dict(softtargets.load(folder).original)
+    torch.save(state, folder / "mine.pt")
+    for file in ("mine.pt", "original.safetensors"):
+        result, _ = run(*SMALL, f"checkpoint={folder / file}")
+        assert result["hashes"]["original"] == first["hashes"]["original"]
+        assert result["cost"]["train_s"] == 0
+
+
+def test_stage_train_fills_the_store(run, tmp_path):
+    store = f"store.dir={tmp_path / 'store'}"
+    assert run(*SMALL, store, "stage=train")[0] is None
+    assert run(*SMALL, store)[0]["cost"]["from_store"] == ["original", "retrained"]
+
+
+def test_a_module_of_ones_own(run):
+    result, folder = run(
+        *SMALL[:1],
+        *SMALL[2:],
+        "~architecture.hidden",
+        "architecture._target_=own_parts.TinyNet",
+        "save_models=true",
+    )
+    assert result["metrics"]["original"]["test_acc"] > 0.3
+    assert type(softtargets.load(folder).original).__name__ == "TinyNet"
+
+
+def test_parameter_change_is_zero_without_a_step(run):
+    result, _ = run(*SMALL, "unlearn.optimizer.lr=0", "unlearn.stop=none")
+    assert result["change"] == {"avg_parameter_change": 0.0, "relative_l2": 0.0}
+    assert result["distance"] == result["baseline"]

@@ -1,0 +1,93 @@
+"""Digests, streams of randomness and samples."""
+
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+
+from softtargets.types import Samples, digest, generator
+
+BASE = torch.arange(6.0).view(2, 3)
+
+
+def samples(n=4, k=3) -> Samples:
+    labels = torch.arange(n) % k
+    return Samples(torch.arange(n * 2.0).view(n, 2), labels, torch.nn.functional.one_hot(labels, k).float())
+
+
+def test_digest_is_sha256_of_type_shape_and_bytes():
+    words = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert digest(BASE) == hashlib.sha256(b"torch.float32(2, 3)" + words.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [BASE.view(3, 2)],
+        [BASE.flatten()],
+        [BASE.view(torch.int32)],
+        [BASE.double()],
+        [BASE.flip(0)],
+        [torch.nextafter(BASE, BASE + 1)],
+        [BASE[:1], BASE[1:]],
+        [BASE, torch.empty(0)],
+        [],
+    ],
+)
+def test_digest_sees_every_difference(other):
+    assert digest(*other) != digest(BASE)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [BASE, BASE > 2, BASE.bfloat16(), BASE.to(torch.uint8), torch.tensor(3)],
+    ids=lambda tensor: f"{tensor.dtype}{tuple(tensor.shape)}",
+)
+def test_digest_depends_on_content_not_on_memory(tensor):
+    spread = torch.stack([tensor, tensor], -1)[..., 0]
+    assert digest(spread) == digest(tensor.clone())
+
+
+@pytest.mark.xfail(raises=RuntimeError, strict=True, reason="such a tensor is contiguous, with a last stride of 4")
+def test_digest_takes_a_1x1_kernel_in_channels_last():
+    kernel = torch.arange(8.0).view(2, 4, 1, 1)
+    assert digest(kernel.to(memory_format=torch.channels_last)) == digest(kernel)
+
+
+def test_samples_digest_covers_inputs_and_labels_but_not_targets():
+    base = samples()
+    assert base.retarget(base.targets / 2).digest == base.digest
+    assert base.take(torch.tensor([1, 0, 2, 3])).digest != base.digest
+    assert Samples(base.inputs, base.labels.flip(0), base.targets).digest != base.digest
+    assert Samples(base.inputs + 1, base.labels, base.targets).digest != base.digest
+
+
+def test_take_keeps_rows_together_in_the_order_asked():
+    taken = samples().take(torch.tensor([2, 0, 2]))
+    assert len(taken) == 3
+    assert taken.inputs.tolist() == [[4, 5], [0, 1], [4, 5]]
+    assert taken.labels.tolist() == [2, 0, 2]
+    assert taken.targets.argmax(1).tolist() == [2, 0, 2]
+
+
+def test_samples_of_unequal_length_are_refused_where_shapes_are_checked():
+    with pytest.raises(TypeError, match="labels"):
+        Samples(torch.zeros(3, 2), torch.zeros(4, dtype=torch.int64), torch.zeros(3, 2))
+
+
+def test_generator_gives_every_seed_and_name_a_stream_of_its_own():
+    pairs = list(itertools.product([*range(50), 2**63, 2**70], ("original/init", "retrained/init", "forget", "")))
+    draws = [torch.rand((), generator=generator(*pair), dtype=torch.float64).item() for pair in pairs]
+    again = [torch.rand((), generator=generator(*pair), dtype=torch.float64).item() for pair in pairs]
+    assert draws == again
+    assert len(set(draws)) == len(pairs)
+    assert kstest(draws, "uniform").pvalue > 1e-3
+
+
+def test_generator_leaves_the_global_stream_alone():
+    state = torch.get_rng_state()
+    torch.rand(5, generator=generator(0, "a"))
+    assert torch.equal(torch.get_rng_state(), state)
