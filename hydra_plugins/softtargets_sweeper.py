@@ -1,27 +1,85 @@
-"""Hydra's basic sweeper, with every cell checked before the first one runs."""
+"""Hydra's basic sweeper, made resumable and safe: see `CheckedSweeper.sweep`."""
+
+import hashlib
+import sys
+from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 
 class CheckedSweeper(BasicSweeper):
-    """Refuses a sweep of which one cell could not run, before anything is written."""
+    """A sweep that checks every cell first, drops what is finished, and tells from disk how each run ended."""
 
-    def sweep(self, arguments: list[str]) -> object:
-        """Check all cells, then sweep."""
-        from softtargets.command import check_cells
+    def sweep(self, arguments: list[str]) -> None:
+        """Run what is missing or failed; exit with 1 if a cell has no result then.
 
-        check_cells(self.cells(arguments))
-        return super().sweep(arguments)
+        A launcher's own account is not asked: under SLURM a run that raised counts as completed, and one that
+        was killed may be waited for in vain. What a run left in its folder is the truth.
+        """
+        from softtargets import sweep
+        from softtargets.command import refusing
 
-    def cells(self, arguments: list[str]):
-        """Yield the composed config of every cell."""
-        loader = self.hydra_context.config_loader
-        from hydra.core.override_parser.overrides_parser import OverridesParser
+        with refusing():
+            combinations, swept = self.combinations(arguments)
+            folder = Path(self.config.hydra.sweep.dir.replace("%h", _hash(arguments))).absolute()
+            cells = sweep.cells(combinations, swept, folder, self.composed)
+            unfinished = [cell for cell in cells if cell.state() != "finished"]
+            sweep.check(unfinished, self.composed, elsewhere=self.on_slurm())
+        if unfinished:
+            self.launch(sweep.Display(cells, unfinished), folder)
+        if not sweep.summary(cells):
+            sys.exit(1)
 
-        overrides = OverridesParser.create(config_loader=loader).parse_overrides(self._parse_config() + arguments)
-        for batch in self.split_arguments(overrides, None):
-            for cell in batch:
-                yield loader.load_sweep_config(self.config, cell)
+    def combinations(self, arguments: list[str]) -> tuple[list[list[str]], list[str]]:
+        """Return the overrides of every cell, and the names of what is swept over."""
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides(self._parse_config() + list(arguments))
+        (batch,) = self.split_arguments(overrides, None)
+        return batch, [override.get_key_element() for override in overrides if override.is_sweep_override()]
 
-    def validate_batch_is_legal(self, batch) -> None:
-        """Do nothing: the cells have been composed and checked already."""
+    def composed(self, overrides: list[str]) -> DictConfig:
+        """Compose one cell."""
+        return self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+
+    def on_slurm(self) -> bool:
+        """Tell whether the runs go to other machines."""
+        return self.config.hydra.launcher._target_.endswith(".SlurmLauncher")
+
+    def launch(self, display, folder: Path) -> None:
+        """Hand the unfinished cells to the launcher, and watch until all have ended."""
+        from softtargets import sweep
+        from softtargets.launch import Queue, launch
+
+        with open_dict(self.config):
+            self.config.hydra.sweep.dir = str(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        sweep.prepare(folder, display.unfinished)
+        # the launcher was set up with the sweep's folder still open; it reads the config again when it launches
+        jobs = [
+            [
+                *cell.overrides,
+                f"hydra.sweep.dir={_quoted(str(folder))}",
+                f"hydra.sweep.subdir={_quoted(cell.folder.name)}",
+            ]
+            for cell in display.unfinished
+        ]
+        queue = Queue(folder / ".submitit") if self.on_slurm() else None
+        with display:
+            raised = launch(lambda: self.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
+        if raised:
+            print(
+                f"run.py: the launcher ended with {type(raised).__name__}: {str(raised).partition(chr(10))[0]}",
+                file=sys.stderr,
+            )
+
+
+def _hash(arguments: list[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(arguments)).encode()).hexdigest()[:8]
+
+
+def _quoted(text: str) -> str:
+    """Quote a value for Hydra's grammar of overrides."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 import rich.box
 import rich.console
@@ -13,10 +14,10 @@ Progress = Callable[[int, int, float], None]
 
 
 class Console:
-    """The screen of one run."""
+    """The screen of one run, or the file that stands in for it."""
 
-    def __init__(self):
-        self.rich = rich.console.Console(highlight=False, soft_wrap=True)
+    def __init__(self, file: TextIO | None = None):
+        self.rich = rich.console.Console(file=file, highlight=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
         """Print a line of plain text."""

@@ -20,6 +20,7 @@ from torch import nn
 from softtargets.architectures import construct
 from softtargets.datasets import Images
 from softtargets.disk import canonical
+from softtargets.errors import BadInput
 from softtargets.fit import Fit, epochs_for
 from softtargets.schema import check, check_call, naming
 from softtargets.settings import (
@@ -32,7 +33,7 @@ from softtargets.settings import (
     settings_of,
 )
 from softtargets.split import split
-from softtargets.types import BadInput, Split, generator
+from softtargets.types import Split, generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Experiment:
 def build(config: dict) -> Experiment:
     """Turn a resolved config into an experiment, or raise BadInput."""
     settings = check(Settings, settings_of(config), "")
+    _require(settings.device)
     torch.set_num_threads(settings.threads)
     data = _split(canonical(config["dataset"]), canonical(config["forget_set"]), settings.device)
     architecture = _architecture(config["architecture"], data)
@@ -105,6 +107,13 @@ def build(config: dict) -> Experiment:
         retain_kind=_callable(config["targets"]["retain"], "targets.retain", given=1),
         checkpoint=_checkpoint(settings.checkpoint, architecture),
     )
+
+
+def _require(device: str) -> None:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device]:
+        have = ", ".join(name for name in available if available[name])
+        raise BadInput(f"device={device}: not on this machine; allowed here are auto, {have}")
 
 
 def _callable(node: dict, where: str, **known) -> functools.partial:

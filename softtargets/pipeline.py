@@ -25,7 +25,7 @@ from softtargets.store import Store
 from softtargets.types import Samples, digest
 
 
-def run(config: dict, output: Path) -> dict | None:
+def run(config: dict, output: Path, console: Console) -> dict | None:
     """Run a resolved config and leave result.json, margins.npz and config.yaml in `output`.
 
     Returns the result; None for a `stage` that ends before there is one. Raises BadInput before any work.
@@ -33,7 +33,6 @@ def run(config: dict, output: Path) -> dict | None:
     started = datetime.datetime.now(datetime.UTC)
     torch.use_deterministic_algorithms(True, warn_only=True)
     experiment = build(config)
-    console = Console()
     console.choices(config, result.sizes(experiment.data))
     if experiment.data.copies_dropped:
         console.say(f"left out {experiment.data.copies_dropped} training images that are copies of others")

@@ -10,7 +10,7 @@ import typing
 
 import pydantic
 
-from softtargets.types import BadInput
+from softtargets.errors import BadInput
 
 FORBID = pydantic.ConfigDict(
     extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()

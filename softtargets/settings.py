@@ -1,20 +1,20 @@
 """The settings of a run: their types and ranges, their resolved form, and its hash."""
 
 import hashlib
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
 import pydantic
-import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from pydantic import Field
 
 from softtargets.disk import canonical
+from softtargets.errors import BadInput
 from softtargets.schema import FORBID, check, naming
-from softtargets.types import BadInput
 
 Count = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -115,9 +115,11 @@ def resolve(cfg: DictConfig, choices: dict[str, str]) -> dict:
     if config["rerun"] is not None:
         config = _saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
     check(Settings, settings_of(config), "")
-    config["device"] = device = _device(config["device"])
-    for node in (config, config["training"], config["unlearn"]):
-        node["precision"] = native_precision(node["precision"], device)
+    config |= resolve_machine(config)
+    for node in (config["training"], config["unlearn"]):
+        node["precision"] = resolve_machine({"device": config["device"], "precision": node["precision"]})[
+            "precision"
+        ]
     return config
 
 
@@ -145,24 +147,27 @@ def config_hash(config: dict) -> str:
     return hashlib.sha256(canonical(asked).encode()).hexdigest()
 
 
-def _device(asked: str) -> str:
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if asked == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if available[name])
-    if not available[asked]:
-        have = ", ".join(name for name in available if available[name])
-        raise BadInput(f"device={asked}: not on this machine; allowed here are auto, {have}")
-    return asked
+def resolve_machine(asked: dict) -> dict:
+    """Resolve `device=auto` and `precision=auto` for this machine; both are part of a result."""
+    device, precision = asked["device"], asked["precision"]
+    if "auto" in (device, precision):
+        import torch  # a second and a half that a sweep with nothing left to do should not pay
+
+        if device == "auto":
+            gpu = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
+            device = gpu or "cpu"
+        if precision == "auto":
+            precision = "bf16" if _multiplies_bf16(torch, device) else "float32"
+    return {"device": device, "precision": precision}
 
 
-def native_precision(asked: str, device: str) -> str:
-    """Resolve `precision=auto`: bf16 where the processor multiplies matrices of it natively.
+def _multiplies_bf16(torch: types.ModuleType, device: str) -> bool:
+    """Tell whether the processor multiplies matrices of bf16 natively.
 
     On CPUs that is AMX. AVX-512 has bf16 instructions too, but with them a product took 1.7 times as long as in
     float32 where it was measured (`benchmarks/gemm.py`).
     """
-    if asked != "auto":
-        return asked
     if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bf16" if device == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False) else "float32"
+        # where a login node without a GPU resolves for nodes that have one, take them to be of this decade
+        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)

@@ -9,10 +9,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 
-class BadInput(ValueError):
-    """One sentence for a user: the setting, its value and what is allowed. Ends a run with exit code 2."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Samples:
     """Inputs with their integer labels (for metrics) and their targets (probabilities, for losses)."""

@@ -38,13 +38,12 @@ def composed(folders):
     """`composed(*overrides)`: the resolved config of a command line."""
     from hydra import compose, initialize_config_dir
 
-    from softtargets.command import choices, without_hydra
-    from softtargets.settings import resolve
+    from softtargets.job import resolved_config
 
     def config(*overrides: str) -> dict:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             found = compose("config", list(overrides), return_hydra_config=True)
-        return resolve(without_hydra(found), choices(found.hydra.runtime.choices))
+        return resolved_config(found)
 
     return config
 
@@ -53,12 +52,13 @@ def composed(folders):
 def run(composed, tmp_path):
     """`run(*overrides)`: the result of a run in this process, and the folder it is in."""
     from softtargets import pipeline
+    from softtargets.console import Console
 
     made = []
 
     def result(*overrides: str) -> tuple[dict, Path]:
         made.append(tmp_path / f"run{len(made)}")
-        return pipeline.run(composed(*overrides), made[-1]), made[-1]
+        return pipeline.run(composed(*overrides), made[-1], Console()), made[-1]
 
     return result
 

@@ -1,4 +1,4 @@
-"""Every algorithm in conf/mu_algo against the contract; gradasc and graddiff against closed forms and real digits."""
+"""Every algorithm in conf/mu_algo against the contract; two of them against closed forms and on real digits."""
 
 import copy
 import functools
@@ -16,6 +16,7 @@ from softtargets.architectures import mlp
 from softtargets.datasets import mnist_5k
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
+from softtargets.schema import check_call
 from softtargets.types import Samples
 
 ALGORITHMS = options("mu_algo")
@@ -23,7 +24,8 @@ K = 3
 
 
 def algorithm(name: str, **changes) -> functools.partial:
-    return instantiate(OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml"), _convert_="all", **changes)
+    node = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml")
+    return check_call(instantiate(node, _convert_="all", **changes), "mu_algo", given=4)
 
 
 def made(**changes) -> Fit:

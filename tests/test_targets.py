@@ -9,6 +9,7 @@ from conftest import CONF, options
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from softtargets.schema import check_call
 from softtargets.targets import Source, check_rows, hard, self_prediction
 
 LOGITS = 4 * torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
@@ -47,7 +48,8 @@ def test_both_sides_offer_the_same_kinds(side):
 
 @pytest.mark.parametrize("name", options("targets/forget"))
 def test_every_kind_gives_rows_that_a_loss_can_take(name):
-    kind = instantiate(OmegaConf.load(CONF / "targets/forget" / f"{name}.yaml"), _convert_="all")
+    node = OmegaConf.load(CONF / "targets/forget" / f"{name}.yaml")
+    kind = check_call(instantiate(node, _convert_="all"), "targets.forget", given=1)
     settings = inspect.signature(kind.func).parameters.values()
     assert {p.name for p in settings if p.kind is p.KEYWORD_ONLY} == set(kind.keywords)
     assert all(p.default is p.empty for p in settings)

@@ -1,0 +1,75 @@
+"""One config that Hydra composed: what it resolves to, whether it can run, and its run."""
+
+import contextlib
+import traceback
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from softtargets.disk import write_json
+from softtargets.errors import BadInput
+from softtargets.settings import RERUN_KEEPS, resolve
+
+CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
+SIDES = ("targets/forget", "targets/retain")
+
+
+def run_one(cfg: DictConfig, hydra: DictConfig) -> float | None:
+    """Run `cfg` in the folder that Hydra made for it; returns the JS distance to the retrained model.
+
+    A run that raises leaves error.json. In a sweep the screen belongs to the sweep: a run writes to run.log.
+    """
+    from softtargets import pipeline
+    from softtargets.console import Console
+
+    output = Path(hydra.runtime.output_dir)
+    with contextlib.ExitStack() as files:
+        sweeping = hydra.mode.name == "MULTIRUN"
+        log = files.enter_context((output / "run.log").open("w", encoding="utf-8")) if sweeping else None
+        try:
+            found = pipeline.run(resolve(cfg, choices(hydra.runtime.choices)), output, Console(log))
+        except Exception as error:
+            first = str(error).partition("\n")[0]
+            report = {"error": type(error).__name__, "message": first, "traceback": traceback.format_exc()}
+            write_json(output / "error.json", report)
+            raise
+    return found and found["distance"]["js_forget"]
+
+
+def choices(chosen: DictConfig) -> dict[str, str]:
+    """Return the chosen option of each group of ours; a side of the targets as `targets_forget`."""
+    return {group.replace("/", "_"): chosen[group] for group in (*CHOSEN, *SIDES)}
+
+
+def check(config: DictConfig, elsewhere: bool = False) -> None:
+    """Build a composed config, `hydra` node included; raises BadInput where that cannot be done.
+
+    `elsewhere`: it will run on another machine, which may have a device that this one lacks.
+    """
+    from softtargets.experiment import build
+
+    if config.rerun is not None:
+        _only_kept(config.hydra.overrides.task)
+    resolved = resolved_config(config)
+    build(resolved | {"device": "cpu"} if elsewhere else resolved)
+
+
+def resolved_config(config: DictConfig) -> dict:
+    """Resolve a composed config, `hydra` node included."""
+    return resolve(without_hydra(config), choices(config.hydra.runtime.choices))
+
+
+def _only_kept(overrides: list[str]) -> None:
+    """Refuse overrides that `rerun` would have to ignore."""
+    for override in overrides:
+        if override.lstrip("+~").partition("=")[0].partition(".")[0] not in RERUN_KEEPS:
+            raise BadInput(f"{override}: cannot be given with rerun, which takes only {', '.join(RERUN_KEEPS)}")
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Return what a task function would get."""
+    copied = config.copy()
+    OmegaConf.set_readonly(copied, False)
+    with open_dict(copied):
+        del copied["hydra"]
+    return copied

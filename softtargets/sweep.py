@@ -1,0 +1,161 @@
+"""A sweep's cells on disk: where each lies, which are finished, and how the sweep stands.
+
+Torch is not imported here unless a cell is left to be checked: a finished sweep, called again, costs little.
+"""
+
+import dataclasses
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import rich.console
+import rich.live
+from omegaconf import DictConfig
+
+from softtargets import job
+from softtargets.disk import write_json
+from softtargets.settings import config_hash, resolve_machine
+
+MACHINE = "machine.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run of a sweep."""
+
+    overrides: tuple[str, ...]
+    folder: Path
+    hash: str
+    """Of its resolved config."""
+
+    def state(self) -> str:
+        """Tell from the folder alone: finished, failed, running or waiting."""
+        if result := _json(self.folder / "result.json"):
+            return "finished" if result["provenance"]["config_hash"] == self.hash else "waiting"
+        if (self.folder / "error.json").exists():
+            return "failed"
+        return "running" if self.folder.exists() else "waiting"
+
+    def error(self) -> str:
+        """Return the first line of what went wrong."""
+        report = _json(self.folder / "error.json")
+        return f"{report['error']}: {report['message']}" if report else "no result; its process was ended"
+
+
+def _json(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def resolve_machine_once(folder: Path, asked: dict) -> dict:
+    """Resolve `auto` as the first call of this sweep did, so that its runs are all of one kind."""
+    known = _json(folder / MACHINE) or {}
+    if any(asked[name] == "auto" and name not in known for name in asked):
+        known = resolve_machine(asked)
+    return {name: known[name] if value == "auto" else value for name, value in asked.items()}
+
+
+def cells(
+    combinations: Iterable[list[str]], swept: list[str], folder: Path, compose: Callable[[list[str]], DictConfig]
+) -> list[Cell]:
+    """Compose every combination of overrides and name its folder by what differs and its config's hash.
+
+    Combinations that ask for the same result are one cell.
+    """
+    found: dict[str, Cell] = {}
+    for overrides in combinations:
+        config = compose(overrides)
+        asked = {name: config[name] for name in ("device", "precision")}
+        machine = [f"{name}={value}" for name, value in resolve_machine_once(folder, asked).items()]
+        digest = config_hash(job.resolved_config(compose([*overrides, *machine])))
+        name = f"{_differing(overrides, swept)}-{digest[:8]}"
+        found.setdefault(digest, Cell((*overrides, *machine), folder / name, digest))
+    return list(found.values())
+
+
+def _differing(overrides: list[str], swept: list[str]) -> str:
+    named = ",".join(word for word in overrides if word.partition("=")[0] in swept)
+    return re.sub(r"[^\w=,.+-]+", "_", named)[:150] or "run"
+
+
+def check(unfinished: list[Cell], compose: Callable[[list[str]], DictConfig], elsewhere: bool) -> None:
+    """Raise BadInput if one of the cells could not run; those that differ in the seed alone are checked as one."""
+    seen = set()
+    for cell in unfinished:
+        config = compose(list(cell.overrides))
+        seed, config.seed = config.seed, 0
+        text = str(job.without_hydra(config))
+        config.seed = seed
+        if text not in seen or type(seed) is not int or seed < 0:
+            job.check(config, elsewhere)
+        seen.add(text)
+
+
+def prepare(folder: Path, unfinished: list[Cell]) -> None:
+    """Write down what `auto` was resolved to; take away the traces of earlier failures."""
+    device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
+    if not (folder / MACHINE).exists():
+        write_json(folder / MACHINE, {"device": device, "precision": precision})
+    for cell in unfinished:
+        (cell.folder / "error.json").unlink(missing_ok=True)
+
+
+class Display:
+    """How a sweep stands, read from its folders: a line that is kept up to date, or lines where it changed."""
+
+    def __init__(self, cells: list[Cell], unfinished: list[Cell]):
+        self.cells, self.unfinished = cells, unfinished
+        self.screen = rich.console.Console(highlight=False, soft_wrap=True)
+        self.started = time.monotonic()
+        self.last = ""
+
+    def __enter__(self):
+        self.live = rich.live.Live(console=self.screen, refresh_per_second=2, transient=True)
+        if self.screen.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_):
+        self.live.stop()
+
+    def update(self) -> None:
+        """Look at the folders and show what has changed."""
+        line = self.line([cell.state() for cell in self.unfinished])
+        if self.screen.is_terminal:
+            self.live.update(line)
+        elif line.partition("; ")[0] != self.last:
+            self.last = line.partition("; ")[0]
+            self.screen.print(line, markup=False)
+
+    def line(self, states: list[str]) -> str:
+        """Say done, failed and running of all, and the time left at the pace so far."""
+        there = len(self.cells) - len(self.unfinished)
+        done, failed, running = (states.count(state) for state in ("finished", "failed", "running"))
+        line = f"{there + done} of {len(self.cells)} done ({there} were there), {failed} failed, {running} running"
+        ended = done + failed
+        if ended and ended < len(states):
+            left = (time.monotonic() - self.started) / ended * (len(states) - ended)
+            line += f"; {left / 60:.1f} min left"
+        return line
+
+
+def summary(cells: list[Cell]) -> bool:
+    """Say how the sweep ended; returns whether every cell is finished."""
+    missing = [cell for cell in cells if cell.state() != "finished"]
+    for cell in missing:
+        print(f"failed: {cell.folder.name}: {cell.error()}")
+    taken, made = _trainings(cells)
+    ended = f"{len(cells) - len(missing)} of {len(cells)} runs finished, {len(missing)} failed"
+    print(f"{ended}; {made} models were trained for them, {taken} came from the store")
+    print(f"sweep: {cells[0].folder.parent}")
+    return not missing
+
+
+def _trainings(cells: list[Cell]) -> tuple[int, int]:
+    results = [result for cell in cells if (result := _json(cell.folder / "result.json"))]
+    taken = sum(len(result["cost"]["from_store"]) for result in results)
+    return taken, 2 * len(results) - taken

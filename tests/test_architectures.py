@@ -1,0 +1,75 @@
+"""Networks: shapes, parameter counts worked out by hand, and equality with the plainest spelling of the same."""
+
+import functools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import CONF, options
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import nn
+
+from softtargets.architectures import cnn, construct, mlp
+from softtargets.schema import check_call
+
+
+def parameters(model) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", options("architecture"))
+@pytest.mark.parametrize(("shape", "classes"), [((1, 28, 28), 10), ((3, 32, 40), 7), ((1, 9, 9), 2)])
+def test_every_architecture_maps_any_images_to_logits(name, shape, classes):
+    node = OmegaConf.load(CONF / "architecture" / f"{name}.yaml")
+    partial = check_call(instantiate(node, _convert_="all"), "architecture", named=("input_shape", "classes"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = construct(partial, shape, classes).eval()
+    images = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    logits = model(images)
+    assert logits.shape == (3, classes)
+    torch.testing.assert_close(model(images[1:2]), logits[1:2], rtol=1e-4, atol=1e-5)  # samples do not mix
+    logits.logsumexp(1).sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
+def test_parameter_counts_by_hand():
+    shape = {"input_shape": (1, 28, 28), "classes": 10}
+    assert parameters(mlp(**shape, hidden=800)) == 785 * 800 + 801 * 10
+    convolutions = (9 * 1 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 128
+    assert parameters(cnn(**shape, channels=[32, 64, 128], hidden=128)) == convolutions + 1153 * 128 + 129 * 10
+
+
+def test_cnn_is_convolution_relu_pool_and_two_layers():
+    model = cnn(input_shape=(3, 13, 11), classes=5, channels=[4, 6], hidden=7)
+    images = torch.randn(2, 3, 13, 11, generator=torch.Generator().manual_seed(0))
+    weights = iter(model.parameters())
+    hidden = images
+    for _ in range(2):
+        hidden = F.max_pool2d(F.relu(F.conv2d(hidden, next(weights), next(weights), padding=1)), 2)
+    hidden = F.relu(F.linear(hidden.flatten(1), next(weights), next(weights)))
+    expected = F.linear(hidden, next(weights), next(weights))
+    torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "depth", "fits"), [(28, 4, True), (28, 5, False), (8, 3, True), (7, 3, False)])
+def test_images_may_not_vanish_in_the_pools(size, depth, fits):
+    build = functools.partial(cnn, input_shape=(1, 40, size), classes=2, channels=[2] * depth, hidden=2)
+    if fits:
+        assert build()(torch.zeros(1, 1, 40, size)).shape == (1, 2)
+    else:
+        with pytest.raises(ValueError, match=f"40x{size} images vanish in {depth} pools"):
+            build()
+
+
+def test_construct_gives_an_architecture_what_it_takes():
+    def of_classes(width, classes):
+        return nn.Linear(width, classes)
+
+    def of_shape(*, input_shape):
+        return nn.Linear(*input_shape)
+
+    assert construct(functools.partial(of_classes, 5), (1, 2), 3).weight.shape == (3, 5)
+    assert construct(of_shape, (1, 2), 3).weight.shape == (2, 1)
+    assert construct(nn.ReLU, (1, 2), 3)(torch.tensor(-1.0)) == 0

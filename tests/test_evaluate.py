@@ -1,0 +1,149 @@
+"""Evaluation of a tiny split whose every number can be worked out by hand."""
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from softtargets.evaluate import change, distance, evaluate, has_forgotten
+from softtargets.types import ForgottenLevel, MembershipTest, Samples, Split
+
+LABELS = {"forget": [0, 0, 1], "retain": [0, 1, 2, 2], "validation": [0, 1], "test": [0, 1, 2, 2]}
+GAP = math.log(1 + 2 * math.exp(-5))
+"""Loss of a right prediction under `logits`; a wrong one has 5 more."""
+
+
+def samples(labels) -> Samples:
+    labels = torch.tensor(labels)
+    return Samples(torch.zeros(len(labels), 1), labels, torch.eye(3)[labels])
+
+
+def made(**changes) -> Split:
+    sets = {name: samples(labels) for name, labels in LABELS.items()}
+    position = torch.arange(2)
+    fields = {
+        "train": samples(LABELS["forget"] + LABELS["retain"]),
+        "forget_index": torch.arange(3),
+        "forget_true_labels": sets["forget"].labels,
+        "copies_dropped": 0,
+        "membership": MembershipTest(position, position, sets["test"].labels[:2]),
+        "level": ForgottenLevel(None, 0.5),
+    }
+    return Split(**sets | fields | changes)
+
+
+def logits(**predicted) -> dict:
+    """5 for the predicted class and 0 for the others; predictions are right unless given."""
+    return {name: 5 * torch.eye(3)[torch.tensor(predicted.get(name, right))] for name, right in LABELS.items()}
+
+
+RIGHT = logits()
+WRONG = logits(forget=[0, 1, 2], retain=[0, 1, 2, 0], validation=[0, 0], test=[1, 1, 2, 0])
+
+
+def test_metrics_by_hand():
+    found = evaluate(WRONG, made()).metrics
+    assert found == {
+        "forget_acc": pytest.approx(1 / 3),
+        "forget_loss": pytest.approx(GAP + 5 * 2 / 3),
+        "retain_acc": 0.75,
+        "retain_loss": pytest.approx(GAP + 5 / 4),
+        "validation_acc": 0.5,
+        "validation_loss": pytest.approx(GAP + 5 / 2),
+        "test_acc": 0.5,
+        "test_loss": pytest.approx(GAP + 5 / 2),
+        "forget_true_acc": pytest.approx(1 / 3),
+        "class_acc": [0.0, 1.0, 0.5],
+        "forget_class_acc": [0.5, 0.0, None],
+        "mia_auc": 0.5,
+    }
+
+
+def test_corrupted_labels_are_asked_beside_the_true_ones():
+    data = made(forget_true_labels=torch.tensor([1, 2, 2]))
+    found = evaluate(logits(forget=[0, 2, 2]), data).metrics
+    assert found["forget_acc"] == pytest.approx(1 / 3)
+    assert found["forget_true_acc"] == pytest.approx(2 / 3)
+
+
+def test_attack_compares_the_chosen_members_with_the_chosen_nonmembers_under_their_labels():
+    at = torch.tensor
+    seen = MembershipTest(members=at([0, 1]), nonmembers=at([2, 3]), nonmember_labels=at([0, 0]))
+    assert evaluate(RIGHT, made(membership=seen)).metrics["mia_auc"] == 1
+    unlike = dataclasses.replace(seen, nonmember_labels=at([2, 0]))
+    assert evaluate(RIGHT, made(membership=unlike)).metrics["mia_auc"] == 0.75
+    missed = dataclasses.replace(seen, members=at([2]), nonmembers=at([2]), nonmember_labels=at([2]))
+    assert evaluate(WRONG, made(membership=missed)).metrics["mia_auc"] == 0
+
+
+def test_margins_are_kept_for_every_forget_and_test_sample():
+    margins = evaluate(WRONG, made()).margins
+    right, wrong = 5 - math.log(2), -math.log(math.exp(5) + 1)
+    assert margins["forget"].tolist() == pytest.approx([right, wrong, wrong])
+    assert margins["test"].tolist() == pytest.approx([wrong, right, right, wrong])
+
+
+def test_distance_to_itself_is_nothing():
+    one = evaluate(WRONG, made())
+    nothing = dict.fromkeys(
+        ("js_forget", "js_test", "accuracy_distance", "accuracy_distance_forget", "avg_gap", "mia_gap"),
+        pytest.approx(0, abs=1e-12),
+    )
+    assert distance(one, one) == nothing | {"tow": 1}
+
+
+def test_distance_by_hand():
+    p = 1 / (1 + 2 * math.exp(-5))
+    q = math.exp(-5) * p
+    m = (p + q) / 2
+    js = p * math.log(p / m) + q * math.log(q / m)  # of two predictions of different classes
+    found = distance(evaluate(WRONG, made()), evaluate(RIGHT, made()))
+    assert found == {
+        "js_forget": pytest.approx(js * 2 / 3),
+        "js_test": pytest.approx(js / 2),
+        "accuracy_distance": pytest.approx((1 + 0 + 0.5) / 3),
+        "accuracy_distance_forget": pytest.approx((0.5 + 1) / 2),
+        "avg_gap": pytest.approx((2 / 3 + 1 / 4 + 1 / 2) / 3),
+        "tow": pytest.approx(1 / 3 * 3 / 4 * 1 / 2),
+        "mia_gap": pytest.approx(0),
+    }
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", LABELS)
+def test_logits_out_of_range_leave_none_where_nothing_can_be_said(name, value):
+    broken = {key: tensor.clone() for key, tensor in RIGHT.items()}
+    broken[name][0, 0] = value
+    data = made()
+    found, fine = evaluate(broken, data), evaluate(RIGHT, data)
+    assert found.metrics.keys() == fine.metrics.keys()
+    expected = {f"{name}_acc", f"{name}_loss", "forget_true_acc", "class_acc", "forget_class_acc", "mia_auc"}
+    assert {key for key, number in found.metrics.items() if number is None} == expected
+    for pair in ((found, fine), (fine, found)):
+        assert distance(*pair) == dict.fromkeys(distance(fine, fine))
+
+
+def test_change_is_none_where_parameters_are_not_finite():
+    model = nn.Linear(2, 2)
+    moved = copy.deepcopy(model)
+    assert change(moved, model) == {"avg_parameter_change": 0, "relative_l2": 0}
+    with torch.no_grad():
+        moved.bias[0] = math.inf
+    assert change(moved, model) == {"avg_parameter_change": None, "relative_l2": None}
+
+
+@pytest.mark.parametrize(("fixed", "expected"), [(0.3, False), (1 / 3, True), (0.5, True)])
+def test_forgotten_at_a_fixed_level(fixed, expected):
+    assert has_forgotten(lambda inputs: WRONG["forget"], made(level=ForgottenLevel(None, fixed))) is expected
+
+
+@pytest.mark.parametrize(
+    ("forget", "expected"), [([0, 0, 1], False), ([0, 0, 2], False), ([0, 1, 2], True), ([1, 1, 2], True)]
+)
+def test_forgotten_at_the_level_of_unseen_data(forget, expected):
+    data = made(level=ForgottenLevel(samples([0, 0, 1]), None))
+    answers = iter([logits(forget=[0, 1, 0])["forget"], logits(forget=forget)["forget"]])  # a third of unseen data
+    assert has_forgotten(lambda inputs: next(answers), data) is expected
