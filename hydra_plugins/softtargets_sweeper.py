@@ -1,6 +1,5 @@
 """Hydra's basic sweeper, made resumable and safe: see `CheckedSweeper.sweep`."""
 
-import hashlib
 import sys
 from pathlib import Path
 
@@ -23,7 +22,7 @@ class CheckedSweeper(BasicSweeper):
 
         with refusing():
             combinations, swept = self.combinations(arguments)
-            folder = Path(self.config.hydra.sweep.dir.replace("%h", _hash(arguments))).absolute()
+            folder = Path(self.config.hydra.sweep.dir).absolute()
             cells = sweep.cells(combinations, swept, folder, self.composed)
             unfinished = [cell for cell in cells if cell.state() != "finished"]
             sweep.check(unfinished, self.composed, elsewhere=self.on_slurm())
@@ -74,10 +73,6 @@ class CheckedSweeper(BasicSweeper):
                 f"run.py: the launcher ended with {type(raised).__name__}: {str(raised).partition(chr(10))[0]}",
                 file=sys.stderr,
             )
-
-
-def _hash(arguments: list[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(arguments)).encode()).hexdigest()[:8]
 
 
 def _quoted(text: str) -> str:

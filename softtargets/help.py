@@ -28,9 +28,9 @@ def _group(folder: Path) -> str:
 
 
 def first_comment(file: Path) -> str:
-    """Return the words after the # in a file's first line, or nothing."""
+    """Return the words after the # in a file's first line (after Hydra's own), or nothing."""
     with file.open(encoding="utf-8") as lines:
-        first = next(lines, "")
+        first = next((line for line in lines if not line.startswith("# @package")), "")
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 

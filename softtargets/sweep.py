@@ -64,16 +64,18 @@ def cells(
 ) -> list[Cell]:
     """Compose every combination of overrides and name its folder by what differs and its config's hash.
 
-    Combinations that ask for the same result are one cell.
+    A folder with that hash is the cell's whatever else is in its name: an earlier sweep may have varied other
+    settings. Combinations that ask for the same result are one cell.
     """
     found: dict[str, Cell] = {}
+    there = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
     for overrides in combinations:
         config = compose(overrides)
         asked = {name: config[name] for name in ("device", "precision")}
         machine = [f"{name}={value}" for name, value in resolve_machine_once(folder, asked).items()]
         digest = config_hash(job.resolved_config(compose([*overrides, *machine])))
-        name = f"{_differing(overrides, swept)}-{digest[:8]}"
-        found.setdefault(digest, Cell((*overrides, *machine), folder / name, digest))
+        place = there.get(digest[:12], folder / f"{_differing(overrides, swept)}-{digest[:12]}")
+        found.setdefault(digest, Cell((*overrides, *machine), place, digest))
     return list(found.values())
 
 
@@ -109,6 +111,7 @@ class Display:
 
     def __init__(self, cells: list[Cell], unfinished: list[Cell]):
         self.cells, self.unfinished = cells, unfinished
+        self.states = dict.fromkeys(unfinished, "waiting")
         self.screen = rich.console.Console(highlight=False, soft_wrap=True)
         self.started = time.monotonic()
         self.last = ""
@@ -124,7 +127,8 @@ class Display:
 
     def update(self) -> None:
         """Look at the folders and show what has changed."""
-        line = self.line([cell.state() for cell in self.unfinished])
+        self.states |= {cell: cell.state() for cell, state in self.states.items() if state != "finished"}
+        line = self.line(list(self.states.values()))
         if self.screen.is_terminal:
             self.live.update(line)
         elif line.partition("; ")[0] != self.last:
