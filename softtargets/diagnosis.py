@@ -92,7 +92,7 @@ def diagnose(
     )
 
 
-def _gradient(model: nn.Module, samples: Samples, batch_size: int = 1024) -> Float[Tensor, " parameters"]:
+def _gradient(model: nn.Module, samples: Samples, batch_size: int = 256) -> Float[Tensor, " parameters"]:
     """Gradient in float64 of the mean cross entropy over all samples, in eval mode."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     total = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float64, device=samples.inputs.device)

@@ -158,7 +158,7 @@ class Fit:
         return sha.hexdigest()
 
 
-def predict(model: nn.Module, inputs: Tensor, batch_size: int = 1024) -> Tensor:
+def predict(model: nn.Module, inputs: Tensor, batch_size: int = 256) -> Tensor:
     """Return the eval-mode float32 logits (n, classes) of inputs (n, ...)."""
     was_training = model.training
     model.eval()

@@ -28,6 +28,8 @@ class Trained:
     model: nn.Module
     digest: str
     seconds: float
+    cpu_seconds: float
+    """Both of its training, whenever that was."""
     diverged: bool
     from_store: bool
 
@@ -47,7 +49,9 @@ class Stages:
         if self.experiment.checkpoint is None:
             return self._trained("original", self.experiment.data.train)
         self.console.say(f"original: {self.experiment.settings.checkpoint}")
-        return self._loaded("original", self.experiment.checkpoint, seconds=0.0, diverged=False, from_store=False)
+        return self._loaded(
+            "original", self.experiment.checkpoint, seconds=0.0, cpu_seconds=0.0, diverged=False, from_store=False
+        )
 
     def retrained(self) -> Trained:
         """Train on the retain set alone, from an initialisation of its own."""

@@ -1,5 +1,9 @@
 """Parts as a user would bring them from a package of their own."""
 
+import os
+import signal
+from pathlib import Path
+
 from torch import nn
 
 
@@ -17,3 +21,17 @@ class TinyNet(nn.Module):
 def broken(original, forget, retain, fit):
     """An algorithm that fails at run time."""
     return 1 / 0
+
+
+def broken_at_16(original, forget, retain, fit):
+    """An algorithm that fails at one setting."""
+    return original if fit.batch_size != 16 else 1 / 0
+
+
+def killed_once(original, forget, retain, fit):
+    """An algorithm during which the process is killed from outside, the first time."""
+    mark = Path(os.environ["SOFTTARGETS_STORE"], "killed")
+    if fit.seed == 3 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original

@@ -129,21 +129,22 @@ def test_descent_turns_every_sign(digits, temperature, flag):
     assert diagnosed(model, descent, asked, retain).flag(**THRESHOLDS) == flag
 
 
-def test_numbers_by_hand_on_a_linear_model():
-    model, data = linear(), cloud()
-    q = torch.randn(50, 3, generator=torch.Generator().manual_seed(1)).softmax(1)
+@pytest.mark.parametrize("n", [50, 2500])
+def test_numbers_by_hand_on_a_linear_model(n):
+    model, data = linear(), cloud(n)
+    q = torch.randn(n, 3, generator=torch.Generator().manual_seed(1)).softmax(1)
     found = diagnosed(model, gradasc, data.retarget(q), data)
-    x = torch.cat([data.inputs, torch.ones(50, 1)], 1).double()
+    x = torch.cat([data.inputs, torch.ones(n, 1)], 1).double()
     p, q, e = predict(model, data.inputs).double().softmax(1), q.double(), data.targets.double()
-    g_q, g_hard = ((p - target).T @ x / 50 for target in (q, e))
-    own = torch.arange(50), data.labels
+    g_q, g_hard = ((p - target).T @ x / n for target in (q, e))
+    own = torch.arange(n), data.labels
     expected = Diagnosis(
         grad_norm=g_q.norm().item(),
         grad_norm_hard=g_hard.norm().item(),
         grad_cosine=((g_q * g_hard).sum() / g_q.norm() / g_hard.norm()).item(),
-        target_distance=(q - p).abs().sum().item() / 50,
+        target_distance=(q - p).abs().sum().item() / n,
         sharpness=(q - p)[own].mean().item(),
-        target_entropy=-(q * q.log()).sum().item() / 50,
+        target_entropy=-(q * q.log()).sum().item() / n,
         label_distance=2 * (1 - q[own]).mean().item(),
         first_order=LR * (g_q * g_hard).sum().item(),
     )
@@ -199,16 +200,18 @@ def test_algorithm_without_a_loop_has_no_first_order():
 
 
 def test_leaves_model_and_fit_as_they_were():
-    model, data, calls = linear(), cloud(), []
+    model, data, calls = nn.Sequential(nn.Dropout(0.5), linear()).eval(), cloud(), []
     before = copy.deepcopy(model.state_dict())
     fit = made(watch=lambda *_: calls.append(1), evaluate_every=1, progress=lambda *_: calls.append(1))
     state = torch.get_rng_state()
-    diagnosed(model, gradasc, data, data, fit)
+    found = diagnosed(model, gradasc, data, data, fit)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert fit.account == type(fit.account)()
     assert calls == []
     assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(torch.initial_seed() + 1)
+    assert diagnosed(model, gradasc, data, data, fit) == found
 
 
 @pytest.mark.xfail(raises=RuntimeError, strict=True, reason="Δθ is taken over all parameters, g_hard over these")

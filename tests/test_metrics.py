@@ -84,8 +84,9 @@ def test_distances_between_accuracies_by_hand():
     assert metrics.average_gap(one, one) == 0
 
 
-def test_parameter_changes_by_hand():
-    reference, moved = line([3.0, 0.0], 4.0), line([3.0, -6.0], 4.5)
-    assert metrics.average_parameter_change(moved, reference) == pytest.approx(6.5 / 3)
+@pytest.mark.parametrize("scale", [1.0, 1e30], ids=["usual", "nearly diverged"])
+def test_parameter_changes_by_hand(scale):
+    reference, moved = line([3 * scale, 0.0], 4 * scale), line([3 * scale, -6 * scale], 4.5 * scale)
+    assert metrics.average_parameter_change(moved, reference) == pytest.approx(6.5 / 3 * scale)
     assert metrics.relative_l2(moved, reference) == pytest.approx(math.sqrt(36.25) / 5)
     assert metrics.relative_l2(reference, reference) == metrics.average_parameter_change(reference, reference) == 0

@@ -1,0 +1,86 @@
+"""Composed configs: every option builds, groups follow each other, and hashes name what is asked for."""
+
+import pytest
+from conftest import options
+
+from softtargets.errors import BadInput
+from softtargets.experiment import build
+from softtargets.settings import config_hash
+
+TINY = ("dataset.train_size=300",)
+NEEDS = {
+    "forget_set=indices": ["forget_set.path=INDICES"],
+    "forget_set=marked": None,  # needs a dataset with marks; see test_datasets
+    "dataset=folder": None,
+    "dataset=mnist": None,
+    "dataset=fashion_mnist": None,
+}
+CHOICES = [
+    f"{group}={option}"
+    for group in ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
+    for option in options(group)
+]
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if NEEDS.get(choice, []) is not None])
+def test_every_option_builds(composed, choice, tmp_path):
+    (tmp_path / "some.txt").write_text("1\n2\n3\n")
+    extra = [word.replace("INDICES", str(tmp_path / "some.txt")) for word in NEEDS.get(choice, [])]
+    experiment = build(composed(*TINY, choice, *extra))
+    assert experiment.config["choices"][choice.partition("=")[0]] == choice.partition("=")[2]
+    assert experiment.epochs >= 1
+
+
+@pytest.mark.parametrize("side", ["forget", "retain"])
+@pytest.mark.parametrize("preset", options("targets"))
+def test_either_side_can_be_chosen_alone(composed, preset, side):
+    for kind in options(f"targets/{side}"):
+        config = composed(*TINY, f"targets={preset}", f"targets/{side}={kind}")
+        assert config["choices"][f"targets_{side}"] == kind
+        build(config)
+
+
+def test_training_follows_the_architecture_and_unlearn_the_algorithm(composed):
+    config = composed("architecture=cnn", "mu_algo=gradasc")
+    assert (config["choices"]["training"], config["choices"]["unlearn"]) == ("cnn", "gradasc")
+    config = composed("architecture=cnn", "training=mlp_reference", "unlearn=graddiff_reference")
+    assert (config["choices"]["training"], config["choices"]["unlearn"]) == ("mlp_reference", "graddiff_reference")
+
+
+def test_the_seeds_values_are_kept(composed):
+    for architecture in ("mlp", "cnn"):
+        training = composed(f"architecture={architecture}", f"training={architecture}_reference")["training"]
+        assert (training["epochs"], training["batch_size"], training["optimizer"]["lr"]) == (10, 32, 1e-4)
+        assert training["optimizer"]["_target_"] == "torch.optim.Adam"
+    for algorithm, lr in (("gradasc", 1e-5), ("graddiff", 5e-5)):
+        unlearn = composed(f"mu_algo={algorithm}", f"unlearn={algorithm}_reference")["unlearn"]
+        assert (unlearn["epochs"], unlearn["batch_size"], unlearn["stop"]) == (5, 32, "none")
+        assert (unlearn["optimizer"]["lr"], unlearn["optimizer"]["momentum"]) == (lr, 0.9)
+        assert unlearn["optimizer"]["_target_"] == "torch.optim.SGD"
+
+
+def test_equal_configs_have_equal_hashes(composed):
+    soft = ("targets=soft", "targets.forget.temperature=1")
+    without = ("runs_dir=elsewhere", "save_models=true", "store.dir=/x", "data_dir=/y", "stage=train")
+    same = [soft, ("targets=soft", "targets.forget.temperature=1.0"), *((*soft, word) for word in without)]
+    assert len({config_hash(composed(*overrides)) for overrides in same}) == 1
+    others = [("seed=1",), ("threads=2",), ("precision=bf16",), ("forget_set.seed=1",), ("mu_algo.alpha=2",)]
+    assert len({config_hash(composed(*overrides)) for overrides in [*others, soft]}) == len(others) + 1
+
+
+@pytest.mark.parametrize("given", [(), ("training.epochs=3",)])
+def test_small_sets_get_more_epochs_unless_a_number_is_given(composed, given):
+    experiment = build(composed("dataset.train_size=600", *given))
+    recipe = experiment.training
+    steps = experiment.epochs * -(-len(experiment.data.train) // recipe.batch_size)
+    assert experiment.epochs == 3 if given else steps >= recipe.min_steps
+
+
+def test_the_split_is_shared_by_the_runs_of_a_process(composed):
+    one, other = (build(composed(*TINY, f"seed={seed}")).data for seed in (0, 1))
+    assert one is other
+
+
+def test_a_model_that_does_not_fit_the_images_is_refused(composed):
+    with pytest.raises(BadInput, match="architecture: 28x28 images vanish"):
+        build(composed(*TINY, "architecture=cnn", "architecture.channels=[4,4,4,4,4]"))

@@ -1,0 +1,183 @@
+"""Sweeps in real processes: nothing trained twice, nothing lost, only what is missing run again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SMALL, options
+
+GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name in ("RUNS", "STORE"):
+        monkeypatch.setenv(f"SOFTTARGETS_{name}", str(tmp_path / name.lower()))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    return tmp_path
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    whole = [sys.executable, ROOT / "run.py", "-m", *SMALL, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(whole, cwd=folder, start_new_session=True, **pipes)
+
+
+def sweep(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    process = start(folder, *arguments)
+    stdout, stderr = process.communicate(timeout=200)
+    return process.returncode, stdout, stderr
+
+
+def results(folder: Path) -> dict[str, dict]:
+    return {file.parent.name: json.loads(file.read_text()) for file in folder.glob("runs/sweep/*/result.json")}
+
+
+def comparable(found: dict[str, dict]) -> dict[str, tuple]:
+    return {name: (json.dumps(result["metrics"]), result["hashes"]) for name, result in found.items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Results of a sweep that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNS", "STORE"):
+            patch.setenv(f"SOFTTARGETS_{name}", str(folder / name.lower()))
+        code, stdout, stderr = sweep(folder, *GRID)
+    assert code == 0, stderr
+    return results(folder), stdout
+
+
+def test_a_sweep_trains_each_model_once(undisturbed):
+    found, stdout = undisturbed
+    assert len(found) == 8
+    assert "8 of 8 runs finished, 0 failed; 4 models were trained for them, 12 came from the store" in stdout
+    assert sum(result["cost"]["from_store"] == [] for result in found.values()) == 2
+
+
+def test_runs_have_folders_named_by_what_differs(undisturbed):
+    names = {name.rpartition("-")[0] for name in undisturbed[0]}
+    assert "mu_algo=gradasc,targets=soft,seed=1" in names
+    assert len(names) == 8
+
+
+@pytest.mark.kill
+def test_local_workers_give_the_same_results(folder, undisturbed):
+    code, stdout, stderr = sweep(folder, *GRID, "hydra/launcher=local")
+    assert code == 0, stderr
+    assert "4 models were trained" in stdout
+    assert comparable(results(folder)) == comparable(undisturbed[0])
+
+
+def test_calling_again_runs_only_what_is_missing(folder):
+    assert sweep(folder, "seed=0,1")[0] == 0
+    before = {file: file.stat().st_mtime_ns for file in folder.glob("runs/sweep/*/result.json")}
+    assert len(before) == 2
+    code, stdout, _ = sweep(folder, "seed=1,2,0")  # another order: cells are known by hash, not by position
+    assert code == 0
+    assert "3 of 3 done (2 were there)" in stdout
+    after = {file: file.stat().st_mtime_ns for file in folder.glob("runs/sweep/*/result.json")}
+    assert len(after) == 3
+    assert before.items() <= after.items()
+
+
+def test_a_finished_sweep_is_told_without_torch(folder):
+    assert sweep(folder, "seed=0,1")[0] == 0
+    code = "import sys, run; from softtargets.command import command; sys.argv = sys.argv[1:]\n"
+    code += "command(run.main)\nassert 'torch' not in sys.modules"
+    arguments = ["run.py", "-m", *SMALL, "seed=0,1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    found = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, capture_output=True
+    )
+    assert found.returncode == 0, found.stderr
+    assert b"2 of 2 runs finished" in found.stdout
+
+
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("local", marks=pytest.mark.kill)])
+def test_a_run_that_raises_stops_no_other(folder, launcher):
+    arguments = (
+        "seed=0,1",
+        "unlearn.batch_size=8,16",
+        "mu_algo._target_=own_parts.broken_at_16",
+        f"hydra/launcher={launcher}",
+    )
+    code, stdout, _ = sweep(folder, "~mu_algo.alpha", *arguments)
+    assert code == 1
+    assert len(results(folder)) == 2
+    failed = [line for line in stdout.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 2
+    assert all(
+        "unlearn.batch_size=16" in line and "ZeroDivisionError: division by zero" in line for line in failed
+    )
+    assert "2 of 4 runs finished, 2 failed" in stdout
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("launcher", ["basic", "local"])
+@pytest.mark.parametrize("wait", [0.3, 1.5])
+def test_a_killed_sweep_called_again_ends_like_an_undisturbed_one(folder, undisturbed, launcher, wait):
+    arguments = (*GRID, f"hydra/launcher={launcher}")
+    process = start(folder, *arguments)
+    while process.poll() is None and not list(folder.glob("runs/sweep/*/run.log")):
+        time.sleep(0.02)
+    time.sleep(wait)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    for _ in range(100):  # workers may have groups of their own; they die with their parent
+        if subprocess.run(["pgrep", "-f", str(folder)], capture_output=True).returncode:
+            break
+        time.sleep(0.1)
+    code, _, stderr = sweep(folder, *arguments)
+    assert code == 0, stderr
+    assert comparable(results(folder)) == comparable(undisturbed[0])
+    assert not list(folder.glob("runs/**/.*json*"))
+
+
+@pytest.mark.kill
+def test_a_killed_worker_loses_no_finished_result(folder):
+    arguments = ("seed=range(6)", "unlearn.batch_size=16", "hydra/launcher=local", "hydra.launcher.n_jobs=2")
+    code, _, stderr = sweep(folder, "~mu_algo.alpha", "mu_algo._target_=own_parts.killed_once", *arguments)
+    assert code == 1
+    assert "TerminatedWorkerError" in stderr
+    before = results(folder)
+    assert len(before) < 6
+    code, _, stderr = sweep(folder, "~mu_algo.alpha", "mu_algo._target_=own_parts.killed_once", *arguments)
+    assert code == 0, stderr
+    assert before.items() <= results(folder).items()
+    assert len(results(folder)) == 6
+
+
+def test_auto_is_resolved_once_for_a_sweep(folder):
+    assert sweep(folder, "seed=0,1")[0] == 0
+    machine = json.loads((folder / "runs/sweep/machine.json").read_text())
+    assert "auto" not in machine.values()
+    other = {"device": "cpu", "precision": "bf16" if machine["precision"] == "float32" else "float32"}
+    (folder / "runs/sweep/machine.json").write_text(json.dumps(other))
+    assert sweep(folder, "seed=2,3")[0] == 0
+    used = {
+        result["choices"]["seed"]: result["provenance"]["machine"]["precision"]
+        for result in results(folder).values()
+    }
+    assert used == {0: machine["precision"], 1: machine["precision"], 2: other["precision"], 3: other["precision"]}
+
+
+def test_experiments_are_sweeps_of_the_size_they_claim():
+    from hydra import compose, initialize_config_dir
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    sizes = {}
+    for name in options("experiment"):
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            config = compose("config", [f"experiment={name}"], return_hydra_config=True)
+        words = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
+        (cells,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
+        sizes[name] = len(cells)
+    assert sizes == {"quick": 20, "seed_grid": 480, "seed_grid_matched": 480}
