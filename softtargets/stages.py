@@ -96,12 +96,8 @@ class Stages:
         }
         entry = self.store.get("model", ingredients, functools.partial(self._train, name, samples))
         self._note(name, entry)
-        notes = {
-            "seconds": entry.seconds,
-            "diverged": entry.manifest["diverged"],
-            "from_store": entry.from_store,
-        }
-        return self._loaded(name, entry.tensors, **notes)
+        notes = {note: entry.manifest[note] for note in ("seconds", "cpu_seconds", "diverged")}
+        return self._loaded(name, entry.tensors, from_store=entry.from_store, **notes)
 
     def _train(self, name: str, samples: Samples) -> tuple[dict[str, Tensor], dict]:
         model = self.experiment.initialised(name)

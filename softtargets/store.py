@@ -62,13 +62,10 @@ class Store:
             if entry := _load(path):
                 return entry
             _set_aside(path)
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time()
             tensors, notes = make()
-            manifest = notes | {
-                "stage": stage,
-                "ingredients": ingredients,
-                "seconds": time.perf_counter() - started,
-            }
+            took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
+            manifest = notes | took | {"stage": stage, "ingredients": ingredients}
             _write(path, tensors, manifest)
         return Entry(tensors, manifest, from_store=False)
 

@@ -260,6 +260,10 @@ LEAKS = {
         lambda data: dataclasses.replace(data, forget=joined(first(data.test), rest(data.forget))),
         "forget_set and retain_set do not make up the training set",
     ),
+    "index of another forget sample": (
+        lambda data: dataclasses.replace(data, forget_index=data.forget_index.flip(0)),
+        "forget_set and retain_set do not make up the training set",
+    ),
     "copy of a forget sample in retain": (
         lambda data: swapped(data, first(data.forget)),
         "1 images of the forget_set are in the retain_set too",

@@ -10,9 +10,11 @@ import time
 import warnings
 from pathlib import Path
 
+import filelock
 import pytest
 import torch
 
+from softtargets import store as store_module
 from softtargets.store import Store, key
 
 INGREDIENTS = {"seed": 0, "training": {"lr": 0.1, "epochs": 3}, "sizes": [1, 2]}
@@ -71,6 +73,12 @@ def test_made_once_and_loaded_after(tmp_path):
         assert entry.manifest["diverged"] is False
         assert entry.manifest["ingredients"] == INGREDIENTS
         assert entry.manifest["stage"] == "model"
+
+
+def test_loading_waits_for_nobody(tmp_path):
+    Store(tmp_path).get("model", INGREDIENTS, Maker())
+    with filelock.FileLock(entry_folder(tmp_path).with_suffix(".lock")):
+        assert Store(tmp_path, pytest.fail).get("model", INGREDIENTS, Maker()).from_store
 
 
 def test_seconds_are_those_of_the_making(tmp_path):
@@ -201,6 +209,16 @@ def test_failed_making_leaves_nothing_and_can_be_repeated(tmp_path):
         Store(tmp_path).get("model", INGREDIENTS, fails)
     assert not [path for path in (tmp_path / "model").iterdir() if path.suffix != ".lock"]
     assert not Store(tmp_path).get("model", INGREDIENTS, Maker()).from_store
+
+
+def test_failed_writing_leaves_nothing(tmp_path, monkeypatch):
+    def full(*paths):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(store_module.os, "rename", full)
+    with pytest.raises(OSError, match="no space left"):
+        Store(tmp_path).get("model", INGREDIENTS, Maker())
+    assert not [path for path in (tmp_path / "model").iterdir() if path.suffix != ".lock"]
 
 
 def test_temporary_leftovers_are_not_taken_for_entries(tmp_path):

@@ -1,0 +1,57 @@
+"""The README's first table: what gradient ascent does under five choices of forget targets.
+
+`python benchmarks/glance.py [settings]` runs the rows over three seeds and prints means in Markdown; settings
+such as `dataset=fashion_mnist dataset.train_size=6000` go to every run.
+"""
+
+import io
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from softtargets import pipeline
+from softtargets.console import Console
+from softtargets.help import CONF
+from softtargets.job import resolved_config
+
+SELF = ("targets=soft", "targets.forget.temperature=1", "unlearn=gradasc_reference")
+ADAM = ("unlearn.optimizer._target_=torch.optim.Adam", "~unlearn.optimizer.momentum", "unlearn.optimizer.lr=1e-4")
+ROWS = {
+    "hard labels": ("targets=hard",),
+    "own predictions, T = 0.5": ("targets=soft", "targets.forget.temperature=0.5"),
+    "own predictions, T = 1, SGD 1e-5": SELF,
+    "own predictions, T = 1, Adam 1e-4": (*SELF, *ADAM),
+    "own predictions, T = 2": ("targets=soft", "targets.forget.temperature=2"),
+}
+
+
+def main(*common: str) -> None:
+    """Print the table."""
+    print("| forget targets | status | forget accuracy | test accuracy | JS to retrained |\n|---|---|---|---|---|")
+    for name, overrides in ROWS.items():
+        found = [result(*common, *overrides, f"seed={seed}") for seed in range(3)]
+        status = ", ".join(sorted({one["status"] for one in found}))
+        print(f"| {name} | {status} | {' | '.join(columns(found, 'unlearned', 'distance'))} |")
+    print(f"| *doing nothing* | | {' | '.join(columns(found, 'original', 'baseline'))} |")
+    print(f"| *retrained model* | | {' | '.join([*columns(found, 'retrained', 'baseline')[:2], '0'])} |")
+
+
+def columns(found: list[dict], model: str, distance: str) -> list[str]:
+    """Return mean forget accuracy, test accuracy and JS."""
+    forget, test = (statistics.mean(one["metrics"][model][key] for one in found) for key in ("forget_acc", "test_acc"))
+    return [f"{forget:.3f}", f"{test:.3f}", f"{statistics.mean(one[distance]['js_forget'] for one in found):.3f}"]
+
+
+def result(*overrides: str) -> dict:
+    """Run one config in a folder of no account."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", ["mu_algo=gradasc", *overrides], return_hydra_config=True)
+    with tempfile.TemporaryDirectory() as folder:
+        return pipeline.run(resolved_config(config), Path(folder), Console(io.StringIO()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
