@@ -41,7 +41,9 @@ def main(*common: str) -> None:
 
 def columns(found: list[dict], model: str, distance: str) -> list[str]:
     """Return mean forget accuracy, test accuracy and JS."""
-    forget, test = (statistics.mean(one["metrics"][model][key] for one in found) for key in ("forget_acc", "test_acc"))
+    forget, test = (
+        statistics.mean(one["metrics"][model][key] for one in found) for key in ("forget_acc", "test_acc")
+    )
     return [f"{forget:.3f}", f"{test:.3f}", f"{statistics.mean(one[distance]['js_forget'] for one in found):.3f}"]
 
 

@@ -14,9 +14,8 @@ from softtargets.experiment import build
 from softtargets.help import CONF
 from softtargets.job import resolved_config
 from softtargets.metrics import accuracy
-from softtargets.settings import store_folder
 from softtargets.stages import Stages
-from softtargets.store import Store
+from softtargets.store import Store, folder
 
 
 def main(architecture: str = "mlp,cnn", seeds: str = "5") -> None:
@@ -35,7 +34,7 @@ def trained(architecture: str, recipe: str, seed: int) -> tuple[float, float, in
     overrides = ["dataset=fashion_mnist", f"architecture={architecture}", f"training={recipe}", f"seed={seed}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         experiment = build(resolved_config(compose("config", overrides, return_hydra_config=True)))
-    store = Store(store_folder(experiment.settings))
+    store = Store(folder(experiment.settings.store.dir))
     stages = Stages(experiment, store, Console(sys.stderr))
     original = stages.original()
     logits, data = stages.logits(original), experiment.data

@@ -49,13 +49,15 @@ class CheckedSweeper(BasicSweeper):
     def launch(self, display, folder: Path) -> None:
         """Hand the unfinished cells to the launcher, and watch until all have ended."""
         from softtargets import sweep
-        from softtargets.launch import Queue, launch
+        from softtargets.launch import launch
 
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        sweep.prepare(folder, display.unfinished)
+        queue, raised = self.queue(display, folder) if self.on_slurm() else None, None
+        # what an earlier call submitted may have finished cells meanwhile
+        unfinished = [cell for cell in display.unfinished if cell.state() != "finished"]
         # the launcher was set up with the sweep's folder still open; it reads the config again when it launches
         jobs = [
             [
@@ -63,16 +65,29 @@ class CheckedSweeper(BasicSweeper):
                 f"hydra.sweep.dir={_quoted(str(folder))}",
                 f"hydra.sweep.subdir={_quoted(cell.folder.name)}",
             ]
-            for cell in display.unfinished
+            for cell in unfinished
         ]
-        queue = Queue(folder / ".submitit") if self.on_slurm() else None
-        with display:
-            raised = launch(lambda: self.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
+        if unfinished:
+            sweep.prepare(folder, unfinished)
+            with display:
+                raised = launch(lambda: self.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
         if raised:
             print(
                 f"run.py: the launcher ended with {type(raised).__name__}: {str(raised).partition(chr(10))[0]}",
                 file=sys.stderr,
             )
+
+    def queue(self, display, folder: Path):
+        """Wait for jobs that an earlier call of this sweep left in the queue; return the queue of this one's."""
+        from softtargets.launch import Queue, leave_job, watch
+
+        leave_job()
+        earlier = Queue(folder / ".submitit")
+        if earlier.busy():
+            print(f"waiting for an earlier call's jobs; to give them up: scancel {' '.join(sorted(earlier.jobs()))}")
+            with display:
+                watch(earlier, display.update)
+        return Queue(earlier.folder, but=earlier.jobs())
 
 
 def _quoted(text: str) -> str:

@@ -14,6 +14,6 @@ def auc(members: Float[Tensor, " m"], nonmembers: Float[Tensor, " n"]) -> float:
     if scores.isnan().any():
         raise ValueError("scores hold NaN, which has no rank")
     _, inverse, count = scores.unique(return_inverse=True, return_counts=True)
-    ranks = (count.cumsum(0) - (count - 1) / 2)[inverse]  # of equal scores the mean rank
+    ranks = (count.cumsum(0) - (count.double() - 1) / 2)[inverse]  # of equal scores the mean rank
     m, n = len(members), len(nonmembers)
     return ((ranks[:m].sum() - m * (m + 1) / 2) / (m * n)).item()

@@ -27,7 +27,7 @@ MEANING = {
     "hard-like": "the forget targets pull exactly as hard labels do: nothing can be learnt here about softness",
     "anti-forgetting": "the first update lowers the loss on the forget set: these targets reinforce "
     "what is to be forgotten",
-    "diverged": "loss or weights left the finite numbers; the last finite state is evaluated",
+    "diverged": "loss or weights left the finite numbers; what cannot be measured any more is left empty",
 }
 
 
@@ -58,7 +58,7 @@ class Diagnosis:
             return "degenerate"
         if self.first_order is not None and self.first_order < 0:
             return "anti-forgetting"
-        if self.label_distance > degenerate and self.grad_cosine is not None and self.grad_cosine >= hard_like:
+        if self.label_distance > 0 and self.grad_cosine is not None and self.grad_cosine >= hard_like:
             return "hard-like"
         return "ok"
 
@@ -93,8 +93,8 @@ def diagnose(
 
 
 def _gradient(model: nn.Module, samples: Samples, batch_size: int = 256) -> Float[Tensor, " parameters"]:
-    """Gradient in float64 of the mean cross entropy over all samples, in eval mode."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    """Gradient in float64 of the mean cross entropy over all samples; the model stays in the mode it is in."""
+    parameters = trainable(model)
     total = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float64, device=samples.inputs.device)
     for start in range(0, len(samples), batch_size):
         batch = samples.take(torch.arange(start, min(start + batch_size, len(samples))))
@@ -109,14 +109,19 @@ def _first_order(original, unlearn, forget, retain, fit: Fit, hard: Tensor) -> f
     model = unlearn(original, forget, retain, probe)
     if not probe.account.steps:
         return None
-    before, after = (torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (original, model))
+    before, after = (torch.cat([p.detach().flatten() for p in trainable(m)]) for m in (original, model))
     return (hard @ (after - before).double()).item()
 
 
-class FirstUpdate(Fit):
-    """A fit that makes one optimiser step, along the mean gradient of an epoch's batches at the start.
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that are not frozen."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-    That is the expected first update: a single batch would tell of its own noise.
+
+class FirstUpdate(Fit):
+    """A fit that makes one optimiser step, along the mean gradient at the start over an epoch's samples.
+
+    For a loss on one stream that is the expected first update: a single batch would tell of its own noise.
     """
 
     def __call__(
@@ -128,7 +133,7 @@ class FirstUpdate(Fit):
         model.train()
         with self.noise():
             for batch in itertools.islice(self.batches(first, *others), count):
-                (self.value(loss, batch) / count).backward()
+                (self.value(loss, batch) * len(batch[0]) / len(first)).backward()
         self.clip(model)
         optimizer.step()
         self.account.steps = 1

@@ -46,7 +46,7 @@ def _detail(logits: Logits, data: Split, forget_margins: Tensor) -> dict:
         "forget_true_acc": metrics.accuracy(logits["forget"], data.forget_true_labels),
         "class_acc": metrics.class_accuracy(logits["test"], data.test.labels),
         "forget_class_acc": metrics.class_accuracy(logits["forget"], data.forget.labels),
-        "mia_auc": auc(forget_margins[asked.members], unseen),
+        "mia_auc": auc(forget_margins[asked.members], unseen) if len(unseen) else None,
     }
 
 
@@ -62,7 +62,7 @@ def distance(one: Evaluation, reference: Evaluation) -> dict:
         "mia_gap",
     )
     mine, theirs = one.metrics, reference.metrics
-    if mine["mia_auc"] is None or theirs["mia_auc"] is None:
+    if mine["class_acc"] is None or theirs["class_acc"] is None:
         return dict.fromkeys(names)
     values = (
         metrics.js(one.logits["forget"], reference.logits["forget"]),
@@ -71,7 +71,7 @@ def distance(one: Evaluation, reference: Evaluation) -> dict:
         metrics.accuracy_distance(mine["forget_class_acc"], theirs["forget_class_acc"]),
         metrics.average_gap(mine, theirs),
         metrics.tow(mine, theirs),
-        abs(mine["mia_auc"] - theirs["mia_auc"]),
+        None if mine["mia_auc"] is None else abs(mine["mia_auc"] - theirs["mia_auc"]),
     )
     return dict(zip(names, values, strict=True))
 

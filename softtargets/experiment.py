@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import functools
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
+from softtargets import store
 from softtargets.architectures import construct
 from softtargets.datasets import Images
 from softtargets.disk import canonical
@@ -92,6 +94,7 @@ def build(config: dict) -> Experiment:
     """Turn a resolved config into an experiment, or raise BadInput."""
     settings = check(Settings, settings_of(config), "")
     _require(settings.device)
+    _require_writable(store.folder(settings.store.dir))
     torch.set_num_threads(settings.threads)
     data = _split(canonical(config["dataset"]), canonical(config["forget_set"]), settings.device)
     architecture = _architecture(config["architecture"], data)
@@ -114,6 +117,13 @@ def _require(device: str) -> None:
     if not available[device]:
         have = ", ".join(name for name in available if available[name])
         raise BadInput(f"device={device}: not on this machine; allowed here are auto, {have}")
+
+
+def _require_writable(folder: Path) -> None:
+    """Refuse a store that could not be written to, without writing."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise BadInput(f"store.dir={folder}: cannot be written to; it must be a folder of yours, or null")
 
 
 def _callable(node: dict, where: str, **known) -> functools.partial:

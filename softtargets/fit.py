@@ -80,7 +80,7 @@ class Fit:
     @contextlib.contextmanager
     def noise(self):
         """Draw a model's own noise, of dropout say, from this fit's seed."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             torch.manual_seed(generator(self.seed, f"{self.name}/noise").initial_seed())
             yield
 
@@ -103,14 +103,16 @@ class Fit:
             if self.account.diverged:
                 return
         self._watched(model, steps)
+        finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+        self.account.diverged |= not finite
 
     def _step(self, model, loss, optimizer, batch: tuple[Samples, ...]) -> float:
         value = self.value(loss, batch)
         self.account.steps += 1
         self.account.gradient_samples += sum(map(len, batch))
         number = value.item()
-        self.account.diverged = not math.isfinite(number)
-        if not self.account.diverged:  # the model is kept as it was before the loss went out of range
+        self.account.diverged |= not math.isfinite(number)
+        if not self.account.diverged:  # the model is kept as it was when the loss went out of range
             optimizer.zero_grad()
             value.backward()
             self.clip(model)

@@ -5,6 +5,7 @@ set aside for validation nor left out of a subset.
 """
 
 import csv
+import zipfile
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -69,8 +70,8 @@ def indices(candidates: Candidates, generator: Generator, *, path: str) -> Choic
     listed = _read_indices(Path(path).expanduser())
     outside = sorted(set(listed.tolist()) - set(candidates.index.tolist()))
     if outside:
-        last = int(candidates.index[-1])
-        raise ValueError(f"index {outside[0]} is outside the training set, whose indices are 0 to {last}")
+        span = f"{int(candidates.index[0])} to {int(candidates.index[-1])}, less copies of other images"
+        raise ValueError(f"index {outside[0]} is not in the training set, whose indices are {span}")
     if len(listed.unique()) < len(listed):
         raise ValueError(f"{len(listed) - len(listed.unique())} indices are repeated; each may stand once")
     return Choice(torch.isin(candidates.index, listed).nonzero()[:, 0], candidates.labels)
@@ -115,7 +116,7 @@ def _read_indices(path: Path) -> Int64[Tensor, " n"]:
         else:
             raise ValueError("not a .txt, .csv or .npy file")
         listed = torch.tensor(found)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} holds no list of training indices: {error}") from error
     if not len(listed) or listed.dtype != torch.int64:
         raise ValueError(f"{path} holds no list of training indices: it must hold integers, at least one")

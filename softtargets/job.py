@@ -1,14 +1,16 @@
 """One config that Hydra composed: what it resolves to, whether it can run, and its run."""
 
 import contextlib
+import json
 import traceback
 from pathlib import Path
 
+import filelock
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from softtargets.disk import write_json
 from softtargets.errors import BadInput
-from softtargets.settings import RERUN_KEEPS, resolve
+from softtargets.settings import RERUN_KEEPS, config_hash, resolve
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
 SIDES = ("targets/forget", "targets/retain")
@@ -17,23 +19,37 @@ SIDES = ("targets/forget", "targets/retain")
 def run_one(cfg: DictConfig, hydra: DictConfig) -> float | None:
     """Run `cfg` in the folder that Hydra made for it; returns the JS distance to the retrained model.
 
-    A run that raises leaves error.json. In a sweep the screen belongs to the sweep: a run writes to run.log.
+    A run that raises leaves error.json. In a sweep the screen belongs to the sweep: a run writes to run.log. And
+    two calls of one sweep may reach a cell at once: the second waits, and takes the first one's result.
     """
     from softtargets import pipeline
     from softtargets.console import Console
 
     output = Path(hydra.runtime.output_dir)
     with contextlib.ExitStack() as files:
-        sweeping = hydra.mode.name == "MULTIRUN"
-        log = files.enter_context((output / "run.log").open("w", encoding="utf-8")) if sweeping else None
+        log = None
+        if hydra.mode.name == "MULTIRUN":
+            files.enter_context(filelock.FileLock(output / ".lock", poll_interval=0.5))
+            log = files.enter_context((output / "run.log").open("a", encoding="utf-8"))
         try:
-            found = pipeline.run(resolve(cfg, choices(hydra.runtime.choices)), output, Console(log))
+            config = resolve(cfg, choices(hydra.runtime.choices))
+            there = _there(output, config) if log else None
+            found = there or pipeline.run(config, output, Console(log))
         except Exception as error:
             first = str(error).partition("\n")[0]
             report = {"error": type(error).__name__, "message": first, "traceback": traceback.format_exc()}
             write_json(output / "error.json", report)
             raise
     return found and found["distance"]["js_forget"]
+
+
+def _there(output: Path, config: dict) -> dict | None:
+    """Return the result of this config that is in the folder already, if any."""
+    try:
+        found = json.loads((output / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found if found["provenance"]["config_hash"] == config_hash(config) else None
 
 
 def choices(chosen: DictConfig) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """A launcher under watch: it may raise, or wait for ever for a job that the queue has lost."""
 
+import getpass
+import os
 import subprocess
 import threading
 import time
@@ -12,6 +14,8 @@ QUEUE_POLL = 5.0
 """Seconds between questions to SLURM."""
 GRACE = 20.0
 """Seconds for which a launcher may stay silent after its last job has left the queue."""
+KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
+"""Variables that tell where SLURM is, rather than what the surrounding job is."""
 
 
 def launch(start: Callable[[], object], look: Callable[[], None], queue: "Queue | None") -> Exception | None:
@@ -33,6 +37,25 @@ def launch(start: Callable[[], object], look: Callable[[], None], queue: "Queue 
     return raised[0] if raised else None
 
 
+def watch(queue: "Queue", look: Callable[[], None]) -> None:
+    """Call `look()` until the jobs of `queue` have ended."""
+    while queue.busy():
+        look()
+        time.sleep(POLL)
+    look()
+
+
+def leave_job() -> None:
+    """Forget the SLURM job this process is part of, if any.
+
+    Jobs inherit the environment of who submits them, and `srun` takes options from it: the memory or the CPUs of
+    a job that only watches would be asked for by every run, or contradict what the run's own job asks for.
+    """
+    if "SLURM_JOB_ID" in os.environ:
+        for name in [name for name in os.environ if name.startswith("SLURM_") and name not in KEPT]:
+            del os.environ[name]
+
+
 def _caught(start: Callable[[], object], raised: list[Exception]) -> None:
     try:
         start()
@@ -41,38 +64,40 @@ def _caught(start: Callable[[], object], raised: list[Exception]) -> None:
 
 
 class Queue:
-    """The SLURM jobs of one launch, known by the folders that submitit makes for them."""
+    """The SLURM jobs of a sweep, known by the folders that submitit makes for them, those `but` these."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.before = self._folders()
-        self.asked = self.empty_since = float("-inf")
+    def __init__(self, folder: Path, but: frozenset[str] = frozenset()):
+        self.folder, self.but = folder, but
+        self.asked = float("-inf")
+        self.empty_since = float("inf")
         self.state = False
 
-    def _folders(self) -> set[str]:
-        return {path.name for path in self.folder.glob("*")}
+    def jobs(self) -> frozenset[str]:
+        """Return the ids of the jobs that were submitted."""
+        names = (path.name.partition("_")[0] for path in self.folder.glob("*"))
+        return frozenset(name for name in names if name.isdigit()) - self.but
 
     def busy(self) -> bool:
         """Tell whether a job of ours waits or runs; SLURM is asked every few seconds."""
         now = time.monotonic()
         if now - self.asked >= QUEUE_POLL:
-            self.asked, was = now, self.state
-            self.state = self._ask()
-            if was and not self.state:
-                self.empty_since = now
+            self.asked, jobs = now, self.jobs()
+            self.state = bool(jobs) and self._ask(jobs)
+            over = jobs and not self.state
+            self.empty_since = min(self.empty_since, now) if over else float("inf")
         return self.state
 
     def silent_for(self) -> float:
-        """Return for how many seconds the queue has been empty after having held jobs."""
-        return 0.0 if self.busy() or self.empty_since < 0 else time.monotonic() - self.empty_since
+        """Return for how many seconds the queue has been without our jobs, once there were some."""
+        self.busy()
+        return max(0.0, time.monotonic() - self.empty_since)
 
-    def _ask(self) -> bool:
-        jobs = {name.partition("_")[0] for name in self._folders() - self.before if name[:1].isdigit()}
-        if not jobs:
-            return False
-        command = ["squeue", "--noheader", "--format=%i", f"--jobs={','.join(sorted(jobs))}"]
+    def _ask(self, jobs: frozenset[str]) -> bool:
+        mine = [f"--user={getpass.getuser()}", f"--jobs={','.join(sorted(jobs))}"]
         try:
-            found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            found = subprocess.run(
+                ["squeue", "--noheader", "--format=%i", *mine], capture_output=True, text=True, timeout=60
+            )
         except (OSError, subprocess.TimeoutExpired):
             return self.state  # no answer is no news
         if found.returncode:

@@ -19,9 +19,8 @@ from softtargets.evaluate import Evaluation, change, distance, evaluate, has_for
 from softtargets.experiment import Experiment, build
 from softtargets.fit import Account, Fit, predict
 from softtargets.saved import save_models
-from softtargets.settings import store_folder
 from softtargets.stages import Stages, Trained, model_digest
-from softtargets.store import Store
+from softtargets.store import Store, folder
 from softtargets.types import Samples, digest
 
 
@@ -38,7 +37,7 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
         console.say(f"left out {experiment.data.copies_dropped} training images that are copies of others")
     if experiment.settings.stage == "data":
         return None
-    stages = Stages(experiment, Store(store_folder(experiment.settings), console.say), console)
+    stages = Stages(experiment, Store(folder(experiment.settings.store.dir), console.say), console)
     original, retrained = stages.original(), stages.retrained()
     reference = {model.name: evaluate(stages.logits(model), experiment.data) for model in (original, retrained)}
     if experiment.settings.stage == "train":

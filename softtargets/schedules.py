@@ -14,5 +14,11 @@ def one_cycle(
     peak: Annotated[float, Field(gt=0)],
     warmup: Annotated[float, Field(gt=0, lt=1)],
 ) -> LRScheduler:
-    """Rise to `peak` over a `warmup` share of the steps, then anneal to nearly 0 (Smith and Topin, 1708.07120)."""
-    return OneCycleLR(optimizer, max_lr=peak, total_steps=max(steps, 2), pct_start=warmup)
+    """Rise to `peak` over a `warmup` share of the steps, then anneal to nearly 0 (Smith and Topin, 1708.07120).
+
+    The optimiser's own learning rate plays no part. As in PyTorch, its momentum (Adam's beta1) runs the other way,
+    from 0.95 down to 0.85 and back, whatever it was set to.
+    """
+    total = max(steps, 2)
+    # the rise must end after the first step, or PyTorch divides by its length of zero
+    return OneCycleLR(optimizer, max_lr=peak, total_steps=total, pct_start=max(warmup, 1.5 / total))

@@ -28,11 +28,20 @@ def check(model: type[pydantic.BaseModel], values: dict, where: str) -> pydantic
 def _sentence(error: dict, model: type[pydantic.BaseModel], where: str) -> str:
     name = ".".join(filter(None, [where, *map(str, error["loc"])]))
     if error["type"] == "extra_forbidden":
-        return f"{name}={error['input']!r}: no such setting; allowed are {', '.join(model.model_fields) or 'none'}"
+        return (
+            f"{name}={error['input']!r}: no such setting; allowed are {', '.join(_names(model, error)) or 'none'}"
+        )
     if error["type"] == "missing":
         return f"{name} is missing; it must be given"
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return f"{name}={error['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _names(model: type[pydantic.BaseModel], error: dict) -> list[str]:
+    """Return what stands beside the setting of `error`, in the model that is nested at its place."""
+    for part in error["loc"][:-1]:
+        model = model.model_fields[part].annotation
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def check_call(
@@ -49,16 +58,20 @@ def check_call(
     constructor = partial.func.__init__ if inspect.isclass(partial.func) else partial.func
     hints = typing.get_type_hints(constructor, include_extras=True) if typed else {}
     fields = {
-        parameter.name: (hints.get(parameter.name, typing.Any), _default(parameter))
+        # under a name of its own: a setting may be called like a method of pydantic's
+        f"setting_{parameter.name}": (hints.get(parameter.name, typing.Any), _field(parameter))
         for parameter in parameters[given:]
         if parameter.name not in named
     }
     found = check(pydantic.create_model("Keywords", __config__=FORBID, **fields), partial.keywords, where)
-    return functools.partial(partial.func, **{name: getattr(found, name) for name in partial.keywords})
+    return functools.partial(
+        partial.func, **{name: getattr(found, f"setting_{name}") for name in partial.keywords}
+    )
 
 
-def _default(parameter: inspect.Parameter) -> object:
-    return ... if parameter.default is parameter.empty else parameter.default
+def _field(parameter: inspect.Parameter) -> pydantic.fields.FieldInfo:
+    default = ... if parameter.default is parameter.empty else parameter.default
+    return pydantic.Field(default, alias=parameter.name)
 
 
 @contextlib.contextmanager

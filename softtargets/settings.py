@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-import platformdirs
 import pydantic
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -133,11 +132,6 @@ def _saved(run: Path) -> dict:
     if not file.is_file():
         raise BadInput(f"rerun={run}: no run's folder; it must hold the config.yaml that a run leaves")
     return OmegaConf.to_container(OmegaConf.load(file))
-
-
-def store_folder(settings: Settings) -> Path:
-    """Return where the store lies."""
-    return Path(settings.store.dir or platformdirs.user_cache_dir("softtargets")).expanduser()
 
 
 def config_hash(config: dict) -> str:

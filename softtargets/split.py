@@ -25,8 +25,9 @@ def split(
 ) -> Split:
     """Draw subset, validation and forget set; normalise once; refuse leaks.
 
-    `choose(candidates, generator) -> Choice` is a forget-set kind. `seed` draws subset and validation,
-    `forget_seed` the forget set; the run's own seed plays no part, so that all runs of a study share the sets.
+    `choose(candidates, generator) -> Choice` is a forget-set kind, carrying the kind's mark `fixed` if it has
+    one. `seed` draws subset and validation, `forget_seed` the forget set; the run's own seed plays no part, so
+    that all runs of a study share the sets.
 
     Raises ValueError for sizes that leave a set empty.
     """

@@ -42,4 +42,4 @@ def check_rows(targets: Float[Tensor, "n k"], name: str) -> None:
     bad = ~targets.isfinite().all(1) | ((targets.double().sum(1) - 1).abs() > 1e-6)
     if bad.any():
         row = int(bad.nonzero()[0])
-        raise ValueError(f"{name} targets: row {row} is {targets[row].tolist()}, which does not sum to 1")
+        raise ValueError(f"{name} targets: row {row} is {targets[row].tolist()}, not finite numbers that sum to 1")

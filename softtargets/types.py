@@ -96,9 +96,9 @@ def digest(*tensors: Tensor) -> str:
     """SHA-256 over shapes, types and bytes: equal digests, equal content."""
     sha = hashlib.sha256()
     for tensor in tensors:
-        array = tensor.detach().cpu().contiguous()
-        sha.update(f"{array.dtype}{tuple(array.shape)}".encode())
-        sha.update(array.view(torch.uint8).numpy() if array.dim() else array.numpy().tobytes())
+        array = tensor.detach().cpu().contiguous().flatten()
+        sha.update(f"{array.dtype}{tuple(tensor.shape)}".encode())
+        sha.update(array.view(torch.uint8).numpy())
     return sha.hexdigest()
 
 

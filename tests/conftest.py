@@ -12,7 +12,13 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 ALLOWED_TO_SKIP = ("needs CUDA",)
 """Reasons for which a test may be skipped where everything else must run."""
 
-SMALL = ("dataset.train_size=500", "architecture.hidden=32", "training.epochs=4", "unlearn.epochs=2")
+SMALL = (
+    "dataset.train_size=500",
+    "architecture.hidden=32",
+    "training.epochs=6",
+    "training.batch_size=32",
+    "unlearn.epochs=2",
+)
 """A run in well under a second, on real digits."""
 
 torch.set_num_threads(1)

@@ -152,10 +152,6 @@ def changed(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def bug(reason: str, *damage):
-    return pytest.param(*damage, marks=pytest.mark.xfail(strict=True, reason=reason))
-
-
 DAMAGE = [
     ("tensors.safetensors", lambda path: flipped(path, -1)),
     ("tensors.safetensors", lambda path: flipped(path, 10)),
@@ -166,12 +162,10 @@ DAMAGE = [
     ("manifest.json", lambda path: path.write_text("")),
     ("manifest.json", lambda path: path.write_text("{}")),
     ("manifest.json", lambda path: path.unlink()),
-    bug("bytes that are no text are not caught", "manifest.json", lambda path: path.write_bytes(b"\xff\x00")),
-    bug("JSON that is no object is not caught", "manifest.json", lambda path: path.write_text("[]")),
-    bug("the hash covers the tensors alone", "manifest.json", lambda path: changed(path, "false", "true")),
-    bug(
-        "the hash covers the tensors alone", "manifest.json", lambda path: changed(path, '"seconds"', '"secunds"')
-    ),
+    ("manifest.json", lambda path: path.write_bytes(b"\xff\x00")),
+    ("manifest.json", lambda path: path.write_text("[]")),
+    ("manifest.json", lambda path: changed(path, "false", "true")),
+    ("manifest.json", lambda path: changed(path, '"seconds"', '"secunds"')),
 ]
 
 
@@ -244,7 +238,6 @@ def test_ingredients_without_one_spelling_are_refused_before_any_making(tmp_path
     assert make.calls == 0
 
 
-@pytest.mark.xfail(raises=OSError, strict=True, reason="the second rename fails instead of giving way")
 def test_where_locks_do_not_hold_the_first_writer_wins(tmp_path):
     def overtaken():
         shutil.copytree(entry_folder(tmp_path / "other"), entry_folder(tmp_path))

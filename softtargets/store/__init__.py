@@ -12,20 +12,28 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
+import platformdirs
 import safetensors.torch
 from torch import Tensor
 
 from softtargets.disk import canonical
 
 Tensors = dict[str, Tensor]
+
+
+def folder(chosen: str | None) -> Path:
+    """Return where the store lies: `store.dir`, else $SOFTTARGETS_STORE, else the user's cache folder."""
+    place = chosen or os.environ.get("SOFTTARGETS_STORE") or platformdirs.user_cache_dir("softtargets")
+    return Path(place).expanduser()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +63,16 @@ class Store:
         A damaged entry is named in a warning, set aside, and made anew.
         """
         path = self.folder / stage / key(stage, ingredients)
-        if entry := _load(path):
+        if entry := load(path):
             return entry
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock(path):
-            if entry := _load(path):
+            if entry := load(path):
                 return entry
-            _set_aside(path)
+            if path.exists():
+                warnings.warn(
+                    f"{path} is damaged; set aside as {set_aside(path).name} and made anew", stacklevel=2
+                )
             started, cpu = time.perf_counter(), time.process_time()
             tensors, notes = make()
             took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
@@ -88,36 +99,54 @@ def key(stage: str, ingredients: dict) -> str:
     return hashlib.sha256(canonical({"stage": stage} | ingredients).encode()).hexdigest()
 
 
-def _load(path: Path) -> Entry | None:
+def entries(folder: Path) -> Iterator[Path]:
+    """Yield the folders of all entries, whole or not."""
+    return (
+        path for path in sorted(folder.glob("*/*")) if path.is_dir() and re.fullmatch("[0-9a-f]{64}", path.name)
+    )
+
+
+def load(path: Path) -> Entry | None:
+    """Return a whole entry and mark it as used; None where there is none or it is damaged."""
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         content = (path / "tensors.safetensors").read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    except json.JSONDecodeError:
+    if not isinstance(manifest, dict) or _seal(content, manifest) != manifest.get("sha256"):
         return None
-    if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
-        return None
+    with contextlib.suppress(PermissionError):  # a store that is only read from keeps no account of use
+        os.utime(path / "manifest.json")
     return Entry(safetensors.torch.load(content), manifest, from_store=True)
 
 
-def _set_aside(path: Path) -> None:
-    """Move away what lies under the entry's name and could not be loaded."""
-    if path.exists():
-        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-        path.rename(aside)
-        warnings.warn(f"{path} is damaged; set aside as {aside.name} and made anew", stacklevel=2)
+def _seal(content: bytes, manifest: dict) -> str:
+    """Hash the tensors together with all that the manifest says of them."""
+    said = canonical({name: value for name, value in manifest.items() if name != "sha256"})
+    return hashlib.sha256(content + said.encode()).hexdigest()
+
+
+def set_aside(path: Path) -> Path:
+    """Rename an entry that could not be loaded, and return its new path."""
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    path.rename(aside)
+    return aside
 
 
 def _write(path: Path, tensors: Tensors, manifest: dict) -> None:
     """Write the entry beside its place and rename it there."""
     content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
-    manifest |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    manifest |= {"sha256": _seal(content, manifest)}
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
     try:
         (temporary / "tensors.safetensors").write_bytes(content)
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
         temporary.chmod(0o755)
-        os.rename(temporary, path)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if not path.exists():
+                raise
+            # where locks do not hold, another has made the same entry meanwhile: the first wins
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
