@@ -84,7 +84,9 @@ class CheckedSweeper(BasicSweeper):
         leave_job()
         earlier = Queue(folder / ".submitit")
         if earlier.busy():
-            print(f"waiting for an earlier call's jobs; to give them up: scancel {' '.join(sorted(earlier.jobs()))}")
+            print(
+                f"waiting for an earlier call's jobs; to give them up: scancel {' '.join(sorted(earlier.jobs()))}"
+            )
             with display:
                 watch(earlier, display.update)
         return Queue(earlier.folder, but=earlier.jobs())

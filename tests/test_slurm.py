@@ -1,0 +1,266 @@
+"""Sweeps on a real SLURM of one node with 2 CPUs, started for this session, without accounting."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SMALL
+from test_sweep import GRID, comparable, results, start, sweep
+
+pytestmark = pytest.mark.slurm
+
+HERE = Path(__file__).parent / "slurm"
+SLURM = ("hydra/launcher=slurm", "hydra.launcher.mem_gb=1", "hydra.launcher.timeout_min=20")
+
+
+# algorithms that the tests sweep with; `fit.seed` tells the runs apart
+
+
+def gated(original, forget, retain, fit):
+    """Say that this run is here, and wait until the test lets all go on."""
+    store = Path(os.environ["SOFTTARGETS_STORE"])
+    with (store / f"reached-{fit.seed}").open("a") as file:
+        file.write(f"{os.environ['SLURM_JOB_ID']} {os.getpid()} {os.environ.get('SLURM_RESTART_COUNT', 0)}\n")
+    while not (store / "open").exists():
+        time.sleep(0.1)
+    return original
+
+
+def troubled_once(original, forget, retain, fit):
+    """Raise with seed 1 and be killed with seed 2, the first time."""
+    mark = Path(os.environ["SOFTTARGETS_STORE"], f"trouble-{fit.seed}")
+    if fit.seed in (1, 2) and not mark.exists():
+        mark.touch()
+        if fit.seed == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ArithmeticError("one bad seed")
+    return original
+
+
+def algorithm(function) -> tuple[str, str]:
+    return f"mu_algo._target_=test_slurm.{function.__name__}", "~mu_algo.alpha"
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The variables with which a process finds the cluster."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    needed = ("munged", "slurmctld", "slurmd", "sbatch")
+    if missing := [name for name in needed if shutil.which(name, path=path) is None]:
+        pytest.skip(f"needs slurm-wlm and munge: there is no {', '.join(missing)}")
+    with tempfile.TemporaryDirectory(
+        prefix="slurm-"
+    ) as folder:  # munge refuses pytest's, which others cannot enter
+        try:
+            subprocess.run([HERE / "start_slurm.sh", folder], check=True, timeout=60)
+            yield {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+        finally:
+            subprocess.run([HERE / "stop_slurm.sh", folder], timeout=60)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, cluster):
+    """A folder of its own for the test's runs and store."""
+    for name in ("RUNS", "STORE"):
+        monkeypatch.setenv(f"SOFTTARGETS_{name}", str(tmp_path / name.lower()))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    for name, value in cluster.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "store").mkdir()
+    return tmp_path
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def until(found, seconds: float = 60):
+    """Wait until `found()` is true, and return what it found."""
+    for _ in range(int(seconds * 10)):
+        if value := found():
+            return value
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+def reached(folder: Path) -> dict[int, list[str]]:
+    """Return, by seed, a line `job pid restarts` for each time the run came to its gate."""
+    files = folder.glob("store/reached-*")
+    return {int(file.name.partition("-")[2]): file.read_text().splitlines() for file in files}
+
+
+def failed(stdout: str) -> list[str]:
+    return [line for line in stdout.splitlines() if line.startswith("failed: ")]
+
+
+def test_an_array_shares_the_store_and_gives_the_results_of_local_runs(folder, tmp_path_factory, monkeypatch):
+    names = {"partition": "debug", "account": "us", "qos": "normal", "max_num_timeout": 5, "array_parallelism": 7}
+    code, stdout, stderr = sweep(folder, *GRID, *SLURM, *(f"hydra.launcher.{k}={v}" for k, v in names.items()))
+    assert code == 0, stderr
+    found = results(folder)
+    assert "8 of 8 runs finished, 0 failed; 4 models were trained for them, 12 came from the store" in stdout
+    assert sum(2 - len(result["cost"]["from_store"]) for result in found.values()) == 4
+
+    (script,) = folder.glob("runs/sweep/.submitit/*/*submission.sh")
+    lines = script.read_text().splitlines()
+    asked = {"partition": "debug", "account": "us", "qos": "normal", "time": 20, "mem": "1GB", "array": "0-7%7"}
+    asked |= {
+        "cpus-per-task": 1,
+        "ntasks-per-node": 1,
+        "nodes": 1,
+        "job-name": "softtargets",
+        "signal": "USR2@120",
+    }
+    assert {f"#SBATCH --{name}={value}" for name, value in asked.items()} | {"#SBATCH --requeue"} <= set(lines)
+    assert not any("gpu" in line for line in lines)
+    assert "export OMP_NUM_THREADS=1" in lines
+    assert all(result["provenance"]["machine"]["device"] == "cpu" for result in found.values())
+
+    elsewhere = tmp_path_factory.mktemp("local")
+    for name in ("RUNS", "STORE"):
+        monkeypatch.setenv(f"SOFTTARGETS_{name}", str(elsewhere / name.lower()))
+    assert sweep(elsewhere, *GRID)[0] == 0
+    assert comparable(found) == comparable(results(elsewhere))
+
+
+def test_the_gpu_preset_asks_for_one_gpu_each(folder):
+    """The node has none: SLURM refuses, and the sweep says so instead of waiting."""
+    code, stdout, stderr = sweep(folder, "seed=0,1", "hydra/launcher=slurm_gpu", "hydra.launcher.mem_gb=1")
+    assert code == 1
+    (script,) = folder.glob("runs/sweep/.submitit/.submission_file_*.sh")
+    assert "#SBATCH --gpus-per-node=1" in script.read_text().splitlines()
+    assert "FailedJobError: sbatch: error: Batch job submission failed" in stderr
+    assert "0 of 2 runs finished, 2 failed" in stdout
+
+
+def test_a_raised_and_a_killed_run_lose_no_other(folder, monkeypatch):
+    """Here `sacct` only says that there is no accounting."""
+    monkeypatch.setenv("PATH", os.environ["PATH"].partition(":")[2])
+    arguments = ("seed=range(4)", *algorithm(troubled_once), *SLURM)
+    code, stdout, _ = sweep(folder, *arguments)
+    assert code == 1
+    raised, killed = failed(stdout)
+    assert raised.startswith("failed: seed=1-")
+    assert raised.endswith(": ArithmeticError: one bad seed")
+    assert re.fullmatch(r"failed: seed=2-\w+: no result; its process was ended", killed)
+    assert "2 of 4 runs finished, 2 failed" in stdout
+    (error,) = folder.glob("runs/sweep/*/error.json")
+    assert "troubled_once" in json.loads(error.read_text())["traceback"]
+    logs = {file.parent.name[-1]: file.read_text() for file in folder.glob("runs/sweep/.submitit/*/*_log.err")}
+    assert "ArithmeticError: one bad seed" in logs["1"]
+    assert "Killed" in logs["2"]
+
+    before = results(folder)
+    code, stdout, stderr = sweep(folder, *arguments)
+    assert code == 0, stderr
+    assert "4 of 4 done (2 were there)" in stdout
+    assert before.items() <= results(folder).items()
+    assert len(list(folder.glob("runs/sweep/.submitit/*_*"))) == 4 + 2, "only what was missing ran again"
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "PENDING"])
+def test_a_cancelled_run_loses_no_other(folder, state):
+    process = start(folder, "seed=range(3)", *algorithm(gated), *SLURM)
+    until(lambda: len(reached(folder)) == 2)
+    jobs = slurm("squeue", "--noheader", "--array", "--format=%i", f"--states={state}").split()
+    slurm("scancel", jobs[0])
+    (folder / "store/open").touch()
+    stdout, _ = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert len(failed(stdout)) == 1
+    assert f"failed: seed={jobs[0][-1]}-" in stdout, "the task's number is the seed here"
+    assert "2 of 3 runs finished, 1 failed" in stdout
+    code, stdout, stderr = sweep(folder, "seed=range(3)", *algorithm(gated), *SLURM)
+    assert code == 0, stderr
+    assert "3 of 3 done (2 were there)" in stdout
+
+
+def test_a_preempted_run_is_requeued_and_goes_on_from_the_store(folder):
+    """SLURM tells of a coming time-out by the same signal."""
+    process = start(folder, "seed=0,1", *algorithm(gated), *SLURM)
+    first = until(lambda: len(reached(folder)) == 2 and reached(folder))
+    slurm("scancel", "--signal=USR2", first[1][0].split()[0])
+    lives = until(lambda: len(reached(folder)[1]) == 2 and reached(folder)[1])
+    (folder / "store/open").touch()
+    stdout, stderr = process.communicate(timeout=90)
+    assert process.returncode == 0, stderr
+    assert [life.split()[0] for life in lives] == [lives[0].split()[0]] * 2, "one job"
+    assert [life.split()[2] for life in lives] == ["0", "1"], "SLURM_RESTART_COUNT"
+    assert "2 of 2 runs finished, 0 failed" in stdout
+    from_store = {result["choices"]["seed"]: result["cost"]["from_store"] for result in results(folder).values()}
+    assert from_store == {0: [], 1: ["original", "retrained"]}
+
+
+def test_jobs_outlive_the_submitter_and_a_second_call_takes_their_results(folder):
+    arguments = ("seed=range(4)", *algorithm(gated), *SLURM)
+    process = start(folder, *arguments)
+    until(lambda: len(reached(folder)) == 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    again = start(folder, *arguments)
+    assert again.stdout.readline().startswith("waiting for an earlier call's jobs; to give them up: scancel ")
+    (folder / "store/open").touch()
+    stdout, stderr = again.communicate(timeout=120)
+    assert again.returncode == 0, stderr
+    assert "4 of 4 runs finished, 0 failed" in stdout
+    assert {seed: len(lives) for seed, lives in reached(folder).items()} == dict.fromkeys(range(4), 1)
+    assert len({line.split()[0] for lives in reached(folder).values() for line in lives}) == 4
+    assert len(list(folder.glob("runs/sweep/.submitit/*_*"))) == 4, "nothing was submitted twice"
+
+
+def test_a_job_of_its_own_watches_the_sweep(folder, monkeypatch):
+    """Its memory is given per CPU and the runs' per node: inherited, the one would contradict the other."""
+    monkeypatch.setenv("SOFTTARGETS_PYTHON", shutil.which("python"))
+    sbatch = ("sbatch", "--parsable", "--mem=0", "--mem-per-cpu=1G", f"--output={folder}/sweep.log")
+    command = (*sbatch, "slurm/sweep.sbatch", *SMALL, "targets=hard,soft", "seed=0,1", *SLURM[1:])
+    job = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    ended = until(lambda: re.search(r"JobState=(COMPLETED|FAILED)", slurm("scontrol", "show", "job", job)), 120)
+    log = (folder / "sweep.log").read_text()
+    assert ended[1] == "COMPLETED", log
+    assert "0 of 4 done (0 were there), 0 failed, 1 running" in log
+    assert "4 of 4 runs finished, 0 failed; 4 models were trained" in log
+    assert "\x1b" not in log
+
+
+PYTHON = """#!/usr/bin/env bash
+# stands in for python3: notes what it was asked for, and copies itself where a virtual environment is wanted
+echo "$@" >> "$NOTES"
+if [ "$2" = venv ]; then sleep 0.5; mkdir -p .venv/bin; cp "$0" .venv/bin/python; fi
+"""
+
+
+def test_the_environment_is_made_once(tmp_path, monkeypatch):
+    checkout = tmp_path / "checkout"
+    (checkout / "slurm").mkdir(parents=True)
+    for name in ("slurm/sweep.sbatch", "pyproject.toml", "run.py"):
+        shutil.copy(ROOT / name, checkout / name)
+    python, notes = tmp_path / "bin/python3", tmp_path / "notes"
+    python.parent.mkdir()
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{python.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("NOTES", str(notes))
+    monkeypatch.delenv("SOFTTARGETS_PYTHON", raising=False)
+    command = ["bash", checkout / "slurm/sweep.sbatch"]
+
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=30)[0] for process in both]
+    assert told == [f"environment: {checkout}/.venv/bin/python\n"] * 2
+    once = ["-m venv .venv", "-m pip install --quiet -e ."]
+    assert notes.read_text().splitlines() == once
+    with (checkout / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert notes.read_text().splitlines() == once * 2
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("SLURM_SUBMIT_DIR", str(checkout))
+    subprocess.run([*command, "experiment=quick", "seed=0,1"], check=True)
+    run = "-u run.py -m hydra/launcher=slurm experiment=quick seed=0,1"
+    assert notes.read_text().splitlines() == [*once, *once, run]
