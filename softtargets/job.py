@@ -65,7 +65,7 @@ def check(config: DictConfig, elsewhere: bool = False) -> None:
     from softtargets.experiment import build
 
     if config.rerun is not None:
-        _only_kept(config.hydra.overrides.task)
+        _only_kept(list(config.hydra.overrides.task))
     resolved = resolved_config(config)
     build(resolved | {"device": "cpu"} if elsewhere else resolved)
 

@@ -136,7 +136,7 @@ def test_the_gpu_preset_asks_for_one_gpu_each(folder):
     assert code == 1
     (script,) = folder.glob("runs/sweep/.submitit/.submission_file_*.sh")
     assert "#SBATCH --gpus-per-node=1" in script.read_text().splitlines()
-    assert "FailedJobError: sbatch: error: Batch job submission failed" in stderr
+    assert "the launcher ended with FailedJobError: sbatch: error: Invalid generic resource" in stderr
     assert "0 of 2 runs finished, 2 failed" in stdout
 
 
