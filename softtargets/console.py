@@ -10,6 +10,8 @@ import rich.console
 import rich.progress
 import rich.table
 
+REDRAW = 0.1
+"""Least seconds between two looks of a progress bar."""
 Progress = Callable[[int, int, float], None]
 
 
@@ -33,13 +35,16 @@ class Console:
     def progress(self, stage: str) -> Iterator[Progress]:
         """Show a stage under way; yields `progress(step, steps, loss)`."""
         bar = self._bar(stage) if self.rich.is_terminal else contextlib.nullcontext(_nothing)
-        seen = {"step": 0, "steps": 0, "loss": float("nan")}
+        seen = {"step": 0, "steps": 0, "loss": float("nan"), "drawn": 0.0}
         started = time.perf_counter()
         with bar as draw:
 
             def progress(step: int, steps: int, loss: float) -> None:
                 seen.update(step=step, steps=steps, loss=loss)
-                draw(step, steps, loss)
+                now = time.monotonic()
+                if now - seen["drawn"] > REDRAW:  # drawing at every step would cost more than a small model's step
+                    seen["drawn"] = now
+                    draw(step, steps, loss)
 
             yield progress
         seconds = time.perf_counter() - started
