@@ -49,8 +49,15 @@ class CheckedSweeper(BasicSweeper):
     def launch(self, display, folder: Path) -> None:
         """Hand the unfinished cells to the launcher, and watch until all have ended."""
         from softtargets import sweep
+        from softtargets.command import refuse
         from softtargets.launch import launch
 
+        if (
+            self.on_slurm()
+            and self.config.hydra.launcher.gpus_per_node
+            and "device=cpu" in display.unfinished[0].overrides
+        ):
+            refuse("device=cpu, while SLURM would give every run a GPU: say device=cuda, or hydra/launcher=slurm")
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(folder)
         folder.mkdir(parents=True, exist_ok=True)

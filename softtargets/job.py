@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 import filelock
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from softtargets.disk import write_json
 from softtargets.errors import BadInput
@@ -83,9 +83,5 @@ def _only_kept(overrides: list[str]) -> None:
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """Return what a task function would get."""
-    copied = config.copy()
-    OmegaConf.set_readonly(copied, False)
-    with open_dict(copied):
-        del copied["hydra"]
-    return copied
+    """Return a copy of what a task function would get."""
+    return OmegaConf.masked_copy(config, [name for name in config if name != "hydra"])

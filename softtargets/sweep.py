@@ -4,6 +4,7 @@ Torch is not imported here unless a cell is left to be checked: a finished sweep
 """
 
 import dataclasses
+import functools
 import json
 import re
 import time
@@ -16,7 +17,7 @@ from omegaconf import DictConfig
 
 from softtargets import job
 from softtargets.disk import write_json
-from softtargets.settings import config_hash, resolve_machine
+from softtargets.settings import config_hash, resolve, resolve_machine
 
 MACHINE = "machine.json"
 
@@ -62,21 +63,38 @@ def resolve_machine_once(folder: Path, asked: dict) -> dict:
 def cells(
     combinations: Iterable[list[str]], swept: list[str], folder: Path, compose: Callable[[list[str]], DictConfig]
 ) -> list[Cell]:
-    """Compose every combination of overrides and name its folder by what differs and its config's hash.
+    """Resolve every combination of overrides and name its folder by what differs and its config's hash.
 
     A folder with that hash is the cell's whatever else is in its name: an earlier sweep may have varied other
-    settings. Combinations that ask for the same result are one cell.
+    settings. Combinations that ask for the same result are one cell. Those that differ in the seed alone are
+    composed once, since Hydra takes a tenth of a second for it.
     """
     found: dict[str, Cell] = {}
     there = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
+    composed = functools.cache(lambda overrides: _without_auto(compose(list(overrides)), folder))
     for overrides in combinations:
-        config = compose(overrides)
-        asked = {name: config[name] for name in ("device", "precision")}
-        machine = [f"{name}={value}" for name, value in resolve_machine_once(folder, asked).items()]
-        digest = config_hash(job.resolved_config(compose([*overrides, *machine])))
+        rest, seed = _apart(overrides)
+        config, chosen, machine = composed(rest)
+        config.seed = config.seed if seed is None else seed
+        digest = config_hash(resolve(config, chosen))
         place = there.get(digest[:12], folder / f"{_differing(overrides, swept)}-{digest[:12]}")
         found.setdefault(digest, Cell((*overrides, *machine), place, digest))
     return list(found.values())
+
+
+def _without_auto(config: DictConfig, folder: Path) -> tuple[DictConfig, dict, list[str]]:
+    """Return what a task would get, with its choices, and the overrides that settle device and precision."""
+    task, chosen = job.without_hydra(config), job.choices(config.hydra.runtime.choices)
+    machine = resolve_machine_once(folder, {name: task[name] for name in ("device", "precision")})
+    task.update(machine)
+    return task, chosen, [f"{name}={value}" for name, value in machine.items()]
+
+
+def _apart(overrides: Iterable[str]) -> tuple[tuple[str, ...], int | None]:
+    """Split off the seed, if it is a plain number."""
+    seeds = [word for word in overrides if re.fullmatch(r"seed=\d+", word)]
+    rest = tuple(word for word in overrides if word not in seeds)
+    return rest, int(seeds[0].partition("=")[2]) if seeds else None
 
 
 def _differing(overrides: list[str], swept: list[str]) -> str:
@@ -86,15 +104,9 @@ def _differing(overrides: list[str], swept: list[str]) -> str:
 
 def check(unfinished: list[Cell], compose: Callable[[list[str]], DictConfig], elsewhere: bool) -> None:
     """Raise BadInput if one of the cells could not run; those that differ in the seed alone are checked as one."""
-    seen = set()
-    for cell in unfinished:
-        config = compose(list(cell.overrides))
-        seed, config.seed = config.seed, 0
-        text = str(job.without_hydra(config))
-        config.seed = seed
-        if text not in seen or type(seed) is not int or seed < 0:
-            job.check(config, elsewhere)
-        seen.add(text)
+    alike = {_apart(cell.overrides)[0]: cell for cell in unfinished}
+    for cell in alike.values():
+        job.check(compose(list(cell.overrides)), elsewhere)
 
 
 def prepare(folder: Path, unfinished: list[Cell]) -> None:

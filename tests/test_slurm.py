@@ -137,7 +137,12 @@ def test_an_array_shares_the_store_and_gives_the_results_of_local_runs(folder, t
 
 def test_the_gpu_preset_asks_for_one_gpu_each(folder):
     """The node has none: SLURM refuses, and the sweep says so instead of waiting."""
-    code, stdout, stderr = sweep(folder, "seed=0,1", "hydra/launcher=slurm_gpu", "hydra.launcher.mem_gb=1")
+    gpu = ("seed=0,1", "hydra/launcher=slurm_gpu", "hydra.launcher.mem_gb=1")
+    code, stdout, stderr = sweep(folder, *gpu, "device=cpu")
+    assert (code, stdout) == (2, "")
+    assert "device=cuda" in stderr
+    assert not (folder / "runs").exists()
+    code, stdout, stderr = sweep(folder, *gpu, "device=cuda")
     assert code == 1
     (script,) = folder.glob("runs/sweep/.submitit/.submission_file_*.sh")
     assert "#SBATCH --gpus-per-node=1" in script.read_text().splitlines()
@@ -166,7 +171,7 @@ def test_a_raised_and_a_killed_run_lose_no_other(folder, monkeypatch):
     assert code == 0, stderr
     assert "3 of 3 done (1 were there)" in stdout
     assert before.items() <= results(folder).items()
-    assert len(list(folder.glob("runs/sweep/.submitit/*_*"))) == 3 + 2, "only what was missing ran again"
+    assert len(list(folder.glob("runs/sweep/.submitit/[0-9]*_*"))) == 3 + 2, "only what was missing ran again"
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "PENDING"])
@@ -214,7 +219,7 @@ def test_jobs_outlive_the_submitter_and_a_second_call_takes_their_results(folder
     assert again.returncode == 0, stderr
     assert "4 of 4 runs finished, 0 failed" in stdout
     assert {seed: len(lives) for seed, lives in reached(folder).items()} == dict.fromkeys(range(4), 1)
-    assert len(list(folder.glob("runs/sweep/.submitit/*_*"))) == 4, "nothing was submitted twice"
+    assert len(list(folder.glob("runs/sweep/.submitit/[0-9]*_*"))) == 4, "nothing was submitted twice"
 
 
 def test_a_job_of_its_own_watches_the_sweep(folder, monkeypatch):
