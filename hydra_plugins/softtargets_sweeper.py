@@ -24,7 +24,7 @@ class CheckedSweeper(BasicSweeper):
             combinations, swept = self.combinations(arguments)
             folder = Path(self.config.hydra.sweep.dir).absolute()
             cells = sweep.cells(combinations, swept, folder, self.composed)
-            unfinished = [cell for cell in cells if cell.state() != "finished"]
+            unfinished = sweep.left(cells)
             sweep.check(unfinished, self.composed, elsewhere=self.on_slurm())
         if unfinished:
             self.launch(sweep.Display(cells, unfinished), folder)
@@ -64,7 +64,7 @@ class CheckedSweeper(BasicSweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         queue, raised = self.queue(display, folder) if self.on_slurm() else None, None
         # what an earlier call submitted may have finished cells meanwhile
-        unfinished = [cell for cell in display.unfinished if cell.state() != "finished"]
+        unfinished = sweep.left(display.unfinished)
         # the launcher was set up with the sweep's folder still open; it reads the config again when it launches
         jobs = [
             [

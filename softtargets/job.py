@@ -33,7 +33,7 @@ def run_one(cfg: DictConfig, hydra: DictConfig) -> float | None:
             log = files.enter_context((output / "run.log").open("a", encoding="utf-8"))
         try:
             config = resolve(cfg, choices(hydra.runtime.choices))
-            there = _there(output, config) if log else None
+            there = _there(output, config) if log and config["stage"] == "all" else None
             found = there or pipeline.run(config, output, Console(log))
         except Exception as error:
             first = str(error).partition("\n")[0]

@@ -36,12 +36,12 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
     if experiment.data.copies_dropped:
         console.say(f"left out {experiment.data.copies_dropped} training images that are copies of others")
     if experiment.settings.stage == "data":
-        return None
+        return result.leave_stage(output, "data", experiment.config_hash, [])
     stages = Stages(experiment, Store(folder(experiment.settings.store.dir), console.say), console)
     original, retrained = stages.original(), stages.retrained()
     reference = {model.name: evaluate(stages.logits(model), experiment.data) for model in (original, retrained)}
     if experiment.settings.stage == "train":
-        return None
+        return result.leave_stage(output, "train", experiment.config_hash, stages.from_store)
     forget, retain, targets_s = stages.targets(original)
     diagnosis = examine(experiment, original.model, forget, retain, reference["original"])
     fit, unlearned, unlearn_s = unlearn(experiment, original.model, forget, retain, console)

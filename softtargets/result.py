@@ -36,6 +36,12 @@ def write(folder: Path, result: dict, margins: dict[str, numpy.ndarray]) -> Path
     return folder / "result.json"
 
 
+def leave_stage(folder: Path, stage: str, config_hash: str, from_store: list[str]) -> None:
+    """Write `<stage>.json`, the mark of a run that was asked to stop after that stage."""
+    done = {"provenance": {"config_hash": config_hash}, "cost": {"from_store": from_store}}
+    write_json(folder / f"{stage}.json", done)
+
+
 def choices(config: dict) -> dict:
     """Return what was chosen in every group, with both seeds."""
     return config["choices"] | {"seed": config["seed"], "forget_seed": config["forget_set"]["seed"]}

@@ -30,10 +30,16 @@ class Cell:
     folder: Path
     hash: str
     """Of its resolved config."""
+    stage: str
+
+    @property
+    def outcome(self) -> Path:
+        """Return the file whose presence means that the run is complete."""
+        return self.folder / ("result.json" if self.stage == "all" else f"{self.stage}.json")
 
     def state(self) -> str:
         """Tell from the folder alone: finished, failed, running or waiting."""
-        if result := _json(self.folder / "result.json"):
+        if result := _json(self.outcome):
             return "finished" if result["provenance"]["config_hash"] == self.hash else "waiting"
         if (self.folder / "error.json").exists():
             return "failed"
@@ -78,7 +84,7 @@ def cells(
         config.seed = config.seed if seed is None else seed
         digest = config_hash(resolve(config, chosen))
         place = there.get(digest[:12], folder / f"{_differing(overrides, swept)}-{digest[:12]}")
-        found.setdefault(digest, Cell((*overrides, *machine), place, digest))
+        found.setdefault(digest, Cell((*overrides, *machine), place, digest, config.stage))
     return list(found.values())
 
 
@@ -109,6 +115,11 @@ def check(unfinished: list[Cell], compose: Callable[[list[str]], DictConfig], el
         job.check(compose(list(cell.overrides)), elsewhere)
 
 
+def left(cells: list[Cell]) -> list[Cell]:
+    """Return what is still to be run; a store may be warmed again, so that only whole results count."""
+    return [cell for cell in cells if cell.stage != "all" or cell.state() != "finished"]
+
+
 def prepare(folder: Path, unfinished: list[Cell]) -> None:
     """Write down what `auto` was resolved to; take away the traces of earlier failures."""
     device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
@@ -116,6 +127,7 @@ def prepare(folder: Path, unfinished: list[Cell]) -> None:
         write_json(folder / MACHINE, {"device": device, "precision": precision})
     for cell in unfinished:
         (cell.folder / "error.json").unlink(missing_ok=True)
+        cell.outcome.unlink(missing_ok=True)  # of an earlier warming; of a result there is none
 
 
 class Display:
@@ -172,6 +184,6 @@ def summary(cells: list[Cell]) -> bool:
 
 
 def _trainings(cells: list[Cell]) -> tuple[int, int]:
-    results = [result for cell in cells if (result := _json(cell.folder / "result.json"))]
+    results = [result for cell in cells if (result := _json(cell.outcome))]
     taken = sum(len(result["cost"]["from_store"]) for result in results)
     return taken, 2 * len(results) - taken

@@ -179,3 +179,35 @@ def test_parameter_change_is_zero_without_a_step(run):
     result, _ = run(*SMALL, "unlearn.optimizer.lr=0", "unlearn.stop=none")
     assert result["change"] == {"avg_parameter_change": 0.0, "relative_l2": 0.0}
     assert result["distance"] == result["baseline"]
+
+
+@pytest.mark.parametrize("layout", ["train and test", "the seed project's"])
+def test_a_folder_of_ones_own_images(run, tmp_path, layout):
+    from PIL import Image
+
+    from softtargets.datasets import mnist_5k
+
+    images = mnist_5k()
+    parts = (
+        ("train", images.train_pixels, images.train_labels, 40),
+        ("test", images.test_pixels, images.test_labels, 20),
+    )
+    for part, pixels, labels, count in parts:
+        for label in range(3):
+            for number, image in enumerate(pixels[labels == label][:count]):
+                marked = "e" if number < 8 else ""
+                seed_tree = tmp_path / "images" / f"{label}{marked}" / f"{part}_{number}.png"
+                path = (
+                    seed_tree
+                    if layout != "train and test"
+                    else tmp_path / "images" / part / str(label) / f"{number}.png"
+                )
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image[0].numpy()).save(path)
+    forget = "random" if layout == "train and test" else "marked"
+    result, _ = run("dataset=folder", f"dataset.path={tmp_path / 'images'}", f"forget_set={forget}", *SMALL[1:])
+    sizes = result["data"]["sizes"]
+    assert (sizes["test"], sizes["train"] + sizes["validation"]) == (60, 120)
+    assert sizes["forget"] == (24 if forget == "marked" else 11)
+    assert result["data"]["classes"] == 3
+    assert result["metrics"]["original"]["test_acc"] > 0.6

@@ -181,3 +181,13 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
         (cells,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
         sizes[name] = len(cells)
     assert sizes == {"quick": 20, "seed_grid": 480, "seed_grid_matched": 480}
+
+
+def test_a_sweep_can_warm_the_store(folder):
+    for made in (4, 0):  # the second time there is nothing left to train
+        code, stdout, stderr = sweep(folder, "seed=0,1", "stage=train")
+        assert code == 0, stderr
+        assert f"2 of 2 runs finished, 0 failed; {made} models were trained" in stdout
+    code, stdout, _ = sweep(folder, "seed=0,1", "mu_algo=gradasc,graddiff")
+    assert code == 0
+    assert "4 of 4 runs finished, 0 failed; 0 models were trained for them, 8 came from the store" in stdout
