@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -225,7 +226,7 @@ def test_jobs_outlive_the_submitter_and_a_second_call_takes_their_results(folder
 def test_a_job_of_its_own_watches_the_sweep(folder, monkeypatch):
     """It has memory per CPU, as by a site's choice, and the runs per node: inherited, `srun` would refuse both."""
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "1000")
-    monkeypatch.setenv("SOFTTARGETS_PYTHON", shutil.which("python"))
+    monkeypatch.setenv("SOFTTARGETS_PYTHON", sys.executable)
     sbatch = ("sbatch", "--parsable", f"--output={folder}/sweep.log")
     command = (*sbatch, "slurm/sweep.sbatch", *SMALL, "targets=hard,soft", "seed=0,1", *SLURM[1:])
     job = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
