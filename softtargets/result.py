@@ -1,6 +1,5 @@
 """The result of a run: the public interface that reports read."""
 
-import dataclasses
 import datetime
 import math
 import os
@@ -91,8 +90,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None  # an installed copy has no history
     return found.stdout.strip()
-
-
-def plain(instance: object) -> dict:
-    """Return a dataclass as plain data."""
-    return dataclasses.asdict(instance)
