@@ -10,6 +10,8 @@ import rich.console
 import rich.progress
 import rich.table
 
+from softtargets.diagnosis import Diagnosis
+
 REDRAW = 0.1
 """Least seconds between two looks of a progress bar."""
 Progress = Callable[[int, int, float], None]
@@ -66,6 +68,10 @@ class Console:
             task = bars.add_task(stage, total=None, loss=float("nan"))
             yield lambda step, steps, loss: bars.update(task, completed=step, total=steps, loss=loss)
 
+    def diagnosis(self, found: Diagnosis, flag: str) -> None:
+        """Say in a line what the targets will do."""
+        self.say(f"diagnosis: {flag}: {in_words(found)}")
+
     def result(self, result: dict) -> None:
         """Show the three models side by side, the distances, and a sentence that says what happened."""
         self.rich.print(_models(result["metrics"]))
@@ -115,6 +121,22 @@ def number(value: float | None, sign: bool = False) -> str:
     return "–" if value is None else f"{value:+.4f}" if sign else f"{value:.4f}"
 
 
+def in_words(found: Diagnosis) -> str:
+    """Say what the forget targets are to the original, and where the first update leads."""
+    order = found.first_order
+    if order is None:
+        words = "there is no first update to judge by"
+    else:
+        verb = "raises" if order > 0 else "lowers" if order < 0 else "keeps"
+        words = f"the first update {verb} the hard loss on the forget set ({order:+.2g})"
+    cosine = "–" if found.grad_cosine is None else f"{found.grad_cosine:.2f}"
+    return (
+        f"{words}; the forget targets are {found.target_distance:.2g} (L1) from the original's predictions, their "
+        f"gradient {found.grad_norm:.2g} (hard labels {found.grad_norm_hard:.2g}, cosine {cosine}), "
+        f"entropy {found.target_entropy:.2g}"
+    )
+
+
 def sentences(result: dict) -> list[str]:
     """Say in words what a run did."""
     original, retrained, unlearned = (
@@ -125,8 +147,24 @@ def sentences(result: dict) -> list[str]:
     lines[0] += f"; parameters moved by {number(result['change']['relative_l2'])} of their norm"
     if result["status"] != "ok":
         lines.append(f"status {result['status']}: {result['explanation']}")
-    cost = result["cost"]
-    lines.append(
-        f"unlearning took {cost['unlearn_s'] + cost['targets_s']:.2f} s, retraining {cost['retrain_s']:.2f} s"
-    )
-    return lines
+    if result["upper_bound"]:
+        lines.append("an upper bound, no method: the targets are drawn from the retrained model")
+    if result["trajectory"]["step"]:
+        lines.append(_matched(result["matched"]))
+    return [*lines, _cost(result["cost"])]
+
+
+def _matched(found: dict | None) -> str:
+    if found is None:
+        return "matched forgetting was never reached: the forget set stayed better known than data never seen"
+    names = {"forget_acc": "forget", "retain_acc": "retain", "test_acc": "test accuracy", "js_forget": "JS"}
+    values = ", ".join(f"{words} {number(found[key])}" for key, words in names.items())
+    return f"at matched forgetting (step {found['step']:.1f}): {values}"
+
+
+def _cost(cost: dict) -> str:
+    line = f"unlearning took {cost['unlearn_s'] + cost['targets_s']:.2f} s, retraining {cost['retrain_s']:.2f} s"
+    if cost["teachers"]:
+        count, seconds = len(cost["teachers"]), cost["teachers_s"]
+        line += f"; {count} teachers took {seconds:.2f} s of training, amortised: they serve every request"
+    return line

@@ -22,8 +22,8 @@ from softtargets.types import Samples
 Flag = Literal["ok", "degenerate", "hard-like", "anti-forgetting"]
 
 MEANING = {
-    "degenerate": "the forget targets are the original's own predictions: there is no gradient, "
-    "and any movement is rounding noise",
+    "degenerate": "the forget targets are the original's own predictions: they have no gradient, "
+    "and what forgetting there is comes from rounding noise or from the retain set",
     "hard-like": "the forget targets pull exactly as hard labels do: nothing can be learnt here about softness",
     "anti-forgetting": "the first update lowers the loss on the forget set: these targets reinforce "
     "what is to be forgotten",

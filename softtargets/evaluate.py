@@ -1,7 +1,6 @@
 """What the models do on the four sets, and how far one is from another."""
 
 import dataclasses
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from softtargets import metrics
 from softtargets.attacks import auc
+from softtargets.fit import predict
 from softtargets.types import Split
 
 Logits = dict[str, Float[Tensor, "n k"]]
@@ -35,7 +35,7 @@ def evaluate(logits: Logits, data: Split) -> Evaluation:
     if all(set_logits.isfinite().all() for set_logits in logits.values()):
         found |= _detail(logits, data, margins["forget"])
     else:
-        found |= dict.fromkeys(("forget_true_acc", "class_acc", "forget_class_acc", "mia_auc"))
+        found |= dict.fromkeys(("unseen_acc", "forget_true_acc", "class_acc", "forget_class_acc", "mia_auc"))
     return Evaluation(found, margins, logits)
 
 
@@ -43,6 +43,7 @@ def _detail(logits: Logits, data: Split, forget_margins: Tensor) -> dict:
     asked = data.membership
     unseen = metrics.margins(logits["test"][asked.nonmembers], asked.nonmember_labels)
     return {
+        "unseen_acc": _unseen_accuracy(logits["validation"], data),
         "forget_true_acc": metrics.accuracy(logits["forget"], data.forget_true_labels),
         "class_acc": metrics.class_accuracy(logits["test"], data.test.labels),
         "forget_class_acc": metrics.class_accuracy(logits["forget"], data.forget.labels),
@@ -85,8 +86,17 @@ def change(model: nn.Module, original: nn.Module) -> dict:
     return {name: value if torch.tensor(value).isfinite() else None for name, value in values.items()}
 
 
-def has_forgotten(predict: Callable[[Tensor], Tensor], data: Split) -> bool:
-    """Tell whether accuracy on the forget set is down to that on data never seen (see `ForgottenLevel`)."""
-    unseen = data.level.samples
-    level = data.level.fixed if unseen is None else metrics.accuracy(predict(unseen.inputs), unseen.labels)
-    return metrics.accuracy(predict(data.forget.inputs), data.forget.labels) <= level
+def _unseen_accuracy(validation: Float[Tensor, "n k"], data: Split) -> float:
+    """Accuracy on data that no model has seen but that are like the forget set (see `ForgottenLevel`)."""
+    level = data.level
+    return metrics.accuracy(validation[level.positions], level.labels) if level.fixed is None else level.fixed
+
+
+def has_forgotten(found: dict) -> bool:
+    """Tell by a model's metrics whether the forget set is predicted no better than data never seen."""
+    return found["unseen_acc"] is not None and found["forget_acc"] <= found["unseen_acc"]
+
+
+def predict_sets(model: nn.Module, data: Split) -> Logits:
+    """Return a model's logits on `data.evaluated()`."""
+    return {name: predict(model, samples.inputs) for name, samples in data.evaluated().items()}

@@ -27,6 +27,7 @@ from softtargets.fit import Fit, epochs_for
 from softtargets.schema import check, check_call, naming
 from softtargets.settings import (
     DatasetSettings,
+    Modifiers,
     Optimisation,
     Settings,
     Training,
@@ -34,7 +35,8 @@ from softtargets.settings import (
     config_hash,
     settings_of,
 )
-from softtargets.split import split
+from softtargets.split import Sampled, sampled, split
+from softtargets.targets import Recipe
 from softtargets.types import Split, generator
 
 
@@ -46,13 +48,15 @@ class Experiment:
     """Resolved plain data; the config file of the run."""
     settings: Settings
     data: Split
+    along: Sampled
+    """The samples on which a model is measured while it unlearns."""
     architecture: Callable[[], nn.Module]
     training: Training
     unlearning: Unlearning
     unlearn: Callable
     """`unlearn(original, forget, retain, fit) -> unlearned`."""
-    forget_kind: Callable
-    retain_kind: Callable
+    recipes: dict[str, Recipe]
+    """Of the targets of "forget" and "retain"."""
     checkpoint: dict | None
     """State dict of the user's own original."""
 
@@ -80,9 +84,9 @@ class Experiment:
         return self._fit(self.training, name, progress, epochs=self.epochs)
 
     def unlearning_fit(self, progress: Callable, watch: Callable) -> Fit:
-        """Return the fit of the unlearning; `watch` is its stop rule, where the config asks for one."""
+        """Return the fit of the unlearning; `watch` looks at the model where the config asks for it."""
         u = self.unlearning
-        rule = {"watch": watch, "evaluate_every": u.evaluate_every} if u.stop == "matched" else {}
+        rule = {"watch": watch, "evaluate_every": u.evaluate_every} if u.evaluate_every else {}
         return self._fit(u, "unlearn", progress, epochs=u.epochs, max_steps=u.max_steps, **rule)
 
     def _fit(self, settings: Optimisation, name: str, progress: Callable, **more) -> Fit:
@@ -98,16 +102,17 @@ def build(config: dict) -> Experiment:
     torch.set_num_threads(settings.threads)
     data = _split(canonical(config["dataset"]), canonical(config["forget_set"]), settings.device)
     architecture = _architecture(config["architecture"], data)
+    unlearning = _unlearning(config["unlearn"])
     return Experiment(
         config=config,
         settings=settings,
         data=data,
+        along=_along(data, unlearning, config["forget_set"]["seed"]),
         architecture=architecture,
         training=_optimisation(Training, config["training"], "training"),
-        unlearning=_unlearning(config["unlearn"]),
+        unlearning=unlearning,
         unlearn=_callable(config["mu_algo"], "mu_algo", given=4),
-        forget_kind=_callable(config["targets"]["forget"], "targets.forget", given=1),
-        retain_kind=_callable(config["targets"]["retain"], "targets.retain", given=1),
+        recipes={name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()},
         checkpoint=_checkpoint(settings.checkpoint, architecture),
     )
 
@@ -225,6 +230,26 @@ def _unlearning(node: dict) -> Unlearning:
     if settings.stop == "matched" and settings.evaluate_every is None:
         raise BadInput("unlearn.evaluate_every=None: unlearn.stop=matched needs a number of steps, 1 or more")
     return settings
+
+
+def _along(data: Split, unlearning: Unlearning, seed: int) -> Sampled:
+    with naming(f"unlearn.evaluate_samples={unlearning.evaluate_samples}"):
+        return sampled(data, unlearning.evaluate_samples, seed)
+
+
+def _sides(targets: dict) -> dict[str, dict]:
+    """Return the two sides of the targets, and refuse anything else that stands there."""
+    if set(targets) != {"forget", "retain"}:
+        raise BadInput(f"targets has {', '.join(targets) or 'nothing'}; it must have forget and retain, no more")
+    return targets
+
+
+def _recipe(node: dict, where: str) -> Recipe:
+    node = dict(node)
+    chosen = check(Modifiers, {"modifiers": node.pop("modifiers", [])}, where)
+    kind = _callable(node, where, given=1)
+    with naming(where):
+        return Recipe(kind, tuple(chosen.modifiers))
 
 
 def _checkpoint(path: str | None, architecture: Callable[[], nn.Module]) -> dict | None:

@@ -92,7 +92,7 @@ indices.fixed = marked.fixed = True
 
 def wrong_labels(labels: Int64[Tensor, " n"], classes: int, generator: Generator) -> Int64[Tensor, " n"]:
     """Draw another class for every label, each of the others with the same probability."""
-    return (labels + torch.randint(1, classes, labels.shape, generator=generator)) % classes
+    return (labels + torch.randint(1, classes, labels.shape, generator=generator).to(labels.device)) % classes
 
 
 def _draw(positions: Int64[Tensor, " n"], fraction: float, generator: Generator) -> Int64[Tensor, " m"]:

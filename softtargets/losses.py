@@ -12,3 +12,14 @@ def cross_entropy(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -
     negative label smoothing and reflected targets are no distributions, and this is the loss for them.
     """
     return F.cross_entropy(logits.float(), targets)
+
+
+def kl_divergence(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
+    """Mean over the batch of KL(q‖p) = sum_k q_k log(q_k / p_k), with p = softmax(logits) and q = targets.
+
+    Its gradient in the logits is that of the cross entropy; it is less by the entropy of q, and 0 at p = q. Raises
+    ValueError where q is no distribution: the logarithm of a negative entry would be dropped in silence.
+    """
+    if (targets < 0).any():
+        raise ValueError("targets have negative entries: no distributions, so use the cross entropy, not KL")
+    return F.kl_div(logits.float().log_softmax(1), targets, reduction="batchmean")

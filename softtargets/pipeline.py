@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import functools
 import time
 from pathlib import Path
 
@@ -11,17 +10,20 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from softtargets import result
+from softtargets import matched, result
 from softtargets.console import Console
 from softtargets.diagnosis import MEANING, Diagnosis, diagnose
 from softtargets.disk import write_text
-from softtargets.evaluate import Evaluation, change, distance, evaluate, has_forgotten
+from softtargets.errors import BadInput
+from softtargets.evaluate import Evaluation, change, distance, evaluate, predict_sets
 from softtargets.experiment import Experiment, build
-from softtargets.fit import Account, Fit, predict
+from softtargets.fit import Account, Fit
 from softtargets.saved import save_models
 from softtargets.stages import Stages, Trained, model_digest
 from softtargets.store import Store, folder
-from softtargets.types import Samples, digest
+from softtargets.target_sets import TargetSets, target_sets
+from softtargets.trajectory import Trajectory
+from softtargets.types import digest
 
 
 def run(config: dict, output: Path, console: Console) -> dict | None:
@@ -36,34 +38,35 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
     if experiment.data.copies_dropped:
         console.say(f"left out {experiment.data.copies_dropped} training images that are copies of others")
     if experiment.settings.stage == "data":
-        return result.leave_stage(output, "data", experiment.config_hash, [])
+        return result.leave_stage(output, "data", experiment.config_hash, {"made": [], "from_store": []})
     stages = Stages(experiment, Store(folder(experiment.settings.store.dir), console.say), console)
     original, retrained = stages.original(), stages.retrained()
     reference = {model.name: evaluate(stages.logits(model), experiment.data) for model in (original, retrained)}
+    targets = target_sets(stages, original, retrained)
+    models_from = {"made": stages.made, "from_store": stages.from_store}
     if experiment.settings.stage == "train":
-        return result.leave_stage(output, "train", experiment.config_hash, stages.from_store)
-    forget, retain, targets_s = stages.targets(original)
-    diagnosis = examine(experiment, original.model, forget, retain, reference["original"])
-    fit, unlearned, unlearn_s = unlearn(experiment, original.model, forget, retain, console)
-    found = evaluate(
-        {name: predict(unlearned, samples.inputs) for name, samples in experiment.data.evaluated().items()},
-        experiment.data,
-    )
+        return result.leave_stage(output, "train", experiment.config_hash, models_from)
+    diagnosis = examine(experiment, original.model, targets, reference["original"], console)
+    trajectory = follow(experiment, reference["retrained"])
+    fit, unlearned, unlearn_s = unlearn(experiment, original.model, targets, trajectory, console)
+    found = evaluate(predict_sets(unlearned, experiment.data), experiment.data)
     evaluations = reference | {"unlearned": found}
-    cost = costs(original, retrained, targets_s, unlearn_s, fit.account) | {"from_store": stages.from_store}
     status = judge(experiment, diagnosis, fit.account, unlearned, (original, retrained))
     content = {
         "schema": result.SCHEMA,
         "status": status,
         "explanation": MEANING.get(status),
+        "upper_bound": any(recipe.upper_bound for recipe in experiment.recipes.values()),
         "choices": result.choices(config),
         "metrics": {name: evaluation.metrics for name, evaluation in evaluations.items()},
         "distance": distance(found, reference["retrained"]),
         "baseline": distance(reference["original"], reference["retrained"]),
         "change": change(unlearned, original.model),
         "diagnosis": dataclasses.asdict(diagnosis),
-        "cost": cost,
-        "hashes": hashes(experiment, original, retrained, unlearned, forget, retain, fit),
+        "trajectory": trajectory.columns,
+        "matched": matched.point(trajectory.columns),
+        "cost": costs(original, retrained, targets, unlearn_s, fit.account) | models_from,
+        "hashes": hashes(experiment, original, retrained, unlearned, targets, fit),
         "data": result.describe(experiment.data),
         "provenance": result.provenance(config, experiment.config_hash, started),
     }
@@ -71,36 +74,42 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
     return leave(output, experiment, content, evaluations, models, console)
 
 
-def examine(experiment: Experiment, original: nn.Module, forget, retain, reference: Evaluation) -> Diagnosis:
-    """Diagnose the targets at the original, before anything is unlearned."""
+def examine(
+    experiment: Experiment, original: nn.Module, targets: TargetSets, reference: Evaluation, console: Console
+) -> Diagnosis:
+    """Diagnose the targets at the original, before anything is unlearned; with `strict` refuse what is flagged."""
     fit = experiment.unlearning_fit(lambda step, steps, loss: None, lambda model, step: False)
-    return diagnose(original, experiment.unlearn, forget, retain, fit, reference.logits["forget"].softmax(1))
+    probs = reference.logits["forget"].softmax(1)
+    found = diagnose(original, experiment.unlearn, targets.forget, targets.retain, fit, probs)
+    flag = flagged(experiment, found)
+    console.diagnosis(found, flag)
+    if experiment.settings.strict and flag != "ok":
+        raise BadInput(f"strict=true: the run is {flag}: {MEANING[flag]}; allowed with strict=false")
+    return found
 
 
-def unlearn(experiment: Experiment, original: nn.Module, forget: Samples, retain: Samples, console: Console):
+def flagged(experiment: Experiment, diagnosis: Diagnosis) -> str:
+    """Judge a diagnosis by the thresholds of the config."""
+    return diagnosis.flag(**experiment.settings.diagnosis.model_dump())
+
+
+def follow(experiment: Experiment, retrained: Evaluation) -> Trajectory:
+    """Return what will look at the model on its way, holding it against the retrained one."""
+    along = experiment.along
+    logits = {name: values[along.positions[name]] for name, values in retrained.logits.items()}
+    return Trajectory(along.split, evaluate(logits, along.split), experiment.unlearning.stop == "matched")
+
+
+def unlearn(
+    experiment: Experiment, original: nn.Module, targets: TargetSets, trajectory: Trajectory, console: Console
+) -> tuple[Fit, nn.Module, float]:
     """Run the algorithm; returns its fit, the unlearned model and the seconds it took, evaluation excluded."""
-    watch = Watch(experiment)
     with console.progress("unlearn") as progress:
-        fit = experiment.unlearning_fit(progress, watch)
+        fit = experiment.unlearning_fit(progress, trajectory)
         started = time.perf_counter()
-        unlearned = experiment.unlearn(original, forget, retain, fit)
-        seconds = time.perf_counter() - started - watch.seconds
+        unlearned = experiment.unlearn(original, targets.forget, targets.retain, fit)
+        seconds = time.perf_counter() - started - trajectory.seconds
     return fit, unlearned.eval(), seconds
-
-
-class Watch:
-    """The stop rule `matched`, with a clock of its own: evaluation is no part of an algorithm's cost."""
-
-    def __init__(self, experiment: Experiment):
-        self.data = experiment.data
-        self.seconds = 0.0
-
-    def __call__(self, model: nn.Module, step: int) -> bool:
-        """Tell whether the forget set is predicted no better than data never seen."""
-        started = time.perf_counter()
-        reached = has_forgotten(functools.partial(predict, model), self.data)
-        self.seconds += time.perf_counter() - started
-        return reached
 
 
 def judge(experiment: Experiment, diagnosis: Diagnosis, account: Account, unlearned: nn.Module, trained) -> str:
@@ -108,17 +117,22 @@ def judge(experiment: Experiment, diagnosis: Diagnosis, account: Account, unlear
     finite = all(bool(parameter.isfinite().all()) for parameter in unlearned.parameters())
     if account.diverged or not finite or any(model.diverged for model in trained):
         return "diverged"
-    return diagnosis.flag(**experiment.settings.diagnosis.model_dump())
+    return flagged(experiment, diagnosis)
 
 
-def costs(original: Trained, retrained: Trained, targets_s: float, unlearn_s: float, account: Account) -> dict:
-    """Return seconds of each stage when it was made, and rte = retrain_s / (targets_s + unlearn_s)."""
+def costs(original: Trained, retrained: Trained, targets: TargetSets, unlearn_s: float, account: Account) -> dict:
+    """Return seconds of each stage when it was made, and rte = retrain_s / (targets_s + unlearn_s).
+
+    teachers_s is apart: teachers do not depend on the forget set and serve every request.
+    """
     return {
         "train_s": original.seconds,
         "retrain_s": retrained.seconds,
-        "targets_s": targets_s,
+        "teachers_s": sum(targets.teachers.values()),
+        "teachers": list(targets.teachers),
+        "targets_s": targets.seconds,
         "unlearn_s": unlearn_s,
-        "rte": retrained.seconds / (targets_s + unlearn_s),
+        "rte": retrained.seconds / (targets.seconds + unlearn_s),
         "gradient_samples": account.gradient_samples,
         "steps": account.steps,
         "stopped": account.stopped,
@@ -126,7 +140,7 @@ def costs(original: Trained, retrained: Trained, targets_s: float, unlearn_s: fl
 
 
 def hashes(
-    experiment: Experiment, original: Trained, retrained: Trained, unlearned, forget, retain, fit: Fit
+    experiment: Experiment, original: Trained, retrained: Trained, unlearned, targets: TargetSets, fit: Fit
 ) -> dict:
     """Return what proves that two runs shared models, forget set and batches, and differ in their targets."""
     return {
@@ -134,8 +148,8 @@ def hashes(
         "retrained": retrained.digest,
         "unlearned": model_digest(unlearned),
         "forget_set": experiment.data.forget.digest,
-        "batches": fit.batches_digest(forget, retain),
-        "targets": digest(forget.targets, retain.targets),
+        "batches": fit.batches_digest(targets.forget, targets.retain),
+        "targets": digest(targets.forget.targets, targets.retain.targets),
     }
 
 

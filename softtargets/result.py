@@ -35,9 +35,9 @@ def write(folder: Path, result: dict, margins: dict[str, numpy.ndarray]) -> Path
     return folder / "result.json"
 
 
-def leave_stage(folder: Path, stage: str, config_hash: str, from_store: list[str]) -> None:
+def leave_stage(folder: Path, stage: str, config_hash: str, models_from: dict[str, list[str]]) -> None:
     """Write `<stage>.json`, the mark of a run that was asked to stop after that stage."""
-    done = {"provenance": {"config_hash": config_hash}, "cost": {"from_store": from_store}}
+    done = {"provenance": {"config_hash": config_hash}, "cost": models_from}
     write_json(folder / f"{stage}.json", done)
 
 

@@ -9,6 +9,7 @@ import inspect
 import typing
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 from softtargets.errors import BadInput
 
@@ -69,7 +70,7 @@ def check_call(
     )
 
 
-def _field(parameter: inspect.Parameter) -> pydantic.fields.FieldInfo:
+def _field(parameter: inspect.Parameter) -> FieldInfo:
     default = ... if parameter.default is parameter.empty else parameter.default
     return pydantic.Field(default, alias=parameter.name)
 

@@ -45,6 +45,7 @@ class Settings(pydantic.BaseModel):
     stage: Literal["all", "data", "train"]
     checkpoint: str | None
     rerun: str | None
+    strict: bool
     save_models: bool
     data_dir: str
     runs_dir: str
@@ -89,6 +90,14 @@ class Unlearning(Optimisation):
     max_steps: Count | None
     stop: Literal["none", "matched"]
     evaluate_every: Count | None
+    evaluate_samples: Annotated[int, Field(ge=100)] | None
+
+
+class Modifiers(pydantic.BaseModel):
+    """What every kind of targets takes beside its own settings."""
+
+    model_config = FORBID
+    modifiers: list[Literal["harden", "sample", "reflect"]]
 
 
 GROUPS = ("dataset", "forget_set", "architecture", "training", "mu_algo", "unlearn", "targets")

@@ -1,5 +1,8 @@
 """From a dataset's images to the sets of one run, with every guard against leaks."""
 
+import dataclasses
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Generator, Tensor
@@ -72,6 +75,7 @@ def _assemble(
         retain=retain,
         validation=validation,
         test=test,
+        forget_positions=chosen.positions,
         forget_index=candidates.index[chosen.positions],
         forget_true_labels=true,
         membership=_membership(forget, true, test, candidates.classes, generator(seed, "membership")),
@@ -156,14 +160,44 @@ def _membership(forget: Samples, true, test: Samples, classes: int, generator: G
 def _level(true, forget, retain, validation, classes: int, generator: Generator) -> ForgottenLevel:
     """Measure on validation samples of the forgotten classes, corrupted if the forget set's labels are."""
     if not torch.isin(retain.labels, true).any():
-        return ForgottenLevel(None, FORGOTTEN_CLASS)
-    alike = validation.take(torch.isin(validation.labels, true).nonzero()[:, 0])
+        return ForgottenLevel(None, None, FORGOTTEN_CLASS)
+    alike = torch.isin(validation.labels, true).nonzero()[:, 0]
     if not len(alike):
         raise ValueError("no validation image of the forgotten classes; raise dataset.validation_fraction")
-    if not torch.equal(forget.labels, true):
-        wrong = wrong_labels(alike.labels, classes, generator)
-        alike = Samples(alike.inputs, wrong, torch.nn.functional.one_hot(wrong, classes).float())
-    return ForgottenLevel(alike, None)
+    labels = validation.labels[alike]
+    corrupt = not torch.equal(forget.labels, true)
+    return ForgottenLevel(alike, wrong_labels(labels, classes, generator) if corrupt else labels, None)
+
+
+class Sampled(NamedTuple):
+    """A few samples of every set of a split, to be measured in place of all."""
+
+    split: Split
+    """With these samples as its four evaluated sets; `train` stays whole."""
+    positions: dict[str, Int64[Tensor, " n"]]
+    """Of the samples in each of the four sets, ascending."""
+
+
+def sampled(data: Split, most: int | None, seed: int) -> Sampled:
+    """Draw at most `most` samples of every evaluated set, or take all."""
+    positions = {
+        name: torch.randperm(len(samples), generator=generator(seed, f"sampled/{name}"))[:most].sort().values
+        for name, samples in data.evaluated().items()
+    }
+    sets = {name: samples.take(positions[name]) for name, samples in data.evaluated().items()}
+    forget, true = positions["forget"], data.forget_true_labels[positions["forget"]]
+    draws = generator(seed, "sampled")
+    level = _level(true, sets["forget"], sets["retain"], sets["validation"], data.classes, draws)
+    few = dataclasses.replace(
+        data,
+        **sets,
+        forget_positions=data.forget_positions[forget],
+        forget_index=data.forget_index[forget],
+        forget_true_labels=true,
+        membership=_membership(sets["forget"], true, sets["test"], data.classes, draws),
+        level=level,
+    )
+    return Sampled(few, positions)
 
 
 def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"]) -> None:

@@ -1,9 +1,7 @@
-"""The stages of a run that a store can answer: trained models, their predictions, and targets from these."""
+"""The stages of a run that a store can answer: trained models and their predictions."""
 
 import dataclasses
 import functools
-import time
-from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -13,7 +11,6 @@ from softtargets.experiment import Experiment
 from softtargets.fit import predict
 from softtargets.losses import cross_entropy
 from softtargets.store import Entry, Store
-from softtargets.targets import Source, check_rows
 from softtargets.types import Samples, digest
 
 CODE = {"model": 1, "logits": 1}
@@ -41,13 +38,14 @@ class Stages:
     experiment: Experiment
     store: Store
     console: Console
+    made: list[str] = dataclasses.field(default_factory=list)
     from_store: list[str] = dataclasses.field(default_factory=list)
-    """Names of what did not have to be made."""
+    """Names of the models that were trained, and of those that did not have to be."""
 
     def original(self) -> Trained:
         """Train on all training data, or take the user's checkpoint."""
         if self.experiment.checkpoint is None:
-            return self._trained("original", self.experiment.data.train)
+            return self.trained("original", self.experiment.data.train)
         self.console.say(f"original: {self.experiment.settings.checkpoint}")
         return self._loaded(
             "original", self.experiment.checkpoint, seconds=0.0, cpu_seconds=0.0, diverged=False, from_store=False
@@ -55,37 +53,20 @@ class Stages:
 
     def retrained(self) -> Trained:
         """Train on the retain set alone, from an initialisation of its own."""
-        return self._trained("retrained", self.experiment.data.retain)
+        return self.trained("retrained", self.experiment.data.retain)
 
     def logits(self, trained: Trained) -> Logits:
         """Predict the four evaluated sets."""
-        names = self.experiment.data.evaluated()
-        return {name: self._predicted(trained, name).tensors["logits"] for name in names}
+        device = self.experiment.settings.device
+        return {
+            name: self.predicted(trained, samples).tensors["logits"].to(device)
+            for name, samples in self.experiment.data.evaluated().items()
+        }
 
-    def targets(self, original: Trained) -> tuple[Samples, Samples, float]:
-        """Return forget and retain set under their targets, and the seconds these cost."""
-        experiment, started = self.experiment, time.perf_counter()
-        asked: dict[str, Entry] = {}
-        forget = self._targets("forget", experiment.forget_kind, original, asked)
-        retain = self._targets("retain", experiment.retain_kind, original, asked)
-        elsewhere = sum(entry.seconds for entry in asked.values() if entry.from_store)
-        return forget, retain, time.perf_counter() - started + elsewhere
-
-    def _targets(self, name: str, kind: Callable, original: Trained, asked: dict[str, Entry]) -> Samples:
-        samples: Samples = getattr(self.experiment.data, name)
-
-        def logits(teacher: str) -> Tensor:
-            assert teacher == original.name
-            asked[name] = self._predicted(original, name)
-            return asked[name].tensors["logits"]
-
-        targets = kind(Source(samples.labels, samples.targets.shape[1], logits))
-        check_rows(targets, name)
-        return samples.retarget(targets)
-
-    def _trained(self, name: str, samples: Samples) -> Trained:
+    def trained(self, name: str, samples: Samples) -> Trained:
+        """Train a model called `name` on `samples`, from an initialisation and with batches of its own."""
         config = self.experiment.config
-        ingredients = self._machine() | {
+        ingredients = self.machine() | {
             "code": CODE["model"],
             "name": name,
             "architecture": config["architecture"],
@@ -112,25 +93,24 @@ class Stages:
         model.load_state_dict(state)
         return Trained(name, model.eval(), model_digest(model), **notes)
 
-    def _predicted(self, trained: Trained, name: str) -> Entry:
-        samples: Samples = getattr(self.experiment.data, name)
-        ingredients = self._machine() | {
+    def predicted(self, trained: Trained, samples: Samples) -> Entry:
+        """Return the entry that holds a model's "logits" on `samples`, on the CPU."""
+        ingredients = self.machine() | {
             "code": CODE["logits"],
             "architecture": self.experiment.config["architecture"],
             "model": trained.digest,
             "samples": samples.digest,
         }
         make = lambda: ({"logits": predict(trained.model, samples.inputs).cpu()}, {})  # noqa: E731
-        entry = self.store.get("logits", ingredients, make)
-        device = samples.inputs.device
-        return dataclasses.replace(entry, tensors={"logits": entry.tensors["logits"].to(device)})
+        return self.store.get("logits", ingredients, make)
 
-    def _machine(self) -> dict:
+    def machine(self) -> dict:
+        """Return the ingredients that tell machines apart, whose last bits may differ."""
         return {"device": self.experiment.settings.device, "threads": self.experiment.settings.threads}
 
     def _note(self, name: str, entry: Entry) -> None:
+        (self.from_store if entry.from_store else self.made).append(name)
         if entry.from_store:
-            self.from_store.append(name)
             self.console.say(f"{name}: from the store")
 
 

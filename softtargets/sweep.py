@@ -185,5 +185,5 @@ def summary(cells: list[Cell]) -> bool:
 
 def _trainings(cells: list[Cell]) -> tuple[int, int]:
     results = [result for cell in cells if (result := _json(cell.outcome))]
-    taken = sum(len(result["cost"]["from_store"]) for result in results)
-    return taken, 2 * len(results) - taken
+    taken, made = (sum(len(result["cost"][key]) for result in results) for key in ("from_store", "made"))
+    return taken, made

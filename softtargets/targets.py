@@ -1,35 +1,54 @@
-"""Kinds of targets, each `kind(source, *, settings) -> targets` of shape (n, classes).
+"""Kinds of targets, each `kind(source, *, settings) -> targets` of shape (n, classes), and modifiers of any kind.
 
-A kind knows neither the set it is for nor the direction in which an algorithm will use it.
+A kind knows neither the set it is for nor the direction in which an algorithm will use it. z0 are the logits of
+the original model θ0, e_y is the one-hot label, u the uniform distribution.
+
+A kind may carry two marks. `signed(**settings)` tells whether rows may have negative entries, so that they are no
+distributions; `upper_bound` that it draws on the retrained model, which no one who unlearns has.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
 
+from softtargets.forget_sets import wrong_labels
+
+TOLERANCE = 1e-6
+"""How far a row's sum may be from 1."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a kind may draw on, for n samples in their order."""
+    """What a kind may draw on, for n samples in their order, on the CPU."""
 
     labels: Int64[Tensor, " n"]
     classes: int
     logits: Callable[[str], Float[Tensor, "n classes"]]
-    """A model's float32 eval-mode logits on these samples, by the model's name; "original" is θ0."""
+    """A model's float32 eval-mode logits on these samples, by its name: "original" is θ0, "retrained" the
+    reference, "untrained" an initialisation; any other name is a model trained on all training data."""
+    out_of_fold: Callable[[int], Float[Tensor, "n classes"]]
+    """The same from k-fold cross-fitting: each sample's are of the model that was trained without its fold."""
+    generator: torch.Generator
+
+    def one_hot(self) -> Float[Tensor, "n classes"]:
+        """Return e_y."""
+        return F.one_hot(self.labels, self.classes).float()
 
 
 def hard(source: Source) -> Float[Tensor, "n k"]:
     """q = e_y, the one-hot label."""
-    return F.one_hot(source.labels, source.classes).float()
+    return source.one_hot()
 
 
 def self_prediction(source: Source, *, temperature: Annotated[float, Field(gt=0)]) -> Float[Tensor, "n k"]:
-    """q = softmax(z0 / T), z0 the original's logits, T → temperature.
+    """q = softmax(z0 / T), T → temperature.
 
     On the forget set at T = 1 the gradient p - q vanishes at the original, and ascent does nothing; T < 1 sharpens
     towards the hard label, T > 1 flattens. On the retain set T = 1 holds the model where it was.
@@ -37,9 +56,138 @@ def self_prediction(source: Source, *, temperature: Annotated[float, Field(gt=0)
     return (source.logits("original") / temperature).softmax(1)
 
 
-def check_rows(targets: Float[Tensor, "n k"], name: str) -> None:
-    """Refuse rows that are not finite or do not sum to 1 within 1e-6; ValueError shows the first such row."""
-    bad = ~targets.isfinite().all(1) | ((targets.double().sum(1) - 1).abs() > 1e-6)
+def label_smoothing(source: Source, *, smoothing: Annotated[float, Field(le=1)]) -> Float[Tensor, "n k"]:
+    """q = (1 - a) e_y + a u, a → smoothing (Szegedy et al. 2016, arXiv 1512.00567).
+
+    a < 0 is the negative smoothing of UGradSL (Di et al. 2024, arXiv 2406.07698): q_y > 1 and the other entries
+    are negative, no distribution. CE(q, p) is then (1 - a) CE(e_y, p) + a CE(u, p): its ascent is that of hard
+    labels plus a pull to the uniform, its descent is unbounded.
+    """
+    return (1 - smoothing) * source.one_hot() + smoothing / source.classes
+
+
+label_smoothing.signed = lambda smoothing: smoothing < 0
+
+
+def uniform(source: Source) -> Float[Tensor, "n k"]:
+    """q = u."""
+    return torch.full((len(source.labels), source.classes), 1 / source.classes)
+
+
+def bad_teacher(source: Source) -> Float[Tensor, "n k"]:
+    """q = softmax of a randomly initialised model's logits (Chundawat et al. 2023, arXiv 2205.08096)."""
+    return source.logits("untrained").softmax(1)
+
+
+def masked(source: Source) -> Float[Tensor, "n k"]:
+    """q = softmax(z0 with z0_y = -∞), the label made impossible (DELETE, Zhou et al. 2025, arXiv 2503.23751)."""
+    return source.logits("original").masked_fill(source.one_hot().bool(), -torch.inf).softmax(1)
+
+
+def undial(source: Source, *, beta: Annotated[float, Field(ge=0)]) -> Float[Tensor, "n k"]:
+    """q = softmax(z0 - β e_y), β → beta (UNDIAL, Dong et al. 2024, arXiv 2402.10052): masked in the limit."""
+    return (source.logits("original") - beta * source.one_hot()).softmax(1)
+
+
+def random_label(source: Source) -> Float[Tensor, "n k"]:
+    """q = e_r, r drawn once per sample from the classes other than y (Graves et al. 2021, arXiv 2010.10981)."""
+    return F.one_hot(wrong_labels(source.labels, source.classes, source.generator), source.classes).float()
+
+
+def out_of_fold(source: Source, *, folds: Annotated[int, Field(ge=2, le=100)]) -> Float[Tensor, "n k"]:
+    """q(x) = softmax of the model that was trained without x's fold, one of k drawn at random; k → folds.
+
+    Cross-fitting (Chernozhukov et al. 2018, arXiv 1608.00060). The folds are drawn without looking at the forget
+    set, so that the teachers can be trained before anyone asks to be forgotten: a cost amortised over requests. A
+    forgotten class they still know, so they serve the forgetting of single samples.
+    """
+    return source.out_of_fold(folds).softmax(1)
+
+
+def teacher(source: Source, *, members: Annotated[int, Field(ge=1, le=100)]) -> Float[Tensor, "n k"]:
+    """q = mean of softmax(z_m) over models trained on all data, each from an initialisation of its own.
+
+    Their number → members. They have seen the forget set, as the original has, but memorised it otherwise.
+    """
+    return torch.stack([source.logits(f"teacher {m + 1}").softmax(1) for m in range(members)]).mean(0)
+
+
+def oracle(source: Source) -> Float[Tensor, "n k"]:
+    """q = softmax(z_r), z_r the retrained model's logits: an upper bound, since who has that model is done."""
+    return source.logits("retrained").softmax(1)
+
+
+oracle.upper_bound = True
+
+
+def harden(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """Return the one-hot of each row's argmax: the same best guess, without the softness."""
+    return F.one_hot(targets.argmax(1), source.classes).float()
+
+
+def sample(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """Return a one-hot drawn from each row, once: right on average over samples, without the softness."""
+    drawn = torch.multinomial(targets, 1, generator=source.generator)[:, 0]
+    return F.one_hot(drawn, source.classes).float()
+
+
+def reflect(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """Return 2 e_y - q, with negative entries: where the model is sure of y, its ascent is the descent to q."""
+    return 2 * source.one_hot() - targets
+
+
+MODIFIERS = {modifier.__name__: modifier for modifier in (harden, sample, reflect)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A kind with its settings, and the modifiers that are applied to it in this order."""
+
+    kind: functools.partial
+    modifiers: tuple[str, ...]
+
+    def __post_init__(self):
+        """Refuse what cannot be drawn from; raises ValueError."""
+        for i, modifier in enumerate(self.modifiers):
+            if modifier == "sample" and self._signed(i):
+                raise ValueError(
+                    f"modifiers={list(self.modifiers)}: sample draws from a distribution, and "
+                    f"{self.kind.func.__name__} {' '.join(self.modifiers[:i])} has negative entries"
+                )
+
+    @property
+    def signed(self) -> bool:
+        """Whether rows may have negative entries."""
+        return self._signed(len(self.modifiers))
+
+    def _signed(self, after: int) -> bool:
+        signed = getattr(self.kind.func, "signed", lambda **settings: False)(**self.kind.keywords)
+        for modifier in self.modifiers[:after]:
+            signed = modifier == "reflect"
+        return signed
+
+    @property
+    def upper_bound(self) -> bool:
+        """Whether the retrained model is drawn on."""
+        return getattr(self.kind.func, "upper_bound", False)
+
+    def __call__(self, source: Source) -> Float[Tensor, "n classes"]:
+        """Make the targets and check every row; raises ValueError that shows the first bad one."""
+        targets = self.kind(source)
+        for modifier in self.modifiers:
+            targets = MODIFIERS[modifier](source, targets)
+        check_rows(targets, (len(source.labels), source.classes), self.signed)
+        return targets
+
+
+def check_rows(targets: Float[Tensor, "n k"], shape: tuple[int, int], signed: bool = False) -> None:
+    """Refuse rows that are not finite, do not sum to 1 or, unless `signed`, have a negative entry."""
+    if targets.shape != shape or targets.dtype != torch.float32:
+        raise ValueError(f"targets are {targets.dtype} {tuple(targets.shape)}, not torch.float32 {shape}")
+    bad = ~targets.isfinite().all(1) | ((targets.double().sum(1) - 1).abs() > TOLERANCE)
+    if not signed:
+        bad |= (targets < 0).any(1)
     if bad.any():
         row = int(bad.nonzero()[0])
-        raise ValueError(f"{name} targets: row {row} is {targets[row].tolist()}, not finite numbers that sum to 1")
+        allowed = "finite numbers that sum to 1" + ("" if signed else ", none of them negative")
+        raise ValueError(f"row {row} of the targets is {targets[row].tolist()}, not {allowed}")

@@ -51,11 +51,12 @@ class MembershipTest:
 class ForgottenLevel:
     """The accuracy on the forget set that a model which never saw it would have.
 
-    Measured on validation `samples`; a fixed accuracy where there are none to measure it on: whole classes
-    that were forgotten.
+    Measured on what of the validation set is like the forget set: `positions` of the same classes, under `labels`
+    that are corrupted if the forget set's are. A `fixed` accuracy where nothing is like it: whole classes.
     """
 
-    samples: Samples | None
+    positions: Int64[Tensor, " n"] | None
+    labels: Int64[Tensor, " n"] | None
     fixed: float | None
 
 
@@ -68,6 +69,8 @@ class Split:
     retain: Samples
     validation: Samples
     test: Samples
+    forget_positions: Int64[Tensor, " n"]
+    """Where the forget set stands in `train`, ascending; the retain set is the others in their order."""
     forget_index: Int64[Tensor, " n"]
     """The forget set's indices in the dataset's own training set."""
     forget_true_labels: Int64[Tensor, " n"]
@@ -86,6 +89,12 @@ class Split:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, without the batch."""
         return tuple(self.train.inputs.shape[1:])
+
+    @property
+    def retain_positions(self) -> Int64[Tensor, " n"]:
+        """Where the retain set stands in `train`, ascending."""
+        everything = torch.arange(len(self.train), device=self.forget_positions.device)
+        return everything[~torch.isin(everything, self.forget_positions)]
 
     def evaluated(self) -> dict[str, Samples]:
         """Return the four sets on which every model is measured."""

@@ -35,3 +35,10 @@ def killed_once(original, forget, retain, fit):
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return original
+
+
+def first_class(source):
+    """A kind of targets: whatever it is, it is the first class."""
+    targets = source.one_hot() * 0
+    targets[:, 0] = 1
+    return targets

@@ -5,18 +5,27 @@ import dataclasses
 import functools
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import CONF, options
 from torch import nn
 
 from softtargets.architectures import mlp
+from softtargets.console import Console
 from softtargets.datasets import mnist_5k
 from softtargets.diagnosis import Diagnosis, diagnose
+from softtargets.evaluate import evaluate
+from softtargets.experiment import build
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.mu_algo.gradasc import gradasc
 from softtargets.mu_algo.graddiff import graddiff
+from softtargets.pipeline import examine, flagged
+from softtargets.stages import Stages
+from softtargets.store import Store, folder
+from softtargets.target_sets import target_sets
 from softtargets.types import Samples
 
 LR = 1e-3
@@ -239,3 +248,30 @@ NEUTRAL = Diagnosis(1.0, 1.0, 0.5, 1.0, 0.0, 0.5, 1.0, 0.1)
 )
 def test_flags_at_their_thresholds(changes, flag):
     assert dataclasses.replace(NEUTRAL, **changes).flag(**THRESHOLDS) == flag
+
+
+@pytest.mark.parametrize("kind", options("targets/forget"))
+def test_first_updates_go_where_the_documents_say(kind, composed):
+    """The sign of every kind x direction on a trained mlp, for plain gradient steps."""
+    words = (CONF / "targets/forget" / f"{kind}.yaml").read_text().splitlines()[0]
+    memorised = (
+        "dataset.train_size=1500",
+        "architecture.hidden=64",
+        "training.epochs=30",
+        f"targets/forget={kind}",
+    )
+    for direction, overrides in DIRECTIONS.items():
+        stages = Stages(build(composed(*memorised, *overrides)), Store(folder(None)), Console())
+        original = stages.original()
+        targets = target_sets(stages, original, stages.retrained())
+        known = evaluate(stages.logits(original), stages.experiment.data)
+        found = examine(stages.experiment, original.model, targets, known, stages.console)
+        said = words.partition(f"{direction}: ")[2]
+        assert said.startswith({1: "forgets", -1: "reinforces"}[np.sign(found.first_order)])
+        assert (flagged(stages.experiment, found) == "anti-forgetting") == said.startswith("reinforces")
+
+
+DIRECTIONS = {
+    "ascent": ("mu_algo=gradasc",),
+    "descent": ("mu_algo=relabel", "mu_algo.alpha=0", "unlearn=gradasc"),
+}

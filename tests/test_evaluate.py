@@ -27,10 +27,11 @@ def made(**changes) -> Split:
     fields = {
         "train": samples(LABELS["forget"] + LABELS["retain"]),
         "forget_index": torch.arange(3),
+        "forget_positions": torch.arange(3),
         "forget_true_labels": sets["forget"].labels,
         "copies_dropped": 0,
         "membership": MembershipTest(position, position, sets["test"].labels[:2]),
-        "level": ForgottenLevel(None, 0.5),
+        "level": ForgottenLevel(None, None, 0.5),
     }
     return Split(**sets | fields | changes)
 
@@ -55,6 +56,7 @@ def test_metrics_by_hand():
         "validation_loss": pytest.approx(GAP + 5 / 2),
         "test_acc": 0.5,
         "test_loss": pytest.approx(GAP + 5 / 2),
+        "unseen_acc": 0.5,
         "forget_true_acc": pytest.approx(1 / 3),
         "class_acc": [0.0, 1.0, 0.5],
         "forget_class_acc": [0.5, 0.0, None],
@@ -120,7 +122,8 @@ def test_logits_out_of_range_leave_none_where_nothing_can_be_said(name, value):
     data = made()
     found, fine = evaluate(broken, data), evaluate(RIGHT, data)
     assert found.metrics.keys() == fine.metrics.keys()
-    expected = {f"{name}_acc", f"{name}_loss", "forget_true_acc", "class_acc", "forget_class_acc", "mia_auc"}
+    expected = {f"{name}_acc", f"{name}_loss", "unseen_acc", "forget_true_acc"}
+    expected |= {"class_acc", "forget_class_acc", "mia_auc"}
     assert {key for key, number in found.metrics.items() if number is None} == expected
     for pair in ((found, fine), (fine, found)):
         assert distance(*pair) == dict.fromkeys(distance(fine, fine))
@@ -137,13 +140,19 @@ def test_change_is_none_where_parameters_are_not_finite():
 
 @pytest.mark.parametrize(("fixed", "expected"), [(0.3, False), (1 / 3, True), (0.5, True)])
 def test_forgotten_at_a_fixed_level(fixed, expected):
-    assert has_forgotten(lambda inputs: WRONG["forget"], made(level=ForgottenLevel(None, fixed))) is expected
+    assert has_forgotten(evaluate(WRONG, made(level=ForgottenLevel(None, None, fixed))).metrics) is expected
 
 
 @pytest.mark.parametrize(
-    ("forget", "expected"), [([0, 0, 1], False), ([0, 0, 2], False), ([0, 1, 2], True), ([1, 1, 2], True)]
+    ("forget", "expected"), [([0, 0, 1], False), ([0, 1, 0], True), ([1, 1, 2], True)], ids=str
 )
 def test_forgotten_at_the_level_of_unseen_data(forget, expected):
-    data = made(level=ForgottenLevel(samples([0, 0, 1]), None))
-    answers = iter([logits(forget=[0, 1, 0])["forget"], logits(forget=forget)["forget"]])  # a third of unseen data
-    assert has_forgotten(lambda inputs: next(answers), data) is expected
+    unseen = ForgottenLevel(torch.tensor([0, 1]), torch.tensor([0, 2]), None)
+    found = evaluate(logits(forget=forget), made(level=unseen)).metrics
+    assert found["unseen_acc"] == 0.5
+    assert has_forgotten(found) is expected
+
+
+def test_nothing_is_forgotten_where_nothing_can_be_measured():
+    broken = {name: tensor * math.nan for name, tensor in RIGHT.items()}
+    assert not has_forgotten(evaluate(broken, made()).metrics)

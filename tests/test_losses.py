@@ -3,9 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.stats import entropy
 from sklearn.metrics import log_loss
 
-from softtargets.losses import cross_entropy
+from softtargets.losses import cross_entropy, kl_divergence
 
 N, K = 16, 5
 LABELS = torch.arange(N) % K
@@ -90,3 +91,23 @@ def test_extreme_logits_stay_finite():
     z = (1e4 * ONE_HOT).roll(1, 1)
     assert cross_entropy(z, ONE_HOT).item() == pytest.approx(1e4)
     assert gradient(z, ONE_HOT).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["hard", "soft", "uniform", "smoothed"])
+def test_kl_agrees_with_scipy_and_has_the_gradient_of_the_cross_entropy(name):
+    z, q = logits(), TARGETS[name]
+    expected = entropy(q.double(), z.double().softmax(1), axis=1).mean()
+    assert kl_divergence(z, q).item() == pytest.approx(expected, rel=1e-5)
+    leaf = z.clone().requires_grad_()
+    kl = torch.autograd.grad(kl_divergence(leaf, q), leaf)[0]
+    torch.testing.assert_close(kl, gradient(z, q), rtol=0, atol=1e-7)
+
+
+def test_kl_is_nothing_at_the_targets():
+    assert kl_divergence(logits(), logits().softmax(1)).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["negatively smoothed", "reflected"])
+def test_kl_refuses_what_is_no_distribution(name):
+    with pytest.raises(ValueError, match="negative entries"):
+        kl_divergence(logits(), TARGETS[name])

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, options
+from conftest import CONF, SMALL, options
 
 import softtargets
+from softtargets.errors import BadInput
 from softtargets.fit import predict
 
 MODELS = ("original", "retrained", "unlearned")
@@ -94,6 +95,37 @@ def test_every_algorithm_runs_with_every_preset(run, algorithm, preset):
     result, _ = run(*SMALL, f"mu_algo={algorithm}", f"targets={preset}", "unlearn.stop=none")
     assert result["status"] in ("ok", "degenerate", "hard-like", "anti-forgetting")
     assert result["distance"]["js_forget"] <= np.log(2)
+
+
+MEMORISED = ("dataset.train_size=1500", "architecture.hidden=64", "training.epochs=30", "unlearn.epochs=1")
+DIRECTION = {"gradasc": "ascent", "graddiff": "ascent", "relabel": "descent"}
+
+
+@pytest.mark.parametrize("algorithm", DIRECTION)
+@pytest.mark.parametrize("preset", options("targets"))
+def test_a_preset_for_the_other_direction_is_flagged_and_not_turned_round(run, algorithm, preset):
+    words = (CONF / "targets" / f"{preset}.yaml").read_text().splitlines()[0]
+    other = {"ascent": "descent", "descent": "ascent"}[DIRECTION[algorithm]]
+    if f"for {other}" in words:
+        result, _ = run(*MEMORISED, f"mu_algo={algorithm}", f"targets={preset}")
+        assert result["status"] == "anti-forgetting"
+        assert result["diagnosis"]["first_order"] < 0
+    elif f"for {DIRECTION[algorithm]}" in words:
+        result, _ = run(*MEMORISED, f"mu_algo={algorithm}", f"targets={preset}")
+        assert result["status"] == "ok"
+
+
+@pytest.mark.parametrize(("targets", "flag"), [("hard", "anti-forgetting"), ("out_of_fold", "ok")])
+def test_strict_refuses_what_is_flagged_before_it_unlearns(run, capsys, targets, flag):
+    asked = (*SMALL, "mu_algo=relabel", f"targets={targets}", "strict=true")
+    if flag == "ok":
+        assert run(*asked)[0]["status"] == "ok"
+    else:
+        with pytest.raises(BadInput, match=f"strict=true: the run is {flag}: "):
+            run(*asked)
+    said = capsys.readouterr().out
+    assert f"diagnosis: {flag}: the first update " in said
+    assert ("unlearn: " in said) == (flag == "ok")
 
 
 FORGET_SETS = {

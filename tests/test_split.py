@@ -9,7 +9,7 @@ from torch import Tensor
 
 from softtargets.datasets import Images, mnist_5k
 from softtargets.forget_sets import Choice, class_fraction, marked, mislabelled, random, whole_classes
-from softtargets.split import FORGOTTEN_CLASS, fingerprints, guard, split
+from softtargets.split import FORGOTTEN_CLASS, fingerprints, guard, sampled, split
 from softtargets.types import Samples, Split
 
 NAMES = ("train", "forget", "retain", "validation", "test")
@@ -196,16 +196,45 @@ def test_forgotten_level_is_measured_on_validation_images_of_the_forgotten_class
     level = data.level
     assert level.fixed is None
     wanted = data.validation.labels == 2 if name == "class_fraction" else data.validation.labels >= 0
-    assert torch.equal(level.samples.inputs, data.validation.inputs[wanted])
-    right = level.samples.labels == data.validation.labels[wanted]
+    assert torch.equal(level.positions, wanted.nonzero()[:, 0])
+    right = level.labels == data.validation.labels[wanted]
     assert not right.any() if name == "mislabelled" else right.all()
-    assert torch.equal(level.samples.targets, torch.eye(4)[level.samples.labels])
 
 
 def test_forgotten_level_of_whole_classes_is_fixed():
     level = made(choose=KINDS["class"]).level
-    assert level.samples is None
+    assert level.positions is None
     assert level.fixed == FORGOTTEN_CLASS == 0.01
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_forget_and_retain_positions_are_those_in_train(name):
+    data = made(choose=KINDS[name])
+    for part, positions in ((data.forget, data.forget_positions), (data.retain, data.retain_positions)):
+        assert torch.equal(data.train.inputs[positions], part.inputs)
+        assert torch.equal(data.train.labels[positions], part.labels)
+
+
+# a few samples in place of all
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("most", [None, 12])
+def test_sampled_sets_are_parts_of_the_whole(name, most):
+    data = made(choose=KINDS[name])
+    few, positions = sampled(data, most, 0)
+    for part, whole in data.evaluated().items():
+        assert len(few.evaluated()[part]) == min(most or len(whole), len(whole))
+        assert torch.equal(few.evaluated()[part].inputs, whole.inputs[positions[part]])
+        assert torch.equal(few.evaluated()[part].labels, whole.labels[positions[part]])
+    assert torch.equal(few.forget_true_labels, data.forget_true_labels[positions["forget"]])
+    assert torch.equal(few.train.inputs[few.forget_positions], few.forget.inputs)
+    true = few.forget_true_labels[few.membership.members]
+    assert class_counts(true) == class_counts(few.test.labels[few.membership.nonmembers])
+    if name == "class_fraction":
+        assert (few.validation.labels[few.level.positions] == 2).all()
+    assert (few.level.fixed is None) == (name != "class")
+    assert torch.equal(sampled(data, most, 0).positions["retain"], positions["retain"])
 
 
 # guards
@@ -247,6 +276,7 @@ LEAKS = {
         lambda data: dataclasses.replace(
             data,
             forget=rest(data.forget),
+            forget_positions=data.forget_positions[1:],
             forget_index=data.forget_index[1:],
             forget_true_labels=data.forget_true_labels[1:],
         ),

@@ -1,0 +1,145 @@
+"""What every kind of targets does at the original, and every preset under three algorithms.
+
+`python benchmarks/targets.py [seeds=5] [settings]` trains on 6,000 Fashion-MNIST images with a plain recipe and
+prints two tables in Markdown. The first: what a plain first step of ascent and of descent does to the hard loss on
+the forget set. The second: for every algorithm and preset the means over run seeds on one forget set, at matched
+forgetting and at the end. JS is to the retrained model on the forget set, floor-corrected: 1 is doing nothing,
+0 another retraining.
+"""
+
+import io
+import itertools
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from softtargets import metrics, pipeline
+from softtargets.console import Console
+from softtargets.evaluate import evaluate
+from softtargets.experiment import Experiment, build
+from softtargets.help import CONF
+from softtargets.job import resolved_config
+from softtargets.stages import Stages
+from softtargets.store import Store, folder
+from softtargets.target_sets import target_sets
+
+RECIPE = (
+    "dataset=fashion_mnist",
+    "dataset.train_size=6000",
+    "training.batch_size=128",
+    "training.epochs=20",
+    "training.schedule.peak=2e-3",
+)
+ALGORITHMS = ("gradasc", "graddiff", "relabel")
+COLUMNS = ("forget_acc", "retain_acc", "test_acc", "mia_gap")
+
+
+def main(*words: str) -> None:
+    """Print both tables."""
+    seeds = range(next((int(word[6:]) for word in words if word.startswith("seeds=")), 5))
+    common = (*RECIPE, *(word for word in words if not word.startswith("seeds=")))
+    print("| kind | ascent | descent | ‖q − p0‖₁ | q_y − p0_y | entropy | cosine |\n|---|---|---|---|---|---|---|")
+    for kind in options("targets/forget"):
+        print(f"| {kind} | {' | '.join(signs(kind, *common))} |", flush=True)
+    floor, nothing, originals = reference(common, seeds)
+    shown = " | ".join(f"{originals[column]:.3f}" for column in COLUMNS)
+    print(f"\nfloor {floor:.4f}, doing nothing {nothing:.4f}\n\n{HEAD}\n| *doing nothing* | | | 1 | {shown} | | |")
+    for algorithm, preset in itertools.product(ALGORITHMS, options("targets")):
+        found = [ran(*common, f"mu_algo={algorithm}", f"targets={preset}", f"seed={seed}") for seed in seeds]
+        print(f"| {algorithm} | {preset} | {' | '.join(row(found, floor, nothing))} |", flush=True)
+
+
+HEAD = (
+    "| algorithm | targets | status | JS, matched | forget | retain | test | MIA gap | JS, end | test, end |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def options(group: str) -> list[str]:
+    """Names of a group's options."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def composed(*overrides: str) -> dict:
+    """Resolve a command line."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolved_config(compose("config", list(overrides), return_hydra_config=True))
+
+
+def stages(*overrides: str) -> Stages:
+    """Return the stages of a run on the user's store."""
+    experiment = build(composed(*overrides))
+    return Stages(experiment, Store(folder(experiment.settings.store.dir)), Console(io.StringIO()))
+
+
+def signs(kind: str, *common: str) -> list[str]:
+    """Return the first-order changes under plain ascent and descent, and the state of the targets."""
+    found = []
+    for algorithm in ("gradasc", "relabel"):
+        step = ("unlearn=gradasc", "mu_algo.alpha=0") if algorithm == "relabel" else ()
+        made = stages(*common, f"mu_algo={algorithm}", f"targets/forget={kind}", *step)
+        found.append(diagnosed(made.experiment, made))
+    up, down = found
+    cosine = "–" if up.grad_cosine is None else f"{up.grad_cosine:+.3f}"
+    signed = (f"{one.first_order:+.1e}" for one in (up, down))
+    return [*signed, f"{up.target_distance:.3f}", f"{up.sharpness:+.3f}", f"{up.target_entropy:.3f}", cosine]
+
+
+def diagnosed(experiment: Experiment, made: Stages):
+    """Diagnose a run without unlearning."""
+    original, retrained = made.original(), made.retrained()
+    targets = target_sets(made, original, retrained)
+    known = evaluate(made.logits(original), experiment.data)
+    return pipeline.examine(experiment, original.model, targets, known, made.console)
+
+
+def reference(common: tuple[str, ...], seeds: range) -> tuple[float, float, dict]:
+    """Return JS on the forget set between retrained models, JS of doing nothing, and the originals' means."""
+    results = [ran(*common, "mu_algo=gradasc", f"seed={seed}") for seed in seeds]
+    retrained = []
+    for seed in seeds:
+        made = stages(*common, f"seed={seed}")
+        retrained.append(made.logits(made.retrained())["forget"])
+    floor = statistics.mean(metrics.js(*pair) for pair in itertools.combinations(retrained, 2))
+    originals = {name: mean(one["metrics"]["original"][name] for one in results) for name in COLUMNS[:3]}
+    originals["mia_gap"] = mean(one["baseline"]["mia_gap"] for one in results)
+    return floor, mean(one["baseline"]["js_forget"] for one in results), originals
+
+
+def ran(*overrides: str) -> dict:
+    """Run one config in a folder of no account."""
+    with tempfile.TemporaryDirectory() as place:
+        return pipeline.run(composed(*overrides), Path(place), Console(io.StringIO()))
+
+
+def row(found: list[dict], floor: float, nothing: float) -> list[str]:
+    """Return status, means at the matched points of the runs that got there, and means at the end."""
+    there = [one["matched"] for one in found if one["matched"]]
+    at = {name: mean(point[name] for point in there) for name in (*COLUMNS, "js_forget")} if there else {}
+    corrected = [(js - floor) / (nothing - floor) for js in (at.get("js_forget"), end(found)) if js is not None]
+    censored = f" ({len(found) - len(there)} of {len(found)} censored)" if len(there) < len(found) else ""
+    matched = (
+        [f"{corrected[0]:.2f}{censored}", *(f"{at[name]:.3f}" for name in COLUMNS)]
+        if at
+        else ["never"] + 4 * ["–"]
+    )
+    status = ", ".join(sorted({one["status"] for one in found}))
+    test = mean(one["metrics"]["unlearned"]["test_acc"] for one in found)
+    return [status, *matched, f"{corrected[-1]:.2f}", f"{test:.3f}"]
+
+
+def end(found: list[dict]) -> float:
+    """Return the mean JS on the forget set at the end of the runs."""
+    return mean(one["distance"]["js_forget"] for one in found)
+
+
+def mean(values) -> float:
+    """Return the mean of what is there."""
+    return statistics.mean(value for value in values if value is not None)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

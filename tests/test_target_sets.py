@@ -1,0 +1,150 @@
+"""Targets as a run makes them: from which models, from the store, and at what cost."""
+
+import json
+
+import pytest
+import torch
+from conftest import SMALL, options
+
+from softtargets.console import Console
+from softtargets.experiment import build
+from softtargets.fit import predict
+from softtargets.stages import Stages
+from softtargets.store import Store, entries
+from softtargets.target_sets import target_sets
+from softtargets.teachers import Teachers
+
+
+@pytest.fixture
+def stages(composed, tmp_path):
+    """`stages(*overrides)`: the stages of a run, with a store of the test's own."""
+
+    def made(*overrides) -> Stages:
+        return Stages(build(composed(*SMALL, *overrides)), Store(tmp_path / "store"), Console())
+
+    return made
+
+
+def targets(stages: Stages):
+    return target_sets(stages, stages.original(), stages.retrained())
+
+
+def models(tmp_path) -> dict[str, dict]:
+    """Ingredients of the trained models in the store, by key."""
+    manifests = {
+        path.name: path / "manifest.json" for path in entries(tmp_path / "store") if path.parent.name == "model"
+    }
+    return {key: json.loads(file.read_text())["ingredients"] for key, file in manifests.items()}
+
+
+def test_own_predictions_are_the_originals_on_each_sample(stages):
+    made = stages("targets=soft")
+    found = targets(made)
+    for samples, temperature in ((found.forget, 0.5), (found.retain, 1.0)):
+        expected = (predict(made.original().model, samples.inputs) / temperature).softmax(1)
+        torch.testing.assert_close(samples.targets, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_out_of_fold_targets_come_from_a_model_that_never_saw_the_sample(stages):
+    made = stages("targets=out_of_fold", "targets/retain=out_of_fold")
+    found, train = targets(made), made.experiment.data.train
+    fold = Teachers(made, {}, "forget", made.experiment.data.forget_positions).fold(5)
+    assert fold.bincount().tolist() == [len(train) // 5] * 5
+    everywhere = torch.empty_like(train.targets)
+    everywhere[made.experiment.data.forget_positions] = found.forget.targets
+    everywhere[made.experiment.data.retain_positions] = found.retain.targets
+    for i in range(5):
+        teacher = made.trained(f"fold {i + 1} of 5", train.take((fold != i).nonzero()[:, 0]))
+        held = (fold == i).nonzero()[:, 0]
+        expected = predict(teacher.model, train.inputs[held]).softmax(1)
+        torch.testing.assert_close(everywhere[held], expected, rtol=1e-4, atol=1e-6)
+        assert teacher.from_store
+
+
+def test_fold_teachers_are_shared_by_all_forget_sets(stages, tmp_path):
+    def folds() -> set[str]:
+        return {key for key, made in models(tmp_path).items() if made["name"].startswith("fold")}
+
+    targets(stages("targets=out_of_fold"))
+    first = folds()
+    for other in (["forget_set.seed=7"], ["forget_set=class"], ["targets=out_of_fold_harden"]):
+        targets(stages("targets=out_of_fold", *other))
+    assert folds() == first
+    assert len(first) == 5
+    targets(stages("targets=out_of_fold", "seed=1"))
+    assert len(folds()) == 10
+
+
+def test_controls_have_the_best_guess_and_a_draw_of_the_soft_targets(stages):
+    soft, hardened, sampled = (
+        targets(stages(f"targets=out_of_fold{control}")) for control in ("", "_harden", "_sample")
+    )
+    best = soft.forget.targets.argmax(1)
+    assert torch.equal(hardened.forget.targets, torch.eye(10)[best])
+    assert torch.equal(sampled.forget.targets.max(1).values, torch.ones(len(best)))
+    assert (sampled.forget.targets * soft.forget.targets).sum(1).min() > 0
+    for control in (hardened, sampled):
+        assert torch.equal(control.retain.targets, soft.retain.targets)
+
+
+def test_teacher_oracle_and_bad_teacher_are_the_models_meant(stages):
+    made = stages("targets=teacher", "targets.forget.members=2")
+    forget = made.experiment.data.forget
+    members = [made.trained(f"teacher {i}", made.experiment.data.train) for i in (1, 2)]
+    assert len({made.original().digest, *(member.digest for member in members)}) == 3
+    mean = sum(predict(member.model, forget.inputs).softmax(1) for member in members) / 2
+    torch.testing.assert_close(targets(made).forget.targets, mean, rtol=1e-5, atol=1e-7)
+    for preset, model in (
+        ("oracle", made.retrained().model),
+        ("bad_teacher", made.experiment.initialised("untrained")),
+    ):
+        expected = predict(model, forget.inputs).softmax(1)
+        torch.testing.assert_close(
+            targets(stages(f"targets={preset}")).forget.targets, expected, rtol=1e-5, atol=1e-7
+        )
+
+
+@pytest.mark.parametrize("preset", options("targets"))
+def test_targets_are_made_once(stages, preset, monkeypatch):
+    first = targets(stages(f"targets={preset}"))
+    monkeypatch.setattr("softtargets.target_sets.Teachers", None)  # nobody is asked again
+    again = targets(stages(f"targets={preset}"))
+    for one, two in ((first.forget, again.forget), (first.retain, again.retain)):
+        assert torch.equal(one.targets, two.targets)
+    assert again.seconds == first.seconds > 0
+    assert again.teachers == first.teachers
+
+
+def test_what_targets_cost_is_told_apart_from_what_their_teachers_cost(run):
+    result, _ = run(*SMALL, "mu_algo=relabel", "targets=out_of_fold", "seed=11")
+    cost = result["cost"]
+    assert cost["teachers"] == [f"fold {i} of 5" for i in range(1, 6)]
+    assert cost["made"] == ["original", "retrained", *cost["teachers"]]
+    assert cost["teachers_s"] > 5 * cost["targets_s"]
+    assert cost["rte"] == cost["retrain_s"] / (cost["targets_s"] + cost["unlearn_s"])
+    again, _ = run(*SMALL, "mu_algo=gradasc", "targets=out_of_fold", "seed=11")
+    assert again["cost"]["made"] == []
+    assert again["cost"]["from_store"] == ["original", "retrained"]
+    assert [again["cost"][key] for key in ("teachers", "teachers_s", "targets_s")] == [
+        cost[key] for key in ("teachers", "teachers_s", "targets_s")
+    ]
+
+
+def test_stage_train_trains_the_teachers_too(run, tmp_path):
+    store = f"store.dir={tmp_path / 'store'}"
+    assert run(*SMALL, store, "targets=out_of_fold", "stage=train")[0] is None
+    assert run(*SMALL, store, "targets=out_of_fold")[0]["cost"]["made"] == []
+
+
+def test_a_kind_of_ones_own_is_used_and_never_taken_from_the_store(run):
+    asked = (*SMALL, "targets.forget._target_=own_parts.first_class")
+    one, two = (run(*asked)[0] for _ in range(2))
+    assert one["hashes"]["targets"] == two["hashes"]["targets"]
+    assert one["diagnosis"]["target_entropy"] == 0
+
+
+def test_an_upper_bound_is_called_one_wherever_it_is_shown(run, capsys):
+    for preset, said in (("oracle", True), ("out_of_fold", False)):
+        result, _ = run(*SMALL, f"targets={preset}", "mu_algo=relabel")
+        assert result["upper_bound"] is said
+        assert ("an upper bound, no method" in capsys.readouterr().out) is said
