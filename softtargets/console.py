@@ -50,9 +50,12 @@ class Console:
 
             yield progress
         seconds = time.perf_counter() - started
-        self.say(
-            f"{stage}: {seen['step']} of {seen['steps']} steps, last loss {seen['loss']:.4g}, {seconds:.1f} s"
+        steps = (
+            f"{seen['step']} of {seen['steps']} steps, last loss {seen['loss']:.4g}"
+            if seen["steps"]
+            else "no steps"
         )
+        self.say(f"{stage}: {steps}, {seconds:.1f} s")
 
     @contextlib.contextmanager
     def _bar(self, stage: str) -> Iterator[Progress]:

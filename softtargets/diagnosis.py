@@ -25,8 +25,7 @@ MEANING = {
     "degenerate": "the forget targets are the original's own predictions: they have no gradient, "
     "and what forgetting there is comes from rounding noise or from the retain set",
     "hard-like": "the forget targets pull exactly as hard labels do: nothing can be learnt here about softness",
-    "anti-forgetting": "the first update lowers the loss on the forget set: these targets reinforce "
-    "what is to be forgotten",
+    "anti-forgetting": "the first update lowers the loss on the forget set: it reinforces what is to be forgotten",
     "diverged": "loss or weights left the finite numbers; what cannot be measured any more is left empty",
 }
 
@@ -52,12 +51,17 @@ class Diagnosis:
     first_order: float | None
     """⟨g_hard, Δθ⟩, Δθ the first update: first-order change of the hard forget loss. None without an update."""
 
-    def flag(self, *, degenerate: float, hard_like: float) -> Flag:
-        """Judge by the thresholds of the config; the first that applies."""
-        if self.target_distance <= degenerate:
+    def flag(self, *, degenerate: float, hard_like: float, targets_matter: bool = True) -> Flag:
+        """Judge by the thresholds of the config; the first that applies.
+
+        What the targets are says nothing of an algorithm to which they do not matter.
+        """
+        if targets_matter and self.target_distance <= degenerate:
             return "degenerate"
         if self.first_order is not None and self.first_order < 0:
             return "anti-forgetting"
+        if not targets_matter:
+            return "ok"
         if self.label_distance > 0 and self.grad_cosine is not None and self.grad_cosine >= hard_like:
             return "hard-like"
         return "ok"

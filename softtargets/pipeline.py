@@ -90,7 +90,8 @@ def examine(
 
 def flagged(experiment: Experiment, diagnosis: Diagnosis) -> str:
     """Judge a diagnosis by the thresholds of the config."""
-    return diagnosis.flag(**experiment.settings.diagnosis.model_dump())
+    matter = not getattr(experiment.unlearn.func, "ignores_forget_targets", False)
+    return diagnosis.flag(**experiment.settings.diagnosis.model_dump(), targets_matter=matter)
 
 
 def follow(experiment: Experiment, retrained: Evaluation) -> Trajectory:

@@ -271,6 +271,12 @@ def test_first_updates_go_where_the_documents_say(kind, composed):
         assert (flagged(stages.experiment, found) == "anti-forgetting") == said.startswith("reinforces")
 
 
+@pytest.mark.parametrize(("first_order", "flag"), [(0.1, "ok"), (-0.1, "anti-forgetting"), (None, "ok")])
+def test_targets_are_not_held_against_an_algorithm_that_ignores_them(first_order, flag):
+    found = dataclasses.replace(NEUTRAL, target_distance=0.0, grad_cosine=1.0, first_order=first_order)
+    assert found.flag(**THRESHOLDS, targets_matter=False) == flag
+
+
 DIRECTIONS = {
     "ascent": ("mu_algo=gradasc",),
     "descent": ("mu_algo=relabel", "mu_algo.alpha=0", "unlearn=gradasc"),

@@ -17,7 +17,7 @@ from softtargets.datasets import mnist_5k
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.schema import check_call
-from softtargets.types import Samples
+from softtargets.types import Samples, generator
 
 ALGORITHMS = options("mu_algo")
 K = 3
@@ -101,6 +101,17 @@ class TestEveryAlgorithm:
             assert not torch.equal(flat(unlearned), flat(network()))
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_forget_targets_matter_unless_the_algorithm_says_not(name):
+    partial = algorithm(
+        name, **{"alpha": 1.0} if name == "ssd" else {}
+    )  # at its default it touches next to nothing
+    forget, retain = samples(20, 1), samples(30, 2)
+    other = forget.retarget(samples(20, 9, soft=True).targets)
+    hard, soft = (partial(network(), asked, retain, made()) for asked in (forget, other))
+    assert torch.equal(flat(hard), flat(soft)) == getattr(partial.func, "ignores_forget_targets", False)
+
+
 # one step of SGD on a linear model, worked out by hand
 
 LR = 0.1
@@ -138,15 +149,97 @@ TARGETS = {"hard": lambda s: s, "soft": lambda s: samples(len(s), 9, soft=True),
         ("graddiff", {}, 1.0),
         ("graddiff", {"alpha": 0.3}, 0.3),
         ("graddiff", {"alpha": 0}, 0.0),
+        ("neggrad_plus", {"alpha": 0.75}, (0.75, -0.25)),
+        ("npo", {"alpha": 0, "beta": 0.1}, 0.0),
+        ("npo", {"alpha": 0.3, "beta": 2.0}, 0.3),
+        ("relabel", {"alpha": 0.3}, (0.3, 1.0)),
+        ("salun", {"alpha": 0.3, "share": 1.0}, (0.3, 1.0)),
+        ("finetune", {}, (1.0, 0.0)),
+        ("l1_sparse", {"alpha": 0}, (1.0, 0.0)),
     ],
 )
 def test_one_step_is_the_gradient_worked_out_by_hand(name, changes, alpha, kind):
+    """`alpha`: weights of the retain and the forget gradient, the latter -1 unless given."""
     forget, retain, original = kind(samples(7, 1)), kind(samples(11, 2)), linear()
     fit = made(epochs=1, batch_size=11, optimizer=functools.partial(torch.optim.SGD, lr=LR))
     unlearned = algorithm(name, **changes)(original, forget, retain, fit)
-    expected = weights(original) - LR * (alpha * gradient(original, retain) - gradient(original, forget))
+    kept, forgot = alpha if isinstance(alpha, tuple) else (alpha, -1.0)
+    expected = weights(original) - LR * (kept * gradient(original, retain) + forgot * gradient(original, forget))
     torch.testing.assert_close(weights(unlearned), expected, rtol=1e-5, atol=1e-6)
-    assert fit.account.gradient_samples == 7 + (11 if name == "graddiff" else 0)
+    taken = {"gradasc": 7, "finetune": 11, "l1_sparse": 11}
+    assert fit.account.gradient_samples == taken.get(name, 18)
+
+
+def test_npo_fades_where_a_sample_is_forgotten():
+    """The gradient is that of ascent times 2 r / (1 + r), r = (p_y / p0_y)^beta, on each sample."""
+    forget, retain, original, beta = samples(1, 1), samples(3, 2), linear(), 0.7
+    fit = made(epochs=2, batch_size=1, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    unlearned = algorithm("npo", alpha=0, beta=beta)(original, forget, retain, fit)
+    by_hand = copy.deepcopy(original)
+    p0 = original(forget.inputs).softmax(1)[0, forget.labels]
+    for _ in range(2):
+        r = ((by_hand(forget.inputs).softmax(1)[0, forget.labels] / p0) ** beta).item()
+        step = LR * 2 * r / (1 + r) * gradient(by_hand, forget)
+        with torch.no_grad():
+            by_hand[1].weight += step[:, :16].float()
+            by_hand[1].bias += step[:, 16].float()
+    torch.testing.assert_close(weights(unlearned), weights(by_hand), rtol=1e-5, atol=1e-6)
+
+
+def test_l1_pulls_with_the_sign_of_each_weight_and_fades_by_the_step():
+    forget, retain, original = samples(2, 1), samples(4, 2), linear()
+    fit = made(epochs=2, batch_size=4, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    unlearned = algorithm("l1_sparse", alpha=0.01)(original, forget, retain, fit)
+    by_hand = copy.deepcopy(original)
+    for fading in (0.01, 0.005):
+        step = LR * (gradient(by_hand, retain) + fading * weights(by_hand).sign())
+        with torch.no_grad():
+            by_hand[1].weight -= step[:, :16].float()
+            by_hand[1].bias -= step[:, 16].float()
+    torch.testing.assert_close(weights(unlearned), weights(by_hand), rtol=1e-5, atol=1e-6)
+
+
+def test_salun_moves_the_most_salient_weights_alone():
+    forget, retain, original = samples(7, 1, soft=True), samples(11, 2), linear()
+    fit = made(epochs=3, batch_size=8, clip_norm=1.0)
+    moved = weights(algorithm("salun", share=0.25)(original, forget, retain, fit)) != weights(original)
+    size = gradient(original, forget.retarget(F.one_hot(forget.labels, K).float())).abs()
+    salient = size >= size.flatten().sort(descending=True).values[round(0.25 * size.numel()) - 1]
+    assert torch.equal(moved, salient)
+
+
+def test_ssd_dampens_by_the_ratio_of_importances():
+    forget, retain, original = samples(7, 1), samples(11, 2), linear()
+
+    def squares(data: Samples) -> torch.Tensor:
+        """Mean over samples of the squared gradient, one sample at a time."""
+        each = [gradient(original, data.take(torch.tensor([i]))) ** 2 for i in range(len(data))]
+        return sum(each) / len(each)
+
+    special, general = squares(forget), (7 * squares(forget) + 11 * squares(retain)) / 18
+    factor = torch.where(special > 1.2 * general, (0.9 * general / special).clamp(max=1), 1.0)
+    assert 0 < (factor < 1).sum() < factor.numel()
+    unlearned = algorithm("ssd", alpha=1.2, lam=0.9)(original, forget, retain, made())
+    torch.testing.assert_close(weights(unlearned), weights(original) * factor, rtol=1e-5, atol=1e-6)
+    same = algorithm("ssd", alpha=1e30, lam=1.0)(original, forget, retain, made())
+    assert torch.equal(flat(same), flat(original))
+
+
+def test_rmu_sends_the_representation_towards_one_direction_and_holds_the_others():
+    original, forget, retain = network(), samples(6, 1), samples(40, 2)
+    body = functools.partial(lambda model, inputs: model[:-1](inputs))
+    fit = made(epochs=400, batch_size=8, optimizer=functools.partial(torch.optim.Adam, lr=1e-2))
+    unlearned = algorithm("rmu", kappa=5.0, alpha=0.0)(original, forget, retain, fit)
+    sent, before = body(unlearned, forget.inputs), body(original, forget.inputs)
+    scale, v = before.norm(dim=1).mean(), torch.rand(8, generator=generator(0, "unlearn/rmu"))
+    away = (5 * scale * v / v.norm()).expand_as(sent)
+    assert F.mse_loss(sent, away) < 0.5 * F.mse_loss(before, away)  # dead units cannot follow
+    held = algorithm("rmu", kappa=5.0, alpha=1e6)(
+        original, forget, retain, made(optimizer=fit.optimizer, epochs=20)
+    )
+    assert (body(held, retain.inputs) - body(original, retain.inputs)).abs().mean() < 0.1 * scale
+    with pytest.raises(ValueError, match="linear layer"):
+        algorithm("rmu")(nn.Sequential(nn.Flatten()), forget, retain, made())
 
 
 def test_graddiff_pairs_each_forget_batch_with_the_next_retain_batch():

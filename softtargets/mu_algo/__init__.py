@@ -1,1 +1,5 @@
-"""Unlearning algorithms, one a file: `name(original, forget, retain, fit, *, settings) -> unlearned`."""
+"""Unlearning algorithms, one a file: `name(original, forget, retain, fit, *, settings) -> unlearned`.
+
+One on which the forget set's targets have no influence is marked `name.ignores_forget_targets = True`, so that
+a run is not judged by them.
+"""

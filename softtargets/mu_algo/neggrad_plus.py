@@ -1,0 +1,36 @@
+"""NegGrad+."""
+
+import copy
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+from softtargets.fit import Fit
+from softtargets.losses import cross_entropy
+from softtargets.types import Samples
+
+
+def neggrad_plus(
+    original: nn.Module,
+    forget: Samples,
+    retain: Samples,
+    fit: Fit,
+    *,
+    alpha: Annotated[float, Field(ge=0, le=1)],
+) -> nn.Module:
+    """Descend on the retain set, with a little ascent on the forget set (Kurmanji et al. 2023, arXiv 2302.09880).
+
+    Minimises  L(θ) = α·CE_r(θ) - (1 - α)·CE_f(θ),  CE = mean over the batch of -Σ_k q_k log p_k(x; θ), from the
+    original, with one retain batch for every forget batch; an epoch is a pass over the forget set.
+
+    α → alpha, β of the paper; q → forget.targets and retain.targets. Up to a factor it is graddiff with
+    α / (1 - α).
+    """
+    model = copy.deepcopy(original)
+
+    def loss(forget: Samples, retain: Samples):
+        kept = cross_entropy(model(retain.inputs), retain.targets)
+        return alpha * kept - (1 - alpha) * cross_entropy(model(forget.inputs), forget.targets)
+
+    return fit(model, loss, forget, retain)

@@ -1,0 +1,73 @@
+"""Representation misdirection."""
+
+import copy
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from softtargets.fit import Fit, predict
+from softtargets.types import Samples, generator
+
+
+def rmu(
+    original: nn.Module,
+    forget: Samples,
+    retain: Samples,
+    fit: Fit,
+    *,
+    kappa: Annotated[float, Field(ge=0)],
+    alpha: Annotated[float, Field(ge=0)],
+) -> nn.Module:
+    """Send the forget set's representation elsewhere, hold the retain set's (Li et al. 2024, arXiv 2403.03218).
+
+    Minimises  L(θ) = MSE(h_f(θ), c·v) + α·MSE(h_r(θ), h_r(θ0)), from the original θ0, with one retain batch for
+    every forget batch; an epoch is a pass over the forget set. h is what the last linear layer is given (in the
+    mlp and the cnn the first fully connected layer after its ReLU), v a unit vector drawn once from [0, 1) in
+    every entry, and c = κ · mean ‖h_f(θ0)‖.
+
+    κ → kappa, α → alpha. Representations have no labels: targets play no part on either set, which makes this the
+    control for them. The paper fixes c; κ makes it one scale for all networks. v is not negative, as h is not.
+
+    Raises ValueError for a network without a linear layer.
+    """
+    model = copy.deepcopy(original)
+    body, fixed = Body(model), Body(original).eval()
+    before = predict(fixed, forget.inputs)
+    v = torch.rand(before.shape[1], generator=generator(fit.seed, f"{fit.name}/rmu")).to(before.device)
+    away = kappa * before.norm(dim=1).mean() * v / v.norm()
+
+    def loss(forget: Samples, retain: Samples):
+        sent = body(forget.inputs)
+        with torch.no_grad():
+            held = fixed(retain.inputs)
+        return F.mse_loss(sent, away.expand_as(sent)) + alpha * F.mse_loss(body(retain.inputs), held)
+
+    return fit(model, loss, forget, retain)
+
+
+rmu.ignores_forget_targets = True
+
+
+class Body(nn.Module):
+    """The part of a network before its last linear layer, sharing its parameters: inputs to representations."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        if not linear:
+            raise ValueError("rmu needs a network with a linear layer, whose input it takes")
+        self.model, self.last = model, linear[-1]
+
+    def forward(self, inputs: Tensor) -> Float[Tensor, "n width"]:
+        """Return what the last linear layer is given."""
+        seen = []
+        hook = self.last.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+        try:
+            self.model(inputs)
+        finally:
+            hook.remove()
+        return seen[0].flatten(1)

@@ -1,0 +1,67 @@
+"""Saliency unlearning."""
+
+import copy
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool
+from pydantic import Field
+from torch import Tensor, nn
+
+from softtargets.fit import Fit
+from softtargets.losses import cross_entropy
+from softtargets.types import Samples
+
+
+def salun(
+    original: nn.Module,
+    forget: Samples,
+    retain: Samples,
+    fit: Fit,
+    *,
+    alpha: Annotated[float, Field(ge=0)],
+    share: Annotated[float, Field(gt=0, le=1)],
+) -> nn.Module:
+    """Relabel, moving only the weights that matter most for the forget set (Fan et al. 2024, arXiv 2310.12508).
+
+    Minimises  L(θ) = CE_f(θ) + α·CE_r(θ)  over the entries of θ where m = 1, from the original θ0, with one retain
+    batch for every forget batch; an epoch is a pass over the forget set. m = 1 where |∇ CE_f(e_y; θ0)| is among
+    the `share` of largest entries of all parameters; the gradient is that of the hard labels, as in the paper.
+
+    α → alpha, q → forget.targets and retain.targets; the paper's are random wrong labels (targets=random_label).
+    Weights outside the mask have no gradient, but an optimiser's weight decay would move them: use none. With
+    share = 1 this is relabel.
+    """
+    model = copy.deepcopy(original)
+    masks = saliency(model, forget, share)
+    # a hook masks the gradient where it arises, so that clipping and momentum never see the rest
+    hooks = [p.register_hook(lambda grad, m=m: grad * m) for p, m in zip(trainable(model), masks, strict=True)]
+
+    def loss(forget: Samples, retain: Samples):
+        kept = cross_entropy(model(retain.inputs), retain.targets)
+        return cross_entropy(model(forget.inputs), forget.targets) + alpha * kept
+
+    unlearned = fit(model, loss, forget, retain)
+    for hook in hooks:
+        hook.remove()
+    return unlearned
+
+
+def saliency(model: nn.Module, forget: Samples, share: float) -> list[Bool[Tensor, "..."]]:
+    """Mark the `share` of entries of all trainable parameters where |∇ CE| on the forget labels is largest."""
+    total = [torch.zeros_like(parameter) for parameter in trainable(model)]
+    for part in torch.arange(len(forget)).split(256):
+        batch = forget.take(part)
+        hard = F.one_hot(batch.labels, batch.targets.shape[1]).float()
+        value = cross_entropy(model(batch.inputs), hard) * len(batch)
+        for sum_, grad in zip(total, torch.autograd.grad(value, trainable(model)), strict=True):
+            sum_ += grad
+    size = torch.cat([grad.abs().flatten() for grad in total])
+    least = size.sort(descending=True).values[max(1, round(share * len(size))) - 1]
+    return [grad.abs() >= least for grad in total]
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that are not frozen."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
