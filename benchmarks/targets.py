@@ -49,7 +49,8 @@ def main(*words: str) -> None:
     print(f"\nfloor {floor:.4f}, doing nothing {nothing:.4f}\n\n{HEAD}\n| *doing nothing* | | | 1 | {shown} | | |")
     for algorithm, preset in itertools.product(ALGORITHMS, options("targets")):
         found = [ran(*common, f"mu_algo={algorithm}", f"targets={preset}", f"seed={seed}") for seed in seeds]
-        print(f"| {algorithm} | {preset} | {' | '.join(row(found, floor, nothing))} |", flush=True)
+        shown = f"{preset} (upper bound)" if found[0]["upper_bound"] else preset
+        print(f"| {algorithm} | {shown} | {' | '.join(row(found, floor, nothing))} |", flush=True)
 
 
 HEAD = (
