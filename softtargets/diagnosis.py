@@ -132,7 +132,7 @@ class FirstUpdate(Fit):
         self, model: nn.Module, loss: Callable[..., Tensor], first: Samples, *others: Samples
     ) -> nn.Module:
         """Update `model` once and return it in eval mode."""
-        optimizer, _ = self.optimisation(model, len(first))
+        optimizer, _ = self.optimisation(model, self.steps(len(first)))
         count = math.ceil(len(first) / self.batch_size)
         model.train()
         with self.noise():
@@ -142,3 +142,7 @@ class FirstUpdate(Fit):
         optimizer.step()
         self.account.steps = 1
         return model.eval()
+
+    def in_turns(self, model: nn.Module, *turns: tuple[Callable[..., Tensor], Samples]) -> nn.Module:
+        """Update `model` once, along the mean gradient of the first turn."""
+        return self(model, *turns[0])

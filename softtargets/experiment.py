@@ -102,6 +102,9 @@ def build(config: dict) -> Experiment:
     torch.set_num_threads(settings.threads)
     data = _split(canonical(config["dataset"]), canonical(config["forget_set"]), settings.device)
     architecture = _architecture(config["architecture"], data)
+    unlearn = _callable(config["mu_algo"], "mu_algo", given=4)
+    recipes = {name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
+    _refuse_signed(unlearn, recipes)
     unlearning = _unlearning(config["unlearn"])
     return Experiment(
         config=config,
@@ -111,8 +114,8 @@ def build(config: dict) -> Experiment:
         architecture=architecture,
         training=_optimisation(Training, config["training"], "training"),
         unlearning=unlearning,
-        unlearn=_callable(config["mu_algo"], "mu_algo", given=4),
-        recipes={name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()},
+        unlearn=unlearn,
+        recipes=recipes,
         checkpoint=_checkpoint(settings.checkpoint, architecture),
     )
 
@@ -250,6 +253,15 @@ def _recipe(node: dict, where: str) -> Recipe:
     kind = _callable(node, where, given=1)
     with naming(where):
         return Recipe(kind, tuple(chosen.modifiers))
+
+
+def _refuse_signed(unlearn: functools.partial, recipes: dict[str, Recipe]) -> None:
+    for name, recipe in recipes.items():
+        if recipe.signed and getattr(unlearn.func, "needs_distribution", False):
+            raise BadInput(
+                f"targets.{name}: {unlearn.func.__name__} needs distributions, and these have negative entries; "
+                "allowed are kinds that docs/targets.md calls distributions"
+            )
 
 
 def _checkpoint(path: str | None, architecture: Callable[[], nn.Module]) -> dict | None:

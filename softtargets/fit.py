@@ -7,6 +7,7 @@ optimiser, schedule, batches and their order, precision, the stop rule, progress
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -66,16 +67,34 @@ class Fit:
         An epoch is a pass over `first`; the others yield a batch for every batch of it, each in its own
         shuffled order, started again when it ends.
         """
+        work = ((loss, batch) for batch in self.batches(first, *others))
+        return self._run(model, work, self.steps(len(first)))
+
+    def in_turns(self, model: nn.Module, *turns: tuple[Callable[..., Tensor], Samples]) -> nn.Module:
+        """Train `model` in place by one optimiser, turn by turn, and return it in eval mode.
+
+        A turn is a pass of its own loss over its own samples; turns over the same samples go on in their order.
+        `max_steps` cuts the last ones short, `epochs` plays no part.
+        """
+        streams = {id(samples): samples for _, samples in turns}
+        flowing = {key: self._stream(i, samples) for i, (key, samples) in enumerate(streams.items())}
+        lengths = [math.ceil(len(samples) / self.batch_size) for _, samples in turns]
+        work = (
+            (loss, (batch,))
+            for (loss, samples), length in zip(turns, lengths, strict=True)
+            for batch in itertools.islice(flowing[id(samples)], length)
+        )
+        return self._run(model, work, min(sum(lengths), self.max_steps or sum(lengths)))
+
+    def _run(self, model: nn.Module, work: Iterator[tuple], steps: int) -> nn.Module:
         with self.noise():
-            self._loop(
-                model, loss, *self.optimisation(model, len(first)), self.batches(first, *others), len(first)
-            )
+            self._loop(model, *self.optimisation(model, steps), work, steps)
         return model.eval()
 
-    def optimisation(self, model: nn.Module, samples: int) -> tuple[Optimizer, LRScheduler | None]:
-        """Return a fresh optimiser and its schedule for a fit over so many samples."""
+    def optimisation(self, model: nn.Module, steps: int) -> tuple[Optimizer, LRScheduler | None]:
+        """Return a fresh optimiser and its schedule for so many steps."""
         optimizer = self.optimizer(model.parameters())
-        return optimizer, self.schedule(optimizer, self.steps(samples)) if self.schedule else None
+        return optimizer, self.schedule(optimizer, steps) if self.schedule else None
 
     @contextlib.contextmanager
     def noise(self):
@@ -88,14 +107,13 @@ class Fit:
         """Yield a batch of every stream, without end."""
         return zip(*(self._stream(i, samples) for i, samples in enumerate(streams)), strict=True)
 
-    def _loop(self, model, loss, optimizer, schedule, batches: Iterator[tuple], samples: int) -> None:
-        steps = self.steps(samples)
+    def _loop(self, model, optimizer, schedule, work: Iterator[tuple], steps: int) -> None:
         for step in range(1, steps + 1):
             if self._watched(model, step - 1):
                 return
             model.train()
             started = time.perf_counter()
-            value = self._step(model, loss, optimizer, next(batches))
+            value = self._step(model, optimizer, *next(work))
             if schedule:
                 schedule.step()
             self.account.seconds += time.perf_counter() - started
@@ -106,7 +124,7 @@ class Fit:
         finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
         self.account.diverged |= not finite
 
-    def _step(self, model, loss, optimizer, batch: tuple[Samples, ...]) -> float:
+    def _step(self, model, optimizer, loss, batch: tuple[Samples, ...]) -> float:
         value = self.value(loss, batch)
         self.account.steps += 1
         self.account.gradient_samples += sum(map(len, batch))

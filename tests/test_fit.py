@@ -94,6 +94,35 @@ def test_streams_do_not_disturb_each_other():
     assert with_long[: len(with_short)] == with_short
 
 
+@pytest.mark.parametrize(("max_steps", "expected"), [(None, [3, 2, 3, 3]), (6, [3, 2, 1])])
+def test_turns_pass_each_over_its_own_samples_by_one_optimiser(max_steps, expected):
+    """Retain, forget, retain, retain: 10, 6, 10 and 10 samples in batches of 4."""
+    weight, seen = nn.Linear(1, 1, bias=False), []
+    start = weight.weight.item()
+
+    def turn(name):
+        def loss(batch):
+            seen.append((name, batch.inputs[:, 0].long().tolist()))
+            return weight.weight.sum()
+
+        return loss
+
+    stay, flee, retain, forget = turn("stay"), turn("flee"), samples(10), samples(6)
+    fit = made(max_steps=max_steps, optimizer=functools.partial(torch.optim.SGD, lr=0.125))
+    fit.in_turns(weight, (stay, retain), (flee, forget), (stay, retain), (stay, retain))
+    by_turn = [(name, list(group)) for name, group in itertools.groupby(seen, key=lambda one: one[0])]
+    assert [name for name, _ in by_turn] == ["stay", "flee", "stay"]
+    assert [len(group) for _, group in by_turn] == [expected[0], expected[1], sum(expected[2:])]
+    kept, fled = (joined([batch for name, batch in seen if name == turn_]) for turn_ in ("stay", "flee"))
+    orders = [
+        joined(order.tolist() for order in itertools.islice(fit.orders(i, n), 3)) for i, n in ((0, 10), (1, 6))
+    ]
+    assert kept == orders[0][: len(kept)]
+    assert fled == orders[1][: len(fled)]
+    assert fit.account.steps == sum(expected)
+    assert weight.weight.item() == pytest.approx(start - 0.125 * sum(expected))
+
+
 def test_arms_with_other_targets_draw_the_same_batches():
     hard, soft = samples(), samples().retarget(torch.full((10, 3), 1 / 3))
     assert drawn(made(), hard, hard) == drawn(made(), soft, soft)

@@ -133,6 +133,12 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([model[1].weight, model[1].bias[:, None]], 1).detach().double()
 
 
+def by_hand(model: nn.Module, step: torch.Tensor) -> None:
+    with torch.no_grad():
+        model[1].weight -= LR * step[:, :16].float()
+        model[1].bias -= LR * step[:, 16].float()
+
+
 def negative(data: Samples) -> Samples:
     """Targets that are no distribution."""
     return data.retarget(1.4 * data.targets - 0.4 / K)
@@ -175,28 +181,22 @@ def test_npo_fades_where_a_sample_is_forgotten():
     forget, retain, original, beta = samples(1, 1), samples(3, 2), linear(), 0.7
     fit = made(epochs=2, batch_size=1, optimizer=functools.partial(torch.optim.SGD, lr=LR))
     unlearned = algorithm("npo", alpha=0, beta=beta)(original, forget, retain, fit)
-    by_hand = copy.deepcopy(original)
+    expected = copy.deepcopy(original)
     p0 = original(forget.inputs).softmax(1)[0, forget.labels]
     for _ in range(2):
-        r = ((by_hand(forget.inputs).softmax(1)[0, forget.labels] / p0) ** beta).item()
-        step = LR * 2 * r / (1 + r) * gradient(by_hand, forget)
-        with torch.no_grad():
-            by_hand[1].weight += step[:, :16].float()
-            by_hand[1].bias += step[:, 16].float()
-    torch.testing.assert_close(weights(unlearned), weights(by_hand), rtol=1e-5, atol=1e-6)
+        r = ((expected(forget.inputs).softmax(1)[0, forget.labels] / p0) ** beta).item()
+        by_hand(expected, -2 * r / (1 + r) * gradient(expected, forget))
+    torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_l1_pulls_with_the_sign_of_each_weight_and_fades_by_the_step():
     forget, retain, original = samples(2, 1), samples(4, 2), linear()
     fit = made(epochs=2, batch_size=4, optimizer=functools.partial(torch.optim.SGD, lr=LR))
     unlearned = algorithm("l1_sparse", alpha=0.01)(original, forget, retain, fit)
-    by_hand = copy.deepcopy(original)
+    expected = copy.deepcopy(original)
     for fading in (0.01, 0.005):
-        step = LR * (gradient(by_hand, retain) + fading * weights(by_hand).sign())
-        with torch.no_grad():
-            by_hand[1].weight -= step[:, :16].float()
-            by_hand[1].bias -= step[:, 16].float()
-    torch.testing.assert_close(weights(unlearned), weights(by_hand), rtol=1e-5, atol=1e-6)
+        by_hand(expected, gradient(expected, retain) + fading * weights(expected).sign())
+    torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
 
 
 def test_salun_moves_the_most_salient_weights_alone():
@@ -225,6 +225,32 @@ def test_ssd_dampens_by_the_ratio_of_importances():
     assert torch.equal(flat(same), flat(original))
 
 
+def test_scrub_stays_first_and_flees_then():
+    """Two turns on a linear model; the softened KL has T (p_T - q_T) for T² times its gradient in the logits."""
+    forget, retain, original, temperature = samples(7, 1, soft=True), samples(11, 2), linear(), 2.0
+    fit = made(epochs=1, batch_size=11, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    settings = {"alpha": 0.5, "gamma": 0.7, "temperature": temperature, "max_passes": 1}
+    unlearned = algorithm("scrub", **settings)(original, forget, retain, fit)
+    expected = copy.deepcopy(original)
+    by_hand(expected, 0.7 * gradient(original, retain))  # at the original the KL to itself has no gradient
+    x = torch.cat([forget.inputs.flatten(1), torch.ones(7, 1)], 1).double()
+    roots = forget.targets.double() ** (1 / temperature)
+    q = roots / roots.sum(1, keepdim=True)
+    p = (expected(forget.inputs).detach().double() / temperature).softmax(1)
+    by_hand(expected, -temperature * (p - q).T @ x / 7)
+    torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
+    assert fit.account.gradient_samples == 18
+
+
+def test_scrubs_first_flight_from_the_teacher_goes_nowhere():
+    forget, original = samples(20, 1), network()
+    own = forget.retarget(predict(original, forget.inputs).softmax(1))
+    fit = made(epochs=1, batch_size=20, optimizer=functools.partial(torch.optim.SGD, lr=1.0))
+    settings = {"alpha": 0.0, "gamma": 0.0, "max_passes": 1}
+    unlearned = algorithm("scrub", **settings)(original, own, samples(5, 2), fit)
+    torch.testing.assert_close(flat(unlearned), flat(original), rtol=0, atol=1e-6)
+
+
 def test_rmu_sends_the_representation_towards_one_direction_and_holds_the_others():
     original, forget, retain = network(), samples(6, 1), samples(40, 2)
     body = functools.partial(lambda model, inputs: model[:-1](inputs))
@@ -245,15 +271,12 @@ def test_rmu_sends_the_representation_towards_one_direction_and_holds_the_others
 def test_graddiff_pairs_each_forget_batch_with_the_next_retain_batch():
     forget, retain, original = samples(4, 1), samples(6, 2), linear()
     fit = made(epochs=2, batch_size=4, optimizer=functools.partial(torch.optim.SGD, lr=LR))
-    by_hand = copy.deepcopy(original)
+    expected = copy.deepcopy(original)
     order = next(fit.orders(1, 6))
     for batch in (order[:4], order[4:]):
-        step = LR * (gradient(by_hand, retain.take(batch)) - gradient(by_hand, forget))
-        with torch.no_grad():
-            by_hand[1].weight -= step[:, :16].float()
-            by_hand[1].bias -= step[:, 16].float()
+        by_hand(expected, gradient(expected, retain.take(batch)) - gradient(expected, forget))
     unlearned = algorithm("graddiff")(original, forget, retain, fit)
-    torch.testing.assert_close(weights(unlearned), weights(by_hand), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["gradasc", "graddiff"])

@@ -1,5 +1,6 @@
 """Unlearning algorithms, one a file: `name(original, forget, retain, fit, *, settings) -> unlearned`.
 
 One on which the forget set's targets have no influence is marked `name.ignores_forget_targets = True`, so that
-a run is not judged by them.
+a run is not judged by them. One with a loss that is defined for distributions alone is marked
+`name.needs_distribution = True`, and is refused signed targets before any work.
 """

@@ -1,0 +1,66 @@
+"""SCRUB: a student that disagrees with its teacher on the forget set alone."""
+
+import copy
+from typing import Annotated
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from softtargets.fit import Fit
+from softtargets.losses import cross_entropy, kl_divergence
+from softtargets.types import Samples
+
+
+def scrub(
+    original: nn.Module,
+    forget: Samples,
+    retain: Samples,
+    fit: Fit,
+    *,
+    alpha: Annotated[float, Field(ge=0)],
+    gamma: Annotated[float, Field(ge=0)],
+    temperature: Annotated[float, Field(gt=0)],
+    max_passes: Annotated[int, Field(ge=0)],
+) -> nn.Module:
+    """Turn by turn, flee from the teacher on the forget set and stay with it on the retain set.
+
+    Kurmanji et al. 2023, arXiv 2302.09880. From the original θ0, `fit.epochs` times a pass over the retain set
+    that minimises
+
+        γ CE_r(θ) + α T² KL(p0 ‖ p_θ),  p0, p_θ softened: softmax(z / T),
+
+    each of the first `max_passes` followed by a pass over the forget set that maximises T² KL(q ‖ p_θ). In the
+    paper the forget set comes first; but there q is the teacher's own p0, at which that step has no gradient.
+
+    α → alpha, γ → gamma, T → temperature, msteps → max_passes. q → forget.targets, softened as
+    q^(1/T) / Σ q^(1/T), which is softmax(z0 / T) for the teacher's own (`targets/forget=self` at temperature 1);
+    CE_r takes retain.targets. Signed targets have no KL and are refused.
+    """
+    model = copy.deepcopy(original)
+
+    def stay(retain: Samples):
+        logits = model(retain.inputs)
+        with torch.no_grad():
+            teacher = (original(retain.inputs).float() / temperature).softmax(1)
+        near = kl_divergence(logits / temperature, teacher)
+        return gamma * cross_entropy(logits, retain.targets) + alpha * temperature**2 * near
+
+    def flee(forget: Samples):
+        softened = soften(forget.targets, temperature)
+        return -(temperature**2) * kl_divergence(model(forget.inputs) / temperature, softened)
+
+    turns = []
+    for epoch in range(fit.epochs):
+        turns += [(stay, retain), (flee, forget)] if epoch < max_passes else [(stay, retain)]
+    return fit.in_turns(model, *turns)
+
+
+scrub.needs_distribution = True
+
+
+def soften(targets: Float[Tensor, "n k"], temperature: float) -> Float[Tensor, "n k"]:
+    """Return q^(1/T) / Σ q^(1/T): softmax(z / T) where q = softmax(z)."""
+    powers = targets ** (1 / temperature)
+    return powers / powers.sum(1, keepdim=True)
