@@ -51,10 +51,14 @@ def columns(found: list[dict], model: str, distance: str) -> list[str]:
 
 def result(*overrides: str) -> dict:
     """Run one config in a folder of no account."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", list(overrides), return_hydra_config=True)
     with tempfile.TemporaryDirectory() as folder:
-        return pipeline.run(resolved_config(config), Path(folder), Console(io.StringIO()))
+        return pipeline.run(composed(*overrides), Path(folder), Console(io.StringIO()))
+
+
+def composed(*overrides: str) -> dict:
+    """Resolve a command line."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolved_config(compose("config", list(overrides), return_hydra_config=True))
 
 
 if __name__ == "__main__":

@@ -11,17 +11,14 @@ import io
 import itertools
 import statistics
 import sys
-import tempfile
-from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from glance import composed, result
 
 from softtargets import metrics, pipeline
 from softtargets.console import Console
 from softtargets.evaluate import evaluate
 from softtargets.experiment import Experiment, build
 from softtargets.help import CONF
-from softtargets.job import resolved_config
 from softtargets.stages import Stages
 from softtargets.store import Store, folder
 from softtargets.target_sets import target_sets
@@ -48,7 +45,7 @@ def main(*words: str) -> None:
     shown = " | ".join(f"{originals[column]:.3f}" for column in COLUMNS)
     print(f"\nfloor {floor:.4f}, doing nothing {nothing:.4f}\n\n{HEAD}\n| *doing nothing* | | | 1 | {shown} | | |")
     for algorithm, preset in itertools.product(ALGORITHMS, options("targets")):
-        found = [ran(*common, f"mu_algo={algorithm}", f"targets={preset}", f"seed={seed}") for seed in seeds]
+        found = [result(*common, f"mu_algo={algorithm}", f"targets={preset}", f"seed={seed}") for seed in seeds]
         shown = f"{preset} (upper bound)" if found[0]["upper_bound"] else preset
         print(f"| {algorithm} | {shown} | {' | '.join(row(found, floor, nothing))} |", flush=True)
 
@@ -62,12 +59,6 @@ HEAD = (
 def options(group: str) -> list[str]:
     """Names of a group's options."""
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
-
-
-def composed(*overrides: str) -> dict:
-    """Resolve a command line."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolved_config(compose("config", list(overrides), return_hydra_config=True))
 
 
 def stages(*overrides: str) -> Stages:
@@ -99,7 +90,7 @@ def diagnosed(experiment: Experiment, made: Stages):
 
 def reference(common: tuple[str, ...], seeds: range) -> tuple[float, float, dict]:
     """Return JS on the forget set between retrained models, JS of doing nothing, and the originals' means."""
-    results = [ran(*common, "mu_algo=gradasc", f"seed={seed}") for seed in seeds]
+    results = [result(*common, "mu_algo=gradasc", f"seed={seed}") for seed in seeds]
     retrained = []
     for seed in seeds:
         made = stages(*common, f"seed={seed}")
@@ -108,12 +99,6 @@ def reference(common: tuple[str, ...], seeds: range) -> tuple[float, float, dict
     originals = {name: mean(one["metrics"]["original"][name] for one in results) for name in COLUMNS[:3]}
     originals["mia_gap"] = mean(one["baseline"]["mia_gap"] for one in results)
     return floor, mean(one["baseline"]["js_forget"] for one in results), originals
-
-
-def ran(*overrides: str) -> dict:
-    """Run one config in a folder of no account."""
-    with tempfile.TemporaryDirectory() as place:
-        return pipeline.run(composed(*overrides), Path(place), Console(io.StringIO()))
 
 
 def row(found: list[dict], floor: float, nothing: float) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from softtargets.fit import Account, Fit
+from softtargets.fit import Account, Fit, trainable
 from softtargets.losses import cross_entropy
 from softtargets.types import Samples
 
@@ -115,11 +115,6 @@ def _first_order(original, unlearn, forget, retain, fit: Fit, hard: Tensor) -> f
         return None
     before, after = (torch.cat([p.detach().flatten() for p in trainable(m)]) for m in (original, model))
     return (hard @ (after - before).double()).item()
-
-
-def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that are not frozen."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 class FirstUpdate(Fit):

@@ -188,6 +188,11 @@ def predict(model: nn.Module, inputs: Tensor, batch_size: int = 256) -> Tensor:
     return logits
 
 
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that are not frozen."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def epochs_for(samples: int, batch_size: int, min_epochs: int, min_steps: int) -> int:
     """Return the least number of epochs, at least `min_epochs`, that makes `min_steps` steps.
 

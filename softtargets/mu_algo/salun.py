@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from pydantic import Field
 from torch import Tensor, nn
 
-from softtargets.fit import Fit
+from softtargets.fit import Fit, trainable
 from softtargets.losses import cross_entropy
 from softtargets.types import Samples
 
@@ -60,8 +60,3 @@ def saliency(model: nn.Module, forget: Samples, share: float) -> list[Bool[Tenso
     size = torch.cat([grad.abs().flatten() for grad in total])
     least = size.sort(descending=True).values[max(1, round(share * len(size))) - 1]
     return [grad.abs() >= least for grad in total]
-
-
-def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that are not frozen."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
