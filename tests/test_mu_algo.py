@@ -251,6 +251,21 @@ def test_scrubs_first_flight_from_the_teacher_goes_nowhere():
     torch.testing.assert_close(flat(unlearned), flat(original), rtol=0, atol=1e-6)
 
 
+def test_boundary_shrink_descends_to_the_nearest_other_class():
+    """On a linear model the gradient in x is Wᵀ (p - e_y), and every step of FGSM can be worked out by hand."""
+    forget, original = samples(40, 1), linear()
+    weight, bias = original[1].weight.detach(), original[1].bias.detach()
+    x, e_y = forget.inputs.flatten(1), F.one_hot(forget.labels, K).float()
+    moved = x + 0.3 * (((x @ weight.T + bias).softmax(1) - e_y) @ weight).sign()
+    nearest = ((moved @ weight.T + bias) - 1e9 * e_y).argmax(1)
+    fit = made(epochs=1, batch_size=40, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    unlearned = algorithm("boundary_shrink", epsilon=0.3)(original, forget, samples(5, 2), fit)
+    expected = copy.deepcopy(original)
+    by_hand(expected, gradient(original, forget.retarget(F.one_hot(nearest, K).float())))
+    torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
+    assert (nearest != (x @ weight.T + bias - 1e9 * e_y).argmax(1)).any()  # the attack changes some
+
+
 def test_rmu_sends_the_representation_towards_one_direction_and_holds_the_others():
     original, forget, retain = network(), samples(6, 1), samples(40, 2)
     body = functools.partial(lambda model, inputs: model[:-1](inputs))
