@@ -97,6 +97,7 @@ class TestEveryAlgorithm:
         unlearned = algorithm(name)(network(), samples(forget, 1, soft), samples(retain, 2, soft), fit)
         assert flat(unlearned).isfinite().all()
         assert not fit.account.diverged
+        assert bool(fit.account.steps) != getattr(algorithm(name).func, "has_no_loop", False)
         if fit.account.steps:
             assert not torch.equal(flat(unlearned), flat(network()))
 

@@ -2,5 +2,6 @@
 
 One on which the forget set's targets have no influence is marked `name.ignores_forget_targets = True`, so that
 a run is not judged by them. One with a loss that is defined for distributions alone is marked
-`name.needs_distribution = True`, and is refused signed targets before any work.
+`name.needs_distribution = True`, and is refused signed targets before any work. One that does not call `fit` is
+marked `name.has_no_loop = True`: it has no first update to be diagnosed.
 """

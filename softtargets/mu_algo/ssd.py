@@ -46,6 +46,9 @@ def ssd(
     return model.eval()
 
 
+ssd.has_no_loop = True
+
+
 def importance(model: nn.Module, samples: Samples, chunk: int = 32) -> Importance:
     """Mean over samples of each trainable parameter's squared gradient of CE(q, p)."""
     fixed = {name: tensor.detach() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
