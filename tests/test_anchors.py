@@ -48,3 +48,27 @@ def test_reference_unlearning_moves_little_and_the_result_says_so(run, fashion):
     metrics = result["metrics"]
     assert result["change"]["relative_l2"] < 1e-3
     assert abs(metrics["unlearned"]["forget_acc"] - metrics["original"]["forget_acc"]) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "targets"),
+    [("npo", "hard"), ("boundary_shrink", "hard"), ("salun", "random_label"), ("relabel", "random_label")],
+)
+def test_a_class_is_forgotten_and_the_others_are_kept(run, fashion, algorithm, targets):
+    chosen = (f"mu_algo={algorithm}", f"targets={targets}", "forget_set=class", "forget_set.classes=[0]")
+    metrics = run(*FASHION_6000, *chosen)[0]["metrics"]
+    assert metrics["original"]["forget_acc"] > 0.9
+    assert metrics["unlearned"]["forget_acc"] <= 0.01
+    assert abs(metrics["unlearned"]["retain_acc"] - metrics["retrained"]["retain_acc"]) < 0.03
+
+
+@pytest.mark.parametrize(("algorithm", "targets"), [("npo", "hard"), ("boundary_shrink", "hard")])
+def test_wrong_labels_are_unlearned_and_the_true_ones_come_back(run, fashion, algorithm, targets):
+    metrics = run(*FASHION_6000, "forget_set=mislabelled", f"mu_algo={algorithm}", f"targets={targets}")[0][
+        "metrics"
+    ]
+    original, retrained, unlearned = (metrics[name] for name in ("original", "retrained", "unlearned"))
+    assert original["forget_acc"] > 0.3
+    assert abs(unlearned["forget_acc"] - retrained["forget_acc"]) < 0.02
+    assert unlearned["forget_true_acc"] > original["forget_true_acc"] + 0.1
+    assert abs(unlearned["test_acc"] - original["test_acc"]) < 0.02
