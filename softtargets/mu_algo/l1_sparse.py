@@ -1,7 +1,6 @@
 """Fine-tuning on the retain set under a sparsity penalty."""
 
 import copy
-import itertools
 from typing import Annotated
 
 from pydantic import Field
@@ -20,7 +19,7 @@ def l1_sparse(
     *,
     alpha: Annotated[float, Field(ge=0)],
 ) -> nn.Module:
-    """Fine-tune on the retain set with an l1 penalty that fades (Jia et al. 2023, arXiv 2304.04934, eq. 4).
+    """Fine-tune on the retain set with an l1 penalty that fades (Jia et al. 2023, arXiv 2304.04934).
 
     Minimises at step t of n  L(θ) = CE_r(θ) + α_t ‖θ‖₁,  α_t = α (1 - t / n), t = 0 … n - 1, from the original;
     CE_r = mean over the batch of -Σ_k q_k log p_k(x; θ), and an epoch is a pass over the retain set.
@@ -29,10 +28,10 @@ def l1_sparse(
     The forget set is not used, so its targets play no part.
     """
     model = copy.deepcopy(original)
-    steps, step = fit.steps(len(retain)), itertools.count()
+    steps = fit.steps(len(retain))
 
     def loss(retain: Samples):
-        fading = alpha * (1 - next(step) / steps)
+        fading = alpha * (1 - fit.account.steps / steps)
         norm = sum(parameter.abs().sum() for parameter in model.parameters())
         return cross_entropy(model(retain.inputs), retain.targets) + fading * norm
 

@@ -58,5 +58,7 @@ def saliency(model: nn.Module, forget: Samples, share: float) -> list[Bool[Tenso
         for sum_, grad in zip(total, torch.autograd.grad(value, trainable(model)), strict=True):
             sum_ += grad
     size = torch.cat([grad.abs().flatten() for grad in total])
-    least = size.sort(descending=True).values[max(1, round(share * len(size))) - 1]
-    return [grad.abs() >= least for grad in total]
+    chosen = torch.zeros_like(size, dtype=torch.bool)
+    chosen[size.topk(max(1, round(share * len(size)))).indices] = True  # no more than the share, were there ties
+    parts = chosen.split([grad.numel() for grad in total])
+    return [part.view_as(grad) for part, grad in zip(parts, total, strict=True)]
