@@ -11,7 +11,9 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+import pydantic
 import safetensors.torch
 import torch
 from hydra.errors import InstantiationException
@@ -24,10 +26,9 @@ from softtargets.datasets import Images
 from softtargets.disk import canonical
 from softtargets.errors import BadInput
 from softtargets.fit import Fit, epochs_for
-from softtargets.schema import check, check_call, naming
+from softtargets.schema import FORBID, check, check_call, naming
 from softtargets.settings import (
     DatasetSettings,
-    Modifiers,
     Optimisation,
     Settings,
     Training,
@@ -36,7 +37,7 @@ from softtargets.settings import (
     settings_of,
 )
 from softtargets.split import Sampled, sampled, split
-from softtargets.targets import Recipe
+from softtargets.targets import MODIFIERS, Recipe
 from softtargets.types import Split, generator
 
 
@@ -245,6 +246,13 @@ def _sides(targets: dict) -> dict[str, dict]:
     if set(targets) != {"forget", "retain"}:
         raise BadInput(f"targets has {', '.join(targets) or 'nothing'}; it must have forget and retain, no more")
     return targets
+
+
+class Modifiers(pydantic.BaseModel):
+    """What every kind of targets takes beside its own settings."""
+
+    model_config = FORBID
+    modifiers: list[Literal[*MODIFIERS]]
 
 
 def _recipe(node: dict, where: str) -> Recipe:

@@ -98,7 +98,7 @@ def follow(experiment: Experiment, retrained: Evaluation) -> Trajectory:
     """Return what will look at the model on its way, holding it against the retrained one."""
     along = experiment.along
     logits = {name: values[along.positions[name]] for name, values in retrained.logits.items()}
-    return Trajectory(along.split, evaluate(logits, along.split), experiment.unlearning.stop == "matched")
+    return Trajectory(along.split, logits, experiment.unlearning.stop == "matched")
 
 
 def unlearn(

@@ -93,13 +93,6 @@ class Unlearning(Optimisation):
     evaluate_samples: Annotated[int, Field(ge=100)] | None
 
 
-class Modifiers(pydantic.BaseModel):
-    """What every kind of targets takes beside its own settings."""
-
-    model_config = FORBID
-    modifiers: list[Literal["harden", "sample", "reflect"]]
-
-
 GROUPS = ("dataset", "forget_set", "architecture", "training", "mu_algo", "unlearn", "targets")
 RERUN_KEEPS = ("rerun", "save_models", "data_dir", "runs_dir", "store", "stage")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices")

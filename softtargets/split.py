@@ -184,7 +184,10 @@ def sampled(data: Split, most: int | None, seed: int) -> Sampled:
         name: torch.randperm(len(samples), generator=generator(seed, f"sampled/{name}"))[:most].sort().values
         for name, samples in data.evaluated().items()
     }
-    sets = {name: samples.take(positions[name]) for name, samples in data.evaluated().items()}
+    sets = {
+        name: samples.take(positions[name]) if len(positions[name]) < len(samples) else samples
+        for name, samples in data.evaluated().items()
+    }
     forget, true = positions["forget"], data.forget_true_labels[positions["forget"]]
     draws = generator(seed, "sampled")
     level = _level(true, sets["forget"], sets["retain"], sets["validation"], data.classes, draws)

@@ -63,9 +63,7 @@ def _entry(stages: Stages, side: str, original: Trained, retrained: Trained) -> 
 
 
 def _made(stages: Stages, side: str, known: dict[str, Trained]) -> tuple[dict[str, Tensor], dict]:
-    data = stages.experiment.data
-    positions = data.forget_positions if side == "forget" else data.retain_positions
-    teachers = Teachers(stages, known, side, positions)
+    teachers = Teachers(stages, known, side)
     started = time.perf_counter()
     with naming(f"targets.{side}"):
         targets = stages.experiment.recipes[side](teachers.source())

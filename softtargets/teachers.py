@@ -15,12 +15,14 @@ from softtargets.types import Samples, generator
 
 
 class Teachers:
-    """Answers for the samples at `positions` of the training data, with an account of what the answers cost."""
+    """Answers for the samples of one side of the training data, with an account of what the answers cost."""
 
-    def __init__(self, stages: Stages, known: dict[str, Trained], side: str, positions: Int64[Tensor, " n"]):
+    def __init__(self, stages: Stages, known: dict[str, Trained], side: str):
         """`known` are the models there are already, by name; `side` is "forget" or "retain"."""
-        self.stages, self.known, self.side, self.positions = stages, known, side, positions
-        self.train = stages.experiment.data.train
+        self.stages, self.known, self.side = stages, known, side
+        data = stages.experiment.data
+        self.train, self.samples = data.train, getattr(data, side)
+        self.positions: Tensor = getattr(data, f"{side}_positions")
         self.taught: dict[str, Trained] = {}
         """Models that were trained for their answers, by name."""
         self.predicting = 0.0
@@ -30,15 +32,12 @@ class Teachers:
 
     def source(self) -> Source:
         """Return what a kind may draw on."""
-        samples = self.train.take(self.positions)
-        draws = generator(self.stages.experiment.settings.seed, f"targets/{self.side}")
-        clocked = self._clocked
         return Source(
-            samples.labels.cpu(),
-            samples.targets.shape[1],
-            clocked(self.logits),
-            clocked(self.out_of_fold),
-            draws,
+            self.samples.labels.cpu(),
+            self.samples.targets.shape[1],
+            self._clocked(self.logits),
+            self._clocked(self.out_of_fold),
+            generator(self.stages.experiment.settings.seed, f"targets/{self.side}"),
         )
 
     def _clocked(self, answer: Callable) -> Callable:
@@ -53,7 +52,7 @@ class Teachers:
 
     def logits(self, name: str) -> Float[Tensor, "n k"]:
         """Return the logits of a model that is known, untrained, or trained on all training data."""
-        return self._ask(self._teacher(name), self.train.take(self.positions))
+        return self._ask(self._teacher(name), self.samples)
 
     def out_of_fold(self, folds: int) -> Float[Tensor, "n k"]:
         """Return each sample's logits from the model that was trained on all folds but its own."""

@@ -1,10 +1,11 @@
 """What a model goes through while it unlearns, measured every few steps on a clock of its own."""
 
+import functools
 import time
 
 from torch import nn
 
-from softtargets.evaluate import Evaluation, distance, evaluate, has_forgotten, predict_sets
+from softtargets.evaluate import Evaluation, Logits, distance, evaluate, has_forgotten, predict_sets
 from softtargets.types import Split
 
 METRICS = ("forget_acc", "retain_acc", "validation_acc", "test_acc", "unseen_acc", "mia_auc")
@@ -16,11 +17,16 @@ DIGITS = 6
 class Trajectory:
     """A `watch` for `Fit`. Evaluation is no part of an algorithm's cost: `seconds` is what it has taken."""
 
-    def __init__(self, data: Split, retrained: Evaluation, stop: bool):
-        """Measure on `data`, against the `retrained` model's evaluation there; `stop` at matched forgetting."""
-        self.data, self.retrained, self.stop = data, retrained, stop
+    def __init__(self, data: Split, retrained: Logits, stop: bool):
+        """Measure on `data`, against the `retrained` model's logits there; `stop` at matched forgetting."""
+        self.data, self.logits, self.stop = data, retrained, stop
         self.columns: dict[str, list[int | float | None]] = {name: [] for name in ("step", *METRICS, *DISTANCES)}
         self.seconds = 0.0
+
+    @functools.cached_property
+    def retrained(self) -> Evaluation:
+        """The retrained model's evaluation, made where there is a way to be measured."""
+        return evaluate(self.logits, self.data)
 
     def __call__(self, model: nn.Module, step: int) -> bool:
         """Record a row, and tell whether to end: the forget set is predicted no better than data never seen."""

@@ -48,7 +48,7 @@ def test_own_predictions_are_the_originals_on_each_sample(stages):
 def test_out_of_fold_targets_come_from_a_model_that_never_saw_the_sample(stages):
     made = stages("targets=out_of_fold", "targets/retain=out_of_fold")
     found, train = targets(made), made.experiment.data.train
-    fold = Teachers(made, {}, "forget", made.experiment.data.forget_positions).fold(5)
+    fold = Teachers(made, {}, "forget").fold(5)
     assert fold.bincount().tolist() == [len(train) // 5] * 5
     everywhere = torch.empty_like(train.targets)
     everywhere[made.experiment.data.forget_positions] = found.forget.targets
