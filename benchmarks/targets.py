@@ -17,7 +17,7 @@ from glance import composed, result
 from softtargets import metrics, pipeline
 from softtargets.console import Console
 from softtargets.evaluate import evaluate
-from softtargets.experiment import Experiment, build
+from softtargets.experiment import build
 from softtargets.help import CONF
 from softtargets.stages import Stages
 from softtargets.store import Store, folder
@@ -73,19 +73,19 @@ def signs(kind: str, *common: str) -> list[str]:
     for algorithm in ("gradasc", "relabel"):
         step = ("unlearn=gradasc", "mu_algo.alpha=0") if algorithm == "relabel" else ()
         made = stages(*common, f"mu_algo={algorithm}", f"targets/forget={kind}", *step)
-        found.append(diagnosed(made.experiment, made))
+        found.append(diagnosed(made))
     up, down = found
     cosine = "–" if up.grad_cosine is None else f"{up.grad_cosine:+.3f}"
     signed = (f"{one.first_order:+.1e}" for one in (up, down))
     return [*signed, f"{up.target_distance:.3f}", f"{up.sharpness:+.3f}", f"{up.target_entropy:.3f}", cosine]
 
 
-def diagnosed(experiment: Experiment, made: Stages):
+def diagnosed(made: Stages):
     """Diagnose a run without unlearning."""
-    original, retrained = made.original(), made.retrained()
-    targets = target_sets(made, original, retrained)
-    known = evaluate(made.logits(original), experiment.data)
-    return pipeline.examine(experiment, original.model, targets, known, made.console)
+    original = made.original()
+    targets = target_sets(made, original, made.retrained())
+    known = evaluate(made.logits(original), made.experiment.data)
+    return pipeline.examine(made.experiment, original.model, targets, known, made.console)
 
 
 def reference(common: tuple[str, ...], seeds: range) -> tuple[float, float, dict]:
