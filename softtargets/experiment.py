@@ -106,6 +106,7 @@ def build(config: dict) -> Experiment:
     unlearn = _callable(config["mu_algo"], "mu_algo", given=4)
     recipes = {name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
     _refuse_signed(unlearn, recipes)
+    _refuse_parts_of_classes(unlearn, data)
     unlearning = _unlearning(config["unlearn"])
     return Experiment(
         config=config,
@@ -270,6 +271,17 @@ def _refuse_signed(unlearn: functools.partial, recipes: dict[str, Recipe]) -> No
                 f"targets.{name}: {unlearn.func.__name__} needs distributions, and these have negative entries; "
                 "allowed are kinds that docs/targets.md calls distributions"
             )
+
+
+def _refuse_parts_of_classes(unlearn: functools.partial, data: Split) -> None:
+    if (
+        getattr(unlearn.func, "whole_classes_only", False)
+        and torch.isin(data.retain.labels, data.forget.labels).any()
+    ):
+        raise BadInput(
+            f"forget_set: {unlearn.func.__name__} forgets whole classes, and this set leaves samples of its own; "
+            "allowed is forget_set=class"
+        )
 
 
 def _checkpoint(path: str | None, architecture: Callable[[], nn.Module]) -> dict | None:

@@ -1,7 +1,7 @@
 """Composed configs: every option builds, groups follow each other, and hashes name what is asked for."""
 
 import pytest
-from conftest import options
+from conftest import options, suited
 
 from softtargets.errors import BadInput
 from softtargets.experiment import build
@@ -20,6 +20,9 @@ CHOICES = [
     for group in ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
     for option in options(group)
 ]
+
+
+NEEDS |= {f"mu_algo={name}": suited(name) for name in options("mu_algo") if suited(name)}
 
 
 @pytest.mark.parametrize("choice", [choice for choice in CHOICES if NEEDS.get(choice, []) is not None])

@@ -1,13 +1,18 @@
-"""Every algorithm in conf/mu_algo against the contract; two of them against closed forms and on real digits."""
+"""Every algorithm in conf/mu_algo against the contract, and against its gradient worked out by hand.
+
+With `--mu-algo` the contract alone is tried, on an algorithm of the user's own.
+"""
 
 import copy
 import functools
 import inspect
+import subprocess
+import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import CONF, options
+from conftest import CONF, ROOT, options
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
@@ -16,11 +21,27 @@ from softtargets.architectures import mlp
 from softtargets.datasets import mnist_5k
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
+from softtargets.mu_algo.ssd import ssd
+from softtargets.mu_algo.unsir import error_maximising
 from softtargets.schema import check_call
-from softtargets.types import Samples, generator
+from softtargets.types import Samples, digest, generator
 
 ALGORITHMS = options("mu_algo")
 K = 3
+
+
+def pytest_generate_tests(metafunc):
+    """Put every algorithm of ours through the contract, or those that --mu-algo names."""
+    if "contender" in metafunc.fixturenames:
+        own = metafunc.config.getoption("mu_algo") or []
+        contenders = [loaded(path) for path in own] or [algorithm(name) for name in ALGORITHMS]
+        metafunc.parametrize("contender", contenders, ids=own or ALGORITHMS)
+
+
+def loaded(path: str) -> functools.partial:
+    """The algorithm of a YAML of group mu_algo, or one without settings by its import path."""
+    node = OmegaConf.load(path) if path.endswith(".yaml") else {"_target_": path}
+    return check_call(instantiate(node, _convert_="all", _partial_=True), "mu_algo", given=4)
 
 
 def algorithm(name: str, **changes) -> functools.partial:
@@ -56,26 +77,32 @@ def flat(model: nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
+def test_an_algorithm_is_one_function_with_its_settings_in_yaml(name):
+    partial = algorithm(name)
+    assert partial.func.__module__ == f"softtargets.mu_algo.{name}"
+    assert partial.func.__name__ == name
+    parameters = inspect.signature(partial.func).parameters.values()
+    assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == set(partial.keywords)
+    assert all(p.default is p.empty for p in parameters)
+    assert name in options("unlearn")
+
+
 class TestEveryAlgorithm:
-    def test_is_one_function_with_its_settings_in_yaml(self, name):
-        partial = algorithm(name)
-        assert partial.func.__module__ == f"softtargets.mu_algo.{name}"
-        assert partial.func.__name__ == name
-        parameters = inspect.signature(partial.func).parameters.values()
+    """The contract."""
+
+    def test_takes_original_forget_retain_and_fit_in_this_order(self, contender):
+        parameters = inspect.signature(contender.func).parameters.values()
         assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == [
             "original",
             "forget",
             "retain",
             "fit",
         ]
-        assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == set(partial.keywords)
-        assert all(p.default is p.empty for p in parameters)
-        assert name in options("unlearn")
 
-    def test_leaves_the_original_as_it_was(self, name):
+    def test_leaves_the_original_as_it_was(self, contender):
         original = network()
         before = copy.deepcopy(original.state_dict())
-        unlearned = algorithm(name)(original, samples(20, 1), samples(30, 2), made())
+        unlearned = contender(original, samples(20, 1), samples(30, 2), made())
         assert all(torch.equal(value, before[key]) for key, value in original.state_dict().items())
         assert all(p.requires_grad and p.grad is None for p in original.parameters())
         assert not original.training
@@ -83,34 +110,46 @@ class TestEveryAlgorithm:
         shared = {p.data_ptr() for p in original.parameters()} & {p.data_ptr() for p in unlearned.parameters()}
         assert not shared
 
-    def test_same_seed_twice_is_bit_equal(self, name):
+    def test_leaves_the_samples_as_they_were(self, contender):
+        sets = samples(20, 1, soft=True), samples(30, 2, soft=True)
+        before = [digest(s.inputs, s.labels, s.targets) for s in sets]
+        contender(network(), *sets, made())
+        assert [digest(s.inputs, s.labels, s.targets) for s in sets] == before
+
+    def test_same_seed_twice_is_bit_equal(self, contender):
         def outcome(outside):
             torch.manual_seed(outside)
-            return flat(algorithm(name)(network(), samples(20, 1), samples(30, 2), made()))
+            return flat(contender(network(), samples(20, 1), samples(30, 2), made()))
 
         assert torch.equal(outcome(1), outcome(2))
 
     @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
     @pytest.mark.parametrize(("forget", "retain"), [(5, 30), (1, 30), (20, 5), (20, 1), (17, 30)])
-    def test_takes_sets_of_any_size_and_either_kind_of_target(self, name, forget, retain, soft):
+    def test_takes_sets_of_any_size_and_either_kind_of_target(self, contender, forget, retain, soft):
         fit = made()
-        unlearned = algorithm(name)(network(), samples(forget, 1, soft), samples(retain, 2, soft), fit)
+        unlearned = contender(network(), samples(forget, 1, soft), samples(retain, 2, soft), fit)
         assert flat(unlearned).isfinite().all()
         assert not fit.account.diverged
-        assert bool(fit.account.steps) != getattr(algorithm(name).func, "has_no_loop", False)
+        assert bool(fit.account.steps) != getattr(contender.func, "has_no_loop", False)
         if fit.account.steps:
             assert not torch.equal(flat(unlearned), flat(network()))
 
+    def test_forget_targets_matter_unless_it_is_marked(self, contender):
+        if contender.func is ssd:
+            contender = functools.partial(contender, alpha=1.0)  # at its default it touches next to nothing
+        forget, retain = samples(20, 1), samples(30, 2)
+        other = forget.retarget(samples(20, 9, soft=True).targets)
+        hard, soft = (contender(network(), asked, retain, made()) for asked in (forget, other))
+        assert torch.equal(flat(hard), flat(soft)) == getattr(contender.func, "ignores_forget_targets", False)
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_forget_targets_matter_unless_the_algorithm_says_not(name):
-    partial = algorithm(
-        name, **{"alpha": 1.0} if name == "ssd" else {}
-    )  # at its default it touches next to nothing
-    forget, retain = samples(20, 1), samples(30, 2)
-    other = forget.retarget(samples(20, 9, soft=True).targets)
-    hard, soft = (partial(network(), asked, retain, made()) for asked in (forget, other))
-    assert torch.equal(flat(hard), flat(soft)) == getattr(partial.func, "ignores_forget_targets", False)
+
+def test_the_contract_refuses_an_algorithm_of_ones_own_that_breaks_it():
+    command = (sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", "tests/test_mu_algo.py")
+    asked = (*command, "--mu-algo", "own_parts.in_place", "--mu-algo", "softtargets.mu_algo.gradasc.gradasc")
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("1 failed, 29 passed")
+    assert "test_leaves_the_original_as_it_was[own_parts.in_place]" in done.stdout
 
 
 # one step of SGD on a linear model, worked out by hand
@@ -161,6 +200,7 @@ TARGETS = {"hard": lambda s: s, "soft": lambda s: samples(len(s), 9, soft=True),
         ("npo", {"alpha": 0.3, "beta": 2.0}, 0.3),
         ("relabel", {"alpha": 0.3}, (0.3, 1.0)),
         ("salun", {"alpha": 0.3, "share": 1.0}, (0.3, 1.0)),
+        ("ugradsl_plus", {"alpha": 0.75, "beta": 0}, (0.75, -0.25)),
         ("finetune", {}, (1.0, 0.0)),
         ("l1_sparse", {"alpha": 0}, (1.0, 0.0)),
     ],
@@ -265,6 +305,54 @@ def test_boundary_shrink_descends_to_the_nearest_other_class():
     by_hand(expected, gradient(original, forget.retarget(F.one_hot(nearest, K).float())))
     torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
     assert (nearest != (x @ weight.T + bias - 1e9 * e_y).argmax(1)).any()  # the attack changes some
+
+
+def test_ugradsl_plus_sharpens_by_the_share_of_the_retain_batch_that_is_near():
+    """Two of three retain samples are the forget sample itself, the third is sure of another class."""
+    original, forget = linear(), samples(1, 1, soft=True)
+    logits = forget.inputs.flatten(1) @ original[1].weight.T + original[1].bias
+    away = -(original[1].weight[logits.argmax()] * 50).detach().view(1, 1, 4, 4)
+    assert original(away).argmax() != logits.argmax()
+    retain = Samples(
+        torch.cat([forget.inputs, forget.inputs, away]), torch.zeros(3, dtype=torch.int64), samples(3, 2).targets
+    )
+    fit = made(epochs=1, batch_size=3, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    unlearned = algorithm("ugradsl_plus", alpha=0.75, beta=0.1)(original, forget, retain, fit)
+    sharpened = forget.retarget(5 / 3 * forget.targets - 2 / 3 / K)
+    step = 0.75 * gradient(original, retain) - 0.25 * gradient(original, sharpened)
+    torch.testing.assert_close(weights(unlearned), weights(original) - LR * step, rtol=1e-4, atol=1e-5)
+
+
+def test_unsir_impairs_with_noise_of_the_class_and_repairs():
+    """One class, one batch of impairing, one of repairing."""
+    original, retain = linear(), samples(11, 2)
+    forget = samples(6, 1, soft=True)
+    forget = Samples(forget.inputs, torch.full((6,), 2), forget.targets)
+    fit = made(epochs=1, batch_size=31, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    settings = {"noise": 5, "copies": 4, "steps": 7, "lr": 0.1, "penalty": 0.1}
+    unlearned = algorithm("unsir", **settings)(original, forget, retain, fit)
+    start = torch.randn(5, 1, 4, 4, generator=generator(0, "unlearn/unsir"))
+    target = forget.targets.mean(0).expand(5, -1)
+    noise = error_maximising(original, Samples(start, forget.labels[:5], target), 7, 0.1, 0.1)
+    expected = copy.deepcopy(original)
+    by_hand(expected, (11 * gradient(original, retain) + 20 * gradient(original, noise)) / 31)
+    by_hand(expected, gradient(expected, retain))
+    torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_unsirs_noise_goes_uphill_on_the_error_and_stays_small():
+    """Adam's first step is the gradient's sign: of 2 λ x / n - Wᵀ (p - q) / n in the inputs of a linear model."""
+    model, start = linear(), samples(5, 3, soft=True)
+    x, weight = start.inputs.flatten(1), model[1].weight.detach()
+    slope = 2 * 0.3 * x - (model(start.inputs).softmax(1) - start.targets) @ weight
+    moved = error_maximising(model, start, 1, 0.1, 0.3).inputs.flatten(1)
+    torch.testing.assert_close(moved, x - 0.1 * slope.sign(), rtol=0, atol=1e-3)
+    found = error_maximising(model, start, 200, 0.1, 0.0)
+    assert (
+        cross_entropy(model(found.inputs), start.targets) > cross_entropy(model(start.inputs), start.targets) + 1
+    )
+    near = error_maximising(model, start, 200, 0.1, 10.0)
+    assert near.inputs.square().mean() < 0.01 * found.inputs.square().mean()
 
 
 def test_rmu_sends_the_representation_towards_one_direction_and_holds_the_others():

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import CONF, SMALL, options
+from conftest import CONF, SMALL, options, suited
 
 import softtargets
 from softtargets.errors import BadInput
@@ -93,6 +93,7 @@ def test_every_algorithm_runs_with_every_preset(run, algorithm, preset):
     asked = (
         *SMALL,
         f"mu_algo={algorithm}",
+        *suited(algorithm),
         f"targets={preset}",
         "unlearn.stop=none",
         "unlearn.evaluate_every=null",
@@ -108,6 +109,16 @@ def test_every_algorithm_runs_with_every_preset(run, algorithm, preset):
 
 NO_LOSS = {("scrub", "ugradsl"), ("scrub", "out_of_fold_reflect")}
 """Algorithms with a loss for distributions alone, and presets that are none."""
+
+
+def test_an_algorithm_for_whole_classes_refuses_parts_of_them(composed):
+    asked = (*SMALL, "mu_algo=unsir")
+    for refused in ("forget_set=random", "forget_set=class_fraction", "forget_set=mislabelled"):
+        with pytest.raises(BadInput, match="forget_set: unsir forgets whole classes"):
+            build(composed(*asked, refused))
+    build(composed(*asked, "forget_set=class", "forget_set.classes=[1,2]"))
+
+
 MEMORISED = ("dataset.train_size=1500", "architecture.hidden=64", "training.epochs=30", "unlearn.epochs=1")
 DIRECTION = {"gradasc": "ascent", "graddiff": "ascent", "relabel": "descent"}
 

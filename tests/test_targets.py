@@ -134,24 +134,27 @@ def test_reflected_is_twice_the_label_less_the_target():
     )
 
 
+UP, DOWN = (functools.partial(label_smoothing, smoothing=sign * 0.1) for sign in (1, -1))
 SIGNED = {
-    (hard,): False,
-    (hard, "reflect"): True,
-    (hard, "reflect", "harden"): False,
-    (functools.partial(label_smoothing, smoothing=0.1),): False,
-    (functools.partial(label_smoothing, smoothing=-0.1),): True,
-    (functools.partial(label_smoothing, smoothing=-0.1), "harden"): False,
-    (functools.partial(label_smoothing, smoothing=-0.1), "harden", "sample"): False,
+    "hard": ((hard,), False),
+    "reflected": ((hard, "reflect"), True),
+    "reflected and hardened": ((hard, "reflect", "harden"), False),
+    "smoothed": ((UP,), False),
+    "negatively smoothed": ((DOWN,), True),
+    "negatively smoothed and hardened": ((DOWN, "harden"), False),
+    "negatively smoothed, hardened and sampled": ((DOWN, "harden", "sample"), False),
 }
 
 
-@pytest.mark.parametrize(("parts", "signed"), SIGNED.items(), ids=str)
+@pytest.mark.parametrize(("parts", "signed"), SIGNED.values(), ids=SIGNED)
 def test_what_may_be_negative_is_known_beforehand(parts, signed):
     kind, *modifiers = parts
     assert Recipe(functools.partial(kind), tuple(modifiers)).signed is signed
 
 
-@pytest.mark.parametrize("parts", [parts for parts, signed in SIGNED.items() if signed], ids=str)
+@pytest.mark.parametrize(
+    "parts", [parts for parts, signed in SIGNED.values() if signed], ids=["reflected", "smoothed"]
+)
 def test_nothing_is_drawn_from_what_is_no_distribution(parts):
     kind, *modifiers = parts
     with pytest.raises(ValueError, match="sample draws from a distribution"):
