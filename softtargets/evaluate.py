@@ -55,6 +55,7 @@ def distance(one: Evaluation, reference: Evaluation) -> dict:
     """Distances of a model to the retrained one; all None where one of the two is not finite."""
     names = (
         "js_forget",
+        "js_validation",
         "js_test",
         "accuracy_distance",
         "accuracy_distance_forget",
@@ -67,6 +68,7 @@ def distance(one: Evaluation, reference: Evaluation) -> dict:
         return dict.fromkeys(names)
     values = (
         metrics.js(one.logits["forget"], reference.logits["forget"]),
+        metrics.js(one.logits["validation"], reference.logits["validation"]),
         metrics.js(one.logits["test"], reference.logits["test"]),
         metrics.accuracy_distance(mine["class_acc"], theirs["class_acc"]),
         metrics.accuracy_distance(mine["forget_class_acc"], theirs["forget_class_acc"]),

@@ -112,7 +112,8 @@ def resolve(cfg: DictConfig, choices: dict[str, str]) -> dict:
     with naming("a number in the config"):
         canonical(config)  # NaN and infinity have no place in a config, nor in its hash
     config |= {"choices": choices}
-    config.pop("experiment", None)
+    for taken_up in ("experiment", "tuned"):
+        config.pop(taken_up, None)
     if config["rerun"] is not None:
         config = _saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
     check(Settings, settings_of(config), "")

@@ -9,7 +9,7 @@ from softtargets.evaluate import Evaluation, Logits, distance, evaluate, has_for
 from softtargets.types import Split
 
 METRICS = ("forget_acc", "retain_acc", "validation_acc", "test_acc", "unseen_acc", "mia_auc")
-DISTANCES = ("js_forget", "js_test", "mia_gap")
+DISTANCES = ("js_forget", "js_validation", "js_test", "mia_gap")
 DIGITS = 6
 """Significant ones that are kept."""
 

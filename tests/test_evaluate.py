@@ -91,7 +91,15 @@ def test_margins_are_kept_for_every_forget_and_test_sample():
 def test_distance_to_itself_is_nothing():
     one = evaluate(WRONG, made())
     nothing = dict.fromkeys(
-        ("js_forget", "js_test", "accuracy_distance", "accuracy_distance_forget", "avg_gap", "mia_gap"),
+        (
+            "js_forget",
+            "js_validation",
+            "js_test",
+            "accuracy_distance",
+            "accuracy_distance_forget",
+            "avg_gap",
+            "mia_gap",
+        ),
         pytest.approx(0, abs=1e-12),
     )
     assert distance(one, one) == nothing | {"tow": 1}
@@ -105,6 +113,7 @@ def test_distance_by_hand():
     found = distance(evaluate(WRONG, made()), evaluate(RIGHT, made()))
     assert found == {
         "js_forget": pytest.approx(js * 2 / 3),
+        "js_validation": pytest.approx(js / 2),
         "js_test": pytest.approx(js / 2),
         "accuracy_distance": pytest.approx((1 + 0 + 0.5) / 3),
         "accuracy_distance_forget": pytest.approx((0.5 + 1) / 2),

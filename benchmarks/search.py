@@ -1,0 +1,172 @@
+"""Default hyper-parameters of every arm (algorithm × targets), all found with one budget.
+
+`python benchmarks/search.py [architecture=mlp] [forget_set=random] [mu_algo=a,b] [targets=c,d] [trials=12]`
+searches the arms that have no file in conf/tuned yet and leaves one for each; delete a file to have it found
+again. `python benchmarks/search.py table` prints what the files say, in Markdown.
+
+An arm gets `trials` tries of Optuna's TPE, the first of them our first guess, on run seeds 1000 and 1001 and
+forget set 1000, which no study uses. The training set is that of the benchmarks, 5,700 images of Fashion-MNIST,
+and the validation set is made larger, 2,443 images, to tell arms apart. The score, to be small, is JS to the
+retrained model on the forget set plus that on the validation set, both at matched forgetting. A run that does not
+get there is scored where it came nearest, and 0.1 is added for every point of forget accuracy that was left to be
+forgotten beyond two; one that diverges has 3. Test images play no part.
+"""
+
+import copy
+import functools
+import io
+import itertools
+import sys
+from pathlib import Path
+
+import optuna
+import yaml
+from glance import composed
+from targets import RECIPE, options
+
+from softtargets import matched, pipeline
+from softtargets.console import Console
+from softtargets.errors import BadInput
+from softtargets.evaluate import evaluate
+from softtargets.experiment import build
+from softtargets.help import CONF
+from softtargets.stages import Stages
+from softtargets.store import Store, folder
+from softtargets.target_sets import target_sets
+
+SEEDS = (1000, 1001)
+DATA = (*RECIPE, "dataset.train_size=8143", "dataset.validation_fraction=0.3", "forget_set.seed=1000")
+MOST = (
+    "unlearn.stop=matched",
+    "unlearn.max_steps=600",
+    "unlearn.evaluate_every=10",
+    "unlearn.evaluate_samples=600",
+)
+"""How a trial is run: to the matched point, which has to come within so many steps."""
+RATE = ("log", 3e-4, 0.1)
+SPACE = {
+    "boundary_shrink": {"lr": RATE, "epsilon": ("log", 0.03, 1.0)},
+    "finetune": {"lr": RATE},
+    "gradasc": {"lr": RATE},
+    "graddiff": {"lr": RATE, "alpha": ("log", 0.3, 10.0)},
+    "l1_sparse": {"lr": RATE, "alpha": ("log", 1e-5, 1e-3)},
+    "neggrad_plus": {"lr": RATE, "alpha": ("linear", 0.5, 0.99)},
+    "npo": {"lr": RATE, "alpha": ("log", 0.3, 10.0), "beta": ("log", 0.1, 3.0)},
+    "relabel": {"lr": RATE, "alpha": ("log", 0.3, 10.0)},
+    "rmu": {"lr": ("log", 3e-3, 1.0), "kappa": ("log", 1.0, 20.0), "alpha": ("log", 1.0, 100.0)},
+    "salun": {"lr": RATE, "alpha": ("log", 0.3, 10.0), "share": ("linear", 0.1, 0.9)},
+    "scrub": {"lr": RATE, "alpha": ("log", 0.05, 3.0), "max_passes": ("whole", 1, 5)},
+    "ssd": {"alpha": ("log", 1.0, 8.0), "lam": ("linear", 0.1, 1.0)},
+    "ugradsl_plus": {"lr": RATE, "alpha": ("linear", 0.5, 0.99), "beta": ("linear", 0.0, 1.0)},
+    "unsir": {"lr": ("log", 1e-4, 2e-2)},
+}
+"""What is searched for each algorithm: a scale and its bounds."""
+
+
+def main(
+    *,
+    architecture: str = "mlp",
+    forget_set: str = "random",
+    mu_algo: str = "",
+    targets: str = "",
+    trials: str = "12",
+) -> None:
+    """Search every arm that has no file yet."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    algorithms = mu_algo.split(",") if mu_algo else list(SPACE)
+    presets = targets.split(",") if targets else options("targets")
+    for algorithm, preset in itertools.product(algorithms, presets):
+        file = CONF / "tuned" / architecture / forget_set / algorithm / f"{preset}.yaml"
+        chosen = (f"architecture={architecture}", f"forget_set={forget_set}", f"mu_algo={algorithm}")
+        if not file.exists():
+            search(file, SPACE[algorithm], (*DATA, *chosen, f"targets={preset}", "tuned=none", *MOST), int(trials))
+
+
+def search(file: Path, space: dict, overrides: tuple[str, ...], trials: int) -> None:
+    """Search one arm and leave its file; an arm that cannot be run is named and passed over."""
+    try:
+        runs = [Run(*overrides, f"seed={seed}") for seed in SEEDS]
+    except BadInput as error:
+        print(f"{file.stem}: {error}", flush=True)
+        return
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=5))
+    study.enqueue_trial({name: runs[0].first(name) for name in space})
+    study.optimize(functools.partial(tried, space, runs), n_trials=trials)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scores = f"# score {study.best_value:.4f}; {study.trials[0].value:.4f} before the search; {trials} trials\n"
+    values = {
+        name: float(f"{value:.2g}") if isinstance(value, float) else value
+        for name, value in study.best_params.items()
+    }
+    file.write_text(scores + yaml.safe_dump(values))
+    print("/".join(file.parts[-4:]), scores.strip(), values, flush=True)
+
+
+def tried(space: dict, runs: list["Run"], trial: optuna.Trial) -> float:
+    """Draw values and return their mean score over the seeds."""
+    values = {}
+    for name, (scale, low, high) in space.items():
+        draw = trial.suggest_int if scale == "whole" else trial.suggest_float
+        values[name] = draw(name, low, high, **{"log": True} if scale == "log" else {})
+    return sum(run.score(values) for run in runs) / len(runs)
+
+
+class Run:
+    """One arm at one seed: everything up to the unlearning is made once."""
+
+    def __init__(self, *overrides: str):
+        self.config = composed(*overrides)
+        self.console = Console(io.StringIO())
+        experiment = build(self.config)
+        stages = Stages(experiment, Store(folder(experiment.settings.store.dir)), self.console)
+        self.original, self.retrained = stages.original(), stages.retrained()
+        self.reference = evaluate(stages.logits(self.retrained), experiment.data)
+        self.targets = target_sets(stages, self.original, self.retrained)
+
+    def node(self, config: dict, name: str) -> dict:
+        """Return where in a config the value called `name` stands."""
+        return config["unlearn"]["optimizer"] if name == "lr" else config["mu_algo"]
+
+    def first(self, name: str) -> float:
+        """Return the value called `name` before the search."""
+        return self.node(self.config, name)[name]
+
+    def score(self, values: dict) -> float:
+        """Unlearn with these values and score what comes of it."""
+        config = copy.deepcopy(self.config)
+        for name, value in values.items():
+            self.node(config, name)[name] = value
+        experiment = build(config)
+        way = pipeline.follow(experiment, self.reference)
+        fit, unlearned, _ = pipeline.unlearn(experiment, self.original.model, self.targets, way, self.console)
+        if not way.columns["step"]:  # an algorithm without a loop has no way but its end
+            way(unlearned, 0)
+        return scored(way.columns, fit.account.diverged)
+
+
+def scored(columns: dict[str, list], diverged: bool) -> float:
+    """Score a trajectory; see above."""
+    if diverged or None in columns["forget_acc"]:
+        return 3.0
+    gaps = [forget - unseen for forget, unseen in zip(columns["forget_acc"], columns["unseen_acc"], strict=True)]
+    nearest = gaps.index(min(gaps))
+    there = matched.point(columns) or {name: column[nearest] for name, column in columns.items()}
+    return there["js_forget"] + there["js_validation"] + 10 * max(0.0, gaps[nearest] - 0.02)
+
+
+def table() -> None:
+    """Print what the files in conf/tuned say."""
+    head = ("architecture", "forget set", "algorithm", "targets", "score", "before", "values")
+    print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
+    for file in sorted((CONF / "tuned").glob("*/*/*/*.yaml")):
+        scores = file.read_text().splitlines()[0].split()
+        values = ", ".join(f"{name} {value:g}" for name, value in yaml.safe_load(file.read_text()).items())
+        where = " | ".join((*file.parts[-4:-1], file.stem))
+        print(f"| {where} | {scores[2].rstrip(';')} | {scores[3]} | {values} |")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["table"]:
+        table()
+    else:
+        main(**dict(word.split("=", 1) for word in sys.argv[1:]))
