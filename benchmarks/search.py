@@ -13,13 +13,14 @@ forgotten beyond two; one that diverges has 3. Test images play no part.
 """
 
 import copy
+import dataclasses
 import functools
 import io
-import itertools
 import sys
 from pathlib import Path
 
 import optuna
+import torch
 import yaml
 from glance import composed
 from targets import RECIPE, options
@@ -28,8 +29,9 @@ from softtargets import matched, pipeline
 from softtargets.console import Console
 from softtargets.errors import BadInput
 from softtargets.evaluate import evaluate
-from softtargets.experiment import build
+from softtargets.experiment import Experiment, build
 from softtargets.help import CONF
+from softtargets.split import Sampled, sampled
 from softtargets.stages import Stages
 from softtargets.store import Store, folder
 from softtargets.target_sets import target_sets
@@ -61,6 +63,8 @@ SPACE = {
     "unsir": {"lr": ("log", 1e-4, 2e-2)},
 }
 """What is searched for each algorithm: a scale and its bounds."""
+BLIND = ("boundary_shrink", "finetune", "l1_sparse", "rmu")
+"""Algorithms to which forget targets do not matter: searched once, and the same for all."""
 
 
 def main(
@@ -73,13 +77,17 @@ def main(
 ) -> None:
     """Search every arm that has no file yet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    algorithms = mu_algo.split(",") if mu_algo else list(SPACE)
     presets = targets.split(",") if targets else options("targets")
-    for algorithm, preset in itertools.product(algorithms, presets):
-        file = CONF / "tuned" / architecture / forget_set / algorithm / f"{preset}.yaml"
+    for algorithm in mu_algo.split(",") if mu_algo else SPACE:
+        place = CONF / "tuned" / architecture / forget_set / algorithm
         chosen = (f"architecture={architecture}", f"forget_set={forget_set}", f"mu_algo={algorithm}")
-        if not file.exists():
-            search(file, SPACE[algorithm], (*DATA, *chosen, f"targets={preset}", "tuned=none", *MOST), int(trials))
+        for preset in ("hard",) if algorithm in BLIND else presets:
+            if not (place / f"{preset}.yaml").exists():
+                asked = (*DATA, *chosen, f"targets={preset}", "tuned=none", *MOST)
+                search(place / f"{preset}.yaml", SPACE[algorithm], asked, int(trials))
+        if algorithm in BLIND and place.exists():
+            for preset in options("targets"):
+                (place / f"{preset}.yaml").write_text((place / "hard.yaml").read_text())
 
 
 def search(file: Path, space: dict, overrides: tuple[str, ...], trials: int) -> None:
@@ -122,6 +130,7 @@ class Run:
         self.original, self.retrained = stages.original(), stages.retrained()
         self.reference = evaluate(stages.logits(self.retrained), experiment.data)
         self.targets = target_sets(stages, self.original, self.retrained)
+        self.along = followed(experiment)
 
     def node(self, config: dict, name: str) -> dict:
         """Return where in a config the value called `name` stands."""
@@ -136,12 +145,19 @@ class Run:
         config = copy.deepcopy(self.config)
         for name, value in values.items():
             self.node(config, name)[name] = value
-        experiment = build(config)
+        experiment = dataclasses.replace(build(config), along=self.along)
         way = pipeline.follow(experiment, self.reference)
         fit, unlearned, _ = pipeline.unlearn(experiment, self.original.model, self.targets, way, self.console)
         if not way.columns["step"]:  # an algorithm without a loop has no way but its end
             way(unlearned, 0)
         return scored(way.columns, fit.account.diverged)
+
+
+def followed(experiment: Experiment) -> Sampled:
+    """Return what a run is measured on along its way, with little of the sets that are not scored."""
+    little = {name: getattr(experiment.data, name).take(torch.arange(100)) for name in ("retain", "test")}
+    data = dataclasses.replace(experiment.data, **little)
+    return sampled(data, experiment.unlearning.evaluate_samples, experiment.config["forget_set"]["seed"])
 
 
 def scored(columns: dict[str, list], diverged: bool) -> float:

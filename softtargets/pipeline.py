@@ -19,6 +19,7 @@ from softtargets.evaluate import Evaluation, change, distance, evaluate, predict
 from softtargets.experiment import Experiment, build
 from softtargets.fit import Account, Fit
 from softtargets.saved import save_models
+from softtargets.settings import asked
 from softtargets.stages import Stages, Trained, model_digest
 from softtargets.store import Store, folder
 from softtargets.target_sets import TargetSets, target_sets
@@ -58,6 +59,7 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
         "explanation": MEANING.get(status),
         "upper_bound": any(recipe.upper_bound for recipe in experiment.recipes.values()),
         "choices": result.choices(config),
+        "config": asked(config),
         "metrics": {name: evaluation.metrics for name, evaluation in evaluations.items()},
         "distance": distance(found, reference["retrained"]),
         "baseline": distance(reference["original"], reference["retrained"]),
@@ -167,10 +169,17 @@ def leave(output: Path, experiment: Experiment, content: dict, evaluations, mode
 
 
 def margins(experiment: Experiment, evaluations: dict[str, Evaluation]) -> dict[str, numpy.ndarray]:
-    """Return each model's margins on forget and test set, and which samples the forget set's are."""
+    """Return each model's margins on forget and test set, and which samples the forget set's are.
+
+    With the retrained model's probabilities on the forget set, by which another retraining is told from it.
+    """
     arrays = {
         f"{set_name}_{model}": values.cpu().numpy()
         for model, evaluation in evaluations.items()
         for set_name, values in evaluation.margins.items()
     }
-    return arrays | {"forget_index": experiment.data.forget_index.cpu().numpy()}
+    probs = evaluations["retrained"].logits["forget"].double().softmax(1).float()
+    return arrays | {
+        "forget_probs_retrained": probs.cpu().numpy(),
+        "forget_index": experiment.data.forget_index.cpu().numpy(),
+    }

@@ -137,11 +137,15 @@ def _saved(run: Path) -> dict:
     return OmegaConf.to_container(OmegaConf.load(file))
 
 
+def asked(config: dict) -> dict:
+    """Return what a resolved config asks for, without what cannot change the result."""
+    kept = {name: value for name, value in config.items() if name not in NO_INFLUENCE}
+    return kept | {"dataset": {name: value for name, value in config["dataset"].items() if name != "root"}}
+
+
 def config_hash(config: dict) -> str:
-    """Hash what a resolved config asks for, leaving out what cannot change the result."""
-    asked = {name: value for name, value in config.items() if name not in NO_INFLUENCE}
-    asked["dataset"] = {name: value for name, value in asked["dataset"].items() if name != "root"}
-    return hashlib.sha256(canonical(asked).encode()).hexdigest()
+    """Hash what a resolved config asks for."""
+    return hashlib.sha256(canonical(asked(config)).encode()).hexdigest()
 
 
 def resolve_machine(asked: dict) -> dict:

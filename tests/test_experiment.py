@@ -1,7 +1,11 @@
 """Composed configs: every option builds, groups follow each other, and hashes name what is asked for."""
 
+import methods
 import pytest
-from conftest import options, suited
+import search
+from conftest import CONF, options, suited
+from hydra.utils import get_method
+from omegaconf import OmegaConf
 
 from softtargets.errors import BadInput
 from softtargets.experiment import build
@@ -87,3 +91,49 @@ def test_the_split_is_shared_by_the_runs_of_a_process(composed):
 def test_a_model_that_does_not_fit_the_images_is_refused(composed):
     with pytest.raises(BadInput, match="architecture: 28x28 images vanish"):
         build(composed(*TINY, "architecture=cnn", "architecture.channels=[4,4,4,4,4]"))
+
+
+# what the search found
+
+
+def test_every_algorithm_is_searched_and_shown():
+    assert set(search.SPACE) == set(methods.TARGETS) == set(options("mu_algo"))
+    functions = {name: get_method(OmegaConf.load(CONF / f"mu_algo/{name}.yaml")._target_) for name in search.SPACE}
+    blind = {name for name, function in functions.items() if getattr(function, "ignores_forget_targets", False)}
+    assert set(search.BLIND) == blind
+
+
+def test_what_was_found_is_for_arms_that_exist_and_within_the_bounds():
+    files = sorted((CONF / "tuned").glob("*/*/*/*.yaml"))
+    assert files
+    for file in files:
+        architecture, forget_set, algorithm, preset = (*file.parts[-4:-1], file.stem)
+        assert architecture in options("architecture")
+        assert forget_set in options("forget_set")
+        assert preset in options("targets")
+        found = OmegaConf.load(file)
+        assert set(found) == set(search.SPACE[algorithm])
+        for name, (_, low, high) in search.SPACE[algorithm].items():
+            assert low * 0.95 <= found[name] <= high * 1.05  # rounded to two digits
+
+
+@pytest.mark.parametrize("algorithm", search.SPACE)
+def test_what_is_searched_is_taken_up_where_nothing_else_is_given(composed, algorithm):
+    values = {name: low for name, (_, low, high) in search.SPACE[algorithm].items()}
+    asked = (*TINY, f"mu_algo={algorithm}", "tuned=none")
+    places = {name: "unlearn.optimizer.lr" if name == "lr" else f"mu_algo.{name}" for name in values}
+    found = composed(*asked, *(f"+tuned.{name}={value}" for name, value in values.items()))
+    given = composed(*asked, *(f"{places[name]}={value}" for name, value in values.items()))
+    assert config_hash(found) == config_hash(given)
+    assert config_hash(found) != config_hash(composed(*asked))
+
+
+def test_an_arm_takes_what_was_found_for_it_and_a_value_given_goes_before(composed):
+    arm = ("architecture=mlp", "forget_set=random", "mu_algo=graddiff", "targets=hard")
+    found = OmegaConf.load(CONF / "tuned/mlp/random/graddiff/hard.yaml")
+    config = composed(*arm)
+    assert config["unlearn"]["optimizer"]["lr"] == found.lr
+    assert config["mu_algo"]["alpha"] == found.alpha
+    assert composed(*arm, "mu_algo.alpha=5")["mu_algo"]["alpha"] == 5
+    assert composed(*arm, "unlearn=graddiff_reference")["unlearn"]["optimizer"]["lr"] == 5e-5
+    assert composed(*arm, "tuned=none")["mu_algo"]["alpha"] == 1

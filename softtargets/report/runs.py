@@ -1,0 +1,86 @@
+"""The runs of a folder, read from what they left there."""
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from softtargets.errors import BadInput
+from softtargets.result import SCHEMA
+
+FACTORS = ("dataset", "architecture", "forget_set", "forget_seed", "mu_algo", "training", "unlearn")
+"""Choices that make a cell, within which arms are compared."""
+OWN = ("seed", "device", "threads", "precision", "choices")
+"""Settings that make neither a cell nor an arm."""
+Settings = tuple[tuple[str, object], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """One finished run."""
+
+    folder: Path
+    result: dict
+    cell: Settings
+    """Choices, and whatever else was varied that is no matter of targets."""
+    arm: str
+    """Its targets."""
+
+    @property
+    def seed(self) -> int:
+        """Return the run's seed, by which runs are paired."""
+        return self.result["choices"]["seed"]
+
+    @property
+    def name(self) -> str:
+        """Return how to find it."""
+        return self.folder.name
+
+
+def read(folder: Path) -> list[Run]:
+    """Read every finished run below `folder`; raises BadInput where there is none, or one of another version."""
+    found = [(file.parent, _result(file)) for file in sorted(folder.rglob("result.json"))]
+    if not found:
+        raise BadInput(f"{folder}: no finished run below it; give a sweep's folder, which holds result.json files")
+    groups = collections.defaultdict(list)
+    for place, result in found:
+        groups[_chosen(result), result["choices"]["targets"]].append((place, result))
+    return [run for group in groups.values() for run in _named(group)]
+
+
+def _result(file: Path) -> dict:
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        version = result["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{file}: not the result of a run; take the file away to report on the others") from error
+    if version != SCHEMA:
+        raise BadInput(f"{file}: schema {version}; this version reads {SCHEMA}")
+    return result
+
+
+def _chosen(result: dict) -> Settings:
+    return tuple((name, result["choices"][name]) for name in FACTORS)
+
+
+def _named(group: list[tuple[Path, dict]]) -> Iterator[Run]:
+    """Tell runs of the same choices apart by the settings in which they differ."""
+    configs = [dict(flat(result["config"])) for _, result in group]
+    varied = sorted({key for config in configs for key, value in config.items() if configs[0].get(key) != value})
+    varied = [key for key in varied if key.partition(".")[0] not in OWN]
+    for (place, result), config in zip(group, configs, strict=True):
+        own = [(key, config.get(key)) for key in varied]
+        targets = [f"{key.removeprefix('targets.')}={value}" for key, value in own if key.startswith("targets.")]
+        rest = tuple(pair for pair in own if not pair[0].startswith("targets."))
+        arm = " ".join([result["choices"]["targets"], *targets])
+        yield Run(place, result, _chosen(result) + rest, arm)
+
+
+def flat(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every value of a nested config by its dotted name; lists are values."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value

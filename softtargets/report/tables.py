@@ -1,0 +1,140 @@
+"""Verdicts as a table: CSV with everything, Markdown and LaTeX with what fits a page."""
+
+import csv
+import io
+
+from softtargets.report.measures import MEASURES
+from softtargets.report.verdicts import WHERE, Arm, Verdict
+
+HEAD = (
+    "n",
+    "mean of the first",
+    "of the second",
+    "difference",
+    "p",
+    "dz",
+    "δ",
+    "wins",
+    "floor",
+    "nothing",
+    "verdict",
+)
+ESCAPED = {char: f"\\{char}" for char in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+SIGNS = {"±": r"$\pm$", "δ": r"$\delta$", "−": r"$-$", "Δ": r"$\Delta$", "|": r"$|$", "<": r"$<$", ">": r"$>$"}
+
+
+def cell_name(verdict: Verdict) -> str:
+    """Name a cell by its choices, leaving out those that follow others."""
+    chosen = dict(verdict.cell)
+    follows = {"training": chosen["architecture"], "unlearn": chosen["mu_algo"]}
+    hidden = [name for name, usual in follows.items() if chosen[name] == usual]
+    shown = {name: value for name, value in chosen.items() if name not in (*hidden, "forget_seed")}
+    plain = ("dataset", "architecture", "forget_set", "mu_algo")
+    return " ".join(str(value) if name in plain else f"{name}={value}" for name, value in shown.items())
+
+
+def row(verdict: Verdict) -> list[str]:
+    """Return what a page shows of a verdict, under the names of the cell, the arms and `HEAD`."""
+    found = verdict.paired
+    names = [cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}"]
+    if found is None:
+        return [*names, "0", _arm(verdict.one), _arm(verdict.other), *6 * ["–"], verdict.words]
+    between = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
+    numbers = (f"{found.mean:+.4f}{between}", _p(verdict.p), _number(found.dz, "+.2f"), f"{found.cliff:+.2f}")
+    reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"))
+    arms = (_arm(verdict.one), _arm(verdict.other))
+    return [*names, str(found.n), *arms, *numbers, f"{found.wins:.0%}", *reference, verdict.words]
+
+
+def _arm(arm: Arm) -> str:
+    shown = "–" if arm.mean is None else f"{arm.mean:.4f}" + ("" if arm.sd is None else f" ± {arm.sd:.4f}")
+    counts = {"diverged": arm.diverged, "never matched": arm.censored} | arm.flags
+    said = [f"{count} {name}" for name, count in counts.items() if count]
+    return f"{shown} ({', '.join(said)})" if said else shown
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def markdown(verdicts: list[Verdict]) -> str:
+    """Return a table for every measure and place, with what was refused below."""
+    parts = []
+    for title, group in grouped(verdicts).items():
+        head = ("cell", "arms", *HEAD)
+        lines = [f"## {title}", "", f"| {' | '.join(_cell(name) for name in head)} |", f"|{len(head) * '---|'}"]
+        lines += [f"| {' | '.join(map(_cell, row(verdict)))} |" for verdict in group]
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, *_notes(verdicts)]) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _notes(verdicts: list[Verdict]) -> list[str]:
+    settings = {f"{cell_name(v)}, {v.one.name} / {v.other.name}: {one}" for v in verdicts for one in v.settings}
+    refused = {sentence for verdict in verdicts for sentence in verdict.refused}
+    titles = {"Differs between the arms beside the targets": settings, "Left out": refused}
+    return [
+        "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in sorted(lines))])
+        for title, lines in titles.items()
+        if lines
+    ]
+
+
+def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
+    """Sort verdicts by measure and place, under titles."""
+    found: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        found.setdefault(f"{MEASURES[verdict.measure].label}, {WHERE[verdict.where]}", []).append(verdict)
+    return found
+
+
+def latex(verdicts: list[Verdict]) -> str:
+    """Return the same tables for a paper; they need the package booktabs."""
+    parts = []
+    for title, group in grouped(verdicts).items():
+        head = ("cell", "arms", *HEAD)
+        lines = [f"% {title}", f"\\begin{{tabular}}{{ll{'r' * (len(HEAD) - 1)}l}}", r"\toprule"]
+        lines += [f"{' & '.join(map(_tex, head))} \\\\", r"\midrule"]
+        lines += [f"{' & '.join(map(_tex, row(verdict)))} \\\\" for verdict in group]
+        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _tex(text: str) -> str:
+    return "".join(ESCAPED.get(char) or SIGNS.get(char) or char for char in text)
+
+
+def comma_separated(verdicts: list[Verdict]) -> str:
+    """Return every number of every verdict, a line each."""
+    rows = [_flat(verdict) for verdict in verdicts]
+    names = list(dict.fromkeys(name for one in rows for name in one))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _flat(verdict: Verdict) -> dict:
+    found = dict(verdict.cell) | {"measure": verdict.measure, "where": verdict.where}
+    for side, arm in (("one", verdict.one), ("other", verdict.other)):
+        found |= {side: arm.name} | {f"{side}_{name}": value for name, value in _fields(arm).items()}
+    paired = {} if verdict.paired is None else _fields(verdict.paired)
+    rest = {"p_holm": verdict.p, "floor": verdict.floor, "nothing": verdict.nothing, "margin": verdict.margin}
+    notes = {"refused": "; ".join(verdict.refused), "settings": "; ".join(verdict.settings)}
+    return found | paired | rest | notes | {"verdict": verdict.words}
+
+
+def _fields(record) -> dict:
+    values = {name: getattr(record, name) for name in record.__dataclass_fields__ if name != "name"}
+    return {
+        name: "; ".join(f"{k} {v}" for k, v in x.items()) if isinstance(x, dict) else x
+        for name, x in values.items()
+    }

@@ -1,0 +1,145 @@
+"""A verdict for every cell and pair of arms: in numbers, and in words."""
+
+import collections
+import dataclasses
+import math
+import statistics
+
+import numpy
+
+from softtargets.report.measures import Measure
+from softtargets.report.pairs import Pairing
+from softtargets.report.runs import Run, Settings
+from softtargets.report.statistics import LEVEL, Paired, compare, holm
+
+WHERE = {"matched": "at matched forgetting", "end": "at the end of the run"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """What the runs of one arm come to."""
+
+    name: str
+    mean: float | None
+    """Over runs that did not diverge."""
+    sd: float | None
+    mean_with_diverged: float | None
+    """With the worst value there is for those that did."""
+    diverged: int
+    censored: int
+    """Runs that never reached matched forgetting."""
+    flags: dict[str, int]
+    """Statuses other than ok, and how many runs have each."""
+    corrected: float | None
+    """(mean - floor) / (nothing - floor): 1 is doing nothing, 0 another retraining."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """One comparison in one cell."""
+
+    cell: Settings
+    measure: str
+    where: str
+    one: Arm
+    other: Arm
+    paired: Paired | None
+    """None where no pair can be measured."""
+    floor: float | None
+    nothing: float | None
+    margin: float
+    refused: list[str]
+    settings: list[str]
+    """What differs between the arms beside their targets."""
+    p: float | None = None
+    """Holm-adjusted over all comparisons by this measure and place."""
+    words: str = ""
+
+
+def judge(pairings: list[Pairing], measure: Measure, where: str, margin: float | None) -> list[Verdict]:
+    """Compare every pairing by one measure; p values are adjusted over all of them.
+
+    The margin of equivalence is the floor unless given, and a tenth of doing nothing where there is no floor.
+    """
+    found = [_compared(pairing, measure, where, margin) for pairing in pairings]
+    adjusted = holm([_p(verdict) for verdict in found])
+    return [
+        dataclasses.replace(verdict, p=p, words=words(verdict, p))
+        for verdict, p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _p(verdict: Verdict) -> float | None:
+    """Return what is adjusted and judged by: the t test, or where runs diverged the signed ranks."""
+    if verdict.paired is None:
+        return None
+    lost = verdict.one.diverged or verdict.other.diverged
+    return verdict.paired.wilcoxon_p if lost else verdict.paired.t_p
+
+
+def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | None) -> Verdict:
+    value = measure.matched if where == "matched" else measure.at_end
+    sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[], []]
+    columns = [[value(run) for run in side] for side in sides]
+    runs = [run for side in sides for run in side]
+    floor, nothing = measure.floor(runs), _mean([measure.nothing(run) for run in sides[0]])
+    margin = margin if margin is not None else floor if floor is not None else 0.1 * (nothing or 0.0)
+    there = [pair for pair in zip(*columns, strict=True) if None not in pair]
+    arms = [
+        _arm(name, side, column, measure, floor, nothing)
+        for name, side, column in zip((pairing.one, pairing.other), sides, columns, strict=True)
+    ]
+    result = compare(*numpy.array(there, dtype=float).T, margin) if there else None
+    beside = (pairing.refused, pairing.settings)
+    return Verdict(pairing.cell, measure.name, where, *arms, result, floor, nothing, margin, *beside)
+
+
+def _arm(name: str, runs: list[Run], values: list, measure: Measure, floor, nothing) -> Arm:
+    there = [value for value in values if value is not None]
+    finite = [value for value in there if math.isfinite(value)]
+    mean = _mean(finite)
+    statuses = collections.Counter(run.result["status"] for run in runs)
+    statuses.pop("ok", None)
+    corrected = None
+    if None not in (mean, floor, nothing) and nothing > floor:
+        corrected = (mean - floor) / (nothing - floor)
+    return Arm(
+        name=name,
+        mean=mean,
+        sd=statistics.stdev(finite) if len(finite) > 1 else None,
+        mean_with_diverged=_mean([min(value, measure.worst) for value in there]),
+        diverged=len(there) - len(finite),
+        censored=len(values) - len(there),
+        flags=dict(statuses),
+        corrected=corrected,
+    )
+
+
+def _mean(values: list) -> float | None:
+    there = [value for value in values if value is not None]
+    return statistics.fmean(there) if there else None
+
+
+def words(verdict: Verdict, p: float | None) -> str:
+    """Say what the comparison shows."""
+    one, other, found = verdict.one, verdict.other, verdict.paired
+    for arm in (one, other):
+        if arm.flags.get("degenerate"):
+            return f"{arm.name} is degenerate: its targets cannot make forget"
+    if found is None or found.n < 2:
+        never = " and ".join(arm.name for arm in (one, other) if arm.censored)
+        return f"nothing to compare: {never} never forgot enough" if never else "nothing to compare: too few pairs"
+    size = f"by {abs(found.mean):.2g} [{', '.join(f'{edge:.2g}' for edge in _edges(found))}]"
+    n = f"n = {found.n}"
+    if p is not None and p < LEVEL and found.mean:
+        return f"{(other if found.mean > 0 else one).name} closer to retrained, {size}, {n}"
+    if found.equivalence_p is not None and found.equivalence_p < LEVEL:
+        return f"equivalent within ±{verdict.margin:.2g}, {n}"
+    return f"no difference shown at {n}; {found.detectable or 0:.2g} would have been"
+
+
+def _edges(found: Paired) -> list[float]:
+    """Return the interval of the size, smallest first, of the side that is ahead."""
+    if found.low is None:
+        return []
+    return sorted((found.low, found.high)) if found.mean > 0 else sorted((-found.low, -found.high))

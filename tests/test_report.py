@@ -1,0 +1,370 @@
+"""From results on disk to verdicts: statistics against known values, pairs, refusals, words, tables."""
+
+import csv
+import io
+import itertools
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL
+from scipy import stats
+
+from softtargets import metrics
+from softtargets.errors import BadInput
+from softtargets.report import tables
+from softtargets.report.__main__ import main
+from softtargets.report.measures import MEASURES, js
+from softtargets.report.pairs import pairings
+from softtargets.report.runs import FACTORS, read
+from softtargets.report.statistics import compare, detectable, equivalence, holm, interval, power, signed_rank
+from softtargets.report.summary import ENDPOINTS, judged
+from softtargets.report.verdicts import judge
+
+# statistics
+
+
+def values(*numbers) -> np.ndarray:
+    return np.array(numbers, dtype=float)
+
+
+def test_three_pairs_by_hand():
+    found = compare(values(2, 4, 6), values(1, 2, 3), margin=1.0)
+    assert (found.n, found.mean, found.sd, found.cliff, found.wins) == (3, 2, 1, 1, 1)
+    assert found.dz == pytest.approx(2 * (1 - 3 / 7))
+    assert found.t_p == pytest.approx(2 * stats.t.sf(2 * math.sqrt(3), 2))
+    assert found.wilcoxon_p == pytest.approx(2 / 2**3)
+
+
+def test_a_paired_t_test_and_its_peer_agree():
+    generator = np.random.default_rng(0)
+    one, other = generator.normal(size=12), generator.normal(size=12)
+    assert compare(one, other, 0.1).t_p == pytest.approx(stats.ttest_rel(one, other).pvalue)
+
+
+def test_equal_pairs_are_half_a_win_and_hold_their_rank():
+    found = compare(values(1, 2, 3, 5), values(1, 1, 1, 1), margin=1.0)
+    assert found.cliff == 0.75
+    assert found.wins == 0.875
+    # Pratt: the ranks 2, 3 and 4 stay, and of the 2^3 ways to sign them one is as far on either side
+    assert signed_rank(values(0, 1, 2, 4)) == pytest.approx(2 / 2**3)
+    assert signed_rank(values(0, 0)) is None
+
+
+def test_the_interval_of_many_normal_values_is_that_of_theory():
+    sample = np.random.default_rng(0).normal(1.0, 2.0, size=500)
+    half = 1.96 * sample.std(ddof=1) / math.sqrt(500)
+    assert interval(sample) == pytest.approx((sample.mean() - half, sample.mean() + half), abs=0.05 * half)
+    assert interval(sample) == interval(sample)
+
+
+def test_the_interval_of_skewed_values_leans_to_their_tail():
+    sample = np.random.default_rng(0).exponential(size=30)
+    low, high = interval(sample)
+    assert high - sample.mean() > 1.1 * (sample.mean() - low)
+
+
+@pytest.mark.parametrize(
+    ("n", "level", "dz"), [(30, 0.05, 0.53), (30, 0.05 / 24, 0.78), (34, 0.05, 0.495), (10, 0.05, 1.0)]
+)
+def test_the_least_detectable_effect_is_that_of_power_tables(n, level, dz):
+    assert detectable(n, level) == pytest.approx(dz, abs=0.005)
+    assert power(n, detectable(n, level), level) == pytest.approx(0.8)
+
+
+def test_power_is_the_share_of_significant_studies():
+    generator = np.random.default_rng(0)
+    studies = generator.normal(0.8, 1.0, size=(4000, 12))
+    share = (stats.ttest_1samp(studies, 0, axis=1).pvalue < 0.05).mean()
+    assert power(12, 0.8) == pytest.approx(share, abs=3 * math.sqrt(share * (1 - share) / 4000))
+
+
+def test_equivalence_by_hand():
+    difference = values(0.1, 0.2, 0.3)  # mean .2, sd .1
+    t = (1 - 0.2) / (0.1 / math.sqrt(3))
+    assert equivalence(difference, 1.0) == pytest.approx(stats.t.sf(t, 2))
+    assert equivalence(difference, 0.1) > 0.5
+    assert compare(values(1, 1), values(1, 1), 0.1).equivalence_p == 0
+    assert compare(values(2, 2), values(1, 1), 0.1).equivalence_p == 1
+
+
+def test_holm_by_hand():
+    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06], nan_ok=True)
+    assert holm([0.6, 0.7]) == [1, 1]
+
+
+def test_an_arm_that_diverged_has_lost():
+    one, other = values(1, 1, 1, math.inf, math.inf), values(2, 2, 3, 2, math.inf)
+    found = compare(one, other, 0.1)
+    assert found.n == 5
+    assert found.cliff == pytest.approx((1 - 3) / 5)
+    assert found.mean == pytest.approx(-4 / 3)  # of the pairs in which neither did
+    worse = compare(values(1, 1, 1, 1, math.inf), values(2, 2, 2, 2, 9), 0.1)
+    assert worse.wilcoxon_p > compare(values(1, 1, 1, 1, 9), values(2, 2, 2, 2, 10), 0.1).wilcoxon_p
+
+
+# runs, made by hand
+
+
+def result(seed: int = 0, targets: str = "hard", **changes) -> dict:
+    """What matters here of a result.json."""
+    usual = ("fashion_mnist", "mlp", "random", 0, "gradasc", "mlp", "gradasc")
+    choices = dict(zip(FACTORS, usual, strict=True)) | {"seed": seed, "targets": targets}
+    js_forget = changes.pop("js_forget", 0.02)
+    distance = {
+        "js_forget": js_forget,
+        "mia_gap": 0.01,
+        "js_test": 0.01,
+        "avg_gap": 0.02,
+        "accuracy_distance": 0.03,
+    }
+    accuracies = {
+        "forget_acc": 0.85,
+        "retain_acc": 0.95,
+        "test_acc": 0.85,
+        "mia_auc": 0.5,
+        "class_acc": [0.8, 0.9],
+    }
+    shared = ("original", "retrained", "forget_set", "batches")
+    usual = {
+        "schema": 1,
+        "status": "ok",
+        "choices": choices | changes.pop("choices", {}),
+        "config": {
+            "seed": seed,
+            "targets": {"forget": {"temperature": 1.0}},
+            "unlearn": {"optimizer": {"lr": 0.1}},
+        },
+        "metrics": {"retrained": accuracies},
+        "distance": distance,
+        "baseline": dict.fromkeys(distance, 0.04),
+        "matched": {"js_forget": js_forget / 2, "mia_gap": 0.005, "js_test": 0.01},
+        "hashes": {name: f"{name}{seed}" for name in shared},
+    }
+    return usual | changes
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """`folder(*results)`: a folder with these runs."""
+
+    def made(*results: dict):
+        for number, one in enumerate(results):
+            place = tmp_path / f"run{number}"
+            place.mkdir()
+            (place / "result.json").write_text(json.dumps(one))
+            p = np.array([[0.5, 0.5], [0.9, 0.1]]) if one["choices"]["seed"] % 2 else np.full((2, 2), 0.5)
+            np.savez(place / "margins.npz", forget_probs_retrained=p.astype(np.float32))
+        return tmp_path
+
+    return made
+
+
+def both(number: int, **changes) -> list[dict]:
+    """Runs of hard and soft; hard is farther by .01 and a little more at every seed."""
+    hard = [result(seed, js_forget=0.03 + 0.001 * seed, **changes) for seed in range(number)]
+    return hard + [result(seed, "soft", js_forget=0.02, **changes) for seed in range(number)]
+
+
+def one_verdict(place, measure="js_forget", where="end", margin=None, wanted=None):
+    (found,) = judge(pairings(read(place), wanted), MEASURES[measure], where, margin)
+    return found
+
+
+def test_arms_are_paired_by_seed_within_a_cell(folder):
+    runs = read(folder(*both(4), *both(3, choices={"mu_algo": "graddiff"})))
+    found = pairings(runs)
+    assert sorted(len(pairing.pairs) for pairing in found) == [3, 4]
+    for pairing in found:
+        assert (pairing.one, pairing.other, pairing.refused, pairing.settings) == ("hard", "soft", [], [])
+        assert all(one.seed == other.seed for one, other in pairing.pairs)
+        assert all((one.arm, other.arm) == ("hard", "soft") for one, other in pairing.pairs)
+
+
+def test_other_targets_are_other_arms_and_other_settings_other_cells(folder):
+    def config(temperature=1.0, lr=0.1):
+        return {"targets": {"forget": {"temperature": temperature}}, "unlearn": {"optimizer": {"lr": lr}}}
+
+    soft = [result(0, "soft", config=config(temperature)) for temperature in (0.5, 2.0)]
+    runs = read(folder(*soft, *(result(0, config=config(lr=lr)) for lr in (0.1, 0.2))))
+    assert {run.arm for run in runs} == {"hard", "soft forget.temperature=0.5", "soft forget.temperature=2.0"}
+    assert len({run.cell for run in runs if run.arm == "hard"}) == 2
+
+
+def test_settings_that_were_found_for_each_arm_are_told(folder):
+    tuned = {"config": {"targets": {}, "unlearn": {"optimizer": {"lr": 0.2}}}}
+    (found,) = pairings(read(folder(result(), result(targets="soft", **tuned))))
+    assert found.settings == ["seed 0 / None", "unlearn.optimizer.lr 0.1 / 0.2"]
+
+
+@pytest.mark.parametrize("name", ["original", "retrained", "forget_set", "batches"])
+def test_what_differs_in_more_than_targets_is_no_pair(folder, name):
+    hashes = result()["hashes"] | {name: "other"}
+    (found,) = pairings(read(folder(result(), result(targets="soft", hashes=hashes))))
+    assert found.pairs == []
+    assert found.refused == [f"run0 and run1: not a pair, {name} differ"]
+
+
+def test_seeds_that_are_alone_or_twice_are_named(folder):
+    (found,) = pairings(read(folder(*both(2), result(7), result(0))))
+    assert [pair[0].seed for pair in found.pairs] == [1]
+    assert "run0, run5: seed 0 is there 2 times" in found.refused
+    assert "run4: seed 7 is in one arm alone" in found.refused
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "not the result"), ("[]", "not the result"), ('{"schema": 99}', "schema 99")]
+)
+def test_what_is_no_result_is_named(tmp_path, text, said):
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(BadInput, match=f"result.json: {said}"):
+        read(tmp_path)
+    with pytest.raises(BadInput, match="no finished run"):
+        read(tmp_path / "none")
+
+
+# measures
+
+
+def test_js_is_that_of_the_metrics():
+    one, other = (torch.randn(50, 7, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    found = js(one.softmax(1).numpy(), other.softmax(1).numpy())
+    assert found == pytest.approx(metrics.js(one, other), rel=1e-5)
+    sure = np.eye(2)
+    assert js(sure, sure) == 0
+    assert js(sure, sure[::-1]) == pytest.approx(math.log(2))
+
+
+def test_the_floor_is_between_retrained_models(folder):
+    runs = read(folder(*both(3)))
+    half, sure = np.array([0.5, 0.5]), np.array([0.9, 0.1])
+    middle = (half + sure) / 2
+    apart = sum((p * np.log(p / middle)).sum() for p in (half, sure)) / 2 / 2  # of one sample in two
+    assert MEASURES["js_forget"].floor(runs) == pytest.approx(apart * 2 / 3)  # seeds 0 and 2 agree
+    assert MEASURES["mia_gap"].floor(runs) == 0
+    assert MEASURES["js_forget"].floor(runs[:1]) is None
+    found = one_verdict(runs[0].folder.parent)
+    nothing, floor = 0.04, found.floor
+    assert found.one.corrected == pytest.approx((0.031 - floor) / (nothing - floor))
+
+
+def test_gaps_between_retrained_models_by_hand(folder):
+    far = {"forget_acc": 0.75, "retain_acc": 0.95, "test_acc": 0.8, "mia_auc": 0.53, "class_acc": [0.5, None]}
+    runs = read(folder(result(0), result(1, metrics={"retrained": far})))
+    expected = {"mia_gap": 0.03, "avg_gap": 0.05, "accuracy_distance": 0.3}
+    assert {name: MEASURES[name].floor(runs) for name in expected} == pytest.approx(expected)
+
+
+# verdicts
+
+
+def test_a_difference_is_told_with_its_size(folder):
+    place = folder(*both(8))
+    found = one_verdict(place)
+    assert found.paired.mean == pytest.approx(0.0135)
+    assert found.words.startswith("soft closer to retrained, by 0.013 [0.012, 0.015], n = 8")
+    turned = one_verdict(place, wanted=("soft", "hard"))
+    assert turned.words == found.words
+    assert turned.paired.mean == -found.paired.mean
+
+
+def test_matched_forgetting_has_values_of_its_own(folder):
+    assert one_verdict(folder(*both(8)), where="matched").paired.mean == pytest.approx(0.0135 / 2)
+
+
+def test_p_is_adjusted_over_all_cells(folder):
+    noise = [0.011, -0.006, 0.008, 0.002, 0.003, 0.004]
+    runs = []
+    for algorithm, (seed, delta) in itertools.product(("a", "b", "c"), enumerate(noise)):
+        choices = {"choices": {"mu_algo": algorithm}}
+        runs += [result(seed, js_forget=0.03 + delta, **choices), result(seed, "soft", js_forget=0.03, **choices)]
+    found = judge(pairings(read(folder(*runs))), MEASURES["js_forget"], "end", None)
+    alone = stats.ttest_1samp(noise, 0).pvalue
+    assert [verdict.p for verdict in found] == pytest.approx([min(1, 3 * alone)] * 3)
+
+
+def test_no_difference_says_what_would_have_been_seen(folder):
+    deltas = (0.01, -0.01, 0.012, -0.009)
+    runs = [result(seed, js_forget=0.03 + delta) for seed, delta in enumerate(deltas)]
+    place = folder(*runs, *(result(seed, "soft", js_forget=0.03) for seed in range(4)))
+    found = one_verdict(place, margin=1e-6)
+    assert found.words == f"no difference shown at n = 4; {found.paired.detectable:.2g} would have been"
+    assert one_verdict(place, margin=0.1).words == "equivalent within ±0.1, n = 4"
+
+
+def test_flags_divergence_and_censoring_are_counted_and_not_dropped(folder):
+    runs = [result(seed, js_forget=0.03) for seed in range(4)]
+    soft = [result(seed, "soft", js_forget=0.02) for seed in range(2)]
+    soft += [
+        result(2, "soft", status="diverged", matched=None),
+        result(3, "soft", matched=None, status="hard-like"),
+    ]
+    place = folder(*runs, *soft)
+    end = one_verdict(place)
+    assert (end.other.diverged, end.other.censored) == (1, 0)
+    assert end.other.flags == {"diverged": 1, "hard-like": 1}
+    assert end.other.mean == pytest.approx((0.02 * 3) / 3)
+    assert end.other.mean_with_diverged == pytest.approx((0.02 * 3 + math.log(2)) / 4)
+    assert end.paired.n == 4
+    matched = one_verdict(place, where="matched")
+    assert (matched.other.diverged, matched.other.censored, matched.paired.n) == (1, 1, 3)
+
+
+def test_a_degenerate_arm_is_no_evidence(folder):
+    runs = [result(seed) for seed in range(3)]
+    found = one_verdict(folder(*runs, *(result(seed, "soft", status="degenerate") for seed in range(3))))
+    assert found.words == "soft is degenerate: its targets cannot make forget"
+
+
+# tables and the command
+
+
+def test_tables_hold_every_verdict(folder):
+    verdicts = judged(read(folder(*both(5))), None, ENDPOINTS, None)
+    rows = list(csv.DictReader(io.StringIO(tables.comma_separated(verdicts))))
+    assert [(row["measure"], row["where"]) for row in rows] == list(
+        itertools.product(ENDPOINTS, ("matched", "end"))
+    )
+    assert float(rows[1]["mean"]) == verdicts[1].paired.mean
+    assert rows[1]["verdict"] == verdicts[1].words
+    text = tables.markdown(verdicts)
+    assert text.count("| fashion_mnist mlp random gradasc | hard, soft |") == 4
+    assert {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")} == {14}
+    tex = tables.latex(verdicts)
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 4
+    assert r"fashion\_mnist" in tex
+    assert not set("_%#") & set(tex.replace(r"\_", "").replace(r"\%", "").replace("% ", ""))
+
+
+def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
+    for targets, seed in itertools.product(("hard", "soft"), range(2)):
+        _, place = run(*SMALL, "mu_algo=graddiff", f"targets={targets}", f"seed={seed}")
+    assert main([str(place.parent), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "mnist_5k mlp random" in said
+    assert "n = 2" in said
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"summary.{end}" for end in ("csv", "md", "tex")
+    }
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out/summary.csv").read_text())))
+    assert all(0 < float(row["floor"]) < float(row["nothing"]) for row in rows if row["measure"] == "js_forget")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--compare", "targets=hard"], "--compare targets=hard: must be targets=A,B"),
+        (["--compare", "targets=hard,gone"], "targets=hard,gone: no cell has two arms to compare; .* hard, soft"),
+    ],
+)
+def test_bad_input_is_one_sentence(folder, capsys, words, said):
+    place = folder(*both(2))
+    assert main([str(place), *words]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert len(err.splitlines()) == 1
+    assert re.search(said, err)
+    assert not list(place.glob("summary.*"))
