@@ -115,6 +115,8 @@ def _distances(result: dict) -> rich.table.Table:
     for name in ("", "unlearned", "doing nothing"):
         table.add_column(name, justify="right" if name else "left")
     for key, value in result["distance"].items():
+        if key.startswith("class_"):  # a list, too long for a screen
+            continue
         table.add_row(key, number(value), number(result["baseline"][key]))
     return table
 

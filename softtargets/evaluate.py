@@ -51,32 +51,50 @@ def _detail(logits: Logits, data: Split, forget_margins: Tensor) -> dict:
     }
 
 
-def distance(one: Evaluation, reference: Evaluation) -> dict:
-    """Distances of a model to the retrained one; all None where one of the two is not finite."""
-    names = (
-        "js_forget",
-        "js_validation",
-        "js_test",
-        "accuracy_distance",
-        "accuracy_distance_forget",
-        "avg_gap",
-        "tow",
-        "mia_gap",
-    )
+def distance(one: Evaluation, reference: Evaluation, data: Split) -> dict:
+    """Distances of a model to the retrained one on `data`; all None where one of the two is not finite."""
     mine, theirs = one.metrics, reference.metrics
-    if mine["class_acc"] is None or theirs["class_acc"] is None:
-        return dict.fromkeys(names)
-    values = (
-        metrics.js(one.logits["forget"], reference.logits["forget"]),
-        metrics.js(one.logits["validation"], reference.logits["validation"]),
-        metrics.js(one.logits["test"], reference.logits["test"]),
-        metrics.accuracy_distance(mine["class_acc"], theirs["class_acc"]),
-        metrics.accuracy_distance(mine["forget_class_acc"], theirs["forget_class_acc"]),
-        metrics.average_gap(mine, theirs),
-        metrics.tow(mine, theirs),
-        None if mine["mia_auc"] is None else abs(mine["mia_auc"] - theirs["mia_auc"]),
-    )
-    return dict(zip(names, values, strict=True))
+    finite = mine["class_acc"] is not None and theirs["class_acc"] is not None
+    values = _apart(one, reference, data) if finite else dict.fromkeys(APART)
+    accuracies = {
+        "accuracy_distance": lambda: metrics.accuracy_distance(mine["class_acc"], theirs["class_acc"]),
+        "accuracy_distance_forget": lambda: metrics.accuracy_distance(
+            mine["forget_class_acc"], theirs["forget_class_acc"]
+        ),
+        "avg_gap": lambda: metrics.average_gap(mine, theirs),
+        "tow": lambda: metrics.tow(mine, theirs),
+        "mia_gap": lambda: None if mine["mia_auc"] is None else abs(mine["mia_auc"] - theirs["mia_auc"]),
+    }
+    return values | {name: found() if finite else None for name, found in accuracies.items()}
+
+
+APART = (
+    "js_forget",
+    "js_validation",
+    "js_test",
+    "l1_forget",
+    "l1_test",
+    "activation_distance_forget",
+    "activation_distance_test",
+    "disagreement_forget",
+    "disagreement_test",
+    "class_js_forget",
+    "class_js_test",
+)
+"""Distances of predictions; the last two are lists, an entry a class."""
+
+
+def _apart(one: Evaluation, reference: Evaluation, data: Split) -> dict:
+    found = {"js_validation": metrics.js(one.logits["validation"], reference.logits["validation"])}
+    for name in ("forget", "test"):
+        pair, labels = (one.logits[name], reference.logits[name]), getattr(data, name).labels
+        each = metrics.js_each(*pair)
+        found[f"js_{name}"] = each.mean().item()
+        found[f"class_js_{name}"] = metrics.class_means(each, labels, data.classes)
+        found[f"l1_{name}"] = metrics.l1(*pair)
+        found[f"activation_distance_{name}"] = metrics.activation_distance(*pair)
+        found[f"disagreement_{name}"] = metrics.disagreement(*pair)
+    return {name: found[name] for name in APART}
 
 
 def change(model: nn.Module, original: nn.Module) -> dict:

@@ -32,14 +32,37 @@ def margins(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> Float[
 
 
 def js(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:
-    """Mean Jensen-Shannon divergence of softmax(one) and softmax(other), in nats: 0 to ln 2.
+    """Mean Jensen-Shannon divergence of softmax(one) and softmax(other), in nats: 0 to ln 2."""
+    return js_each(one, other).mean().item()
 
-    JS(p, q) = ½ KL(p‖m) + ½ KL(q‖m), m = ½ (p + q).
-    """
+
+def js_each(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    """JS(p, q) = ½ KL(p‖m) + ½ KL(q‖m), m = ½ (p + q), of each sample, in nats."""
     log_p, log_q = one.double().log_softmax(1), other.double().log_softmax(1)
     log_m = torch.logaddexp(log_p, log_q) - torch.log(torch.tensor(2.0, dtype=torch.float64))
-    divergence = sum(F.kl_div(log_m, log, log_target=True, reduction="none").sum(1) for log in (log_p, log_q)) / 2
-    return divergence.mean().item()
+    return sum(F.kl_div(log_m, log, log_target=True, reduction="none").sum(1) for log in (log_p, log_q)) / 2
+
+
+def class_means(values: Float[Tensor, " n"], labels: Int64[Tensor, " n"], classes: int) -> list[float | None]:
+    """Mean of the values of the samples of each class; None for a class with no samples here."""
+    count = labels.bincount(minlength=classes)
+    total = torch.zeros(classes, dtype=values.dtype, device=values.device).index_add_(0, labels, values)
+    return [t / c if c else None for t, c in zip(total.tolist(), count.tolist(), strict=True)]
+
+
+def disagreement(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:
+    """Share of samples for which the two predict different classes."""
+    return (one.argmax(1) != other.argmax(1)).double().mean().item()
+
+
+def activation_distance(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:
+    """Mean ‖p - q‖₂ of softmax(one) and softmax(other): 0 to √2 (Golatkar et al. 2021, arXiv 2012.13431)."""
+    return (one.double().softmax(1) - other.double().softmax(1)).norm(dim=1).mean().item()
+
+
+def l1(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:
+    """Mean ‖p - q‖₁ of softmax(one) and softmax(other): 0 to 2."""
+    return (one.double().softmax(1) - other.double().softmax(1)).abs().sum(1).mean().item()
 
 
 def accuracy_distance(one: list[float | None], other: list[float | None]) -> float:

@@ -32,7 +32,7 @@ class Trajectory:
         """Record a row, and tell whether to end: the forget set is predicted no better than data never seen."""
         started = time.perf_counter()
         found = evaluate(predict_sets(model, self.data), self.data)
-        far = distance(found, self.retrained)
+        far = distance(found, self.retrained, self.data)
         row = {name: found.metrics[name] for name in METRICS} | {name: far[name] for name in DISTANCES}
         self.columns["step"].append(step)
         for name, value in row.items():

@@ -90,19 +90,11 @@ def test_margins_are_kept_for_every_forget_and_test_sample():
 
 def test_distance_to_itself_is_nothing():
     one = evaluate(WRONG, made())
-    nothing = dict.fromkeys(
-        (
-            "js_forget",
-            "js_validation",
-            "js_test",
-            "accuracy_distance",
-            "accuracy_distance_forget",
-            "avg_gap",
-            "mia_gap",
-        ),
-        pytest.approx(0, abs=1e-12),
-    )
-    assert distance(one, one) == nothing | {"tow": 1}
+    found = distance(one, one, made())
+    assert found.pop("tow") == 1
+    by_class = {name: found.pop(name) for name in ("class_js_forget", "class_js_test")}
+    assert found == dict.fromkeys(found, pytest.approx(0, abs=1e-12))
+    assert by_class["class_js_forget"] == [pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-12), None]
 
 
 def test_distance_by_hand():
@@ -110,17 +102,28 @@ def test_distance_by_hand():
     q = math.exp(-5) * p
     m = (p + q) / 2
     js = p * math.log(p / m) + q * math.log(q / m)  # of two predictions of different classes
-    found = distance(evaluate(WRONG, made()), evaluate(RIGHT, made()))
-    assert found == {
-        "js_forget": pytest.approx(js * 2 / 3),
-        "js_validation": pytest.approx(js / 2),
-        "js_test": pytest.approx(js / 2),
-        "accuracy_distance": pytest.approx((1 + 0 + 0.5) / 3),
-        "accuracy_distance_forget": pytest.approx((0.5 + 1) / 2),
-        "avg_gap": pytest.approx((2 / 3 + 1 / 4 + 1 / 2) / 3),
-        "tow": pytest.approx(1 / 3 * 3 / 4 * 1 / 2),
-        "mia_gap": pytest.approx(0),
+    found = distance(evaluate(WRONG, made()), evaluate(RIGHT, made()), made())
+    by_hand = {
+        "js_forget": js * 2 / 3,
+        "js_validation": js / 2,
+        "js_test": js / 2,
+        "l1_forget": 2 * (p - q) * 2 / 3,
+        "l1_test": 2 * (p - q) / 2,
+        "activation_distance_forget": math.sqrt(2) * (p - q) * 2 / 3,
+        "activation_distance_test": math.sqrt(2) * (p - q) / 2,
+        "disagreement_forget": 2 / 3,
+        "disagreement_test": 1 / 2,
+        "accuracy_distance": (1 + 0 + 0.5) / 3,
+        "accuracy_distance_forget": (0.5 + 1) / 2,
+        "avg_gap": (2 / 3 + 1 / 4 + 1 / 2) / 3,
+        "tow": 1 / 3 * 3 / 4 * 1 / 2,
+        "mia_gap": 0,
+        "class_js_forget": [js / 2, js, None],
+        "class_js_test": [js, 0, js / 2],
     }
+    assert found.keys() == by_hand.keys()
+    for name, value in by_hand.items():
+        assert found[name] == pytest.approx(value, abs=1e-9), name
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -135,7 +138,7 @@ def test_logits_out_of_range_leave_none_where_nothing_can_be_said(name, value):
     expected |= {"class_acc", "forget_class_acc", "mia_auc"}
     assert {key for key, number in found.metrics.items() if number is None} == expected
     for pair in ((found, fine), (fine, found)):
-        assert distance(*pair) == dict.fromkeys(distance(fine, fine))
+        assert distance(*pair, data) == dict.fromkeys(distance(fine, fine, data))
 
 
 def test_change_is_none_where_parameters_are_not_finite():

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.distance import jensenshannon
+from scipy.spatial.distance import cityblock, euclidean, jensenshannon
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
@@ -54,6 +54,24 @@ def test_margins_are_exact_where_the_probability_rounds_to_one():
     assert (p.log() - (1 - p).log())[:2].isinf().all()  # what the definition gives in floating point
     found = metrics.margins(z, torch.zeros(4, dtype=torch.int64))
     assert found.tolist() == pytest.approx([40 - math.log(2), 1e4 - math.log(2), -1e4, 3e38], rel=1e-6)
+
+
+def test_distances_of_predictions_are_scipys():
+    one, other = logits(seed=1), logits(seed=2)
+    p, q = (z.double().softmax(1).numpy() for z in (one, other))
+    assert metrics.l1(one, other) == pytest.approx(np.mean([cityblock(*pair) for pair in zip(p, q, strict=True)]))
+    assert metrics.activation_distance(one, other) == pytest.approx(
+        np.mean([euclidean(*pair) for pair in zip(p, q, strict=True)])
+    )
+    assert metrics.disagreement(one, other) == 1 - accuracy_score(one.argmax(1), other.argmax(1))
+    sure = 1000 * torch.eye(2)
+    assert (metrics.l1(sure, sure.flip(0)), metrics.disagreement(sure, sure.flip(0))) == (2, 1)
+    assert metrics.activation_distance(sure, sure.flip(0)) == pytest.approx(math.sqrt(2))
+
+
+def test_class_means_average_to_the_mean():
+    values, labels = torch.arange(6.0), torch.tensor([0, 0, 2, 2, 2, 0])
+    assert metrics.class_means(values, labels, 4) == [2.0, None, 3.0, None]
 
 
 @pytest.mark.parametrize("scale", [0.1, 3.0, 100.0])

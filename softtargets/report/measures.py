@@ -95,6 +95,8 @@ MEASURES = {
         Measure("js_forget", "JS on the forget set", math.log(2), True, _js_forget),
         Measure("mia_gap", "|ΔMIA AUC|", 1.0, True, _mia_gap),
         Measure("js_test", "JS on the test set", math.log(2), True, None),
+        Measure("activation_distance_forget", "activation distance on the forget set", math.sqrt(2), False, None),
+        Measure("disagreement_forget", "argmax disagreement on the forget set", 1.0, False, None),
         Measure("avg_gap", "average accuracy gap", 1.0, False, _average_gap),
         Measure("accuracy_distance", "per-class accuracy distance, test", 1.0, False, _accuracy_distance),
     )
