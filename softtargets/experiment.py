@@ -40,6 +40,9 @@ from softtargets.split import Sampled, sampled, split
 from softtargets.targets import MODIFIERS, Recipe
 from softtargets.types import Split, generator
 
+RELEARNING = 500
+"""Steps after which a model counts as one that does not relearn."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -90,9 +93,14 @@ class Experiment:
         rule = {"watch": watch, "evaluate_every": u.evaluate_every} if u.evaluate_every else {}
         return self._fit(u, "unlearn", progress, epochs=u.epochs, max_steps=u.max_steps, **rule)
 
+    def relearning_fit(self, watch: Callable) -> Fit:
+        """Return a fit by the optimiser of training at a constant rate, which ends when `watch` says so."""
+        more = {"schedule": None, "watch": watch, "evaluate_every": 1, "max_steps": RELEARNING}
+        return self._fit(self.training, "relearn", lambda step, steps, loss: None, epochs=RELEARNING, **more)
+
     def _fit(self, settings: Optimisation, name: str, progress: Callable, **more) -> Fit:
         common = {field: getattr(settings, field) for field in Optimisation.model_fields}
-        return Fit(seed=self.settings.seed, name=name, progress=progress, **common, **more)
+        return Fit(seed=self.settings.seed, name=name, progress=progress, **common | more)
 
 
 def build(config: dict) -> Experiment:

@@ -16,6 +16,7 @@ from softtargets.diagnosis import MEANING, Diagnosis, diagnose
 from softtargets.disk import write_text
 from softtargets.errors import BadInput
 from softtargets.evaluate import Evaluation, change, distance, evaluate, predict_sets
+from softtargets.evidence import confidence_attack, relearn_steps
 from softtargets.experiment import Experiment, build
 from softtargets.fit import Account, Fit
 from softtargets.saved import save_models
@@ -52,6 +53,8 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
     fit, unlearned, unlearn_s = unlearn(experiment, original.model, targets, trajectory, console)
     found = evaluate(predict_sets(unlearned, experiment.data), experiment.data)
     evaluations = reference | {"unlearned": found}
+    models = {"original": original.model, "retrained": retrained.model, "unlearned": unlearned}
+    more = evidence(experiment, models, evaluations)
     status = judge(experiment, diagnosis, fit.account, unlearned, (original, retrained))
     content = {
         "schema": result.SCHEMA,
@@ -60,7 +63,7 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
         "upper_bound": any(recipe.upper_bound for recipe in experiment.recipes.values()),
         "choices": result.choices(config),
         "config": asked(config),
-        "metrics": {name: evaluation.metrics for name, evaluation in evaluations.items()},
+        "metrics": {name: evaluation.metrics | more[name] for name, evaluation in evaluations.items()},
         "distance": distance(found, reference["retrained"], experiment.data),
         "baseline": distance(reference["original"], reference["retrained"], experiment.data),
         "change": change(unlearned, original.model),
@@ -72,7 +75,6 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
         "data": result.describe(experiment.data),
         "provenance": result.provenance(config, experiment.config_hash, started),
     }
-    models = {"original": original.model, "retrained": retrained.model, "unlearned": unlearned}
     return leave(output, experiment, content, evaluations, models, console)
 
 
@@ -113,6 +115,23 @@ def unlearn(
         unlearned = experiment.unlearn(original, targets.forget, targets.retain, fit)
         seconds = time.perf_counter() - started - trajectory.seconds
     return fit, unlearned.eval(), seconds
+
+
+def evidence(experiment: Experiment, models: dict[str, nn.Module], evaluations: dict[str, Evaluation]) -> dict:
+    """Return of every model what the config asks for beyond the usual; None for one that is not finite."""
+    asked, data = experiment.settings.evidence, experiment.data
+    found: dict[str, dict] = {}
+    level = evaluations["original"].metrics["forget_acc"]
+    for name, model in models.items():
+        finite = evaluations[name].metrics["class_acc"] is not None
+        found[name] = {}
+        if "svc" in asked:
+            made = confidence_attack(evaluations[name].logits, data) if finite else {}
+            found[name] |= {key: made.get(key) for key in ("svc_accuracy", "svc_members")}
+        if "relearn" in asked:
+            steps = relearn_steps(model, data.forget, level, experiment.relearning_fit) if finite else None
+            found[name] |= {"relearn_steps": steps}
+    return found
 
 
 def judge(experiment: Experiment, diagnosis: Diagnosis, account: Account, unlearned: nn.Module, trained) -> str:

@@ -47,6 +47,7 @@ class Settings(pydantic.BaseModel):
     rerun: str | None
     strict: bool
     save_models: bool
+    evidence: list[Literal["svc", "relearn"]]
     data_dir: str
     runs_dir: str
     store: StoreSettings
