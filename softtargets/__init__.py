@@ -6,3 +6,7 @@ def load(run_dir):
     from softtargets.saved import load  # torch is imported when it is needed, not by `run.py --help`
 
     return load(run_dir)
+
+
+RESULT_SCHEMA = 1
+"""Of result.json; raised when a change of it would mislead who reads it."""

@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from softtargets import matched, result
+from softtargets import RESULT_SCHEMA, matched, result
 from softtargets.console import Console
 from softtargets.diagnosis import MEANING, Diagnosis, diagnose
 from softtargets.disk import write_text
@@ -57,7 +57,7 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
     more = evidence(experiment, models, evaluations)
     status = judge(experiment, diagnosis, fit.account, unlearned, (original, retrained))
     content = {
-        "schema": result.SCHEMA,
+        "schema": RESULT_SCHEMA,
         "status": status,
         "explanation": MEANING.get(status),
         "upper_bound": any(recipe.upper_bound for recipe in experiment.recipes.values()),
@@ -184,6 +184,7 @@ def leave(output: Path, experiment: Experiment, content: dict, evaluations, mode
     path = result.write(output, content, margins(experiment, evaluations))
     console.result(content)
     console.say(f"result: {path}")
+    console.say(f"report: python -m softtargets.report {output.parent}")
     return content
 
 

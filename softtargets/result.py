@@ -14,8 +14,6 @@ import numpy
 from softtargets.disk import atomic, write_json
 from softtargets.types import Samples, Split
 
-SCHEMA = 1
-
 
 def finite(value):
     """Replace every number that JSON cannot hold by None, at any depth."""

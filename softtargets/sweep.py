@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from softtargets import job
 from softtargets.disk import write_json
+from softtargets.errors import BadInput
 from softtargets.settings import config_hash, resolve, resolve_machine
 
 MACHINE = "machine.json"
@@ -179,8 +180,21 @@ def summary(cells: list[Cell]) -> bool:
     taken, made = _trainings(cells)
     ended = f"{len(cells) - len(missing)} of {len(cells)} runs finished, {len(missing)} failed"
     print(f"{ended}; {made} models were trained for them, {taken} came from the store")
-    print(f"sweep: {cells[0].folder.parent}")
+    folder = cells[0].folder.parent
+    print(f"sweep: {folder}")
+    if cells[0].stage == "all" and len(missing) < len(cells):
+        verdicts(folder)
     return not missing
+
+
+def verdicts(folder: Path) -> None:
+    """Report on what is in a sweep's folder, and show its verdicts."""
+    from softtargets.report.summary import ENDPOINTS, summarise  # scipy and plotly take a second to import
+
+    try:
+        summarise(folder, folder, None, ENDPOINTS, None)
+    except BadInput as error:
+        print(f"no verdict: {error}")
 
 
 def _trainings(cells: list[Cell]) -> tuple[int, int]:

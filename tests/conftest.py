@@ -99,6 +99,14 @@ def run(composed, tmp_path):
 
 
 @pytest.fixture
+def folder(tmp_path):
+    """`folder(*results)`: a folder with these runs."""
+    from results_by_hand import leave
+
+    return lambda *results: leave(tmp_path, *results)
+
+
+@pytest.fixture
 def fashion():
     """Skip where the real Fashion-MNIST is not installed."""
     if not FASHION.is_dir():

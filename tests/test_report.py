@@ -3,7 +3,6 @@
 import csv
 import io
 import itertools
-import json
 import math
 import re
 
@@ -11,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
+from results_by_hand import both, result
 from scipy import stats
 
 from softtargets import metrics
 from softtargets.errors import BadInput
 from softtargets.report import tables
 from softtargets.report.__main__ import main
-from softtargets.report.measures import MEASURES, js
+from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
-from softtargets.report.runs import FACTORS, read
+from softtargets.report.runs import read
 from softtargets.report.statistics import compare, detectable, equivalence, holm, interval, power, signed_rank
 from softtargets.report.summary import ENDPOINTS, judged
 from softtargets.report.verdicts import judge
@@ -109,68 +109,8 @@ def test_an_arm_that_diverged_has_lost():
 # runs, made by hand
 
 
-def result(seed: int = 0, targets: str = "hard", **changes) -> dict:
-    """What matters here of a result.json."""
-    usual = ("fashion_mnist", "mlp", "random", 0, "gradasc", "mlp", "gradasc")
-    choices = dict(zip(FACTORS, usual, strict=True)) | {"seed": seed, "targets": targets}
-    js_forget = changes.pop("js_forget", 0.02)
-    distance = {
-        "js_forget": js_forget,
-        "mia_gap": 0.01,
-        "js_test": 0.01,
-        "avg_gap": 0.02,
-        "accuracy_distance": 0.03,
-    }
-    accuracies = {
-        "forget_acc": 0.85,
-        "retain_acc": 0.95,
-        "test_acc": 0.85,
-        "mia_auc": 0.5,
-        "class_acc": [0.8, 0.9],
-    }
-    shared = ("original", "retrained", "forget_set", "batches")
-    usual = {
-        "schema": 1,
-        "status": "ok",
-        "choices": choices | changes.pop("choices", {}),
-        "config": {
-            "seed": seed,
-            "targets": {"forget": {"temperature": 1.0}},
-            "unlearn": {"optimizer": {"lr": 0.1}},
-        },
-        "metrics": {"retrained": accuracies},
-        "distance": distance,
-        "baseline": dict.fromkeys(distance, 0.04),
-        "matched": {"js_forget": js_forget / 2, "mia_gap": 0.005, "js_test": 0.01},
-        "hashes": {name: f"{name}{seed}" for name in shared},
-    }
-    return usual | changes
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """`folder(*results)`: a folder with these runs."""
-
-    def made(*results: dict):
-        for number, one in enumerate(results):
-            place = tmp_path / f"run{number}"
-            place.mkdir()
-            (place / "result.json").write_text(json.dumps(one))
-            p = np.array([[0.5, 0.5], [0.9, 0.1]]) if one["choices"]["seed"] % 2 else np.full((2, 2), 0.5)
-            np.savez(place / "margins.npz", forget_probs_retrained=p.astype(np.float32))
-        return tmp_path
-
-    return made
-
-
-def both(number: int, **changes) -> list[dict]:
-    """Runs of hard and soft; hard is farther by .01 and a little more at every seed."""
-    hard = [result(seed, js_forget=0.03 + 0.001 * seed, **changes) for seed in range(number)]
-    return hard + [result(seed, "soft", js_forget=0.02, **changes) for seed in range(number)]
-
-
 def one_verdict(place, measure="js_forget", where="end", margin=None, wanted=None):
-    (found,) = judge(pairings(read(place), wanted), MEASURES[measure], where, margin)
+    (found,) = judge(pairings(read(place), wanted), MEASURES[measure], where, margin, Floors())
     return found
 
 
@@ -243,9 +183,9 @@ def test_the_floor_is_between_retrained_models(folder):
     half, sure = np.array([0.5, 0.5]), np.array([0.9, 0.1])
     middle = (half + sure) / 2
     apart = sum((p * np.log(p / middle)).sum() for p in (half, sure)) / 2 / 2  # of one sample in two
-    assert MEASURES["js_forget"].floor(runs) == pytest.approx(apart * 2 / 3)  # seeds 0 and 2 agree
-    assert MEASURES["mia_gap"].floor(runs) == 0
-    assert MEASURES["js_forget"].floor(runs[:1]) is None
+    assert Floors().of(MEASURES["js_forget"], runs) == pytest.approx(apart * 2 / 3)  # seeds 0 and 2 agree
+    assert Floors().of(MEASURES["mia_gap"], runs) == 0
+    assert Floors().of(MEASURES["js_forget"], runs[:1]) is None
     found = one_verdict(runs[0].folder.parent)
     nothing, floor = 0.04, found.floor
     assert found.one.corrected == pytest.approx((0.031 - floor) / (nothing - floor))
@@ -255,7 +195,7 @@ def test_gaps_between_retrained_models_by_hand(folder):
     far = {"forget_acc": 0.75, "retain_acc": 0.95, "test_acc": 0.8, "mia_auc": 0.53, "class_acc": [0.5, None]}
     runs = read(folder(result(0), result(1, metrics={"retrained": far})))
     expected = {"mia_gap": 0.03, "avg_gap": 0.05, "accuracy_distance": 0.3}
-    assert {name: MEASURES[name].floor(runs) for name in expected} == pytest.approx(expected)
+    assert {name: Floors().of(MEASURES[name], runs) for name in expected} == pytest.approx(expected)
 
 
 # verdicts
@@ -281,7 +221,7 @@ def test_p_is_adjusted_over_all_cells(folder):
     for algorithm, (seed, delta) in itertools.product(("a", "b", "c"), enumerate(noise)):
         choices = {"choices": {"mu_algo": algorithm}}
         runs += [result(seed, js_forget=0.03 + delta, **choices), result(seed, "soft", js_forget=0.03, **choices)]
-    found = judge(pairings(read(folder(*runs))), MEASURES["js_forget"], "end", None)
+    found = judge(pairings(read(folder(*runs))), MEASURES["js_forget"], "end", None, Floors())
     alone = stats.ttest_1samp(noise, 0).pvalue
     assert [verdict.p for verdict in found] == pytest.approx([min(1, 3 * alone)] * 3)
 
@@ -330,7 +270,7 @@ def test_tables_hold_every_verdict(folder):
     )
     assert float(rows[1]["mean"]) == verdicts[1].paired.mean
     assert rows[1]["verdict"] == verdicts[1].words
-    text = tables.markdown(verdicts)
+    text = tables.markdown(verdicts, [])
     assert text.count("| fashion_mnist mlp random gradasc | hard, soft |") == 4
     assert {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")} == {14}
     tex = tables.latex(verdicts)
@@ -347,7 +287,10 @@ def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
     assert "mnist_5k mlp random" in said
     assert "n = 2" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"summary.{end}" for end in ("csv", "md", "tex")
+        "summary.csv",
+        "summary.md",
+        "summary.tex",
+        "report.html",
     }
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out/summary.csv").read_text())))
     assert all(0 < float(row["floor"]) < float(row["nothing"]) for row in rows if row["measure"] == "js_forget")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -59,6 +60,14 @@ def test_a_sweep_trains_each_model_once(undisturbed):
     assert len(found) == 8
     assert "8 of 8 runs finished, 0 failed; 4 models were trained for them, 12 came from the store" in stdout
     assert sum(result["cost"]["from_store"] == [] for result in found.values()) == 2
+
+
+def test_a_sweep_ends_with_its_verdicts(undisturbed):
+    _, stdout = undisturbed
+    ending = stdout.partition("sweep: ")[2]
+    assert ending.count("mnist_5k mlp random grad") == 4  # two cells, matched and at the end
+    (page,) = re.findall(r"^report: (\S+report.html)", ending, re.MULTILINE)
+    assert {"report.html", "summary.csv"} <= {file.name for file in Path(page).parent.iterdir()}
 
 
 def test_runs_have_folders_named_by_what_differs(undisturbed):

@@ -25,8 +25,10 @@ class Measure:
     """The most it can be: what a diverged run is given where a mean over all runs is asked for."""
     along: bool
     """Whether it is measured on the way, and so at matched forgetting too."""
-    between: Callable[[Run, Run], float] | None
-    """The same between the retrained models of two runs: the floor. None where runs leave too little for it."""
+    told: Callable[[Run], object]
+    """What a run tells of its retrained model, and """
+    between: Callable | None
+    """the same distance between two of these. None where runs leave too little for it."""
 
     def at_end(self, run: Run) -> Value:
         """Return the value of the unlearned model as the run left it."""
@@ -43,12 +45,23 @@ class Measure:
         """Return the value of doing nothing."""
         return run.result["baseline"][self.name]
 
-    def floor(self, runs: list[Run]) -> Value:
+
+class Floors:
+    """How far retrained models are from each other; each set of models is looked at once."""
+
+    def __init__(self):
+        self.known: dict[tuple, Value] = {}
+
+    def of(self, measure: Measure, runs: list[Run]) -> Value:
         """Return the mean over all pairs of retrained models of these runs; None for fewer than two models."""
-        models = list({run.result["hashes"]["retrained"]: run for run in runs}.values())
-        if self.between is None or len(models) < 2:
+        models = {run.result["hashes"]["retrained"]: run for run in runs}
+        if measure.between is None or len(models) < 2:
             return None
-        return statistics.mean(self.between(*pair) for pair in itertools.combinations(models, 2))
+        key = (measure.name, *sorted(models))
+        if key not in self.known:
+            told = [measure.told(run) for run in models.values()]
+            self.known[key] = statistics.mean(itertools.starmap(measure.between, itertools.combinations(told, 2)))
+        return self.known[key]
 
 
 def _diverged(run: Run) -> bool:
@@ -67,37 +80,39 @@ def _relative(p, middle):
         return numpy.where(p > 0, p * numpy.log(p / middle), 0).sum(1)
 
 
-def _js_forget(one: Run, other: Run) -> float:
-    return js(*(numpy.load(run.folder / "margins.npz")["forget_probs_retrained"] for run in (one, other)))
+def _probs(run: Run) -> Float[numpy.ndarray, "n k"]:
+    with numpy.load(run.folder / "margins.npz") as left:
+        return left["forget_probs_retrained"]
 
 
-def _retrained(run: Run, name: str):
-    return run.result["metrics"]["retrained"][name]
+def _retrained(run: Run) -> dict:
+    return run.result["metrics"]["retrained"]
 
 
-def _mia_gap(one: Run, other: Run) -> float:
-    return abs(_retrained(one, "mia_auc") - _retrained(other, "mia_auc"))
+def _mia_gap(one: dict, other: dict) -> float:
+    return abs(one["mia_auc"] - other["mia_auc"])
 
 
-def _average_gap(one: Run, other: Run) -> float:
-    names = ("forget_acc", "retain_acc", "test_acc")
-    return statistics.mean(abs(_retrained(one, name) - _retrained(other, name)) for name in names)
+def _average_gap(one: dict, other: dict) -> float:
+    return statistics.mean(abs(one[name] - other[name]) for name in ("forget_acc", "retain_acc", "test_acc"))
 
 
-def _accuracy_distance(one: Run, other: Run) -> float:
-    classes = zip(_retrained(one, "class_acc"), _retrained(other, "class_acc"), strict=True)
+def _accuracy_distance(one: dict, other: dict) -> float:
+    classes = zip(one["class_acc"], other["class_acc"], strict=True)
     return statistics.mean(abs(a - b) for a, b in classes if a is not None and b is not None)
 
 
 MEASURES = {
     measure.name: measure
     for measure in (
-        Measure("js_forget", "JS on the forget set", math.log(2), True, _js_forget),
-        Measure("mia_gap", "|ΔMIA AUC|", 1.0, True, _mia_gap),
-        Measure("js_test", "JS on the test set", math.log(2), True, None),
-        Measure("activation_distance_forget", "activation distance on the forget set", math.sqrt(2), False, None),
-        Measure("disagreement_forget", "argmax disagreement on the forget set", 1.0, False, None),
-        Measure("avg_gap", "average accuracy gap", 1.0, False, _average_gap),
-        Measure("accuracy_distance", "per-class accuracy distance, test", 1.0, False, _accuracy_distance),
+        Measure("js_forget", "JS on the forget set", math.log(2), True, _probs, js),
+        Measure("mia_gap", "|ΔMIA AUC|", 1.0, True, _retrained, _mia_gap),
+        Measure("js_test", "JS on the test set", math.log(2), True, _retrained, None),
+        Measure(
+            "activation_distance_forget", "activation distance, forget", math.sqrt(2), False, _retrained, None
+        ),
+        Measure("disagreement_forget", "argmax disagreement, forget", 1.0, False, _retrained, None),
+        Measure("avg_gap", "average accuracy gap", 1.0, False, _retrained, _average_gap),
+        Measure("accuracy_distance", "class accuracy distance, test", 1.0, False, _retrained, _accuracy_distance),
     )
 }

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from softtargets import RESULT_SCHEMA
 from softtargets.errors import BadInput
-from softtargets.result import SCHEMA
 
 FACTORS = ("dataset", "architecture", "forget_set", "forget_seed", "mu_algo", "training", "unlearn")
 """Choices that make a cell, within which arms are compared."""
@@ -55,8 +55,8 @@ def _result(file: Path) -> dict:
         version = result["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{file}: not the result of a run; take the file away to report on the others") from error
-    if version != SCHEMA:
-        raise BadInput(f"{file}: schema {version}; this version reads {SCHEMA}")
+    if version != RESULT_SCHEMA:
+        raise BadInput(f"{file}: schema {version}; this version reads {RESULT_SCHEMA}")
     return result
 
 

@@ -4,6 +4,7 @@ What is measured is a distance, so that less is better and a positive difference
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy
@@ -113,6 +114,7 @@ def equivalence(difference: Values, margin: float) -> float:
     return float(max(above, below))
 
 
+@functools.cache
 def detectable(n: int, level: float = LEVEL) -> float:
     """Least dz that a two-sided paired t test of n pairs shows at `level` with a probability of 80 %."""
     return float(optimize.brentq(lambda dz: power(n, dz, level) - POWER, 1e-6, 1e3))

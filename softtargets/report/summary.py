@@ -9,9 +9,11 @@ import rich.table
 from softtargets.disk import write_text
 from softtargets.errors import BadInput
 from softtargets.report import tables
-from softtargets.report.measures import MEASURES
+from softtargets.report.measures import MEASURES, Floors
+from softtargets.report.page import page
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import Run, read
+from softtargets.report.seeds import over_seeds
 from softtargets.report.verdicts import WHERE, Verdict, judge
 
 ENDPOINTS = ("js_forget", "mia_gap")
@@ -20,14 +22,20 @@ ENDPOINTS = ("js_forget", "mia_gap")
 
 def summarise(
     folder: Path, out: Path, wanted: tuple[str, str] | None, measures: tuple[str, ...], margin: float | None
-) -> list[Verdict]:
-    """Write summary.csv, summary.md and summary.tex on the runs below `folder` to `out`, and show the verdicts."""
-    verdicts = judged(read(folder), wanted, measures, margin)
-    written = {"csv": tables.comma_separated, "md": tables.markdown, "tex": tables.latex}
-    for suffix, table in written.items():
-        write_text(out / f"summary.{suffix}", table(verdicts))
-    show(verdicts)
-    return verdicts
+) -> Path:
+    """Write summary.csv, summary.md, summary.tex and report.html on the runs below `folder` to `out`.
+
+    Shows the verdicts by the first measure and returns the page. Raises BadInput if there is nothing to compare.
+    """
+    runs = read(folder)
+    verdicts, over = judged(runs, wanted, measures, margin), list(over_seeds(runs))
+    write_text(out / "summary.csv", tables.comma_separated(verdicts))
+    write_text(out / "summary.md", tables.markdown(verdicts, over))
+    write_text(out / "summary.tex", tables.latex(verdicts))
+    write_text(out / "report.html", page(folder.resolve().name, runs, verdicts, over))
+    show([verdict for verdict in verdicts if verdict.measure == measures[0]])
+    print(f"report: {out / 'report.html'}; the same as tables in summary.csv, summary.md and summary.tex")
+    return out / "report.html"
 
 
 def judged(
@@ -37,15 +45,15 @@ def judged(
     found = pairings(runs, wanted)
     if not found:
         arms = ", ".join(sorted({run.arm for run in runs}))
-        raise BadInput(
-            f"targets={','.join(wanted or ())}: no cell has two arms to compare; the arms there are: {arms}"
-        )
+        asked = f"targets={','.join(wanted)}: " if wanted else ""
+        raise BadInput(f"{asked}no cell has two arms to compare; the arms there are: {arms}")
+    floors = Floors()
     return [
         verdict
         for name in measures
         for where in WHERE
         if where == "end" or MEASURES[name].along
-        for verdict in judge(found, MEASURES[name], where, margin)
+        for verdict in judge(found, MEASURES[name], where, margin, floors)
     ]
 
 
@@ -60,5 +68,5 @@ def show(verdicts: list[Verdict]) -> None:
             cells = (tables.cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}", verdict.words)
             table.add_row(*map(rich.markup.escape, cells))
         screen.print(table)
-    for sentence in sorted({sentence for verdict in verdicts for sentence in verdict.refused}):
+    for sentence in tables.refused(verdicts):
         screen.print(f"left out: {sentence}", markup=False)

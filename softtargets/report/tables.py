@@ -4,6 +4,8 @@ import csv
 import io
 
 from softtargets.report.measures import MEASURES
+from softtargets.report.runs import Settings
+from softtargets.report.seeds import OverSeeds
 from softtargets.report.verdicts import WHERE, Arm, Verdict
 
 HEAD = (
@@ -24,8 +26,13 @@ SIGNS = {"±": r"$\pm$", "δ": r"$\delta$", "−": r"$-$", "Δ": r"$\Delta$", "|
 
 
 def cell_name(verdict: Verdict) -> str:
+    """Name the cell of a verdict."""
+    return chosen_name(verdict.cell)
+
+
+def chosen_name(cell: Settings) -> str:
     """Name a cell by its choices, leaving out those that follow others."""
-    chosen = dict(verdict.cell)
+    chosen = dict(cell)
     follows = {"training": chosen["architecture"], "unlearn": chosen["mu_algo"]}
     hidden = [name for name, usual in follows.items() if chosen[name] == usual]
     shown = {name: value for name, value in chosen.items() if name not in (*hidden, "forget_seed")}
@@ -38,12 +45,12 @@ def row(verdict: Verdict) -> list[str]:
     found = verdict.paired
     names = [cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}"]
     if found is None:
-        return [*names, "0", _arm(verdict.one), _arm(verdict.other), *6 * ["–"], verdict.words]
+        return [*names, verdict.words, "0", _arm(verdict.one), _arm(verdict.other), *6 * ["–"]]
     between = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
     numbers = (f"{found.mean:+.4f}{between}", _p(verdict.p), _number(found.dz, "+.2f"), f"{found.cliff:+.2f}")
     reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"))
     arms = (_arm(verdict.one), _arm(verdict.other))
-    return [*names, str(found.n), *arms, *numbers, f"{found.wins:.0%}", *reference, verdict.words]
+    return [*names, verdict.words, str(found.n), *arms, *numbers, f"{found.wins:.0%}", *reference]
 
 
 def _arm(arm: Arm) -> str:
@@ -61,15 +68,25 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def markdown(verdicts: list[Verdict]) -> str:
-    """Return a table for every measure and place, with what was refused below."""
+def markdown(verdicts: list[Verdict], over: list[OverSeeds]) -> str:
+    """Return a table for every measure and place, one over seeds, and what was refused below."""
     parts = []
     for title, group in grouped(verdicts).items():
         head = ("cell", "arms", *HEAD)
         lines = [f"## {title}", "", f"| {' | '.join(_cell(name) for name in head)} |", f"|{len(head) * '---|'}"]
         lines += [f"| {' | '.join(map(_cell, row(verdict)))} |" for verdict in group]
         parts.append("\n".join(lines))
+    parts += [_over(over)] if over else []
     return "\n\n".join([*parts, *_notes(verdicts)]) + "\n"
+
+
+def _over(over: list[OverSeeds]) -> str:
+    head = ("cell", "targets", "seeds", "Gaussian KLoM", "floor", "U-LiRA accuracy", "floor")
+    lines = ["## Over seeds", "", f"| {' | '.join(head)} |", f"|{len(head) * '---|'}"]
+    for one in over:
+        numbers = (f"{value:.3f}" for value in (one.klom, one.klom_floor, one.ulira, one.ulira_floor))
+        lines.append(f"| {' | '.join(map(_cell, (chosen_name(one.cell), one.arm, str(one.seeds), *numbers)))} |")
+    return "\n".join(lines)
 
 
 def _cell(text: str) -> str:
@@ -77,14 +94,23 @@ def _cell(text: str) -> str:
 
 
 def _notes(verdicts: list[Verdict]) -> list[str]:
-    settings = {f"{cell_name(v)}, {v.one.name} / {v.other.name}: {one}" for v in verdicts for one in v.settings}
-    refused = {sentence for verdict in verdicts for sentence in verdict.refused}
-    titles = {"Differs between the arms beside the targets": settings, "Left out": refused}
+    titles = {"Differs between the arms beside the targets": settings(verdicts), "Left out": refused(verdicts)}
     return [
-        "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in sorted(lines))])
+        "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in lines)])
         for title, lines in titles.items()
         if lines
     ]
+
+
+def settings(verdicts: list[Verdict]) -> list[str]:
+    """Say of every pair of arms what differs between them beside the targets."""
+    found = {(cell_name(v), v.one.name, v.other.name): v.settings for v in verdicts if v.settings}
+    return [f"{cell}, {one} / {other}: {', '.join(lines)}" for (cell, one, other), lines in sorted(found.items())]
+
+
+def refused(verdicts: list[Verdict]) -> list[str]:
+    """Return a sentence for everything that was left out."""
+    return sorted({sentence for verdict in verdicts for sentence in verdict.refused})
 
 
 def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
@@ -100,7 +126,7 @@ def latex(verdicts: list[Verdict]) -> str:
     parts = []
     for title, group in grouped(verdicts).items():
         head = ("cell", "arms", *HEAD)
-        lines = [f"% {title}", f"\\begin{{tabular}}{{ll{'r' * (len(HEAD) - 1)}l}}", r"\toprule"]
+        lines = [f"% {title}", f"\\begin{{tabular}}{{lll{'r' * (len(HEAD) - 1)}}}", r"\toprule"]
         lines += [f"{' & '.join(map(_tex, head))} \\\\", r"\midrule"]
         lines += [f"{' & '.join(map(_tex, row(verdict)))} \\\\" for verdict in group]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))

@@ -7,7 +7,7 @@ import statistics
 
 import numpy
 
-from softtargets.report.measures import Measure
+from softtargets.report.measures import Floors, Measure
 from softtargets.report.pairs import Pairing
 from softtargets.report.runs import Run, Settings
 from softtargets.report.statistics import LEVEL, Paired, compare, holm
@@ -51,17 +51,21 @@ class Verdict:
     refused: list[str]
     settings: list[str]
     """What differs between the arms beside their targets."""
+    points: list[tuple[int, float]]
+    """Seed and difference of every pair in which neither run diverged."""
     p: float | None = None
     """Holm-adjusted over all comparisons by this measure and place."""
     words: str = ""
 
 
-def judge(pairings: list[Pairing], measure: Measure, where: str, margin: float | None) -> list[Verdict]:
+def judge(
+    pairings: list[Pairing], measure: Measure, where: str, margin: float | None, floors: Floors
+) -> list[Verdict]:
     """Compare every pairing by one measure; p values are adjusted over all of them.
 
     The margin of equivalence is the floor unless given, and a tenth of doing nothing where there is no floor.
     """
-    found = [_compared(pairing, measure, where, margin) for pairing in pairings]
+    found = [_compared(pairing, measure, where, margin, floors) for pairing in pairings]
     adjusted = holm([_p(verdict) for verdict in found])
     return [
         dataclasses.replace(verdict, p=p, words=words(verdict, p))
@@ -77,12 +81,12 @@ def _p(verdict: Verdict) -> float | None:
     return verdict.paired.wilcoxon_p if lost else verdict.paired.t_p
 
 
-def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | None) -> Verdict:
+def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | None, floors: Floors) -> Verdict:
     value = measure.matched if where == "matched" else measure.at_end
     sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[], []]
     columns = [[value(run) for run in side] for side in sides]
     runs = [run for side in sides for run in side]
-    floor, nothing = measure.floor(runs), _mean([measure.nothing(run) for run in sides[0]])
+    floor, nothing = floors.of(measure, runs), _mean([measure.nothing(run) for run in sides[0]])
     margin = margin if margin is not None else floor if floor is not None else 0.1 * (nothing or 0.0)
     there = [pair for pair in zip(*columns, strict=True) if None not in pair]
     arms = [
@@ -90,7 +94,13 @@ def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | No
         for name, side, column in zip((pairing.one, pairing.other), sides, columns, strict=True)
     ]
     result = compare(*numpy.array(there, dtype=float).T, margin) if there else None
-    beside = (pairing.refused, pairing.settings)
+    measured = zip(sides[0], *columns, strict=True)
+    points = [
+        (run.seed, one - other)
+        for run, one, other in measured
+        if None not in (one, other) and math.isfinite(one) and math.isfinite(other)
+    ]
+    beside = (pairing.refused, pairing.settings, points)
     return Verdict(pairing.cell, measure.name, where, *arms, result, floor, nothing, margin, *beside)
 
 
@@ -131,6 +141,8 @@ def words(verdict: Verdict, p: float | None) -> str:
         return f"nothing to compare: {never} never forgot enough" if never else "nothing to compare: too few pairs"
     size = f"by {abs(found.mean):.2g} [{', '.join(f'{edge:.2g}' for edge in _edges(found))}]"
     n = f"n = {found.n}"
+    if found.cliff == 0 and found.sd == 0:
+        return f"the same in every pair, {n}"
     if p is not None and p < LEVEL and found.mean:
         return f"{(other if found.mean > 0 else one).name} closer to retrained, {size}, {n}"
     if found.equivalence_p is not None and found.equivalence_p < LEVEL:

@@ -1,0 +1,82 @@
+"""What a report on many results costs: CPU seconds, memory, and the size of its page.
+
+`python benchmarks/reading.py [results=10000]` makes one real run on the embedded digits, lays copies of its result
+under other choices and seeds (with distances drawn at random), and reports on them in a process of its own.
+"""
+
+import copy
+import itertools
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+from glance import composed
+
+from softtargets import pipeline
+from softtargets.console import Console
+
+ARMS = ("hard", "soft", "ugradsl", "out_of_fold", "delete")
+ALGORITHMS = (
+    "gradasc",
+    "graddiff",
+    "neggrad_plus",
+    "npo",
+    "scrub",
+    "salun",
+    "relabel",
+    "rmu",
+    "finetune",
+    "unsir",
+)
+SEEDS = 20
+
+
+def main(results: str = "10000") -> None:
+    """Print a line on each cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        count = lay(Path(folder), int(results))
+        found = subprocess.run(
+            [sys.executable, "-m", "softtargets.report", folder], capture_output=True, text=True
+        )
+        assert found.returncode == 0, found.stderr
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        size = (Path(folder) / "report.html").stat().st_size
+    cpu = used.ru_utime + used.ru_stime
+    print(f"{count} results: {cpu:.1f} CPU s, {used.ru_maxrss / 1024:.0f} MB at most, page {size / 1e6:.1f} MB")
+
+
+def lay(folder: Path, wanted: int) -> int:
+    """Leave copies of a real run; returns how many."""
+    first = folder / "first"
+    one = pipeline.run(composed("unlearn.epochs=20"), first, Console(sys.stderr))
+    one = json.loads((first / "result.json").read_text())
+    draw = numpy.random.default_rng(0)
+    block = list(itertools.product(("mlp", "cnn"), ALGORITHMS, ARMS, range(SEEDS)))
+    for number in range(wanted):
+        dataset = f"dataset{number // len(block)}"
+        architecture, algorithm, targets, seed = block[number % len(block)]
+        result = copy.deepcopy(one)
+        result["choices"] |= {"dataset": dataset, "architecture": architecture, "mu_algo": algorithm}
+        result["choices"] |= {"targets": targets, "seed": seed, "unlearn": algorithm, "training": architecture}
+        result["config"]["seed"] = seed
+        shared = f"{dataset} {architecture} {seed}"
+        result["hashes"] |= {"original": shared, "retrained": shared}
+        for place in (result["distance"], result["matched"] or {}):
+            place |= {
+                name: place[name] * draw.uniform(0.5, 1.5) for name in ("js_forget", "mia_gap") if name in place
+            }
+        place = folder / f"run{number}"
+        place.mkdir()
+        (place / "result.json").write_text(json.dumps(result))
+        (place / "margins.npz").hardlink_to(first / "margins.npz")
+    shutil.rmtree(first)
+    return wanted
+
+
+if __name__ == "__main__":
+    main(**dict(word.split("=") for word in sys.argv[1:]))

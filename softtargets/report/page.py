@@ -1,0 +1,144 @@
+"""report.html: one file with everything in it, which works offline."""
+
+import collections
+import json
+import statistics
+from importlib import resources
+
+from plotly.offline import get_plotlyjs
+
+from softtargets.report import tables
+from softtargets.report.measures import MEASURES
+from softtargets.report.runs import Run
+from softtargets.report.seeds import OverSeeds
+from softtargets.report.verdicts import WHERE, Verdict
+
+WAY = ("forget_acc", "test_acc", "js_forget")
+"""Columns of trajectories that are shown."""
+STATE = ("target_distance", "sharpness", "target_entropy", "grad_cosine", "first_order")
+"""Numbers of the diagnosis that are shown."""
+DIGITS = 5
+
+
+def page(title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds]) -> str:
+    """Return the page as HTML; everything that it shows is data in it, and nothing of that can be markup."""
+    here = resources.files("softtargets.report")
+    data = json.dumps(rounded(content(title, runs, verdicts, over)), ensure_ascii=False, separators=(",", ":"))
+    parts = {
+        "STYLE": (here / "page.css").read_text(encoding="utf-8"),
+        "PLOTLY": get_plotlyjs(),
+        "DATA": data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"),
+        "SCRIPT": (here / "page.js").read_text(encoding="utf-8"),
+    }
+    text = (here / "page.html").read_text(encoding="utf-8")
+    for name, part in parts.items():
+        before, _, after = text.partition(f"/*{name}*/")
+        text = before + part + after
+    return text
+
+
+def content(title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds]) -> dict:
+    """Return what the page holds, as plain data."""
+    names = {verdict.cell: tables.cell_name(verdict) for verdict in verdicts}
+    cells = list(names)
+    place = {cell: number for number, cell in enumerate(cells)}
+    groups = collections.defaultdict(list)
+    for run in runs:
+        if run.cell in place:
+            groups[place[run.cell], run.arm].append(run)
+    return {
+        "title": title,
+        "measures": {name: MEASURES[name].label for name in dict.fromkeys(v.measure for v in verdicts)},
+        "where": WHERE,
+        "cells": [dict(cell) | {"name": names[cell]} for cell in cells],
+        "verdicts": [_verdict(verdict, place[verdict.cell]) for verdict in verdicts],
+        "arms": [_arm(cell, arm, group) for (cell, arm), group in sorted(groups.items())],
+        "references": [_reference([run for run in runs if run.cell == cell]) for cell in cells],
+        "over": [_over(one, place[one.cell]) for one in over if one.cell in place],
+        "refused": tables.refused(verdicts),
+        "settings": tables.settings(verdicts),
+    }
+
+
+def _verdict(verdict: Verdict, cell: int) -> dict:
+    found = verdict.paired
+    names = ("n", "mean", "low", "high", "dz", "cliff", "wins")
+    numbers = {name: getattr(found, name) if found else None for name in names}
+    return {
+        "cell": cell,
+        "one": verdict.one.name,
+        "other": verdict.other.name,
+        "measure": verdict.measure,
+        "where": verdict.where,
+        "shown": tables.row(verdict)[2:],
+        "p": verdict.p,
+        "words": verdict.words,
+        "corrected": [verdict.one.corrected, verdict.other.corrected],
+        "points": verdict.points,
+    } | numbers
+
+
+def _arm(cell: int, arm: str, runs: list[Run]) -> dict:
+    results = [run.result for run in runs]
+    unlearned = [result["metrics"]["unlearned"] for result in results]
+    return {
+        "cell": cell,
+        "arm": arm,
+        "seeds": [run.seed for run in runs],
+        "forget": [metrics["forget_acc"] for metrics in unlearned],
+        "test": [metrics["test_acc"] for metrics in unlearned],
+        "statuses": dict(collections.Counter(result["status"] for result in results)),
+        "way": _way([result["trajectory"] for result in results if result["trajectory"]["step"]]),
+        "classes": {name: _class_gap(results, name) for name in ("class_acc", "forget_class_acc")},
+        "state": {name: _mean([result["diagnosis"][name] for result in results]) for name in STATE},
+        "seconds": _mean([result["cost"]["unlearn_s"] for result in results]),
+    }
+
+
+def _way(trajectories: list[dict]) -> dict[str, list]:
+    """Average trajectories at every step that at least half of the runs came to."""
+    at = collections.defaultdict(list)
+    for trajectory in trajectories:
+        for number, step in enumerate(trajectory["step"]):
+            at[step].append([trajectory[name][number] for name in WAY])
+    kept = sorted(step for step, rows in at.items() if 2 * len(rows) >= len(trajectories))
+    columns = {name: [_mean([row[i] for row in at[step]]) for step in kept] for i, name in enumerate(WAY)}
+    return {"step": kept} | columns
+
+
+def _class_gap(results: list[dict], name: str) -> list[float | None]:
+    """Mean over runs of unlearned less retrained accuracy, of every class."""
+    rows = []
+    for result in results:
+        pair = [result["metrics"][model][name] for model in ("unlearned", "retrained")]
+        if None not in pair:
+            rows.append([None if None in both else both[0] - both[1] for both in zip(*pair, strict=True)])
+    return [_mean(list(column)) for column in zip(*rows, strict=True)]
+
+
+def _reference(runs: list[Run]) -> dict:
+    """Return where the original and the retrained models of a cell are, once each."""
+    found = {}
+    for model in ("original", "retrained"):
+        once = {run.result["hashes"][model]: run.result["metrics"][model] for run in runs}
+        found[model] = [[metrics["forget_acc"], metrics["test_acc"]] for metrics in once.values()]
+    return found
+
+
+def _over(one: OverSeeds, cell: int) -> dict:
+    names = ("arm", "seeds", "klom", "klom_floor", "ulira", "ulira_floor")
+    return {"cell": cell} | {name: getattr(one, name) for name in names}
+
+
+def _mean(values: list) -> float | None:
+    there = [value for value in values if value is not None]
+    return statistics.fmean(there) if there else None
+
+
+def rounded(value):
+    """Keep five digits of every number, at any depth: a page shows no more."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value

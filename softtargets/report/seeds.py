@@ -1,0 +1,122 @@
+"""What only several seeds can tell: is the distribution of a sample's margin that of retrained models?
+
+Margins are φ = log p_y - log(1 - p_y), one row a seed and one column a sample of the forget set, of models that
+share the forget set and differ in their seed.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy
+from jaxtyping import Float
+
+from softtargets.report.runs import Run, Settings
+
+LEAST = 10
+"""Seeds below which nothing is said: half of them have to give a variance."""
+Margins = Float[numpy.ndarray, "_ samples"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OverSeeds:
+    """One arm of a cell, or its original models, against retrained ones."""
+
+    cell: Settings
+    arm: str
+    """`nothing` for the original models."""
+    seeds: int
+    klom: float
+    """Mean over samples of the KL divergence of two Gaussians, in nats."""
+    klom_floor: float
+    """The same between retrained models."""
+    ulira: float
+    """Accuracy of the likelihood-ratio attack: 0.5 where nothing tells unlearned from retrained."""
+    ulira_floor: float
+    """The same between retrained models."""
+
+
+def over_seeds(runs: list[Run]) -> Iterator[OverSeeds]:
+    """Compare every arm with enough seeds, and doing nothing, with retraining."""
+    arms = collections.defaultdict(dict)
+    for run in runs:
+        if run.result["status"] != "diverged":
+            arms[run.cell, run.arm].setdefault(run.seed, run)
+    told = set()
+    for (cell, arm), by_seed in arms.items():
+        if len(by_seed) < LEAST:
+            continue
+        margins = _margins([by_seed[seed] for seed in sorted(by_seed)])
+        if margins is None:
+            continue
+        if cell not in told:
+            told.add(cell)
+            yield _row(cell, "nothing", margins["original"], margins["retrained"])
+        yield _row(cell, arm, margins["unlearned"], margins["retrained"])
+
+
+def _margins(runs: list[Run]) -> dict[str, Margins] | None:
+    """Load the margins on the forget set of all three models; None where the forget sets differ."""
+    if len({run.result["hashes"]["forget_set"] for run in runs}) > 1:
+        return None
+    found = collections.defaultdict(list)
+    for run in runs:
+        with numpy.load(run.folder / "margins.npz") as left:
+            for model in ("original", "retrained", "unlearned"):
+                found[model].append(left[f"forget_{model}"].astype(numpy.float64))
+    return {model: numpy.stack(rows) for model, rows in found.items()}
+
+
+def _row(cell: Settings, arm: str, unlearned: Margins, retrained: Margins) -> OverSeeds:
+    values = (klom(unlearned, retrained), klom(retrained, retrained))
+    attacks = (ulira(unlearned, retrained), ulira(*_halves(retrained)))
+    return OverSeeds(cell, arm, len(unlearned), *values, *attacks)
+
+
+def _halves(margins: Margins) -> tuple[Margins, Margins]:
+    """Split the seeds in two of equal number."""
+    half = len(margins) // 2
+    return margins[:half], margins[half : 2 * half]
+
+
+def klom(margins: Margins, retrained: Margins) -> float:
+    """Gaussian KL divergence of margins (KLoM: Georgiev et al. 2024, arXiv 2410.23232).
+
+    mean_x KL(N(μ, σ²) ‖ N(μr, σr²)), the first fitted to one half of `margins` and the second to the other half of
+    `retrained`, averaged over both ways, so that the value of `retrained` itself is the floor at this n.
+    """
+    ours, theirs = _halves(margins), _halves(retrained)
+    return float(numpy.mean([_divergence(ours[i], theirs[1 - i]) for i in (0, 1)]))
+
+
+def _divergence(one: Margins, other: Margins) -> float:
+    mean, variance = one.mean(0), one.var(0, ddof=1)
+    mean_r, variance_r = other.mean(0), other.var(0, ddof=1)
+    kl = 0.5 * (numpy.log(variance_r / variance) + (variance + (mean - mean_r) ** 2) / variance_r - 1)
+    return float(kl.mean())
+
+
+def ulira(margins: Margins, retrained: Margins) -> float:
+    """Accuracy of U-LiRA (Hayes et al. 2024, arXiv 2403.01218), sample by sample.
+
+    A model is called unlearned where the Gaussian of the other unlearned models' margins gives its own margin a
+    higher likelihood than that of the other retrained models'. The share of right calls over both kinds of model,
+    all seeds and samples.
+    """
+    right = _log_ratio(margins, margins, retrained) > 0, _log_ratio(retrained, margins, retrained) < 0
+    return float(numpy.mean([calls.mean() for calls in right]))
+
+
+def _log_ratio(asked: Margins, unlearned: Margins, retrained: Margins) -> Margins:
+    return _log_likelihood(asked, unlearned) - _log_likelihood(asked, retrained)
+
+
+def _log_likelihood(asked: Margins, known: Margins) -> Margins:
+    """Log density of every margin under the Gaussian of the known ones, less its own where it is one of them."""
+    n, total, squares = len(known), known.sum(0), (known**2).sum(0)
+    if asked is known:
+        n, total, squares = n - 1, total - known, squares - known**2
+    mean = total / n
+    variance = (squares - n * mean**2) / (n - 1)
+    return -0.5 * (numpy.log(2 * math.pi * variance) + (asked - mean) ** 2 / variance)

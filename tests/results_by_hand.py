@@ -1,0 +1,69 @@
+"""Results of runs as reports read them, without the runs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from softtargets.report.runs import FACTORS
+
+SHARED = ("original", "retrained", "forget_set", "batches")
+STATE = ("target_distance", "sharpness", "target_entropy", "grad_cosine", "first_order")
+ACCURACIES = {"forget_acc": 0.85, "retain_acc": 0.95, "test_acc": 0.85, "mia_auc": 0.5}
+ACCURACIES |= {"class_acc": [0.8, 0.9], "forget_class_acc": [0.7, 0.8]}
+WAY = {
+    "step": [0, 5, 10],
+    "forget_acc": [1.0, 0.9, 0.8],
+    "test_acc": [0.9, 0.9, 0.8],
+    "js_forget": [0.1, 0.2, 0.3],
+}
+
+
+def result(seed: int = 0, targets: str = "hard", js_forget: float = 0.02, choices: dict | None = None, **changes):
+    """What matters to a report of a result.json."""
+    usual = ("fashion_mnist", "mlp", "random", 0, "gradasc", "mlp", "gradasc")
+    chosen = dict(zip(FACTORS, usual, strict=True)) | {"seed": seed, "targets": targets} | (choices or {})
+    distance = {
+        "js_forget": js_forget,
+        "mia_gap": 0.01,
+        "js_test": 0.01,
+        "avg_gap": 0.02,
+        "accuracy_distance": 0.03,
+    }
+    return {
+        "schema": 1,
+        "status": "ok",
+        "choices": chosen,
+        "config": {
+            "seed": seed,
+            "targets": {"forget": {"temperature": 1.0}},
+            "unlearn": {"optimizer": {"lr": 0.1}},
+        },
+        "metrics": dict.fromkeys(("original", "retrained", "unlearned"), ACCURACIES),
+        "distance": distance,
+        "baseline": dict.fromkeys(distance, 0.04),
+        "matched": {"js_forget": js_forget / 2, "mia_gap": 0.005, "js_test": 0.01},
+        "hashes": {name: f"{name}{seed}" for name in SHARED} | {"forget_set": "forget_set"},
+        "trajectory": WAY,
+        "diagnosis": dict.fromkeys(STATE, 0.5),
+        "cost": {"unlearn_s": 1.5},
+    } | changes
+
+
+def both(number: int, **changes) -> list[dict]:
+    """Runs of hard and soft; hard is farther by .01 and a little more at every seed."""
+    hard = [result(seed, js_forget=0.03 + 0.001 * seed, **changes) for seed in range(number)]
+    return hard + [result(seed, "soft", js_forget=0.02, **changes) for seed in range(number)]
+
+
+def leave(place: Path, *results: dict) -> Path:
+    """Write these results, a folder each, into `place`; returns it."""
+    for number, one in enumerate(results):
+        folder = place / f"run{number}"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(one))
+        p = np.array([[0.5, 0.5], [0.9, 0.1]]) if one["choices"]["seed"] % 2 else np.full((2, 2), 0.5)
+        draw = np.random.default_rng(number)
+        margins = {f"forget_{model}": draw.normal(size=3) for model in ("original", "retrained", "unlearned")}
+        np.savez(folder / "margins.npz", forget_probs_retrained=p.astype(np.float32), **margins)
+    return place

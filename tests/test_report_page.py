@@ -1,0 +1,169 @@
+"""The page in a real browser, and what it holds."""
+
+import json
+import re
+import shutil
+
+import pytest
+from results_by_hand import both, leave, result
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from softtargets.report.summary import ENDPOINTS, summarise
+
+MARKUP = "<img src=x onerror=window.hacked=1><b>bold</b>"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A page on 60 runs in three cells, one of them with markup for a name."""
+    place = tmp_path_factory.mktemp("runs")
+    cells = [{}, {"choices": {"mu_algo": "graddiff", "unlearn": "graddiff"}}, {"choices": {"forget_set": MARKUP}}]
+    runs = [run for cell in cells for run in both(10, **cell)]
+    odd = result(99, MARKUP, choices={"mu_algo": "graddiff", "unlearn": "graddiff"})
+    return summarise(leave(place, *runs, odd), place, None, ENDPOINTS, None)
+
+
+def data_of(page: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_the_page_holds_its_data_and_asks_nobody_for_more(report):
+    text = report.read_text()
+    data = data_of(text)
+    assert len(data["cells"]) == 3
+    assert sum(len(arm["seeds"]) for arm in data["arms"]) == 61
+    assert {one["words"].split(",")[0] for one in data["verdicts"] if one["measure"] == "js_forget"} >= {
+        "soft closer to retrained"
+    }
+    assert all(len(one["points"]) == 10 for one in data["verdicts"] if one["other"] == "soft")
+    assert not re.search(r'(src|href)="(?!data:|#)', re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL))
+    assert "/*" not in text.partition("<style>")[0]
+    assert report.stat().st_size < 10e6
+
+
+def test_names_are_no_markup(report):
+    assert MARKUP not in report.read_text()
+    assert MARKUP in json.dumps(data_of(report.read_text()))
+
+
+@pytest.fixture(scope="module")
+def browsers(tmp_path_factory):
+    """`browsers(width, *arguments)`: headless Chromium of this width."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (binary and driver):
+        pytest.skip("needs chromium and chromium-driver")
+    opened = []
+
+    def browser(width: int, *arguments: str):
+        options = webdriver.ChromeOptions()
+        options.binary_location = binary
+        for argument in ("headless=new", "no-sandbox", "disable-gpu", f"window-size={width},1000", *arguments):
+            options.add_argument(f"--{argument}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        opened.append(webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)))
+        return opened[-1]
+
+    yield browser
+    for one in opened:
+        one.quit()
+
+
+@pytest.fixture(scope="module")
+def wide(browsers):
+    return browsers(1280)
+
+
+@pytest.fixture
+def laptop(wide, report):
+    """The page as it opens."""
+    wide.get(report.as_uri())
+    return wide
+
+
+def rows(browser) -> list[str]:
+    return [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#verdict-table tbody tr")]
+
+
+def choose(browser, name: str, value: str) -> None:
+    Select(browser.find_element(By.NAME, name)).select_by_value(value)
+
+
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
+
+
+@pytest.mark.browser
+class TestInABrowser:
+    def test_it_opens_without_a_word_on_the_console(self, laptop):
+        assert laptop.get_log("browser") == []
+        assert laptop.execute_script("return window.hacked") is None
+        assert "61 runs in 3 cells" in laptop.find_element(By.ID, "about").text
+
+    @pytest.mark.parametrize("figure", ["differences", "plane", "ways", "classes"])
+    def test_figures_are_there(self, laptop, figure):
+        drawn = laptop.execute_script(f"return document.getElementById('{figure}').data.length")
+        assert drawn > 0
+        marks = {"classes": ".hm image, .heatmaplayer image", "ways": ".scatterlayer path.js-line"}
+        found = laptop.find_elements(By.CSS_SELECTOR, f"#{figure} {marks.get(figure, '.scatterlayer path.point')}")
+        assert len(found) >= {"differences": 30, "plane": 60, "ways": 6, "classes": 1}[figure]
+
+    def test_every_seed_is_a_point_of_its_difference(self, laptop):
+        points = laptop.execute_script("return document.getElementById('differences').data[0].x")
+        assert sorted(points) == pytest.approx([(0.01 + 0.001 * seed) / 2 for seed in range(10)])
+
+    def test_filters_work(self, laptop):
+        everything = len(rows(laptop))
+        choose(laptop, "mu_algo", "graddiff")
+        assert 0 < len(rows(laptop)) < everything
+        assert all("graddiff" in row for row in rows(laptop))
+        shown = laptop.execute_script("return document.getElementById('plane').data.map(one => one.name)")
+        assert shown[:2] == ["retrained", "original"]
+        choose(laptop, "arm", "soft")
+        assert [row.count("hard, soft") for row in rows(laptop)] == [1]
+        choose(laptop, "where", "end")
+        assert "by 0.014" in rows(laptop)[0] or "by 0.015" in rows(laptop)[0]
+        choose(laptop, "measure", "mia_gap")
+        assert "the same in every pair" in rows(laptop)[0]
+        for name in ("mu_algo", "arm"):
+            choose(laptop, name, "")
+        for name, value in (("where", "matched"), ("measure", "js_forget")):
+            choose(laptop, name, value)
+        assert len(rows(laptop)) == everything
+
+    def test_names_with_markup_are_shown_as_they_are(self, laptop):
+        assert any(MARKUP in row for row in rows(laptop))
+        labels = laptop.execute_script(
+            "return [...document.querySelectorAll('#plane .legendtext')].map(one => one.textContent)"
+        )
+        assert MARKUP in labels
+        assert laptop.execute_script("return document.querySelectorAll('main img, main b').length") == 0
+
+    def test_a_keyboard_reaches_the_filters_and_the_tables(self, laptop):
+        body, reached = laptop.find_element(By.TAG_NAME, "body"), []
+        for _ in range(12):
+            body.send_keys(Keys.TAB)
+            body = laptop.switch_to.active_element
+            reached.append(body.get_attribute("name") or body.get_attribute("class") or body.tag_name)
+        assert reached[0] == "skip"
+        assert {"dataset", "mu_algo", "arm", "measure", "where", "wide"} <= set(reached)
+
+    def test_a_screen_reader_is_told_what_there_is(self, laptop):
+        for figure in laptop.find_elements(By.CSS_SELECTOR, ".figure"):
+            assert figure.accessible_name
+        for select in laptop.find_elements(By.TAG_NAME, "select"):
+            assert select.accessible_name
+        for table in laptop.find_elements(By.TAG_NAME, "table"):
+            assert table.find_element(By.TAG_NAME, "caption").text
+            assert table.find_elements(By.CSS_SELECTOR, "th[scope=col]")
+
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    def test_it_fits_a_phone_in_light_and_dark(self, browsers, report, dark):
+        browser = browsers(500, *(["blink-settings=preferredColorScheme=0"] if dark else []))
+        browser.get(report.as_uri())
+        wide = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0
+        ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert ground == ("rgb(20, 24, 29)" if dark else "rgb(255, 255, 255)")
+        assert browser.get_log("browser") == []
