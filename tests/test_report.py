@@ -272,7 +272,7 @@ def test_tables_hold_every_verdict(folder):
     assert rows[1]["verdict"] == verdicts[1].words
     text = tables.markdown(verdicts, [])
     assert text.count("| fashion_mnist mlp random gradasc | hard, soft |") == 4
-    assert {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")} == {14}
+    assert {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")} == {17}
     tex = tables.latex(verdicts)
     assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 4
     assert r"fashion\_mnist" in tex
@@ -300,6 +300,7 @@ def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
     ("words", "said"),
     [
         (["--compare", "targets=hard"], "--compare targets=hard: must be targets=A,B"),
+        (["--metric", "svc_accuracy"], "--metric svc_accuracy: no run has it"),
         (["--compare", "targets=hard,gone"], "targets=hard,gone: no cell has two arms to compare; .* hard, soft"),
     ],
 )

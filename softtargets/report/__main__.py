@@ -20,7 +20,7 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     out = given.out or given.runs_dir
     try:
-        summarise(given.runs_dir, out, arms(given.compare), given.metric or ENDPOINTS, given.margin)
+        summarise(given.runs_dir, out, arms(given.compare), tuple(given.metric or ENDPOINTS), given.margin)
     except BadInput as error:
         print(f"softtargets.report: {error}", file=sys.stderr)
         return 2

@@ -20,19 +20,22 @@ class Measure:
     """A distance to the retrained model; less is better."""
 
     name: str
+    """Of a distance in results, or of a metric of models, whose difference is the distance."""
     label: str
     worst: float
     """The most it can be: what a diverged run is given where a mean over all runs is asked for."""
-    along: bool
+    along: bool = False
     """Whether it is measured on the way, and so at matched forgetting too."""
-    told: Callable[[Run], object]
+    metric: bool = False
+    """Whether `name` is a metric of models."""
+    told: Callable[[Run], object] | None = None
     """What a run tells of its retrained model, and """
-    between: Callable | None
+    between: Callable | None = None
     """the same distance between two of these. None where runs leave too little for it."""
 
     def at_end(self, run: Run) -> Value:
         """Return the value of the unlearned model as the run left it."""
-        return math.inf if _diverged(run) else run.result["distance"][self.name]
+        return math.inf if _diverged(run) else self._of(run, "unlearned")
 
     def matched(self, run: Run) -> Value:
         """Return the value where the run first predicted its forget set no better than data never seen."""
@@ -43,7 +46,13 @@ class Measure:
 
     def nothing(self, run: Run) -> Value:
         """Return the value of doing nothing."""
-        return run.result["baseline"][self.name]
+        return self._of(run, "original")
+
+    def _of(self, run: Run, model: str) -> Value:
+        if self.metric:
+            pair = [run.result["metrics"][name].get(self.name) for name in (model, "retrained")]
+            return None if None in pair else abs(pair[0] - pair[1])
+        return run.result["distance" if model == "unlearned" else "baseline"][self.name]
 
 
 class Floors:
@@ -55,13 +64,23 @@ class Floors:
     def of(self, measure: Measure, runs: list[Run]) -> Value:
         """Return the mean over all pairs of retrained models of these runs; None for fewer than two models."""
         models = {run.result["hashes"]["retrained"]: run for run in runs}
-        if measure.between is None or len(models) < 2:
+        if not (measure.between or measure.metric) or len(models) < 2:
             return None
         key = (measure.name, *sorted(models))
         if key not in self.known:
-            told = [measure.told(run) for run in models.values()]
-            self.known[key] = statistics.mean(itertools.starmap(measure.between, itertools.combinations(told, 2)))
+            self.known[key] = _apart(measure, list(models.values()))
         return self.known[key]
+
+
+def _apart(measure: Measure, runs: list[Run]) -> Value:
+    if measure.metric:
+        told = [_retrained(run).get(measure.name) for run in runs]
+        return None if None in told else _mean_over_pairs(lambda a, b: abs(a - b), told)
+    return _mean_over_pairs(measure.between, [measure.told(run) for run in runs])
+
+
+def _mean_over_pairs(between: Callable, told: list) -> float:
+    return statistics.mean(itertools.starmap(between, itertools.combinations(told, 2)))
 
 
 def _diverged(run: Run) -> bool:
@@ -89,6 +108,14 @@ def _retrained(run: Run) -> dict:
     return run.result["metrics"]["retrained"]
 
 
+def _disagreement(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]) -> float:
+    return float((p.argmax(1) != q.argmax(1)).mean())
+
+
+def _activation_distance(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]) -> float:
+    return float(numpy.linalg.norm(p.astype(numpy.float64) - q, axis=1).mean())
+
+
 def _mia_gap(one: dict, other: dict) -> float:
     return abs(one["mia_auc"] - other["mia_auc"])
 
@@ -102,17 +129,23 @@ def _accuracy_distance(one: dict, other: dict) -> float:
     return statistics.mean(abs(a - b) for a, b in classes if a is not None and b is not None)
 
 
-MEASURES = {
-    measure.name: measure
-    for measure in (
-        Measure("js_forget", "JS on the forget set", math.log(2), True, _probs, js),
-        Measure("mia_gap", "|ΔMIA AUC|", 1.0, True, _retrained, _mia_gap),
-        Measure("js_test", "JS on the test set", math.log(2), True, _retrained, None),
-        Measure(
-            "activation_distance_forget", "activation distance, forget", math.sqrt(2), False, _retrained, None
-        ),
-        Measure("disagreement_forget", "argmax disagreement, forget", 1.0, False, _retrained, None),
-        Measure("avg_gap", "average accuracy gap", 1.0, False, _retrained, _average_gap),
-        Measure("accuracy_distance", "class accuracy distance, test", 1.0, False, _retrained, _accuracy_distance),
-    )
-}
+_ALL = (
+    Measure("js_forget", "JS on the forget set", math.log(2), along=True, told=_probs, between=js),
+    Measure("mia_gap", "|ΔMIA AUC|", 1.0, along=True, told=_retrained, between=_mia_gap),
+    Measure("js_test", "JS on the test set", math.log(2), along=True),
+    Measure(
+        "activation_distance_forget",
+        "activation distance on the forget set",
+        math.sqrt(2),
+        told=_probs,
+        between=_activation_distance,
+    ),
+    Measure("disagreement_forget", "disagreement on the forget set", 1.0, told=_probs, between=_disagreement),
+    Measure("avg_gap", "average accuracy gap", 1.0, told=_retrained, between=_average_gap),
+    Measure(
+        "accuracy_distance", "class accuracy distance, test", 1.0, told=_retrained, between=_accuracy_distance
+    ),
+    Measure("svc_accuracy", "|ΔSVC attack accuracy| (evidence=[svc])", 1.0, metric=True),
+    Measure("relearn_steps", "|Δsteps of relearning| (evidence=[relearn])", 500.0, metric=True),
+)
+MEASURES = {measure.name: measure for measure in _ALL}

@@ -9,8 +9,6 @@ const FACTORS = ["dataset", "architecture", "forget_set", "mu_algo"];
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#b5529b", "#b57a00", "#3a9bd6", "#8c6d31", "#6a5acd"];
 const BRIGHT = ["#5ab4f0", "#ff8b4d", "#3fd0a4", "#e79bcb", "#f2b632", "#9bd4ff", "#c9a866", "#a99bff"];
 const SYMBOLS = ["circle", "square", "diamond", "cross", "triangle-up", "star", "x", "pentagon"];
-const HEAD = ["verdict", "n", "mean of the first", "of the second", "difference", "p (Holm)", "dz", "δ", "wins",
-  "floor", "nothing"];
 const chosen = {};
 const arms = [...new Set(data.arms.map((one) => one.arm))];
 
@@ -223,7 +221,7 @@ function draw() {
   const groups = data.arms.filter((one) => inside(one.cell) && (!chosen.arm || one.arm === chosen.arm));
   const cells = new Set(groups.map((one) => one.cell));
   const caption = `${data.measures[chosen.measure]}, ${data.where[chosen.where]}`;
-  table("verdict-table", caption, ["cell", "arms", ...HEAD],
+  table("verdict-table", caption, ["cell", "arms", ...data.head],
     verdicts.map((one) => [data.cells[one.cell].name, `${one.one}, ${one.other}`, ...one.shown]), ["verdict"]);
   document.getElementById("shown").textContent = `${verdicts.length} of ${data.verdicts.length} comparisons shown`;
   differences(verdicts);

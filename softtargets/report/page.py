@@ -50,6 +50,7 @@ def content(title: str, runs: list[Run], verdicts: list[Verdict], over: list[Ove
         "title": title,
         "measures": {name: MEASURES[name].label for name in dict.fromkeys(v.measure for v in verdicts)},
         "where": WHERE,
+        "head": tables.HEAD,
         "cells": [dict(cell) | {"name": names[cell]} for cell in cells],
         "verdicts": [_verdict(verdict, place[verdict.cell]) for verdict in verdicts],
         "arms": [_arm(cell, arm, group) for (cell, arm), group in sorted(groups.items())],

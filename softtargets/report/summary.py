@@ -48,6 +48,9 @@ def judged(
         asked = f"targets={','.join(wanted)}: " if wanted else ""
         raise BadInput(f"{asked}no cell has two arms to compare; the arms there are: {arms}")
     floors = Floors()
+    for name in measures:
+        if all(MEASURES[name].at_end(run) is None for run in runs):
+            raise BadInput(f"--metric {name}: no run has it; runs are asked for more by evidence=[svc,relearn]")
     return [
         verdict
         for name in measures

@@ -9,17 +9,20 @@ from softtargets.report.seeds import OverSeeds
 from softtargets.report.verdicts import WHERE, Arm, Verdict
 
 HEAD = (
+    "verdict",
     "n",
     "mean of the first",
     "of the second",
     "difference",
     "p",
+    "p of equivalence",
+    "detectable",
     "dz",
     "δ",
     "wins",
     "floor",
     "nothing",
-    "verdict",
+    "floor-corrected",
 )
 ESCAPED = {char: f"\\{char}" for char in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
 SIGNS = {"±": r"$\pm$", "δ": r"$\delta$", "−": r"$-$", "Δ": r"$\Delta$", "|": r"$|$", "<": r"$<$", ">": r"$>$"}
@@ -42,21 +45,24 @@ def chosen_name(cell: Settings) -> str:
 
 def row(verdict: Verdict) -> list[str]:
     """Return what a page shows of a verdict, under the names of the cell, the arms and `HEAD`."""
-    found = verdict.paired
-    names = [cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}"]
+    found, arms = verdict.paired, (_arm(verdict.one), _arm(verdict.other))
+    start = [cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}", verdict.words]
+    corrected = ", ".join(_number(arm.corrected, ".2f") for arm in (verdict.one, verdict.other))
+    reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"), corrected)
     if found is None:
-        return [*names, verdict.words, "0", _arm(verdict.one), _arm(verdict.other), *6 * ["–"]]
+        return [*start, "0", *arms, *7 * ["–"], *reference]
     between = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
-    numbers = (f"{found.mean:+.4f}{between}", _p(verdict.p), _number(found.dz, "+.2f"), f"{found.cliff:+.2f}")
-    reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"))
-    arms = (_arm(verdict.one), _arm(verdict.other))
-    return [*names, verdict.words, str(found.n), *arms, *numbers, f"{found.wins:.0%}", *reference]
+    tests = (_p(verdict.p), _p(found.equivalence_p), _number(found.detectable, ".4f"))
+    sizes = (_number(found.dz, "+.2f"), f"{found.cliff:+.2f}", f"{found.wins:.0%}")
+    return [*start, str(found.n), *arms, f"{found.mean:+.4f}{between}", *tests, *sizes, *reference]
 
 
 def _arm(arm: Arm) -> str:
     shown = "–" if arm.mean is None else f"{arm.mean:.4f}" + ("" if arm.sd is None else f" ± {arm.sd:.4f}")
     counts = {"diverged": arm.diverged, "never matched": arm.censored} | arm.flags
     said = [f"{count} {name}" for name, count in counts.items() if count]
+    if arm.diverged and arm.mean_with_diverged is not None:
+        said.append(f"{arm.mean_with_diverged:.4f} with the diverged")
     return f"{shown} ({', '.join(said)})" if said else shown
 
 
