@@ -134,6 +134,15 @@ def test_other_targets_are_other_arms_and_other_settings_other_cells(folder):
     assert len({run.cell for run in runs if run.arm == "hard"}) == 2
 
 
+def test_a_side_that_is_not_the_presets_own_is_in_the_arms_name(folder):
+    sides = {"targets_forget": "masked", "targets_retain": "hard"}
+    own = {"targets_forget": "self", "targets_retain": "self"}
+    runs = read(
+        folder(result(choices=sides), result(targets="soft", choices=own), result(targets="mine", choices=own))
+    )
+    assert {run.arm for run in runs} == {"hard forget=masked", "soft", "mine"}
+
+
 def test_settings_that_were_found_for_each_arm_are_told(folder):
     tuned = {"config": {"targets": {}, "unlearn": {"optimizer": {"lr": 0.2}}}}
     (found,) = pairings(read(folder(result(), result(targets="soft", **tuned))))
@@ -156,7 +165,13 @@ def test_seeds_that_are_alone_or_twice_are_named(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("{", "not the result"), ("[]", "not the result"), ('{"schema": 99}', "schema 99")]
+    ("text", "said"),
+    [
+        ("{", "not the result"),
+        ("[]", "not the result"),
+        ('{"schema": 99}', "of another"),
+        ('{"schema": 1}', "of another"),
+    ],
 )
 def test_what_is_no_result_is_named(tmp_path, text, said):
     (tmp_path / "result.json").write_text(text)

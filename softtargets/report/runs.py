@@ -2,12 +2,16 @@
 
 import collections
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from softtargets import RESULT_SCHEMA
 from softtargets.errors import BadInput
+from softtargets.help import CONF
 
 FACTORS = ("dataset", "architecture", "forget_set", "forget_seed", "mu_algo", "training", "unlearn")
 """Choices that make a cell, within which arms are compared."""
@@ -45,8 +49,8 @@ def read(folder: Path) -> list[Run]:
         raise BadInput(f"{folder}: no finished run below it; give a sweep's folder, which holds result.json files")
     groups = collections.defaultdict(list)
     for place, result in found:
-        groups[_chosen(result), result["choices"]["targets"]].append((place, result))
-    return [run for group in groups.values() for run in _named(group)]
+        groups[_chosen(result), _targets(result["choices"])].append((place, result))
+    return [run for (chosen, arm), group in groups.items() for run in _named(chosen, arm, group)]
 
 
 def _result(file: Path) -> dict:
@@ -55,8 +59,8 @@ def _result(file: Path) -> dict:
         version = result["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{file}: not the result of a run; take the file away to report on the others") from error
-    if version != RESULT_SCHEMA:
-        raise BadInput(f"{file}: schema {version}; this version reads {RESULT_SCHEMA}")
+    if version != RESULT_SCHEMA or "config" not in result:
+        raise BadInput(f"{file}: of another version, whose results this one (schema {RESULT_SCHEMA}) cannot read")
     return result
 
 
@@ -64,7 +68,27 @@ def _chosen(result: dict) -> Settings:
     return tuple((name, result["choices"][name]) for name in FACTORS)
 
 
-def _named(group: list[tuple[Path, dict]]) -> Iterator[Run]:
+def _targets(choices: dict) -> str:
+    """Name targets by their preset, and by a side that is not the preset's own."""
+    name = choices["targets"]
+    other = {
+        side: choices.get(f"targets_{side}")
+        for side, own in _sides(name).items()
+        if choices.get(f"targets_{side}") not in (own, None)
+    }
+    return " ".join([name, *(f"{side}={kind}" for side, kind in other.items())])
+
+
+@functools.cache
+def _sides(preset: str) -> dict[str, str]:
+    """Return the kinds of a preset of ours; nothing is known of a user's own."""
+    file = CONF / "targets" / f"{preset}.yaml"
+    if not file.is_file():
+        return {}
+    return {side: kind for entry in OmegaConf.load(file).defaults for side, kind in entry.items()}
+
+
+def _named(chosen: Settings, arm: str, group: list[tuple[Path, dict]]) -> Iterator[Run]:
     """Tell runs of the same choices apart by the settings in which they differ."""
     configs = [dict(flat(result["config"])) for _, result in group]
     varied = sorted({key for config in configs for key, value in config.items() if configs[0].get(key) != value})
@@ -73,8 +97,7 @@ def _named(group: list[tuple[Path, dict]]) -> Iterator[Run]:
         own = [(key, config.get(key)) for key in varied]
         targets = [f"{key.removeprefix('targets.')}={value}" for key, value in own if key.startswith("targets.")]
         rest = tuple(pair for pair in own if not pair[0].startswith("targets."))
-        arm = " ".join([result["choices"]["targets"], *targets])
-        yield Run(place, result, _chosen(result) + rest, arm)
+        yield Run(place, result, chosen + rest, " ".join([arm, *targets]))
 
 
 def flat(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
