@@ -80,7 +80,7 @@ def main(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     presets = targets.split(",") if targets else options("targets")
     for algorithm in mu_algo.split(",") if mu_algo else SPACE:
-        place = CONF / "tuned" / architecture / forget_set / algorithm
+        place = CONF / "tuned/fashion_mnist" / architecture / forget_set / algorithm
         chosen = (f"architecture={architecture}", f"forget_set={forget_set}", f"mu_algo={algorithm}")
         for preset in ("hard",) if algorithm in BLIND else presets:
             if not (place / f"{preset}.yaml").exists():
@@ -173,12 +173,12 @@ def scored(columns: dict[str, list], diverged: bool) -> float:
 
 def table() -> None:
     """Print what the files in conf/tuned say."""
-    head = ("architecture", "forget set", "algorithm", "targets", "score", "before", "values")
+    head = ("dataset", "architecture", "forget set", "algorithm", "targets", "score", "before", "values")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
-    for file in sorted((CONF / "tuned").glob("*/*/*/*.yaml")):
+    for file in sorted((CONF / "tuned").glob("*/*/*/*/*.yaml")):
         scores = file.read_text().splitlines()[0].split()
         values = ", ".join(f"{name} {value:g}" for name, value in yaml.safe_load(file.read_text()).items())
-        where = " | ".join((*file.parts[-4:-1], file.stem))
+        where = " | ".join((*file.parts[-5:-1], file.stem))
         print(f"| {where} | {scores[2].rstrip(';')} | {scores[3]} | {values} |")
 
 
