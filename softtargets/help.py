@@ -5,7 +5,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 CONF = Path(__file__).parent.parent / "conf"
-HIDDEN = ("hydra",)
+HIDDEN = ("hydra/**/*", "tuned/*/**/*")
+"""Files that are no options of ours, or that are taken up by themselves."""
 
 
 def register() -> None:
@@ -16,9 +17,8 @@ def register() -> None:
 
 def options() -> str:
     """List all groups and their options."""
-    folders = sorted(
-        {file.parent for file in CONF.glob("*/**/*.yaml") if file.relative_to(CONF).parts[0] not in HIDDEN}
-    )
+    hidden = {file for pattern in HIDDEN for file in CONF.glob(f"{pattern}.yaml")}
+    folders = sorted({file.parent for file in CONF.glob("*/**/*.yaml") if file not in hidden})
     return "\n".join(_group(folder) for folder in folders)
 
 
