@@ -28,8 +28,19 @@ class CheckedSweeper(BasicSweeper):
             sweep.check(unfinished, self.composed, elsewhere=self.on_slurm())
         if unfinished:
             self.launch(sweep.Display(cells, unfinished), folder)
-        if not sweep.summary(cells):
+        finished = sweep.summary(cells)
+        self.track(folder)
+        if not finished:
             sys.exit(1)
+
+    def track(self, folder: Path) -> None:
+        """Tell the tracker of the whole sweep, where its runs are told to a server."""
+        asked = self.config.tracker
+        if asked.kind == "clearml" and not asked.offline:
+            from softtargets.settings import TrackerSettings
+            from softtargets.tracker import track_sweep
+
+            track_sweep(folder, TrackerSettings(**asked))
 
     def combinations(self, arguments: list[str]) -> tuple[list[list[str]], list[str]]:
         """Return the overrides of every cell, and the names of what is swept over."""

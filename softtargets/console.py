@@ -22,6 +22,8 @@ class Console:
 
     def __init__(self, file: TextIO | None = None):
         self.rich = rich.console.Console(file=file, highlight=False, soft_wrap=True)
+        self.watchers: list[Callable[[str, int, int, float], None]] = []
+        """Told the stage, step, steps and loss of every step."""
 
     def say(self, line: str) -> None:
         """Print a line of plain text."""
@@ -43,6 +45,8 @@ class Console:
 
             def progress(step: int, steps: int, loss: float) -> None:
                 seen.update(step=step, steps=steps, loss=loss)
+                for watcher in self.watchers:
+                    watcher(stage, step, steps, loss)
                 now = time.monotonic()
                 if now - seen["drawn"] > REDRAW:  # drawing at every step would cost more than a small model's step
                     seen["drawn"] = now

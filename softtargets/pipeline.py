@@ -24,6 +24,7 @@ from softtargets.settings import asked
 from softtargets.stages import Stages, Trained, model_digest
 from softtargets.store import Store, folder
 from softtargets.target_sets import TargetSets, target_sets
+from softtargets.tracker import Untracked, tracking
 from softtargets.trajectory import Trajectory
 from softtargets.types import digest
 
@@ -36,6 +37,14 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
     started = datetime.datetime.now(datetime.UTC)
     torch.use_deterministic_algorithms(True, warn_only=True)
     experiment = build(config)
+    with tracking(experiment.settings.tracker, config, output, console) as tracker:
+        return _run(experiment, output, console, tracker, started)
+
+
+def _run(
+    experiment: Experiment, output: Path, console: Console, tracker: Untracked, started: datetime.datetime
+) -> dict | None:
+    config = experiment.config
     console.choices(config, result.sizes(experiment.data))
     if experiment.data.copies_dropped:
         console.say(f"left out {experiment.data.copies_dropped} training images that are copies of others")
@@ -75,7 +84,9 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
         "data": result.describe(experiment.data),
         "provenance": result.provenance(config, experiment.config_hash, started),
     }
-    return leave(output, experiment, content, evaluations, models, console)
+    leave(output, experiment, content, evaluations, models, console)
+    tracker.result(content)
+    return content
 
 
 def examine(
@@ -175,7 +186,7 @@ def hashes(
     }
 
 
-def leave(output: Path, experiment: Experiment, content: dict, evaluations, models, console: Console) -> dict:
+def leave(output: Path, experiment: Experiment, content: dict, evaluations, models, console: Console) -> None:
     """Write everything, the result last, and show it."""
     output.mkdir(parents=True, exist_ok=True)
     write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(experiment.config)))
@@ -185,7 +196,6 @@ def leave(output: Path, experiment: Experiment, content: dict, evaluations, mode
     console.result(content)
     console.say(f"result: {path}")
     console.say(f"report: python -m softtargets.report {output.parent}")
-    return content
 
 
 def margins(experiment: Experiment, evaluations: dict[str, Evaluation]) -> dict[str, numpy.ndarray]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +34,16 @@ class Thresholds(pydantic.BaseModel):
     hard_like: Annotated[float, Field(gt=0, le=1)]
 
 
+class TrackerSettings(pydantic.BaseModel):
+    """Group `tracker`."""
+
+    model_config = FORBID
+    kind: Literal["none", "clearml"]
+    offline: bool
+    project: Annotated[str, Field(min_length=1)]
+    fallback: Literal["offline", "none"]
+
+
 class Settings(pydantic.BaseModel):
     """The settings outside the groups."""
 
@@ -51,6 +61,7 @@ class Settings(pydantic.BaseModel):
     data_dir: str
     runs_dir: str
     store: StoreSettings
+    tracker: TrackerSettings
     diagnosis: Thresholds
 
 
@@ -95,7 +106,7 @@ class Unlearning(Optimisation):
 
 
 GROUPS = ("dataset", "forget_set", "architecture", "training", "mu_algo", "unlearn", "targets")
-RERUN_KEEPS = ("rerun", "save_models", "data_dir", "runs_dir", "store", "stage")
+RERUN_KEEPS = ("rerun", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices")
 """Settings that cannot change a result: they stay out of its hash."""
 
@@ -173,3 +184,12 @@ def _multiplies_bf16(torch: types.ModuleType, device: str) -> bool:
         # where a login node without a GPU resolves for nodes that have one, take them to be of this decade
         return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
+
+
+def flat(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every value of a nested config by its dotted name; lists are values."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value

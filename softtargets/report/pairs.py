@@ -3,7 +3,8 @@
 import collections
 import dataclasses
 
-from softtargets.report.runs import Run, Settings, flat
+from softtargets.report.runs import Run, Settings
+from softtargets.settings import flat
 
 SHARED = ("original", "retrained", "forget_set", "batches")
 """Hashes that are equal in a pair: its runs differ in their targets and in nothing else."""

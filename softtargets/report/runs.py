@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from softtargets import RESULT_SCHEMA
 from softtargets.errors import BadInput
 from softtargets.help import CONF
+from softtargets.settings import flat
 
 FACTORS = ("dataset", "architecture", "forget_set", "forget_seed", "mu_algo", "training", "unlearn")
 """Choices that make a cell, within which arms are compared."""
@@ -98,12 +99,3 @@ def _named(chosen: Settings, arm: str, group: list[tuple[Path, dict]]) -> Iterat
         targets = [f"{key.removeprefix('targets.')}={value}" for key, value in own if key.startswith("targets.")]
         rest = tuple(pair for pair in own if not pair[0].startswith("targets."))
         yield Run(place, result, chosen + rest, " ".join([arm, *targets]))
-
-
-def flat(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield every value of a nested config by its dotted name; lists are values."""
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value

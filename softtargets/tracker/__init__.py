@@ -1,0 +1,135 @@
+"""Tracking of a run, which never waits for a server and cannot be harmed by one.
+
+A run writes what is to be tracked to a file of its own; a process of its own plays that file to ClearML as it
+grows (`softtargets.tracker.player`). What a server that is slow, wrong or away does to that process does not
+reach the run, and the file can be played again.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from softtargets.console import Console
+from softtargets.settings import TrackerSettings
+
+EVENTS = "tracking.jsonl"
+"""What a run has to tell, as long as it has not been told."""
+SESSION, TASK = "clearml.zip", "clearml.json"
+"""What tracking leaves in a run's folder: an offline session, or the task that a server has."""
+PATIENCE = 10.0
+"""Seconds that a run waits at its end for the last of its tracking."""
+POINTS = 200
+"""Most scalars of one stage."""
+
+
+class Untracked:
+    """The tracker of a run that is not tracked."""
+
+    def progress(self, stage: str, step: int, steps: int, loss: float) -> None:
+        """Take note of a step."""
+
+    def result(self, content: dict) -> None:
+        """Take note of the result; its file is in the run's folder."""
+
+    def end(self, failure: str | None = None) -> None:
+        """Finish, as completed or as failed."""
+
+
+class Tracked(Untracked):
+    """The tracker of a run that a process beside it tells to ClearML."""
+
+    def __init__(self, settings: TrackerSettings, config: dict, folder: Path, console: Console):
+        self.settings, self.folder, self.console = settings, folder, console
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = (folder / EVENTS).open("w", encoding="utf-8", buffering=1)
+        self.tell("start", config=config, project=settings.project)
+        self.player = self.play(settings.offline)
+        self.said: list[str] = []
+        self.listener = threading.Thread(target=self.listen, daemon=True)
+        self.listener.start()
+
+    def tell(self, kind: str, **event) -> None:
+        """Write down an event."""
+        self.file.write(json.dumps({"kind": kind, **event}) + "\n")
+
+    def play(self, offline: bool) -> subprocess.Popen:
+        """Start the process that plays the events."""
+        mode = "offline" if offline else "online"
+        command = [sys.executable, "-m", "softtargets.tracker", "play", str(self.folder), mode]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, text=True, start_new_session=True, **pipes)
+
+    def listen(self) -> None:
+        """Say on screen what the player says: where the task is, or why there is none."""
+        for line in self.player.stdout:
+            self.said.append(line.strip())
+            self.console.say(f"tracking: {self.said[-1]}")
+
+    def progress(self, stage: str, step: int, steps: int, loss: float) -> None:
+        """Write down a loss, at most `POINTS` times in a stage."""
+        every = max(1, steps // POINTS)
+        if step % every == 0 or step == steps:
+            self.tell("scalar", title="loss", series=stage, value=loss, step=step)
+
+    def result(self, content: dict) -> None:
+        """Write down that the result is there, and the scalars of its trajectory."""
+        way = content["trajectory"]
+        for name, column in way.items():
+            for step, value in zip(way["step"], column, strict=True):
+                if name != "step" and value is not None:
+                    self.tell("scalar", title=name, series="unlearn", value=value, step=step)
+        self.tell("result")
+
+    def end(self, failure: str | None = None) -> None:
+        """Finish; where the server could not be told, keep or drop what there was, as the settings ask."""
+        self.tell("end", failure=failure)
+        self.file.close()
+        if self.told(self.player):
+            (self.folder / EVENTS).unlink()
+        elif self.settings.fallback == "none":
+            self.console.say("tracking: given up; the run is not harmed")
+            (self.folder / EVENTS).unlink()
+        elif self.told(self.play(offline=True)):
+            (self.folder / EVENTS).unlink()
+            self.console.say(f"tracking: kept; to upload it: python -m softtargets.tracker upload {self.folder}")
+
+    def told(self, player: subprocess.Popen) -> bool:
+        """Wait for a player to end by itself, but not for long; tell whether it told everything."""
+        try:
+            player.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            player.kill()
+            player.wait()
+        self.listener.join(1)
+        player.stdout.close()
+        return player.returncode == 0
+
+
+@contextlib.contextmanager
+def tracking(settings: TrackerSettings, config: dict, folder: Path, console: Console) -> Iterator[Untracked]:
+    """Track a run in `folder`: its losses, its result and how it ended."""
+    tracker = Tracked(settings, config, folder, console) if settings.kind == "clearml" else Untracked()
+    console.watchers.append(tracker.progress)
+    try:
+        yield tracker
+    except BaseException as error:
+        tracker.end(f"{type(error).__name__}: {error}")
+        raise
+    else:
+        tracker.end()
+    finally:
+        console.watchers.remove(tracker.progress)
+
+
+def track_sweep(folder: Path, settings: TrackerSettings) -> None:
+    """Make the task of a finished sweep, in a process of its own and not for long."""
+    command = [sys.executable, "-m", "softtargets.tracker", "sweep", str(folder), "--project", settings.project]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)
+        print(f"tracking: {done.stdout.strip() or 'the server has no task of this sweep'}")
+    except subprocess.TimeoutExpired:
+        print(f"tracking: the server was too slow; try again by: {' '.join(command[1:])}")

@@ -1,0 +1,87 @@
+"""`python -m softtargets.tracker upload DIR`: send sessions that runs below DIR have kept to a ClearML server."""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from softtargets.tracker import SESSION, TASK
+from softtargets.tracker.player import NoServer, configured, login, note, play, require_configuration, tell_sweep
+
+
+def main(words: list[str] | None = None) -> int:
+    """Upload; 1 where a server could not be told, 2 for bad input."""
+    parser = argparse.ArgumentParser("python -m softtargets.tracker", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    asked = commands.add_parser("upload", help="send kept sessions to the server")
+    asked.add_argument("folder", type=Path, metavar="DIR")
+    playing = commands.add_parser("play", help=argparse.SUPPRESS)
+    playing.add_argument("folder", type=Path)
+    playing.add_argument("mode", choices=("online", "offline"))
+    sweeping = commands.add_parser("sweep", help="make a task of a finished sweep, the parent of its runs' tasks")
+    sweeping.add_argument("folder", type=Path, metavar="DIR")
+    sweeping.add_argument("--project", default="SoftTargets")
+    given = parser.parse_args(words)
+    try:
+        if given.command == "play":
+            with quiet() as say:
+                play(given.folder, given.mode == "offline", say)
+            return 0
+        return upload(given.folder) if given.command == "upload" else sweep(given.folder, given.project)
+    except NoServer as error:
+        print(f"no server: {error}", flush=True)
+        return 1
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[Callable[[str], None]]:
+    """Keep the SDK's own words off the screen; yields how to say something nevertheless."""
+    with (
+        os.fdopen(os.dup(1), "w") as screen,
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+    ):
+        yield lambda line: print(line, file=screen, flush=True)
+
+
+def sweep(folder: Path, project: str) -> int:
+    """Make the task of a sweep."""
+    require_configuration()
+    with quiet() as say, configured():
+        login()
+        say(tell_sweep(folder, project))
+    return 0
+
+
+def upload(folder: Path) -> int:
+    """Send every session below `folder` that was not sent yet, and note the task that it became."""
+    waiting = [file for file in sorted(folder.rglob(SESSION)) if not file.with_name(TASK).exists()]
+    if not waiting:
+        print(f"{folder}: nothing to upload; runs with tracker=clearml keep a {SESSION} in their folders")
+        return 2
+    require_configuration()
+    with quiet() as say, configured():
+        login()
+        from clearml import Task
+
+        for file in waiting:
+            task = Task.get_task(task_id=Task.import_offline_session(str(file)))
+            if failure := failed(file):
+                task.mark_failed(force=True, status_message=failure)
+            say(f"{file.parent}: {note(task, file.parent)}")
+    return 0
+
+
+def failed(session: Path) -> str | None:
+    """Return why the run of a session failed; the SDK keeps no status offline, so that a property tells it."""
+    with zipfile.ZipFile(session) as files:
+        task = json.loads(files.read("task.json"))
+    return task["hyperparams"].get("properties", {}).get("failure", {}).get("value")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

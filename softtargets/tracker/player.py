@@ -1,0 +1,215 @@
+"""Plays a run's events to ClearML, by its SDK as it is, in a process of its own."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from softtargets.settings import flat
+from softtargets.tracker import EVENTS, SESSION, TASK
+
+OVERRIDES = """
+sdk.development.report_use_subprocess: false
+sdk.development.store_uncommitted_code_diff: false
+api.http.retries { total: 2, connect: 2, read: 2 }
+"""
+"""Added to the user's clearml.conf, whose defaults wait for minutes."""
+HANDS_OFF = {
+    "auto_connect_arg_parser": False,
+    "auto_connect_frameworks": False,  # its binding of Hydra breaks sweeps
+    "auto_resource_monitoring": False,
+    "auto_connect_streams": False,
+}
+PING = 2.0
+"""Seconds a server has to say that it is there."""
+
+
+class NoServer(Exception):
+    """There is no server, or it does not let us in."""
+
+
+def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
+    """Play the events in `folder` as they are written, until the end; says where they go."""
+    if not offline:
+        require_configuration()
+    with configured() as cache:
+        from clearml import Task  # three quarters of a second, and it reads the configuration
+
+        if offline:
+            Task.set_offline(True)
+        else:
+            login()
+        events = followed(folder / EVENTS)
+        task = started(Task, next(events))
+        if not offline:
+            say(task.get_output_log_web_page())
+        _close(task, told(task, events, folder))
+        if offline:
+            (session,) = (cache / "offline").glob("*.zip")
+            shutil.move(session, folder / SESSION)
+        else:
+            note(task, folder)
+
+
+def note(task, folder: Path) -> str:
+    """Leave word of the task that a server has; returns its address."""
+    left = {"task": task.id, "url": task.get_output_log_web_page()}
+    (folder / TASK).write_text(json.dumps(left), encoding="utf-8")
+    return left["url"]
+
+
+@contextlib.contextmanager
+def configured() -> Iterator[Path]:
+    """Let ClearML read the user's configuration with ours added, and use a cache that is away afterwards."""
+    own = users_own()
+    text = own.read_text(encoding="utf-8") if own.is_file() else ""
+    with tempfile.TemporaryDirectory(prefix="softtargets-tracker-") as place:
+        conf = Path(place, "clearml.conf")
+        conf.write_text(text + OVERRIDES, encoding="utf-8")
+        conf.chmod(0o600)  # it holds credentials
+        os.environ |= {
+            "CLEARML_CONFIG_FILE": str(conf),
+            "CLEARML_CACHE_DIR": str(Path(place, "cache")),
+            "CLEARML_LOG_LEVEL": "ERROR",
+        }
+        yield Path(place, "cache")
+
+
+def users_own() -> Path:
+    """Return where the user's configuration is, or would be."""
+    return Path(os.environ.get("CLEARML_CONFIG_FILE") or "~/clearml.conf").expanduser()
+
+
+def require_configuration() -> None:
+    """Raise NoServer where ClearML has never been set up."""
+    if not users_own().is_file() and "CLEARML_API_HOST" not in os.environ:
+        raise NoServer(f"ClearML is not set up: there is no {users_own()}, which `clearml-init` makes")
+
+
+def login() -> None:
+    """Make sure that a server answers and takes the credentials; raises NoServer, within seconds."""
+    import requests
+    from clearml.backend_api import Session
+
+    host = Session.get_api_server_host()
+    try:
+        requests.get(f"{host}/debug.ping", timeout=PING)
+        Session(initialize_logging=False)
+    except Exception as error:  # whatever a server or the SDK does, the run goes on without it
+        raise NoServer(f"{host}: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from error
+
+
+def followed(file: Path) -> Iterator[dict]:
+    """Yield events as they are written, the last one included; a run that is gone has failed."""
+    parent = os.getppid()
+    with file.open(encoding="utf-8") as lines:
+        text = ""
+        while True:
+            text += lines.readline()
+            if text.endswith("\n"):
+                event, text = json.loads(text), ""
+                yield event
+                if event["kind"] == "end":
+                    return
+            elif os.getppid() != parent:
+                yield {"kind": "end", "failure": "the run's process was ended"}
+                return
+            else:
+                time.sleep(0.1)
+
+
+def started(task_class, event: dict):
+    """Make the task of a run."""
+    config = event["config"]
+    choices = config["choices"]
+    name = "-".join(str(choices[group]) for group in ("dataset", "architecture", "mu_algo", "targets"))
+    task = task_class.init(
+        project_name=event["project"],
+        task_name=f"{name}-{config['seed']}",
+        tags=[f"{group}:{option}" for group, option in choices.items()],
+        reuse_last_task_id=False,
+        **HANDS_OFF,
+    )
+    task.connect({key: value for key, value in flat(config) if not key.startswith("choices.")}, name="Config")
+    return task
+
+
+def told(task, events: Iterator[dict], folder: Path) -> str | None:
+    """Report every event; returns why the run failed, if it did."""
+    logger = task.get_logger()
+    for event in events:
+        if event["kind"] == "scalar":
+            logger.report_scalar(event["title"], event["series"], event["value"], event["step"])
+        elif event["kind"] == "result":
+            _result(task, logger, json.loads((folder / "result.json").read_text(encoding="utf-8")), folder)
+        elif event["kind"] == "end":
+            return event["failure"]
+    return None
+
+
+def _result(task, logger, result: dict, folder: Path) -> None:
+    """Report tables, figures and artifacts of a result."""
+    metrics, models = result["metrics"], ("original", "retrained", "unlearned")
+    names = [name for name, value in metrics["unlearned"].items() if not isinstance(value, list)]
+    rows = [["", *models], *([name, *(metrics[model][name] for model in models)] for name in names)]
+    logger.report_table("models", "metrics", iteration=0, table_plot=rows)
+    far = [name for name, value in result["distance"].items() if not isinstance(value, list)]
+    rows = [["", "unlearned", "doing nothing"], *([n, result["distance"][n], result["baseline"][n]] for n in far)]
+    logger.report_table("distance to the retrained model", "distance", iteration=0, table_plot=rows)
+    for name in far:
+        if result["distance"][name] is not None:
+            logger.report_single_value(name, result["distance"][name])
+    for title, figure in figures(result).items():
+        logger.report_plotly(title, "unlearn", figure, iteration=0)
+    for file in ("result.json", "config.yaml", "margins.npz", *(f"{model}.safetensors" for model in models)):
+        if (folder / file).is_file():
+            task.upload_artifact(file, folder / file, wait_on_upload=True)
+    task.set_user_properties(status=result["status"])
+
+
+def figures(result: dict):
+    """Return the plotly figures of a run: its way, and its classes."""
+    import plotly.graph_objects as go
+
+    way, found = result["trajectory"], {}
+    if len(way["step"]) > 1:
+        names = ("forget_acc", "retain_acc", "test_acc", "js_forget")
+        lines = [go.Scatter(x=way["step"], y=way[name], name=name) for name in names]
+        found["on the way"] = go.Figure(lines, {"xaxis": {"title": {"text": "steps of unlearning"}}})
+    models = ("original", "retrained", "unlearned")
+    if all(result["metrics"][model]["class_acc"] is not None for model in models):
+        bars = [go.Bar(y=result["metrics"][model]["class_acc"], name=model) for model in models]
+        found["accuracy by class"] = go.Figure(bars)
+    return found
+
+
+def _close(task, failure: str | None) -> None:
+    if failure is not None:
+        task.set_user_properties(failure=failure[:1000])  # what an offline session keeps of its status
+    task.flush(wait_for_uploads=True)
+    task.close()
+    if failure is not None and not task.is_offline():
+        task.mark_failed(force=True, status_message=failure[:1000])  # closing has called it completed
+
+
+def tell_sweep(folder: Path, project: str) -> str:
+    """Make the task of a sweep, with its report, and the parent of the tasks of its runs; returns its address."""
+    from clearml import Task
+    from clearml.backend_api.services import tasks
+
+    task = Task.init(project, f"sweep {folder.name}", tags=["sweep"], reuse_last_task_id=False, **HANDS_OFF)
+    for name in ("summary.csv", "summary.md", "report.html"):
+        if (folder / name).is_file():
+            task.upload_artifact(name, folder / name, wait_on_upload=True)
+    for file in folder.glob(f"*/{TASK}"):
+        run = json.loads(file.read_text(encoding="utf-8"))["task"]
+        task.send(
+            tasks.EditRequest(task=run, parent=task.id, force=True)
+        )  # the SDK edits no finished task by itself
+    address = note(task, folder)
+    _close(task, None)
+    return address

@@ -1,0 +1,206 @@
+"""Tracking by the unmodified ClearML SDK: offline sessions read back, and a loopback stub of several minds."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from clearml_stub import Stub
+from conftest import ROOT, SMALL
+
+from softtargets import tracker
+from softtargets.tracker import EVENTS, SESSION, TASK
+
+BROKEN = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken")
+CLEARML = ("tracker=clearml",)
+
+
+@pytest.fixture(autouse=True)
+def nobodys(monkeypatch, tmp_path):
+    """No configuration, unless a test makes one."""
+    for name in [name for name in os.environ if name.startswith(("CLEARML_", "TRAINS_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CLEARML_CONFIG_FILE", str(tmp_path / "clearml.conf"))
+
+
+@pytest.fixture
+def stub(tmp_path):
+    """`stub(mode)`: a server that the configuration leads to."""
+    made = []
+
+    def start(mode: str = "well") -> Stub:
+        made.append(Stub(mode))
+        (tmp_path / "clearml.conf").write_text(made[-1].conf())
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.shutdown()
+        server.server_close()
+
+
+def python(*words: str) -> tuple[int, str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    command = [sys.executable, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, env=environment)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_an_offline_session_holds_the_run(run):
+    result, folder = run(*SMALL, *CLEARML, "tracker.offline=true")
+    assert not (folder / EVENTS).exists()
+    with zipfile.ZipFile(folder / SESSION) as files:
+        task = json.loads(files.read("task.json"))
+        scalars = [json.loads(line) for line in files.read("metrics.jsonl").splitlines()]
+        names = files.namelist()
+    assert task["name"] == "mnist_5k-mlp-graddiff-hard-0"
+    assert {"dataset:mnist_5k", "targets:hard", "mu_algo:graddiff"} <= set(task["tags"])
+    config = {name: one["value"] for name, one in task["hyperparams"]["Config"].items()}
+    assert config["unlearn.optimizer.lr"] == str(result["config"]["unlearn"]["optimizer"]["lr"])
+    assert config["seed"] == "0"
+    kept = {one["key"] for one in task["execution"]["artifacts"]}
+    assert {"result.json", "config.yaml", "margins.npz"} <= kept
+    assert any(name.endswith("result.json/result.json") for name in names)
+    told = {(one.get("metric"), one.get("variant"), one.get("iter")): one.get("value") for one in _flat(scalars)}
+    way = result["trajectory"]
+    for step, value in zip(way["step"], way["forget_acc"], strict=True):
+        assert told["forget_acc", "unlearn", step] == pytest.approx(value)
+    assert {variant for metric, variant, _ in told if metric == "loss"} == {"original", "retrained", "unlearn"}
+
+
+def _flat(value) -> list[dict]:
+    """Every dictionary at any depth of lists."""
+    return [value] if isinstance(value, dict) else [found for one in value for found in _flat(one)]
+
+
+def test_tracking_changes_no_number(run):
+    tracked, _ = run(*SMALL, *CLEARML, "tracker.offline=true")
+    plain, folder = run(*SMALL)
+    assert json.dumps(tracked["metrics"]) == json.dumps(plain["metrics"])
+    assert tracked["provenance"]["config_hash"] == plain["provenance"]["config_hash"]
+    assert not {EVENTS, SESSION, TASK} & {file.name for file in folder.iterdir()}
+
+
+def test_a_server_is_told_everything(run, stub, capsys):
+    server = stub()
+    result, folder = run(*SMALL, *CLEARML, "save_models=true")
+    (task,) = server.tasks.values()
+    assert task["status"] == "completed"
+    assert json.loads((folder / TASK).read_text())["task"] == task["id"]
+    assert f"tracking: {server.url}" in capsys.readouterr().out
+    assert set(task["hyperparams"]) >= {"Config"}
+    kept = {one["key"] for one in task["execution"]["artifacts"]}
+    assert kept == {"result.json", "config.yaml", "margins.npz"} | {
+        f"{model}.safetensors" for model in ("original", "retrained", "unlearned")
+    }
+    assert any((folder / "result.json").read_bytes() in body for body in server.files)
+    scalars = {(e["metric"], e["variant"], e["iter"]): e["value"] for e in server.events() if "value" in e}
+    assert scalars["Summary", "js_forget", -(2**31)] == pytest.approx(result["distance"]["js_forget"])
+    plots = {event["metric"] for event in server.events() if event["type"] == "plot"}
+    assert plots >= {"models", "distance to the retrained model", "accuracy by class"}
+
+
+def test_a_run_that_raises_is_failed_with_its_reason(stub):
+    server = stub()
+    code, _ = python("run.py", *SMALL, *CLEARML, *BROKEN)
+    assert code == 1
+    (task,) = server.tasks.values()
+    assert (task["status"], task["reason"]) == ("failed", "ZeroDivisionError: division by zero")
+
+
+@pytest.mark.parametrize(
+    ("mode", "said", "fallback"),
+    [
+        (None, "ClearML is not set up", "offline"),
+        ("away", "ConnectionError", "none"),
+        ("wrong", "Unauthorized", "offline"),
+        ("hangs", "timed out", "none"),
+    ],
+)
+def test_without_a_server_there_is_one_warning_and_the_run_goes_on(run, stub, capsys, mode, said, fallback):
+    if mode:
+        server = stub("well" if mode == "away" else mode)
+        if mode == "away":
+            server.shutdown()
+            server.server_close()
+    started = time.monotonic()
+    result, folder = run(*SMALL, *CLEARML, f"tracker.fallback={fallback}")
+    assert time.monotonic() - started < 30
+    out = capsys.readouterr().out
+    assert result["status"] == "ok"
+    (warning,) = [line for line in out.splitlines() if line.startswith("tracking: no server")]
+    assert said in warning
+    assert (folder / SESSION).exists() == (fallback == "offline")
+    assert ("python -m softtargets.tracker upload" in out) == (fallback == "offline")
+    assert not (folder / EVENTS).exists()
+
+
+def test_a_server_that_dies_in_the_middle_costs_nothing_but_a_wait(run, stub, capsys, monkeypatch):
+    monkeypatch.setattr(tracker, "PATIENCE", 5.0)
+    server = stub("dies")
+    result, folder = run(*SMALL, *CLEARML)
+    assert server.mode == "dead"
+    assert result["status"] == "ok"
+    assert (folder / SESSION).is_file()
+    assert "python -m softtargets.tracker upload" in capsys.readouterr().out
+
+
+def test_the_warning_comes_within_seconds(stub, tmp_path):
+    stub("hangs")
+    (tmp_path / EVENTS).write_text('{"kind": "start"}\n')
+    python("-c", "import clearml")  # its files are read
+    started = time.monotonic()
+    code, said = python("-m", "softtargets.tracker", "play", str(tmp_path), "online")
+    assert code == 1
+    assert "no server" in said
+    assert time.monotonic() - started < 5 + 3  # the machine may be busy with other tests
+
+
+def test_kept_sessions_are_uploaded_once_each_as_it_ended(run, stub, tmp_path):
+    _, folder = run(*SMALL, *CLEARML, "tracker.offline=true")
+    runs = Path(os.environ["SOFTTARGETS_RUNS"], "uploaded")
+    code, _ = python("run.py", *SMALL, *CLEARML, *BROKEN, "tracker.offline=true", f"runs_dir={runs}")
+    assert code == 1
+    server = stub()
+    for place, status in ((folder, "completed"), (runs, "failed")):
+        code, said = python("-m", "softtargets.tracker", "upload", str(place))
+        assert code == 0, said
+        assert server.url in said
+        assert list(server.tasks.values())[-1]["status"] == status
+    assert len(server.tasks) == 2
+    code, said = python("-m", "softtargets.tracker", "upload", str(folder))
+    assert (code, "nothing to upload" in said) == (2, True)
+
+
+def test_without_a_server_an_upload_loses_nothing(run, stub):
+    _, folder = run(*SMALL, *CLEARML, "tracker.offline=true")
+    stub("wrong")
+    code, said = python("-m", "softtargets.tracker", "upload", str(folder))
+    assert code == 1
+    assert said.startswith("no server: ")
+    assert len(said.splitlines()) == 1
+    assert (folder / SESSION).is_file()
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("launcher", ["basic", "local"])
+def test_a_sweep_has_a_task_that_is_the_parent_of_its_runs(stub, launcher):
+    server = stub()
+    runs = Path(os.environ["SOFTTARGETS_RUNS"], f"tracked-{launcher}")
+    asked = ("targets=hard,soft", "seed=range(4)", f"hydra/launcher={launcher}", f"runs_dir={runs}")
+    code, said = python("run.py", "-m", *SMALL, *CLEARML, *asked)
+    assert code == 0, said
+    whole = [task for task in server.tasks.values() if task["name"].startswith("sweep")]
+    rest = [task for task in server.tasks.values() if task not in whole]
+    assert [len(whole), len(rest)] == [1, 8]
+    assert {task["parent"] for task in rest} == {whole[0]["id"]}
+    assert {task["status"] for task in server.tasks.values()} == {"completed"}
+    assert {one["key"] for one in whole[0]["execution"]["artifacts"]} == {
+        "summary.csv",
+        "summary.md",
+        "report.html",
+    }
