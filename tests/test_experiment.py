@@ -103,6 +103,17 @@ def test_every_algorithm_is_searched_and_shown():
     assert set(search.BLIND) == blind
 
 
+def test_a_search_scores_the_model_that_a_stopped_run_leaves():
+    way = {"forget_acc": [1.0, 0.9, 0.5], "unseen_acc": [0.8, 0.8, 0.8]}
+    way |= {"js_forget": [0.1, 0.2, 0.4], "js_validation": [0.0, 0.1, 0.2]}
+    assert search.scored(way, diverged=False) == pytest.approx(0.4 + 0.2)
+    never = {name: column[:2] for name, column in way.items()}
+    assert search.scored(never, diverged=False) == pytest.approx(0.2 + 0.1 + 10 * (0.1 - 0.02))
+    close = never | {"forget_acc": [1.0, 0.81]}
+    assert search.scored(close, diverged=False) == pytest.approx(0.2 + 0.1)
+    assert search.scored(way, diverged=True) == search.scored(way | {"forget_acc": [1.0, None, None]}, False) == 3
+
+
 def test_what_was_found_is_for_arms_that_exist_and_within_the_bounds():
     files = sorted((CONF / "tuned").glob("*/*/*/*/*.yaml"))
     assert files
