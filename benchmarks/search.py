@@ -176,10 +176,13 @@ def table() -> None:
     head = ("dataset", "architecture", "forget set", "algorithm", "targets", "score", "before", "values")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
     for file in sorted((CONF / "tuned").glob("*/*/*/*/*.yaml")):
+        *arm, algorithm, preset = (*file.parts[-5:-1], file.stem)
+        if algorithm in BLIND and preset != "hard":
+            continue
+        preset = "all" if algorithm in BLIND else preset
         scores = file.read_text().splitlines()[0].split()
         values = ", ".join(f"{name} {value:g}" for name, value in yaml.safe_load(file.read_text()).items())
-        where = " | ".join((*file.parts[-5:-1], file.stem))
-        print(f"| {where} | {scores[2].rstrip(';')} | {scores[3]} | {values} |")
+        print(f"| {' | '.join((*arm, algorithm, preset))} | {scores[2].rstrip(';')} | {scores[3]} | {values} |")
 
 
 if __name__ == "__main__":
