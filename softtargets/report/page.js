@@ -14,7 +14,10 @@ const arms = [...new Set(data.arms.map((one) => one.arm))];
 
 // Plotly reads a little markup in its labels: none of it may come from a name
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-const short = (value, digits = 3) => (value === null || value === undefined ? "–" : value.toPrecision(digits));
+function short(value) {
+  if (value === null || value === undefined) return "–";
+  return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toPrecision(3);
+}
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const mark = (arm) => ({
   color: (DARK.matches ? BRIGHT : COLOURS)[arms.indexOf(arm) % COLOURS.length],

@@ -18,6 +18,8 @@ from softtargets.report.verdicts import WHERE, Verdict, judge
 
 ENDPOINTS = ("js_forget", "mia_gap")
 """The primary and the second endpoint."""
+NAMED = 5
+"""Most of what was left out that is named on screen."""
 
 
 def summarise(
@@ -71,5 +73,8 @@ def show(verdicts: list[Verdict]) -> None:
             cells = (tables.cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}", verdict.words)
             table.add_row(*map(rich.markup.escape, cells))
         screen.print(table)
-    for sentence in tables.refused(verdicts):
+    refused = tables.refused(verdicts)
+    for sentence in refused[:NAMED]:
         screen.print(f"left out: {sentence}", markup=False)
+    if len(refused) > NAMED:
+        screen.print(f"left out: {len(refused) - NAMED} more, named in summary.md")
