@@ -68,6 +68,7 @@ COARSE = {"gradasc": 0.1}
 """How far from the retrained model's the retain accuracy may be, where 0.03 is too near."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("algorithm", "targets"), [(a, targets) for a in OF_CLASSES for targets in OF_CLASSES[a]])
 def test_a_class_is_forgotten_and_the_others_are_kept(run, fashion, algorithm, targets):
     chosen = (f"mu_algo={algorithm}", f"targets={targets}", "forget_set=class", "forget_set.classes=[0]")
@@ -90,6 +91,7 @@ OF_WRONG_LABELS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("algorithm", "targets"), [(a, targets) for a in OF_WRONG_LABELS for targets in OF_WRONG_LABELS[a]]
 )

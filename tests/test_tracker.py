@@ -87,6 +87,7 @@ def test_tracking_changes_no_number(run):
     assert not {EVENTS, SESSION, TASK} & {file.name for file in folder.iterdir()}
 
 
+@pytest.mark.long
 def test_a_server_is_told_everything(run, stub, capsys):
     server = stub()
     result, folder = run(*SMALL, *CLEARML, "save_models=true")
@@ -106,6 +107,7 @@ def test_a_server_is_told_everything(run, stub, capsys):
     assert plots >= {"models", "distance to the retrained model", "accuracy by class"}
 
 
+@pytest.mark.long
 def test_a_run_that_raises_is_failed_with_its_reason(stub):
     server = stub()
     code, _ = python("run.py", *SMALL, *CLEARML, *BROKEN)
@@ -114,6 +116,7 @@ def test_a_run_that_raises_is_failed_with_its_reason(stub):
     assert (task["status"], task["reason"]) == ("failed", "ZeroDivisionError: division by zero")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("mode", "said", "fallback"),
     [
@@ -141,6 +144,7 @@ def test_without_a_server_there_is_one_warning_and_the_run_goes_on(run, stub, ca
     assert not (folder / EVENTS).exists()
 
 
+@pytest.mark.long
 def test_a_server_that_dies_in_the_middle_costs_nothing_but_a_wait(run, stub, capsys, monkeypatch):
     monkeypatch.setattr(tracker, "PATIENCE", 5.0)
     server = stub("dies")
@@ -151,6 +155,7 @@ def test_a_server_that_dies_in_the_middle_costs_nothing_but_a_wait(run, stub, ca
     assert "python -m softtargets.tracker upload" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_warning_comes_within_seconds(stub, tmp_path):
     stub("hangs")
     (tmp_path / EVENTS).write_text('{"kind": "start"}\n')
@@ -162,6 +167,7 @@ def test_the_warning_comes_within_seconds(stub, tmp_path):
     assert time.monotonic() - started < 5 + 3  # the machine may be busy with other tests
 
 
+@pytest.mark.long
 def test_kept_sessions_are_uploaded_once_each_as_it_ended(run, stub, tmp_path):
     _, folder = run(*SMALL, *CLEARML, "tracker.offline=true")
     runs = Path(os.environ["SOFTTARGETS_RUNS"], "uploaded")
@@ -178,6 +184,7 @@ def test_kept_sessions_are_uploaded_once_each_as_it_ended(run, stub, tmp_path):
     assert (code, "nothing to upload" in said) == (2, True)
 
 
+@pytest.mark.long
 def test_without_a_server_an_upload_loses_nothing(run, stub):
     _, folder = run(*SMALL, *CLEARML, "tracker.offline=true")
     stub("wrong")
