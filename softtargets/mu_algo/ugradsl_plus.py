@@ -26,8 +26,8 @@ def ugradsl_plus(
 
     Di et al. 2024, arXiv 2406.07698. Minimises  L(θ) = α·CE_r(θ) - (1 - α)·CE_f(q'; θ)  from the original θ0, with
     one forget batch for every retain batch; an epoch is a pass over the retain set. q' = (1 + s) q - s u are the
-    targets under negative label smoothing: u is uniform, and s the share of the retain batch whose predictions
-    lie within β of the sample's own, so that what the retained data would teach anyway is pushed off the harder.
+    targets under negative label smoothing: u is uniform, and s, the size of the negative rate, the share of the
+    retain batch whose predictions lie within β of the sample's own.
 
     α → alpha, p of the paper; β → beta; q → forget.targets and retain.targets, one-hot in the paper. The paper
     leaves its distance in [0, 1] open; here it is the total variation ½‖p(x) - p(x')‖₁ of the current model's
