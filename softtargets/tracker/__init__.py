@@ -48,7 +48,6 @@ class Tracked(Untracked):
         self.file = (folder / EVENTS).open("w", encoding="utf-8", buffering=1)
         self.tell("start", config=config, project=settings.project)
         self.player = self.play(settings.offline)
-        self.said: list[str] = []
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
 
@@ -66,8 +65,7 @@ class Tracked(Untracked):
     def listen(self) -> None:
         """Say on screen what the player says: where the task is, or why there is none."""
         for line in self.player.stdout:
-            self.said.append(line.strip())
-            self.console.say(f"tracking: {self.said[-1]}")
+            self.console.say(f"tracking: {line.strip()}")
 
     def progress(self, stage: str, step: int, steps: int, loss: float) -> None:
         """Write down a loss, at most `POINTS` times in a stage."""
@@ -96,6 +94,10 @@ class Tracked(Untracked):
         elif self.told(self.play(offline=True)):
             (self.folder / EVENTS).unlink()
             self.console.say(f"tracking: kept; to upload it: python -m softtargets.tracker upload {self.folder}")
+        else:
+            self.console.say(
+                f"tracking: no session could be made; what was to be told is in {self.folder / EVENTS}"
+            )
 
     def told(self, player: subprocess.Popen) -> bool:
         """Wait for a player to end by itself, but not for long; tell whether it told everything."""

@@ -207,9 +207,8 @@ def tell_sweep(folder: Path, project: str) -> str:
             task.upload_artifact(name, folder / name, wait_on_upload=True)
     for file in folder.glob(f"*/{TASK}"):
         run = json.loads(file.read_text(encoding="utf-8"))["task"]
-        task.send(
-            tasks.EditRequest(task=run, parent=task.id, force=True)
-        )  # the SDK edits no finished task by itself
+        # by a request of its own, since the SDK edits no finished task
+        task.send(tasks.EditRequest(task=run, parent=task.id, force=True))
     address = note(task, folder)
     _close(task, None)
     return address
