@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
-from results_by_hand import both, result
+from results_by_hand import ACCURACIES, both, result
 from scipy import stats
 
 from softtargets import metrics
@@ -211,6 +211,14 @@ def test_gaps_between_retrained_models_by_hand(folder):
     runs = read(folder(result(0), result(1, metrics={"retrained": far})))
     expected = {"mia_gap": 0.03, "avg_gap": 0.05, "accuracy_distance": 0.3}
     assert {name: Floors().of(MEASURES[name], runs) for name in expected} == pytest.approx(expected)
+
+
+def test_a_retrained_model_that_is_not_finite_is_no_part_of_a_floor(folder):
+    lost = {"retrained": dict.fromkeys(ACCURACIES)}
+    runs = read(folder(result(0), result(1), result(2, metrics=lost)))
+    for name in ("js_forget", "mia_gap", "avg_gap", "accuracy_distance", "disagreement_forget"):
+        assert Floors().of(MEASURES[name], runs) == Floors().of(MEASURES[name], runs[:2]) is not None
+        assert Floors().of(MEASURES[name], runs[1:]) is None
 
 
 # verdicts

@@ -29,7 +29,7 @@ class Measure:
     metric: bool = False
     """Whether `name` is a metric of models."""
     told: Callable[[Run], object] | None = None
-    """What a run tells of its retrained model, and """
+    """What a run tells of its retrained model, None where that is not finite, and """
     between: Callable | None = None
     """the same distance between two of these. None where runs leave too little for it."""
 
@@ -64,8 +64,6 @@ class Floors:
     def of(self, measure: Measure, runs: list[Run]) -> Value:
         """Return the mean over all pairs of retrained models of these runs; None for fewer than two models."""
         models = {run.result["hashes"]["retrained"]: run for run in runs}
-        if not (measure.between or measure.metric) or len(models) < 2:
-            return None
         key = (measure.name, *sorted(models))
         if key not in self.known:
             self.known[key] = _apart(measure, list(models.values()))
@@ -73,14 +71,10 @@ class Floors:
 
 
 def _apart(measure: Measure, runs: list[Run]) -> Value:
-    if measure.metric:
-        told = [_retrained(run).get(measure.name) for run in runs]
-        return None if None in told else _mean_over_pairs(lambda a, b: abs(a - b), told)
-    return _mean_over_pairs(measure.between, [measure.told(run) for run in runs])
-
-
-def _mean_over_pairs(between: Callable, told: list) -> float:
-    return statistics.mean(itertools.starmap(between, itertools.combinations(told, 2)))
+    told = [] if measure.told is None else [one for run in runs if (one := measure.told(run)) is not None]
+    if len(told) < 2:
+        return None
+    return statistics.mean(itertools.starmap(measure.between, itertools.combinations(told, 2)))
 
 
 def _diverged(run: Run) -> bool:
@@ -99,13 +93,25 @@ def _relative(p, middle):
         return numpy.where(p > 0, p * numpy.log(p / middle), 0).sum(1)
 
 
-def _probs(run: Run) -> Float[numpy.ndarray, "n k"]:
+def _probs(run: Run) -> Float[numpy.ndarray, "n k"] | None:
+    if _retrained(run) is None:
+        return None
     with numpy.load(run.folder / "margins.npz") as left:
         return left["forget_probs_retrained"]
 
 
-def _retrained(run: Run) -> dict:
-    return run.result["metrics"]["retrained"]
+def _retrained(run: Run) -> dict | None:
+    """Return the retrained model's metrics; None for one that is not finite."""
+    found = run.result["metrics"]["retrained"]
+    return None if found["class_acc"] is None else found
+
+
+def _metric(name: str) -> Callable[[Run], float | None]:
+    return lambda run: run.result["metrics"]["retrained"].get(name)
+
+
+def _gap(one: float, other: float) -> float:
+    return abs(one - other)
 
 
 def _disagreement(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]) -> float:
@@ -114,10 +120,6 @@ def _disagreement(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]
 
 def _activation_distance(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]) -> float:
     return float(numpy.linalg.norm(p.astype(numpy.float64) - q, axis=1).mean())
-
-
-def _mia_gap(one: dict, other: dict) -> float:
-    return abs(one["mia_auc"] - other["mia_auc"])
 
 
 def _average_gap(one: dict, other: dict) -> float:
@@ -131,7 +133,7 @@ def _accuracy_distance(one: dict, other: dict) -> float:
 
 _ALL = (
     Measure("js_forget", "JS on the forget set", math.log(2), along=True, told=_probs, between=js),
-    Measure("mia_gap", "|ΔMIA AUC|", 1.0, along=True, told=_retrained, between=_mia_gap),
+    Measure("mia_gap", "|ΔMIA AUC|", 1.0, along=True, told=_metric("mia_auc"), between=_gap),
     Measure("js_test", "JS on the test set", math.log(2), along=True),
     Measure(
         "activation_distance_forget",
@@ -145,7 +147,21 @@ _ALL = (
     Measure(
         "accuracy_distance", "class accuracy distance, test", 1.0, told=_retrained, between=_accuracy_distance
     ),
-    Measure("svc_accuracy", "|ΔSVC attack accuracy| (evidence=[svc])", 1.0, metric=True),
-    Measure("relearn_steps", "|Δsteps of relearning| (evidence=[relearn])", 500.0, metric=True),
+    Measure(
+        "svc_accuracy",
+        "|ΔSVC attack accuracy| (evidence=[svc])",
+        1.0,
+        metric=True,
+        told=_metric("svc_accuracy"),
+        between=_gap,
+    ),
+    Measure(
+        "relearn_steps",
+        "|Δsteps of relearning| (evidence=[relearn])",
+        500.0,
+        metric=True,
+        told=_metric("relearn_steps"),
+        between=_gap,
+    ),
 )
 MEASURES = {measure.name: measure for measure in _ALL}

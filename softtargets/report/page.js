@@ -177,12 +177,12 @@ function ways(groups, cells) {
 }
 
 function classes(groups, cells) {
-  const rows = groups.filter((one) => one.classes.class_acc.length);
+  const rows = groups.filter((one) => one.classes.length);
   if (!rows.length) return figure("classes", [], {});
   const name = (one) => plain(`${label(one.cell, cells)} ${one.arm}`.trim());
   return figure("classes", [{
-    type: "heatmap", x: rows[0].classes.class_acc.map((_, i) => `class ${i}`), y: rows.map(name),
-    z: rows.map((one) => one.classes.class_acc), zmid: 0, colorscale: "RdBu", reversescale: true,
+    type: "heatmap", x: rows[0].classes.map((_, i) => `class ${i}`), y: rows.map(name),
+    z: rows.map((one) => one.classes), zmid: 0, colorscale: "RdBu", reversescale: true,
     hovertemplate: "%{y}, %{x}: %{z}<extra></extra>", colorbar: { title: { text: "gap" }, thickness: 12 },
   }], { height: 150 + 26 * rows.length, yaxis: { autorange: "reversed", type: "category" } });
 }

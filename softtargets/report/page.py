@@ -2,7 +2,6 @@
 
 import collections
 import json
-import statistics
 from importlib import resources
 
 from plotly.offline import get_plotlyjs
@@ -11,6 +10,7 @@ from softtargets.report import tables
 from softtargets.report.measures import MEASURES
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
+from softtargets.report.statistics import mean_of
 from softtargets.report.verdicts import WHERE, Verdict
 
 WAY = ("forget_acc", "test_acc", "js_forget")
@@ -63,7 +63,7 @@ def content(title: str, runs: list[Run], verdicts: list[Verdict], over: list[Ove
 
 def _verdict(verdict: Verdict, cell: int) -> dict:
     found = verdict.paired
-    names = ("n", "mean", "low", "high", "dz", "cliff", "wins")
+    names = ("mean", "low", "high")
     numbers = {name: getattr(found, name) if found else None for name in names}
     return {
         "cell": cell,
@@ -72,9 +72,7 @@ def _verdict(verdict: Verdict, cell: int) -> dict:
         "measure": verdict.measure,
         "where": verdict.where,
         "shown": tables.row(verdict)[2:],
-        "p": verdict.p,
         "words": verdict.words,
-        "corrected": [verdict.one.corrected, verdict.other.corrected],
         "points": verdict.points,
     } | numbers
 
@@ -90,9 +88,9 @@ def _arm(cell: int, arm: str, runs: list[Run]) -> dict:
         "test": [metrics["test_acc"] for metrics in unlearned],
         "statuses": dict(collections.Counter(result["status"] for result in results)),
         "way": _way([result["trajectory"] for result in results if result["trajectory"]["step"]]),
-        "classes": {name: _class_gap(results, name) for name in ("class_acc", "forget_class_acc")},
-        "state": {name: _mean([result["diagnosis"][name] for result in results]) for name in STATE},
-        "seconds": _mean([result["cost"]["unlearn_s"] for result in results]),
+        "classes": _class_gap(results),
+        "state": {name: mean_of([result["diagnosis"][name] for result in results]) for name in STATE},
+        "seconds": mean_of([result["cost"]["unlearn_s"] for result in results]),
     }
 
 
@@ -103,18 +101,18 @@ def _way(trajectories: list[dict]) -> dict[str, list]:
         for number, step in enumerate(trajectory["step"]):
             at[step].append([trajectory[name][number] for name in WAY])
     kept = sorted(step for step, rows in at.items() if 2 * len(rows) >= len(trajectories))
-    columns = {name: [_mean([row[i] for row in at[step]]) for step in kept] for i, name in enumerate(WAY)}
+    columns = {name: [mean_of([row[i] for row in at[step]]) for step in kept] for i, name in enumerate(WAY)}
     return {"step": kept} | columns
 
 
-def _class_gap(results: list[dict], name: str) -> list[float | None]:
-    """Mean over runs of unlearned less retrained accuracy, of every class."""
+def _class_gap(results: list[dict]) -> list[float | None]:
+    """Mean over runs of unlearned less retrained accuracy, of every class of the test set."""
     rows = []
     for result in results:
-        pair = [result["metrics"][model][name] for model in ("unlearned", "retrained")]
+        pair = [result["metrics"][model]["class_acc"] for model in ("unlearned", "retrained")]
         if None not in pair:
             rows.append([None if None in both else both[0] - both[1] for both in zip(*pair, strict=True)])
-    return [_mean(list(column)) for column in zip(*rows, strict=True)]
+    return [mean_of(list(column)) for column in zip(*rows, strict=True)]
 
 
 def _reference(runs: list[Run]) -> dict:
@@ -129,11 +127,6 @@ def _reference(runs: list[Run]) -> dict:
 def _over(one: OverSeeds, cell: int) -> dict:
     names = ("arm", "seeds", "klom", "klom_floor", "ulira", "ulira_floor")
     return {"cell": cell} | {name: getattr(one, name) for name in names}
-
-
-def _mean(values: list) -> float | None:
-    there = [value for value in values if value is not None]
-    return statistics.fmean(there) if there else None
 
 
 def rounded(value):

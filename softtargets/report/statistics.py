@@ -6,6 +6,7 @@ What is measured is a distance, so that less is better and a positive difference
 import dataclasses
 import functools
 import math
+from statistics import fmean
 
 import numpy
 from jaxtyping import Float
@@ -135,3 +136,9 @@ def holm(p: list[float | None]) -> list[float | None]:
         highest = max(highest, min(1.0, (len(asked) - rank) * value))
         adjusted[place] = highest
     return adjusted
+
+
+def mean_of(values: list[float | None]) -> float | None:
+    """Return the mean of what is there; None for nothing."""
+    there = [value for value in values if value is not None]
+    return fmean(there) if there else None

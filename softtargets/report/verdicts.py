@@ -10,7 +10,7 @@ import numpy
 from softtargets.report.measures import Floors, Measure
 from softtargets.report.pairs import Pairing
 from softtargets.report.runs import Run, Settings
-from softtargets.report.statistics import LEVEL, Paired, compare, holm
+from softtargets.report.statistics import LEVEL, Paired, compare, holm, mean_of
 
 WHERE = {"matched": "at matched forgetting", "end": "at the end of the run"}
 
@@ -86,7 +86,7 @@ def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | No
     sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[], []]
     columns = [[value(run) for run in side] for side in sides]
     runs = [run for side in sides for run in side]
-    floor, nothing = floors.of(measure, runs), _mean([measure.nothing(run) for run in sides[0]])
+    floor, nothing = floors.of(measure, runs), mean_of([measure.nothing(run) for run in sides[0]])
     margin = margin if margin is not None else floor if floor is not None else 0.1 * (nothing or 0.0)
     there = [pair for pair in zip(*columns, strict=True) if None not in pair]
     arms = [
@@ -107,7 +107,7 @@ def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | No
 def _arm(name: str, runs: list[Run], values: list, measure: Measure, floor, nothing) -> Arm:
     there = [value for value in values if value is not None]
     finite = [value for value in there if math.isfinite(value)]
-    mean = _mean(finite)
+    mean = mean_of(finite)
     statuses = collections.Counter(run.result["status"] for run in runs)
     statuses.pop("ok", None)
     corrected = None
@@ -117,17 +117,12 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, floor, noth
         name=name,
         mean=mean,
         sd=statistics.stdev(finite) if len(finite) > 1 else None,
-        mean_with_diverged=_mean([min(value, measure.worst) for value in there]),
+        mean_with_diverged=mean_of([min(value, measure.worst) for value in there]),
         diverged=len(there) - len(finite),
         censored=len(values) - len(there),
         flags=dict(statuses),
         corrected=corrected,
     )
-
-
-def _mean(values: list) -> float | None:
-    there = [value for value in values if value is not None]
-    return statistics.fmean(there) if there else None
 
 
 def words(verdict: Verdict, p: float | None) -> str:
