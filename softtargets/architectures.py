@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -59,8 +58,12 @@ def _block(inputs: int, outputs: int) -> nn.Module:
 
 
 class ChannelsLast(nn.Sequential):
-    """A sequence that computes in the memory layout in which processors convolve fastest."""
+    """A sequence that computes in the memory layout in which processors convolve and pool fastest."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits (n, classes) of inputs (n, channels, height, width)."""
-        return super().forward(inputs.contiguous(memory_format=torch.channels_last))
+        n, depth, height, width = inputs.shape
+        # flat in between: the strides of a single channel do not tell the two layouts apart, torch takes the
+        # slower one, and a pool then costs fifteen times as much
+        rows = inputs.permute(0, 2, 3, 1).flatten().view(n, height, width, depth)
+        return super().forward(rows.permute(0, 3, 1, 2))

@@ -53,6 +53,19 @@ def test_cnn_is_convolution_relu_pool_and_two_layers():
     torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+def test_cnn_convolves_and_pools_channels_last(depth):
+    model = cnn(input_shape=(depth, 12, 12), classes=3, channels=[4, 5], hidden=6)
+    layouts = []
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            layer.register_forward_hook(
+                lambda layer, given, out: layouts.extend([given[0].stride(1), out.stride(1)])
+            )
+    model(torch.zeros(2, depth, 12, 12))
+    assert layouts == [1] * 8  # from one channel to the next it is one step, the slow layout has a whole image
+
+
 @pytest.mark.parametrize(("size", "depth", "fits"), [(28, 4, True), (28, 5, False), (8, 3, True), (7, 3, False)])
 def test_images_may_not_vanish_in_the_pools(size, depth, fits):
     build = functools.partial(cnn, input_shape=(1, 40, size), classes=2, channels=[2] * depth, hidden=2)
