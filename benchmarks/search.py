@@ -1,8 +1,8 @@
 """Default hyper-parameters of every arm (algorithm × targets), all found with one budget.
 
-`python benchmarks/search.py [architecture=mlp] [forget_set=random] [mu_algo=a,b] [targets=c,d] [trials=12]`
-searches the arms that have no file in conf/tuned yet and leaves one for each; delete a file to have it found
-again. `python benchmarks/search.py table` prints what the files say, in Markdown.
+`python benchmarks/search.py [architecture=mlp] [forget_set=random] [mu_algo=a,b] [targets=c,d] [trials=12]
+[steps=600] [settings]` searches the arms that have no file in conf/tuned yet and leaves one for each; delete a
+file to have it found again. `python benchmarks/search.py table` prints what the files say, in Markdown.
 
 An arm gets `trials` tries of Optuna's TPE, the first of them our first guess, on run seeds 1000 and 1001 and
 forget set 1000, which no study uses. The training set is that of the benchmarks, 5,700 images of Fashion-MNIST,
@@ -41,11 +41,10 @@ SEEDS = (1000, 1001)
 DATA = (*RECIPE, "dataset.train_size=8143", "dataset.validation_fraction=0.3", "forget_set.seed=1000")
 MOST = (
     "unlearn.stop=matched",
-    "unlearn.max_steps=600",
     "unlearn.evaluate_every=10",
     "unlearn.evaluate_samples=600",
 )
-"""How a trial is run: to the matched point, which has to come within so many steps."""
+"""How a trial is run: to the matched point, which has to come within `steps`."""
 RATE = ("log", 3e-4, 0.1)
 SPACE = {
     "boundary_shrink": {"lr": RATE, "epsilon": ("log", 0.03, 1.0)},
@@ -59,7 +58,7 @@ SPACE = {
     "rmu": {"lr": ("log", 3e-3, 1.0), "kappa": ("log", 1.0, 20.0), "alpha": ("log", 1.0, 100.0)},
     "salun": {"lr": RATE, "alpha": ("log", 0.3, 10.0), "share": ("linear", 0.1, 0.9)},
     "scrub": {"lr": RATE, "alpha": ("log", 0.05, 3.0), "max_passes": ("whole", 1, 5)},
-    "ssd": {"alpha": ("log", 1.0, 8.0), "lam": ("linear", 0.1, 1.0)},
+    "ssd": {"alpha": ("log", 1.0, 8.0), "lam": ("log", 0.01, 1.0)},
     "ugradsl_plus": {"lr": RATE, "alpha": ("linear", 0.5, 0.99), "beta": ("linear", 0.0, 1.0)},
     "unsir": {"lr": ("log", 1e-4, 2e-2)},
 }
@@ -75,6 +74,8 @@ def main(
     mu_algo: str = "",
     targets: str = "",
     trials: str = "12",
+    steps: str = "600",
+    **settings: str,
 ) -> None:
     """Search every arm that has no file yet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -82,9 +83,10 @@ def main(
     for algorithm in mu_algo.split(",") if mu_algo else SPACE:
         place = CONF / "tuned/fashion_mnist" / architecture / forget_set / algorithm
         chosen = (f"architecture={architecture}", f"forget_set={forget_set}", f"mu_algo={algorithm}")
+        chosen += tuple(f"{name}={value}" for name, value in settings.items())
         for preset in ("hard",) if algorithm in BLIND else presets:
             if not (place / f"{preset}.yaml").exists():
-                asked = (*DATA, *chosen, f"targets={preset}", "tuned=none", *MOST)
+                asked = (*DATA, *chosen, f"targets={preset}", "tuned=none", *MOST, f"unlearn.max_steps={steps}")
                 search(place / f"{preset}.yaml", SPACE[algorithm], asked, int(trials))
         if algorithm in BLIND and place.exists():
             for preset in options("targets"):

@@ -69,7 +69,14 @@ class Stub(ThreadingHTTPServer):
 
 
 def _whole(task: dict) -> dict:
-    usual = {"script": {}, "execution": {}, "hyperparams": {}, "project": "project", "type": "training"}
+    usual = {
+        "script": {},
+        "execution": {},
+        "hyperparams": {},
+        "output": {},
+        "project": "project",
+        "type": "training",
+    }
     return usual | {"user": "user", "company": "company", "created": "2026-01-01T00:00:00+00:00"} | task
 
 

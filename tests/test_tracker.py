@@ -1,5 +1,6 @@
 """Tracking by the unmodified ClearML SDK: offline sessions read back, and a loopback stub of several minds."""
 
+import copy
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from clearml_stub import Stub
 from conftest import ROOT, SMALL
 
 from softtargets import tracker
-from softtargets.tracker import EVENTS, SESSION, TASK
+from softtargets.tracker import EVENTS, SESSION, TASK, clone
 
 BROKEN = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken")
 CLEARML = ("tracker=clearml",)
@@ -105,6 +106,42 @@ def test_a_server_is_told_everything(run, stub, capsys):
     assert scalars["Summary", "js_forget", -(2**31)] == pytest.approx(result["distance"]["js_forget"])
     plots = {event["metric"] for event in server.events() if event["type"] == "plot"}
     assert plots >= {"models", "distance to the retrained model", "accuracy by class"}
+
+
+@pytest.mark.long
+def test_an_agent_runs_a_clone_as_it_was_edited(stub, monkeypatch, tmp_path):
+    server, cloned = stub(), "c" * 32
+    asked, left = {}, {}
+    for name, words in (("first", (*SMALL, *CLEARML, "seed=78")), ("clone", ())):
+        monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / name))
+        code, said = python("run.py", *words)
+        assert code == 0, said
+        (file,) = tmp_path.glob(f"{name}/*/result.json")
+        asked[name] = json.loads(file.read_text())["config"]
+        left[name] = json.loads((file.parent / TASK).read_text())
+        if name == "first":
+            (task,) = server.tasks.values()
+            assert (task["script"]["entry_point"], task["script"]["working_dir"]) == ("run.py", ".")
+            server.tasks[cloned] = copy.deepcopy(task) | {"id": cloned, "status": "queued"}
+            for key, text in (("unlearn.optimizer.lr", "0.0123"), ("seed", "79")):
+                server.tasks[cloned]["hyperparams"]["Config"][key]["value"] = text
+            monkeypatch.setenv("CLEARML_TASK_ID", cloned)  # as an agent does
+    assert (left["clone"]["task"], set(server.tasks)) == (cloned, {left["first"]["task"], cloned})
+    assert server.tasks[cloned]["status"] == "in_progress"  # the agent calls it completed, by our exit code
+    asked["first"]["unlearn"]["optimizer"]["lr"], asked["first"]["seed"] = 0.0123, 79
+    assert asked["clone"] == asked["first"]
+
+
+VALUES = [None, True, 1, 1e-5, "auto", "1", "true", [1, 2], [], "a b", {"x": 1, "y": {"z": None}}]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_config_survives_being_shown_in_clearml(value):
+    config = {"one": value, "two": {"value": 3}, "choices": {"dataset": "mnist_5k"}}
+    shown = clone.sections(config)
+    shown = {f"{title}/{name}": text for title, part in shown.items() for name, text in part.items()}
+    assert clone.config_of(shown) == config
+    assert clone.config_of({"Args/one": "1"}) is None
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ reach the run, and the file can be played again.
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -22,6 +23,8 @@ SESSION, TASK = "clearml.zip", "clearml.json"
 """What tracking leaves in a run's folder: an offline session, or the task that a server has."""
 PATIENCE = 10.0
 """Seconds that a run waits at its end for the last of its tracking."""
+PLAY = "import sys; from softtargets.tracker.__main__ import main; sys.exit(main(['play', *sys.argv[1:]]))"
+"""Not as a module, which ClearML would note as what an agent has to run, instead of the run's own script."""
 POINTS = 200
 """Most scalars of one stage."""
 
@@ -46,7 +49,8 @@ class Tracked(Untracked):
         self.settings, self.folder, self.console = settings, folder, console
         folder.mkdir(parents=True, exist_ok=True)
         self.file = (folder / EVENTS).open("w", encoding="utf-8", buffering=1)
-        self.tell("start", config=config, project=settings.project)
+        script = os.path.abspath(sys.argv[0])  # where an agent finds what to run
+        self.tell("start", config=config, project=settings.project, script=script)
         self.player = self.play(settings.offline)
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
@@ -58,9 +62,12 @@ class Tracked(Untracked):
     def play(self, offline: bool) -> subprocess.Popen:
         """Start the process that plays the events."""
         mode = "offline" if offline else "online"
-        command = [sys.executable, "-m", "softtargets.tracker", "play", str(self.folder), mode]
+        # a session of its own, not of the task that an agent may have asked for
+        dropped = {"CLEARML_TASK_ID"} if offline else {}
+        environment = {name: value for name, value in os.environ.items() if name not in dropped}
+        command = [sys.executable, "-c", PLAY, str(self.folder), mode]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, text=True, start_new_session=True, **pipes)
+        return subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
 
     def listen(self) -> None:
         """Say on screen what the player says: where the task is, or why there is none."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from softtargets.tracker import SESSION, TASK
+from softtargets.tracker.clone import fetch
 from softtargets.tracker.player import NoServer, configured, login, note, play, require_configuration, tell_sweep
 
 
@@ -22,6 +23,9 @@ def main(words: list[str] | None = None) -> int:
     playing = commands.add_parser("play", help=argparse.SUPPRESS)
     playing.add_argument("folder", type=Path)
     playing.add_argument("mode", choices=("online", "offline"))
+    fetching = commands.add_parser("fetch", help=argparse.SUPPRESS)
+    fetching.add_argument("task")
+    fetching.add_argument("folder", type=Path)
     sweeping = commands.add_parser("sweep", help="make a task of a finished sweep, the parent of its runs' tasks")
     sweeping.add_argument("folder", type=Path, metavar="DIR")
     sweeping.add_argument("--project", default="SoftTargets")
@@ -30,6 +34,10 @@ def main(words: list[str] | None = None) -> int:
         if given.command == "play":
             with quiet() as say:
                 play(given.folder, given.mode == "offline", say)
+            return 0
+        if given.command == "fetch":
+            with quiet(), configured():
+                fetch(given.task, given.folder)
             return 0
         return upload(given.folder) if given.command == "upload" else sweep(given.folder, given.project)
     except NoServer as error:

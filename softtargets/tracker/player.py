@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from softtargets.settings import flat
 from softtargets.tracker import EVENTS, SESSION, TASK
+from softtargets.tracker.clone import sections
 
 OVERRIDES = """
 sdk.development.report_use_subprocess: false
@@ -126,6 +127,7 @@ def started(task_class, event: dict):
     """Make the task of a run."""
     config = event["config"]
     choices = config["choices"]
+    sys.argv[:] = [event["script"]]  # which the SDK looks at, and notes with its repository and commit
     name = "-".join(str(choices[group]) for group in ("dataset", "architecture", "mu_algo", "targets"))
     task = task_class.init(
         project_name=event["project"],
@@ -134,7 +136,8 @@ def started(task_class, event: dict):
         reuse_last_task_id=False,
         **HANDS_OFF,
     )
-    task.connect({key: value for key, value in flat(config) if not key.startswith("choices.")}, name="Config")
+    for name, values in sections(config).items():
+        task.connect(values, name=name)
     return task
 
 
