@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 import submitit
+from clearml_stub import Stub
 from conftest import ROOT, SMALL
 from test_sweep import GRID, comparable, results, start, sweep
+from test_tracker import whole_and_parts
 
 pytestmark = pytest.mark.slurm
 
@@ -173,6 +175,20 @@ def test_a_raised_and_a_killed_run_lose_no_other(folder, monkeypatch):
     assert "3 of 3 done (1 were there)" in stdout
     assert before.items() <= results(folder).items()
     assert len(list(folder.glob("runs/sweep/.submitit/[0-9]*_*"))) == 3 + 2, "only what was missing ran again"
+
+
+def test_every_run_of_an_array_is_tracked(folder, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("CLEARML_")]:
+        monkeypatch.delenv(name)
+    server, conf = Stub(), folder / "clearml.conf"
+    conf.write_text(server.conf())
+    monkeypatch.setenv("CLEARML_CONFIG_FILE", str(conf))
+    code, stdout, stderr = sweep(folder, "targets=hard,soft", "seed=0,1", "tracker=clearml", *SLURM)
+    assert code == 0, stderr
+    assert stdout.splitlines()[-1].startswith(f"tracking: {server.url}")
+    whole_and_parts(server, 4)
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "PENDING"])

@@ -232,17 +232,28 @@ def test_without_a_server_an_upload_loses_nothing(run, stub):
     assert (folder / SESSION).is_file()
 
 
-@pytest.mark.kill
-@pytest.mark.parametrize("launcher", ["basic", "local"])
-def test_a_sweep_has_a_task_that_is_the_parent_of_its_runs(stub, launcher):
+@pytest.mark.parametrize(
+    ("launcher", "runs"),
+    [
+        pytest.param(("basic",), 30, marks=pytest.mark.slow, id="30 in one process"),
+        pytest.param(("local", "hydra.launcher.n_jobs=8"), 16, marks=pytest.mark.kill, id="8 processes at once"),
+    ],
+)
+def test_a_sweep_has_a_task_that_is_the_parent_of_its_runs(stub, launcher, runs):
+    name, *more = launcher
     server = stub()
-    runs = Path(os.environ["SOFTTARGETS_RUNS"], f"tracked-{launcher}")
-    asked = ("targets=hard,soft", "seed=range(4)", f"hydra/launcher={launcher}", f"runs_dir={runs}")
+    place = Path(os.environ["SOFTTARGETS_RUNS"], f"tracked-{name}")
+    asked = ("targets=hard,soft", f"seed=range({runs // 2})", f"hydra/launcher={name}", *more, f"runs_dir={place}")
     code, said = python("run.py", "-m", *SMALL, *CLEARML, *asked)
     assert code == 0, said
+    whole_and_parts(server, runs)
+
+
+def whole_and_parts(server: Stub, runs: int) -> None:
+    """Check that a server was told of a sweep of so many runs."""
     whole = [task for task in server.tasks.values() if task["name"].startswith("sweep")]
     rest = [task for task in server.tasks.values() if task not in whole]
-    assert [len(whole), len(rest)] == [1, 8]
+    assert [len(whole), len(rest)] == [1, runs]
     assert {task["parent"] for task in rest} == {whole[0]["id"]}
     assert {task["status"] for task in server.tasks.values()} == {"completed"}
     assert {one["key"] for one in whole[0]["execution"]["artifacts"]} == {

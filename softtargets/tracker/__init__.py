@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +22,8 @@ EVENTS = "tracking.jsonl"
 """What a run has to tell, as long as it has not been told."""
 SESSION, TASK = "clearml.zip", "clearml.json"
 """What tracking leaves in a run's folder: an offline session, or the task that a server has."""
-PATIENCE = 10.0
-"""Seconds that a run waits at its end for the last of its tracking."""
+IMPORT, PATIENCE = 60.0, 10.0
+"""Seconds that a run, at its end, waits for a player to start, and then for any sign of life of it."""
 PLAY = "import sys; from softtargets.tracker.__main__ import main; sys.exit(main(['play', *sys.argv[1:]]))"
 """Not as a module, which ClearML would note as what an agent has to run, instead of the run's own script."""
 POINTS = 200
@@ -52,8 +53,6 @@ class Tracked(Untracked):
         script = os.path.abspath(sys.argv[0])  # where an agent finds what to run
         self.tell("start", config=config, project=settings.project, script=script)
         self.player = self.play(settings.offline)
-        self.listener = threading.Thread(target=self.listen, daemon=True)
-        self.listener.start()
 
     def tell(self, kind: str, **event) -> None:
         """Write down an event."""
@@ -67,12 +66,18 @@ class Tracked(Untracked):
         environment = {name: value for name, value in os.environ.items() if name not in dropped}
         command = [sys.executable, "-c", PLAY, str(self.folder), mode]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
+        player = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
+        self.given_up = time.monotonic() + IMPORT
+        self.listener = threading.Thread(target=self.listen, args=(player,), daemon=True)
+        self.listener.start()
+        return player
 
-    def listen(self) -> None:
-        """Say on screen what the player says: where the task is, or why there is none."""
-        for line in self.player.stdout:
-            self.console.say(f"tracking: {line.strip()}")
+    def listen(self, player: subprocess.Popen) -> None:
+        """Say on screen where the task is, or why there is none. An empty line is a sign of life."""
+        for line in player.stdout:
+            self.given_up = time.monotonic() + PATIENCE
+            if line.strip():
+                self.console.say(f"tracking: {line.strip()}")
 
     def progress(self, stage: str, step: int, steps: int, loss: float) -> None:
         """Write down a loss, at most `POINTS` times in a stage."""
@@ -107,12 +112,12 @@ class Tracked(Untracked):
             )
 
     def told(self, player: subprocess.Popen) -> bool:
-        """Wait for a player to end by itself, but not for long; tell whether it told everything."""
-        try:
-            player.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            player.kill()
-            player.wait()
+        """Wait for a player as long as it shows signs of life; tell whether it told everything."""
+        self.given_up = max(self.given_up, time.monotonic() + PATIENCE)
+        while player.poll() is None and time.monotonic() < self.given_up:
+            time.sleep(0.02)
+        player.kill()
+        player.wait()
         self.listener.join(1)
         player.stdout.close()
         return player.returncode == 0

@@ -25,6 +25,9 @@ HANDS_OFF = {
     "auto_resource_monitoring": False,
     "auto_connect_streams": False,
 }
+MODELS = ("original", "retrained", "unlearned")
+FILES = ("result.json", "config.yaml", "margins.npz")
+"""What a run's task is given of its folder, beside its models where they are kept."""
 PING = 2.0
 """Seconds a server has to say that it is there."""
 
@@ -34,12 +37,13 @@ class NoServer(Exception):
 
 
 def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
-    """Play the events in `folder` as they are written, until the end; says where they go."""
+    """Play the events in `folder` as they are written; says where they go, and "" as a sign of life."""
     if not offline:
         require_configuration()
     with configured() as cache:
         from clearml import Task  # three quarters of a second, and it reads the configuration
 
+        say("")
         if offline:
             Task.set_offline(True)
         else:
@@ -48,7 +52,7 @@ def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
         task = started(Task, next(events))
         if not offline:
             say(task.get_output_log_web_page())
-        _close(task, told(task, events, folder))
+        _close(task, told(task, events, folder, say))
         if offline:
             (session,) = (cache / "offline").glob("*.zip")
             shutil.move(session, folder / SESSION)
@@ -141,24 +145,34 @@ def started(task_class, event: dict):
     return task
 
 
-def told(task, events: Iterator[dict], folder: Path) -> str | None:
+def told(task, events: Iterator[dict], folder: Path, say: Callable[[str], None]) -> str | None:
     """Report every event; returns why the run failed, if it did."""
     logger = task.get_logger()
     for event in events:
+        say("")
         if event["kind"] == "scalar":
             logger.report_scalar(event["title"], event["series"], event["value"], event["step"])
         elif event["kind"] == "result":
-            _result(task, logger, json.loads((folder / "result.json").read_text(encoding="utf-8")), folder)
+            _result(task, logger, json.loads((folder / "result.json").read_text(encoding="utf-8")))
+            for file in (
+                "result.json",
+                "config.yaml",
+                "margins.npz",
+                *(f"{model}.safetensors" for model in MODELS),
+            ):
+                if (folder / file).is_file():
+                    task.upload_artifact(file, folder / file, wait_on_upload=True)
+                    say("")
         elif event["kind"] == "end":
             return event["failure"]
     return None
 
 
-def _result(task, logger, result: dict, folder: Path) -> None:
-    """Report tables, figures and artifacts of a result."""
-    metrics, models = result["metrics"], ("original", "retrained", "unlearned")
+def _result(task, logger, result: dict) -> None:
+    """Report tables and figures of a result."""
+    metrics = result["metrics"]
     names = [name for name, value in metrics["unlearned"].items() if not isinstance(value, list)]
-    rows = [["", *models], *([name, *(metrics[model][name] for model in models)] for name in names)]
+    rows = [["", *MODELS], *([name, *(metrics[model][name] for model in MODELS)] for name in names)]
     logger.report_table("models", "metrics", iteration=0, table_plot=rows)
     far = [name for name, value in result["distance"].items() if not isinstance(value, list)]
     rows = [["", "unlearned", "doing nothing"], *([n, result["distance"][n], result["baseline"][n]] for n in far)]
@@ -168,9 +182,6 @@ def _result(task, logger, result: dict, folder: Path) -> None:
             logger.report_single_value(name, result["distance"][name])
     for title, figure in figures(result).items():
         logger.report_plotly(title, "unlearn", figure, iteration=0)
-    for file in ("result.json", "config.yaml", "margins.npz", *(f"{model}.safetensors" for model in models)):
-        if (folder / file).is_file():
-            task.upload_artifact(file, folder / file, wait_on_upload=True)
     task.set_user_properties(status=result["status"])
 
 
@@ -183,9 +194,8 @@ def figures(result: dict):
         names = ("forget_acc", "retain_acc", "test_acc", "js_forget")
         lines = [go.Scatter(x=way["step"], y=way[name], name=name) for name in names]
         found["on the way"] = go.Figure(lines, {"xaxis": {"title": {"text": "steps of unlearning"}}})
-    models = ("original", "retrained", "unlearned")
-    if all(result["metrics"][model]["class_acc"] is not None for model in models):
-        bars = [go.Bar(y=result["metrics"][model]["class_acc"], name=model) for model in models]
+    if all(result["metrics"][model]["class_acc"] is not None for model in MODELS):
+        bars = [go.Bar(y=result["metrics"][model]["class_acc"], name=model) for model in MODELS]
         found["accuracy by class"] = go.Figure(bars)
     return found
 
