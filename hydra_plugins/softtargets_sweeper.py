@@ -38,7 +38,7 @@ class CheckedSweeper(BasicSweeper):
         asked = self.config.tracker
         if asked.kind == "clearml" and not asked.offline:
             from softtargets.settings import TrackerSettings
-            from softtargets.tracker import track_sweep
+            from softtargets.tracker.tracked import track_sweep
 
             track_sweep(folder, TrackerSettings(**asked))
 

@@ -24,7 +24,7 @@ from softtargets.settings import asked
 from softtargets.stages import Stages, Trained, model_digest
 from softtargets.store import Store, folder
 from softtargets.target_sets import TargetSets, target_sets
-from softtargets.tracker import Untracked, tracking
+from softtargets.tracker.tracked import Untracked, tracking
 from softtargets.trajectory import Trajectory
 from softtargets.types import digest
 

@@ -13,8 +13,7 @@ import pytest
 from clearml_stub import Stub
 from conftest import ROOT, SMALL
 
-from softtargets import tracker
-from softtargets.tracker import EVENTS, SESSION, TASK, clone
+from softtargets.tracker import EVENTS, SESSION, TASK, clone, tracked
 
 BROKEN = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken")
 CLEARML = ("tracker=clearml",)
@@ -86,6 +85,11 @@ def test_tracking_changes_no_number(run):
     assert json.dumps(tracked["metrics"]) == json.dumps(plain["metrics"])
     assert tracked["provenance"]["config_hash"] == plain["provenance"]["config_hash"]
     assert not {EVENTS, SESSION, TASK} & {file.name for file in folder.iterdir()}
+
+
+def test_the_player_needs_no_torch():
+    code, said = python("-c", "import softtargets.tracker.__main__, sys; print('torch' in sys.modules)")
+    assert (code, said.strip()) == (0, "False")
 
 
 @pytest.mark.long
@@ -183,7 +187,7 @@ def test_without_a_server_there_is_one_warning_and_the_run_goes_on(run, stub, ca
 
 @pytest.mark.long
 def test_a_server_that_dies_in_the_middle_costs_nothing_but_a_wait(run, stub, capsys, monkeypatch):
-    monkeypatch.setattr(tracker, "PATIENCE", 5.0)
+    monkeypatch.setattr(tracked, "PATIENCE", 5.0)
     server = stub("dies")
     result, folder = run(*SMALL, *CLEARML)
     assert server.mode == "dead"
