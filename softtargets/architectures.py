@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
+from softtargets.linear import Linear
+
 Shape = tuple[int, ...]
 Width = Annotated[int, Field(ge=1)]
 
@@ -22,9 +24,7 @@ def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classe
 
 def mlp(*, input_shape: Shape, classes: int, hidden: Width) -> nn.Module:
     """Inputs-`hidden`-classes with ReLU; 784-800-10 on 28x28 images (Simard et al. 2003)."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(math.prod(input_shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
-    )
+    return nn.Sequential(nn.Flatten(), Linear(math.prod(input_shape), hidden), nn.ReLU(), Linear(hidden, classes))
 
 
 def cnn(
@@ -45,9 +45,9 @@ def cnn(
     blocks = [_block(*pair) for pair in itertools.pairwise([depth, *channels])]
     head = [
         nn.Flatten(),
-        nn.Linear(channels[-1] * rows * columns, hidden),
+        Linear(channels[-1] * rows * columns, hidden),
         nn.ReLU(),
-        nn.Linear(hidden, classes),
+        Linear(hidden, classes),
     ]
     return ChannelsLast(*blocks, *head)
 

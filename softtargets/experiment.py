@@ -20,7 +20,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from softtargets import store
+from softtargets import eager, store
 from softtargets.architectures import construct
 from softtargets.datasets import Images
 from softtargets.disk import canonical
@@ -90,7 +90,8 @@ class Experiment:
     def unlearning_fit(self, progress: Callable, watch: Callable) -> Fit:
         """Return the fit of the unlearning; `watch` looks at the model where the config asks for it."""
         u = self.unlearning
-        rule = {"watch": watch, "evaluate_every": u.evaluate_every} if u.evaluate_every else {}
+        pace = {"evaluate_every": u.evaluate_every, "evaluate_growth": u.evaluate_growth}
+        rule = {"watch": watch} | pace if u.evaluate_every else {}
         return self._fit(u, "unlearn", progress, epochs=u.epochs, max_steps=u.max_steps, **rule)
 
     def relearning_fit(self, watch: Callable) -> Fit:
@@ -105,6 +106,7 @@ class Experiment:
 
 def build(config: dict) -> Experiment:
     """Turn a resolved config into an experiment, or raise BadInput."""
+    eager.install()
     settings = check(Settings, settings_of(config), "")
     _require(settings.device)
     _require_writable(store.folder(settings.store.dir))

@@ -54,8 +54,10 @@ class Fit:
     """With `seed` the source of every random choice in the loop."""
     max_steps: int | None = None
     evaluate_every: int | None = None
+    evaluate_growth: float = 0.0
     watch: Callable[[nn.Module, int], bool] | None = None
-    """`watch(model, step)` in eval mode, before the first step and after every `evaluate_every`; True ends."""
+    """`watch(model, step)` in eval mode, True ends: before the first step, after the last, and in between every
+    `evaluate_every` steps, or every `evaluate_growth` times the steps so far where that is more."""
     progress: Callable[[int, int, float], None] = lambda step, steps, loss: None
     account: Account = dataclasses.field(default_factory=Account)
 
@@ -108,8 +110,9 @@ class Fit:
         return zip(*(self._stream(i, samples) for i, samples in enumerate(streams)), strict=True)
 
     def _loop(self, model, optimizer, schedule, work: Iterator[tuple], steps: int) -> None:
+        looks = self.looks(steps)
         for step in range(1, steps + 1):
-            if self._watched(model, step - 1):
+            if step - 1 in looks and self._watched(model, step - 1):
                 return
             model.train()
             started = time.perf_counter()
@@ -120,7 +123,8 @@ class Fit:
             self.progress(step, steps, value)
             if self.account.diverged:
                 return
-        self._watched(model, steps)
+        if steps in looks:
+            self._watched(model, steps)
         finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
         self.account.diverged |= not finite
 
@@ -147,9 +151,17 @@ class Fit:
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
 
+    def looks(self, steps: int) -> set[int]:
+        """Return the numbers of steps after which `watch` is called, in a fit of so many."""
+        if self.watch is None:
+            return set()
+        found, step = {steps}, 0
+        while step < steps:
+            found.add(step)
+            step += max(self.evaluate_every, int(step * self.evaluate_growth))
+        return found
+
     def _watched(self, model: nn.Module, step: int) -> bool:
-        if self.watch is None or step % self.evaluate_every:
-            return False
         self.account.stopped = self.watch(model.eval(), step)
         return self.account.stopped
 

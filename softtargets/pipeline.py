@@ -35,7 +35,7 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
     Returns the result; None for a `stage` that ends before there is one. Raises BadInput before any work.
     """
     started = datetime.datetime.now(datetime.UTC)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports torch's compiler
     experiment = build(config)
     with tracking(experiment.settings.tracker, config, output, console) as tracker:
         return _run(experiment, output, console, tracker, started)

@@ -1,6 +1,8 @@
 """The settings of a run: their types and ranges, their resolved form, and its hash."""
 
+import functools
 import hashlib
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,6 +104,7 @@ class Unlearning(Optimisation):
     max_steps: Count | None
     stop: Literal["none", "matched"]
     evaluate_every: Count | None
+    evaluate_growth: Weight
     evaluate_samples: Annotated[int, Field(ge=100)] | None
 
 
@@ -174,16 +177,34 @@ def resolve_machine(asked: dict) -> dict:
     return {"device": device, "precision": precision}
 
 
+@functools.cache
 def _multiplies_bf16(torch: types.ModuleType, device: str) -> bool:
     """Tell whether the processor multiplies matrices of bf16 natively.
 
-    On CPUs that is AMX. AVX-512 has bf16 instructions too, but with them a product took 1.7 times as long as in
-    float32 where it was measured (`benchmarks/gemm.py`).
+    On CPUs AMX does. AVX-512 has bf16 instructions too, with which a product takes a quarter of float32's time on
+    one processor and 1.7 times as much on another (`benchmarks/gemm.py`): a trial of some milliseconds tells.
     """
     if device == "cuda":
         # where a login node without a GPU resolves for nodes that have one, take them to be of this decade
         return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
+    able = torch.cpu.get_capabilities()
+    if device != "cpu" or not able.get("avx512_bf16", False):
+        return False
+    return able.get("amx_bf16", False) or 1.5 * _product(torch, torch.bfloat16) < _product(torch, torch.float32)
+
+
+def _product(torch: types.ModuleType, dtype: object) -> float:
+    """Return the CPU seconds of the mlp's largest product on one thread, the least of twenty."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other count as work
+    inputs, weights = torch.zeros(128, 784, dtype=dtype), torch.zeros(800, 784, dtype=dtype)
+    times = []
+    for _ in range(20):
+        started = time.thread_time()
+        torch.nn.functional.linear(inputs, weights)
+        times.append(time.thread_time() - started)
+    torch.set_num_threads(threads)
+    return min(times)
 
 
 def flat(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

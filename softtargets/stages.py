@@ -13,7 +13,7 @@ from softtargets.losses import cross_entropy
 from softtargets.store import Entry, Store
 from softtargets.types import Samples, digest
 
-CODE = {"model": 1, "logits": 1}
+CODE = {"model": 2, "logits": 2}
 """Raised when a change of the code changes what a stage makes, so that old entries are not taken for new."""
 
 

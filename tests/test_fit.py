@@ -223,8 +223,15 @@ def test_watch_sees_the_model_in_eval_mode_at_the_start_and_at_every_interval():
         return cross_entropy(model(batch.inputs), batch.targets)
 
     made(epochs=3, evaluate_every=2, watch=watch)(model, loss, samples())
-    assert seen == [0, 2, 4, 6, 8]
+    assert seen == [0, 2, 4, 6, 8, 9]
     assert all(modes)
+
+
+def test_looks_grow_rarer_with_the_steps_done():
+    fit = made(evaluate_every=5, evaluate_growth=0.1, watch=lambda model, step: False)
+    assert sorted(fit.looks(97)) == [0, 5, *range(10, 61, 5), 66, 72, 79, 86, 94, 97]
+    assert made(evaluate_every=2, watch=fit.watch).looks(6) == {0, 2, 4, 6}
+    assert made().looks(6) == set()
 
 
 @pytest.mark.parametrize("at", [0, 4, 6])

@@ -1,0 +1,193 @@
+"""Everything about speed, as ratios of one run.
+
+`python benchmarks/run.py [parts=peers,start,roofline,growth,workers]` prints a Markdown table for every part and
+keeps all as benchmarks/results/speed.json and speed.md. CPU seconds are a process's own, with its children, on one
+thread; the wall time stands beside them. The peer is `stand_in.py`.
+"""
+
+import itertools
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "benchmarks/results"
+REFERENCE = ("unlearn=graddiff_reference", "tuned=none")
+CELL = ("unlearn.stop=none", "unlearn.max_steps=20", "unlearn.evaluate_every=10", "tuned=none")
+"""A run whose cost is the tool's, not the unlearning's."""
+ADDED = {
+    "seed": range(16),
+    "mu_algo": ("graddiff", "neggrad_plus", "npo", "ugradsl_plus", "relabel", "finetune", "l1_sparse", "gradasc"),
+    "targets": ("hard", "soft", "label_smoothing", "uniform", "random_label", "delete", "undial", "bad_teacher"),
+}
+
+FIRST, REST = {"mlp": 784 * 800, "cnn": 784 * 9 * 32}, {"mlp": 8000, "cnn": 196 * 9 * 32 * 64 + 49 * 9 * 64 * 128}
+FLOPS = {name: 2 * (2 * FIRST[name] + 3 * REST[name]) for name in FIRST}
+FLOPS["cnn"] += 6 * (1152 * 128 + 1280)
+"""Of a step, for an image: forward, weights' gradients, and inputs' gradients but for the first layer."""
+
+
+def main(parts: str = "peers,start,roofline,growth,workers") -> None:
+    """Print and keep every part."""
+    made = {name: globals()[name]() for name in parts.split(",")}
+    KEPT.mkdir(exist_ok=True)
+    machine = f"{torch.cpu.get_capabilities().get('cpu_name', platform.processor())}, {os.cpu_count()} cores"
+    head = f"On {machine}, torch {torch.__version__}: `python benchmarks/run.py parts={parts}`.\n"
+    text = "\n".join([head, *(f"## {name}\n\n{markdown(rows)}\n" for name, rows in made.items())])
+    (KEPT / "speed.json").write_text(json.dumps({"machine": machine, **made}, indent=1))
+    (KEPT / "speed.md").write_text(text)
+    print(text)
+
+
+def markdown(rows: list[dict]) -> str:
+    """Lay rows out as a table."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([*map(str, row.values())] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def peers() -> list[dict]:
+    """One cold run beside the stand-in: with its hyper-parameters, and with ours."""
+    rows = []
+    for architecture in ("mlp", "cnn"):
+        peer = json.loads(measured("benchmarks/stand_in.py", f"architecture={architecture}")["stdout"])
+        rows.append(
+            {"run": f"{architecture}, stand-in", "CPU s": round(peer["cpu"]), "wall s": round(peer["wall"])}
+        )
+        rows[-1] |= {"ratio": 1.0, "peak MB": "", "test accuracy": "", "forget - test": ""}
+        asked = ("dataset=fashion_mnist", f"architecture={architecture}", "mu_algo=graddiff", "targets=soft")
+        recipes = {"the same": (f"training={architecture}_reference", *REFERENCE), "our recipe": ()}
+        for name, recipe in recipes.items():
+            with tempfile.TemporaryDirectory() as folder:
+                spent = run(folder, *asked, *recipe)
+                (result,) = Path(folder).glob("runs/*/result.json")
+                original = json.loads(result.read_text())["metrics"]["original"]
+            row = {"run": f"{architecture}, {name}", "CPU s": round(spent["cpu"]), "wall s": round(spent["wall"])}
+            row |= {"ratio": round(peer["cpu"] / spent["cpu"], 1), "peak MB": round(spent["MB"])}
+            row |= {"test accuracy": round(original["test_acc"], 4)}
+            rows.append(row | {"forget - test": round(original["forget_acc"] - original["test_acc"], 4)})
+    return rows
+
+
+def start() -> list[dict]:
+    """What is paid before any work: the least of three."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        run(folder)  # fills the store
+        for words in (("--help",), ("--cfg", "job"), ()):
+            found = [run(folder, *words) for _ in range(3)]
+            rows.append({"command": f"python run.py {' '.join(words)}".strip() + (" (warm)" if not words else "")})
+            rows[-1] |= {"CPU s": round(min(one["cpu"] for one in found), 2)}
+    alone = [measured("-c", "import torch")["cpu"] for _ in range(3)]
+    return [*rows, {"command": 'python -c "import torch"', "CPU s": round(min(alone), 2)}]
+
+
+def roofline() -> list[dict]:
+    """The share of the machine's own best matrix product that a training step reaches."""
+    torch.set_num_threads(1)
+    rows = []
+    for name, batch, dtype in itertools.product(FLOPS, (32, 128, 256), (torch.float32, torch.bfloat16)):
+        peak, reached = best_product(dtype), FLOPS[name] * batch / step_seconds(name, batch, dtype) / 1e9
+        row = {"network": name, "batch": batch, "precision": str(dtype).removeprefix("torch.")}
+        row |= {"GFLOP/s": round(reached), "best product": round(peak), "share": f"{reached / peak:.2f}"}
+        rows.append(row)
+    return rows
+
+
+def best_product(dtype: torch.dtype) -> float:
+    """Return GFLOP per CPU second of a large square product, by oneDNN, the best of twenty."""
+    n = 1024
+    a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
+    return 2 * n**3 / min(timed(lambda: torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], ""))) / 1e9
+
+
+def step_seconds(name: str, batch: int, dtype: torch.dtype) -> float:
+    """Return the CPU seconds of a step of ours: forward, backward and AdamW."""
+    from softtargets.architectures import cnn, mlp
+
+    shape = {"input_shape": (1, 28, 28), "classes": 10}
+    model = mlp(**shape, hidden=800) if name == "mlp" else cnn(**shape, channels=[32, 64, 128], hidden=128)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    images, labels = torch.randn(batch, 1, 28, 28), torch.randint(10, (batch,))
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return sorted(timed(step))[5]
+
+
+def timed(work) -> list[float]:
+    """Return the CPU seconds of each of twenty goes, after two."""
+    spent = []
+    for _ in range(22):
+        started = time.thread_time()
+        work()
+        spent.append(time.thread_time() - started)
+    return spent[2:]
+
+
+def growth() -> list[dict]:
+    """CPU seconds of a sweep's further cells, everything but their unlearning in the store."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        run(folder, "-m", "stage=train", "seed=range(16)")
+        for what, values in ADDED.items():
+            row = {"added": what}
+            spent = {}
+            for count in (2, len(values) // 2, len(values)):
+                asked = ",".join(map(str, list(values)[:count]))
+                words = ("-m", f"{what}={asked}", *CELL, *(() if what == "targets" else ("targets=soft",)))
+                # the sweep's own store, but folders of its own: what has been run would not run again
+                spent[count] = run(folder, *words, f"runs_dir={folder}/{what}-{count}")["cpu"]
+            for few, many in itertools.pairwise(spent):
+                row[f"{'first' if few == 2 else 'second'} half, CPU s a cell"] = round(
+                    (spent[many] - spent[few]) / (many - few), 2
+                )
+            rows.append(row)
+    return rows
+
+
+def workers() -> list[dict]:
+    """The wall time of a cold sweep by one local worker and by two."""
+    asked = ("-m", "seed=range(8)", "mu_algo=graddiff,relabel", "targets=hard,soft", "hydra/launcher=local")
+    rows = []
+    for count in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(
+                {"workers": count, "wall s": run(folder, *asked, f"hydra.launcher.n_jobs={count}")["wall"]}
+            )
+    for row in rows:
+        row |= {"times as fast": round(rows[0]["wall s"] / row["wall s"], 2), "wall s": round(row["wall s"], 1)}
+    return rows
+
+
+def run(folder: str, *words: str) -> dict:
+    """Run `run.py` with a store and runs in a folder."""
+    places = {f"SOFTTARGETS_{name.upper()}": f"{folder}/{name}" for name in ("runs", "store")}
+    return measured("run.py", *words, **places)
+
+
+def measured(*words: str, **environment: str) -> dict:
+    """Run Python on one thread; returns its output, CPU and wall seconds, and its largest process in MB."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, env=variables, capture_output=True, text=True)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"stdout": done.stdout, "cpu": cpu, "wall": wall, "MB": after.ru_maxrss / 1024}
+
+
+if __name__ == "__main__":
+    main(**dict(word.split("=", 1) for word in sys.argv[1:]))
