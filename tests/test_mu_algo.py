@@ -21,7 +21,7 @@ from softtargets.architectures import mlp
 from softtargets.datasets import mnist_5k
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
-from softtargets.mu_algo.ssd import ssd
+from softtargets.mu_algo.ssd import importance, ssd
 from softtargets.mu_algo.unsir import error_maximising
 from softtargets.schema import check_call
 from softtargets.types import Samples, digest, generator
@@ -264,6 +264,52 @@ def test_ssd_dampens_by_the_ratio_of_importances():
     torch.testing.assert_close(weights(unlearned), weights(original) * factor, rtol=1e-5, atol=1e-6)
     same = algorithm("ssd", alpha=1e30, lam=1.0)(original, forget, retain, made())
     assert torch.equal(flat(same), flat(original))
+
+
+class Twice(nn.Module):
+    """A layer that a pass calls twice, one that shares its weight with another, and one over rows of a matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.twice, self.last = nn.Linear(4, 6), nn.Linear(24, 24), nn.Linear(24, K)
+        self.one, self.other = nn.Linear(24, 24), nn.Linear(24, 24)
+        self.other.weight = self.one.weight
+        self.frozen = nn.Linear(24, 24).requires_grad_(False)
+
+    def forward(self, inputs):
+        rows = self.rows(inputs.flatten(1).view(len(inputs), 4, 4)).flatten(1)
+        twice = self.twice(self.twice(rows).relu())
+        return self.last(self.frozen(self.other(self.one(twice).relu())).relu())
+
+
+def convolving():
+    layers = (
+        nn.Conv2d(1, 3, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(48, 8, bias=False),
+        nn.Linear(8, K),
+    )
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize("network", [Twice, convolving])
+def test_ssds_importance_is_a_mean_over_samples_one_by_one(network):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = network().eval()
+    data = samples(70, 1, soft=True)
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    expected = {name: torch.zeros_like(parameter) for name, parameter in trained.items()}
+    for i in range(len(data)):
+        one = data.take(torch.tensor([i]))
+        loss = F.cross_entropy(model(one.inputs), one.targets)
+        for name, found in zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True):
+            expected[name] += found.square() / len(data)
+    found = importance(model, data)
+    assert set(found) == set(expected)
+    for name, squares in expected.items():
+        torch.testing.assert_close(found[name], squares, rtol=1e-4, atol=1e-8)
 
 
 def test_scrub_stays_first_and_flees_then():

@@ -1,6 +1,9 @@
 """Selective synaptic dampening."""
 
+import collections
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Annotated
 
 import torch
@@ -14,6 +17,8 @@ from softtargets.losses import cross_entropy
 from softtargets.types import Samples
 
 Importance = dict[str, Float[Tensor, "..."]]
+CHUNK = 32
+"""Samples whose gradients are held at once."""
 
 
 def ssd(
@@ -49,18 +54,71 @@ def ssd(
 ssd.has_no_loop = True
 
 
-def importance(model: nn.Module, samples: Samples, chunk: int = 32) -> Importance:
-    """Mean over samples of each trainable parameter's squared gradient of CE(q, p)."""
+def importance(model: nn.Module, samples: Samples) -> Importance:
+    """Mean over samples of each trainable parameter's squared gradient of CE(q, p).
+
+    Of a linear layer's weight a sample's gradient is an outer product, δ aᵀ, and the sum of its squares over
+    samples a product of matrices, (δ²)ᵀ a². All other parameters' gradients are made one sample at a time.
+    """
+    layers = _plain_linear(model, samples)
+    fast = {parameter for layer in layers for parameter in layer.parameters()}
+    rest = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad and p not in fast}
+    total = {n: torch.zeros_like(p) for n, p in model.named_parameters() if p.requires_grad}
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for part in torch.arange(len(samples)).split(CHUNK):
+        batch = samples.take(part)
+        for parameter, squares in _squares(model, layers, batch):
+            total[names[parameter]] += squares
+        for name, each in _each(model, rest, batch).items():
+            total[name] += each.square_().sum(0)
+    return {name: squares / len(samples) for name, squares in total.items()}
+
+
+def _plain_linear(model: nn.Module, samples: Samples) -> list[nn.Linear]:
+    """Return the linear layers to be trained that a pass calls once, with a row for each sample."""
+    owned = collections.Counter(p for module in model.modules() for p in module.parameters(recurse=False))
+    linear = [
+        layer
+        for layer in model.modules()
+        if isinstance(layer, nn.Linear) and all(p.requires_grad and owned[p] == 1 for p in layer.parameters())
+    ]
+    with _noted(linear) as calls:
+        model(samples.take(torch.arange(1)).inputs)
+    once = {layer: notes[0] for layer, notes in calls.items() if len(notes) == 1}
+    return [layer for layer, (inputs, _) in once.items() if inputs.dim() == 2]
+
+
+@contextlib.contextmanager
+def _noted(layers: list[nn.Linear]) -> Iterator[dict[nn.Linear, list[tuple[Tensor, Tensor]]]]:
+    """Note inputs and outputs of layers."""
+    calls = {}
+    note = lambda layer, given, out: calls.setdefault(layer, []).append((given[0], out))  # noqa: E731
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        yield calls
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _squares(model: nn.Module, layers: list[nn.Linear], batch: Samples) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    """Yield the sum over a batch of the squared gradients of each parameter of linear layers."""
+    if not layers:
+        return
+    with _noted(layers) as calls:
+        loss = len(batch) * cross_entropy(model(batch.inputs), batch.targets)
+    inputs, outputs = zip(*(calls[layer][0] for layer in layers), strict=True)
+    for layer, a, delta in zip(layers, inputs, torch.autograd.grad(loss, outputs), strict=True):
+        yield layer.weight, delta.square().T @ a.detach().square()
+        if layer.bias is not None:
+            yield layer.bias, delta.square().sum(0)
+
+
+def _each(model: nn.Module, weights: dict[str, Tensor], batch: Samples) -> Importance:
+    """Return the gradients of `weights` for every sample of a batch, along the first dimension."""
     fixed = {name: tensor.detach() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
-    weights = {name: fixed.pop(name) for name, parameter in model.named_parameters() if parameter.requires_grad}
 
     def loss(weights, inputs, targets):
-        return cross_entropy(functional_call(model, weights | fixed, (inputs[None],)), targets[None])
+        return cross_entropy(functional_call(model, fixed | weights, (inputs[None],)), targets[None])
 
-    each = vmap(grad(loss), in_dims=(None, 0, 0))
-    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    for part in torch.arange(len(samples)).split(chunk):
-        batch = samples.take(part)
-        for name, found in each(weights, batch.inputs, batch.targets).items():
-            total[name] += found.square_().sum(0)
-    return {name: squares / len(samples) for name, squares in total.items()}
+    return vmap(grad(loss), in_dims=(None, 0, 0))(weights, batch.inputs, batch.targets) if weights else {}
