@@ -3,6 +3,9 @@
 import math
 
 import pytest
+import torch
+
+from softtargets import load
 
 FASHION_6000 = ("dataset=fashion_mnist", "dataset.train_size=6000")
 
@@ -62,21 +65,39 @@ OF_CLASSES = {
     "finetune": ["hard"],
     "l1_sparse": ["hard"],
     "unsir": ["hard"],
+    "ssd": ["hard"],
+    "neggrad_plus": ["hard"],
+    "rmu": ["hard"],
 }
-"""Without rmu, ssd and neggrad_plus, which at this size do not manage it at all, or not without harm."""
-COARSE = {"gradasc": 0.1}
-"""How far from the retrained model's the retain accuracy may be, where 0.03 is too near."""
+CLASS = {"neggrad_plus": 3, "rmu": 3}
+"""What is forgotten where it is not class 0, which neggrad_plus forgets at a cost (0.15 of retain accuracy)."""
+LEFT, COARSE = {"ssd": 0.06}, {"gradasc": 0.1, "rmu": 0.05}
+"""Forget accuracy that may be left, where 0.02 is too little; and how far from the retrained model's the retain
+accuracy may be, where 0.03 is too near."""
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("algorithm", "targets"), [(a, targets) for a in OF_CLASSES for targets in OF_CLASSES[a]])
 def test_a_class_is_forgotten_and_the_others_are_kept(run, fashion, algorithm, targets):
-    chosen = (f"mu_algo={algorithm}", f"targets={targets}", "forget_set=class", "forget_set.classes=[0]")
+    chosen = (f"mu_algo={algorithm}", f"targets={targets}", "forget_set=class")
+    chosen += (f"forget_set.classes=[{CLASS.get(algorithm, 0)}]",)
     metrics = run(*FASHION_6000, *chosen)[0]["metrics"]
     assert metrics["original"]["forget_acc"] > 0.9
-    assert metrics["unlearned"]["forget_acc"] <= 0.02
+    assert metrics["unlearned"]["forget_acc"] <= LEFT.get(algorithm, 0.02)
     gap = abs(metrics["unlearned"]["retain_acc"] - metrics["retrained"]["retain_acc"])
     assert gap < COARSE.get(algorithm, 0.03)
+
+
+@pytest.mark.long
+def test_rmu_forgets_no_class_that_its_destination_looks_like(run, fashion):
+    """What the last layer calls the direction of a random non-negative vector is class 0 here."""
+    chosen = ("mu_algo=rmu", "forget_set=class", "forget_set.classes=[0]")
+    result, folder = run(*FASHION_6000, *chosen, "save_models=true")
+    assert result["matched"] is None
+    assert result["metrics"]["unlearned"]["forget_acc"] > 0.5
+    v = torch.rand(100, 800, generator=torch.Generator().manual_seed(0))
+    last = load(folder).original[-1]
+    assert (last(30 * v / v.norm(dim=1, keepdim=True)).argmax(1) == 0).sum() > 80
 
 
 OF_WRONG_LABELS = {

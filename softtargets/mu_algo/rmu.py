@@ -32,6 +32,10 @@ def rmu(
     κ → kappa, α → alpha. Representations have no labels: targets play no part on either set, which makes this the
     control for them. The paper fixes c; κ makes it one scale for all networks. v is not negative, as h is not.
 
+    The last layer is not trained, and reads c·v as some class. Where a class is to be forgotten and c·v happens to
+    be read as that very class (class 0 of Fashion-MNIST, say, by the mlp), its samples are called by its name all
+    the more. It takes another forget set, not other settings, to see the method work.
+
     Raises ValueError for a network without a linear layer.
     """
     model = copy.deepcopy(original)
