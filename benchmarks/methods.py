@@ -2,9 +2,9 @@
 
 `python benchmarks/methods.py [forget_set=random,class,mislabelled] [mu_algo=a,b] [seeds=5] [settings]` unlearns
 from 10,000 images of Fashion-MNIST with the defaults of every algorithm, under the targets of its paper and a few
-more. Means over run seeds, in Markdown: accuracies on forget, retain and test set, |ΔMIA AUC|, JS on the forget set
-and ToW against the retrained model, seconds of unlearning. All are at matched forgetting where every run reached
-it, and at the end where not; the last column says which.
+more. Means over run seeds, in Markdown: accuracies on forget, retain and test set, |ΔMIA AUC|, JS on the forget
+set and ToW against the retrained model, seconds of unlearning. All are at matched forgetting where every run
+reached it, and at the end where not; the last column says which.
 """
 
 import statistics
