@@ -11,6 +11,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 class CheckedSweeper(BasicSweeper):
     """A sweep that checks every cell first, drops what is finished, and tells from disk how each run ended."""
 
+    def __init__(self, max_batch_size: int | None, params: DictConfig | None, cells: list[str] | None):
+        """`cells`: lines of overrides, each a sweep with those of `params`; without any, `params` is the sweep."""
+        super().__init__(max_batch_size, params)
+        self.cells = cells or [""]
+
     def sweep(self, arguments: list[str]) -> None:
         """Run what is missing or failed; exit with 1 if a cell has no result then.
 
@@ -45,9 +50,13 @@ class CheckedSweeper(BasicSweeper):
     def combinations(self, arguments: list[str]) -> tuple[list[list[str]], list[str]]:
         """Return the overrides of every cell, and the names of what is swept over."""
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides(self._parse_config() + list(arguments))
-        (batch,) = self.split_arguments(overrides, None)
-        return batch, [override.get_key_element() for override in overrides if override.is_sweep_override()]
+        combinations, swept = [], {}
+        for line in self.cells:
+            overrides = parser.parse_overrides(self._parse_config() + line.split() + list(arguments))
+            combinations += self.split_arguments(overrides, None)[0]
+            named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
+            swept |= dict.fromkeys([*(word.partition("=")[0] for word in line.split()), *named])
+        return combinations, list(swept)
 
     def composed(self, overrides: list[str]) -> DictConfig:
         """Compose one cell."""

@@ -96,6 +96,17 @@ def test_calling_again_runs_only_what_is_missing(folder):
     assert before.items() <= after.items()
 
 
+def test_a_sweep_may_list_its_cells(folder):
+    lines = "hydra.sweeper.cells=['mu_algo=gradasc targets=hard,soft','mu_algo=relabel targets=delete']"
+    code, stdout, stderr = sweep(folder, lines, "seed=0,1")
+    assert code == 0, stderr
+    assert {name.rpartition("-")[0] for name in results(folder)} == {
+        f"mu_algo={algorithm},targets={targets},seed={seed}"
+        for algorithm, targets in (("gradasc", "hard"), ("gradasc", "soft"), ("relabel", "delete"))
+        for seed in (0, 1)
+    }
+
+
 def test_a_finished_sweep_is_told_without_torch(folder):
     assert sweep(folder, "seed=0,1")[0] == 0
     code = "import sys, run; from softtargets.command import command; sys.argv = sys.argv[1:]\n"
