@@ -29,9 +29,15 @@ def main(architecture: str = "mlp,cnn", seeds: str = "5") -> None:
             print(f"| {recipe} | {' | '.join(map(str, columns))} |", flush=True)
 
 
-def trained(architecture: str, recipe: str, seed: int) -> tuple[float, float, int, float]:
+def trained(architecture: str, recipe: str, seed: int, *more: str) -> tuple[float, float, int, float]:
     """Return test accuracy, forget - test gap, epochs and CPU seconds of one original."""
-    overrides = ["dataset=fashion_mnist", f"architecture={architecture}", f"training={recipe}", f"seed={seed}"]
+    overrides = [
+        "dataset=fashion_mnist",
+        f"architecture={architecture}",
+        f"training={recipe}",
+        f"seed={seed}",
+        *more,
+    ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         experiment = build(resolved_config(compose("config", overrides, return_hydra_config=True)))
     store = Store(folder(experiment.settings.store.dir))
