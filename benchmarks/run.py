@@ -1,8 +1,8 @@
 """Everything about speed, as ratios of one run.
 
 `python benchmarks/run.py [parts=peers,start,roofline,growth,workers]` prints a Markdown table for every part and
-keeps all as benchmarks/results/speed.json and speed.md. CPU seconds are a process's own, with its children, on one
-thread; the wall time stands beside them. The peer is `stand_in.py`.
+keeps the last of each in benchmarks/results/speed.json and speed.md. CPU seconds are a process's own, with its
+children, on one thread; the wall time stands beside them. The peer is `stand_in.py`.
 """
 
 import itertools
@@ -37,14 +37,21 @@ FLOPS["cnn"] += 6 * (1152 * 128 + 1280)
 
 def main(parts: str = "peers,start,roofline,growth,workers") -> None:
     """Print and keep every part."""
-    made = {name: globals()[name]() for name in parts.split(",")}
-    KEPT.mkdir(exist_ok=True)
     machine = f"{torch.cpu.get_capabilities().get('cpu_name', platform.processor())}, {os.cpu_count()} cores"
-    head = f"On {machine}, torch {torch.__version__}: `python benchmarks/run.py parts={parts}`.\n"
-    text = "\n".join([head, *(f"## {name}\n\n{markdown(rows)}\n" for name, rows in made.items())])
-    (KEPT / "speed.json").write_text(json.dumps({"machine": machine, **made}, indent=1))
-    (KEPT / "speed.md").write_text(text)
-    print(text)
+    KEPT.mkdir(exist_ok=True)
+    file = KEPT / "speed.json"
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    for name in parts.split(","):
+        kept[name] = {"machine": machine, "torch": torch.__version__, "rows": globals()[name]()}
+        print(section(name, kept[name]), flush=True)
+        file.write_text(json.dumps(kept, indent=1))
+        (KEPT / "speed.md").write_text("\n".join(section(*one) for one in kept.items()))
+
+
+def section(name: str, part: dict) -> str:
+    """Lay a part out with the command that makes it."""
+    head = f"## {name}\n\n`python benchmarks/run.py parts={name}` on {part['machine']}, torch {part['torch']}:"
+    return f"{head}\n\n{markdown(part['rows'])}\n"
 
 
 def markdown(rows: list[dict]) -> str:

@@ -1,21 +1,24 @@
-"""One run as it is usually written: PIL images through a DataLoader and transforms, one by one.
+"""One run as it is usually written: PNG files through ImageFolder, transforms and a DataLoader, one by one.
 
 `python benchmarks/stand_in.py [architecture=mlp] [whole=false]` trains, retrains, makes soft labels one image at a
 time, unlearns by graddiff and evaluates, on all of Fashion-MNIST with the seed project's hyper-parameters, and
 prints CPU and wall seconds as JSON. An epoch costs what the epoch before it did: unless `whole=true`, one of each
-kind is run and counted as often as it occurs.
+kind is run and counted as often as it occurs. Writing the files is not counted.
 """
 
 import itertools
 import json
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
+from torchvision.datasets import ImageFolder
 
 from softtargets.datasets import fashion_mnist
 
@@ -23,19 +26,31 @@ TRAINING, UNLEARNING, BATCH = 10, 5, 32
 FORGET = 6000
 
 
-class Images(Dataset):
-    """A list of PIL images with their labels, or soft labels, and transforms."""
+TRANSFORM = transforms.Compose(
+    [transforms.Grayscale(), transforms.ToTensor(), transforms.Normalize((0.2860,), (0.3530,))]
+)
 
-    def __init__(self, arrays: torch.Tensor, labels: list):
-        self.images = [Image.fromarray(array) for array in arrays.numpy()]
-        self.labels = labels
-        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.2860,), (0.3530,))])
+
+class Targeted(Dataset):
+    """Images of a dataset with other labels, which may be probabilities."""
+
+    def __init__(self, images: Dataset, targets: list):
+        self.images, self.targets = images, targets
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, i: int):
-        return self.transform(self.images[i]), self.labels[i]
+        return self.images[i][0], self.targets[i]
+
+
+def write(folder: Path, pixels: torch.Tensor, labels: torch.Tensor) -> ImageFolder:
+    """Write a folder of PNG files for each class, and return the dataset of them."""
+    for label in range(10):
+        (folder / str(label)).mkdir(parents=True)
+    for i, (image, label) in enumerate(zip(pixels.numpy(), labels.tolist(), strict=True)):
+        Image.fromarray(image).save(folder / str(label) / f"{i}.png")
+    return ImageFolder(str(folder), TRANSFORM)
 
 
 class Clock:
@@ -82,7 +97,7 @@ def accuracy(model: nn.Module, test: Dataset) -> float:
 
 
 @torch.no_grad()
-def soft(model: nn.Module, images: Images, temperature: float = 0.5) -> list[torch.Tensor]:
+def soft(model: nn.Module, images: Dataset, temperature: float = 0.5) -> list[torch.Tensor]:
     """Return the model's own predictions, one image at a time."""
     model.eval()
     return [(model(images[i][0][None])[0] / temperature).softmax(0) for i in range(len(images))]
@@ -106,22 +121,26 @@ def main(architecture: str = "mlp", whole: str = "false", root: str = "data") ->
     torch.set_num_threads(1)
     clock, done = Clock(), {"training": TRAINING, "unlearning": UNLEARNING} if whole == "true" else {}
     found = fashion_mnist(root=root)
-    arrays, labels = found.train_pixels[:, 0], found.train_labels.tolist()
-    train = clock("loading", 1, lambda: Images(arrays, labels))
-    test = Images(found.test_pixels[:, 0], found.test_labels.tolist())
-    retain = Images(arrays[FORGET:], labels[FORGET:])
-    models = []
-    for name, data in (("original", train), ("retrained", retain)):
-        model = network(architecture)
-        optimizer = torch.optim.Adam(model.parameters(), 1e-4)
-        ran = done.get("training", 1)
-        clock(name, TRAINING // ran, lambda: [epoch(model, optimizer, data, test) for _ in range(ran)])  # noqa: B023
-        models.append(model)
-    targets = clock("soft labels", 1, lambda: soft(models[0], train))
-    forget, retain = Images(arrays[:FORGET], targets[:FORGET]), Images(arrays[FORGET:], targets[FORGET:])
-    ran = done.get("unlearning", 1)
-    clock("unlearning", UNLEARNING // ran, lambda: [unlearn(models[0], forget, retain, test) for _ in range(ran)])
-    clock("evaluation", 3, lambda: [accuracy(models[0], data) for data in (train, test)])
+    with tempfile.TemporaryDirectory() as folder:
+        train = write(Path(folder, "train"), found.train_pixels[:, 0], found.train_labels)
+        test = write(Path(folder, "test"), found.test_pixels[:, 0], found.test_labels)
+        order = torch.randperm(len(train)).tolist()
+        forget, retain = Subset(train, order[:FORGET]), Subset(train, order[FORGET:])
+        models = []
+        for name, data in (("original", train), ("retrained", retain)):
+            model = network(architecture)
+            optimizer = torch.optim.Adam(model.parameters(), 1e-4)
+            ran = done.get("training", 1)
+            clock(name, TRAINING // ran, lambda: [epoch(model, optimizer, data, test) for _ in range(ran)])  # noqa: B023
+            models.append(model)
+        forget, retain = clock(
+            "soft labels", 1, lambda: [Targeted(data, soft(models[0], data)) for data in (forget, retain)]
+        )
+        ran = done.get("unlearning", 1)
+        clock(
+            "unlearning", UNLEARNING // ran, lambda: [unlearn(models[0], forget, retain, test) for _ in range(ran)]
+        )
+        clock("evaluation", 3, lambda: [accuracy(models[0], data) for data in (train, test)])
     cpu, wall = (sum(column) for column in zip(*clock.spent.values(), strict=True))
     parts = {what: round(seconds[0], 1) for what, seconds in clock.spent.items()}
     print(json.dumps({"cpu": cpu, "wall": wall, "parts": parts}))

@@ -111,10 +111,10 @@ class Fit:
 
     def _loop(self, model, optimizer, schedule, work: Iterator[tuple], steps: int) -> None:
         looks = self.looks(steps)
+        model.train()
         for step in range(1, steps + 1):
             if step - 1 in looks and self._watched(model, step - 1):
                 return
-            model.train()
             started = time.perf_counter()
             value = self._step(model, optimizer, *next(work))
             if schedule:
@@ -163,6 +163,7 @@ class Fit:
 
     def _watched(self, model: nn.Module, step: int) -> bool:
         self.account.stopped = self.watch(model.eval(), step)
+        model.train()
         return self.account.stopped
 
     def steps(self, samples: int) -> int:
