@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from softtargets.disk import write_json
 from softtargets.errors import BadInput
+from softtargets.help import CONF
 from softtargets.settings import RERUN_KEEPS, config_hash, resolve
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
@@ -64,8 +65,10 @@ def check(config: DictConfig, elsewhere: bool = False) -> None:
     """
     from softtargets.experiment import build
 
+    overrides = list(config.hydra.overrides.task)
     if config.rerun is not None:
-        _only_kept(list(config.hydra.overrides.task))
+        _only_kept(overrides)
+    _known_tuned(overrides)
     resolved = resolved_config(config)
     build(resolved | {"device": "cpu"} if elsewhere else resolved)
 
@@ -80,6 +83,15 @@ def _only_kept(overrides: list[str]) -> None:
     for override in overrides:
         if override.lstrip("+~").partition("=")[0].partition(".")[0] not in RERUN_KEEPS:
             raise BadInput(f"{override}: cannot be given with rerun, which takes only {', '.join(RERUN_KEEPS)}")
+
+
+def _known_tuned(overrides: list[str]) -> None:
+    """Refuse what is asked for by name and not there; what was never searched is no mistake."""
+    for override in overrides:
+        group, _, name = override.partition("=")
+        if group == "tuned" and name != "none" and not (CONF / "tuned" / f"{name}.yaml").is_file():
+            arm = "DATASET/ARCHITECTURE/FORGET_SET/ALGORITHM/TARGETS"
+            raise BadInput(f"{override}: nothing was found for it; allowed are none, or {arm} as in conf/tuned")
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

@@ -102,6 +102,7 @@ BAD = {
     "architecture.hidden=0": "1",
     "diagnosis.hard_like=2": "1",
     "stage=unlearn": "train",
+    "tuned=fashion_mnist/mlp": "none",
 }
 
 

@@ -98,7 +98,7 @@ def test_calling_again_runs_only_what_is_missing(folder):
 
 def test_a_sweep_may_list_its_cells(folder):
     lines = "hydra.sweeper.cells=['mu_algo=gradasc targets=hard,soft','mu_algo=relabel targets=delete']"
-    code, stdout, stderr = sweep(folder, lines, "seed=0,1")
+    code, _, stderr = sweep(folder, lines, "seed=0,1")
     assert code == 0, stderr
     assert {name.rpartition("-")[0] for name in results(folder)} == {
         f"mu_algo={algorithm},targets={targets},seed={seed}"
