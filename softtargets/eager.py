@@ -3,6 +3,7 @@
 import importlib
 import sys
 import types
+from collections.abc import Callable
 
 import torch
 
@@ -15,18 +16,21 @@ class Compiler(types.ModuleType):
     def graph_break(self) -> None:
         """Do nothing: there is no graph."""
 
-    def disable(self, fn: types.FunctionType, *args: object, **kwargs: object) -> types.FunctionType:
+    def disable(self, fn: Callable | None = None, *args: object, **kwargs: object) -> Callable:
         """Return a function that is not compiled as it is."""
-        return fn
+        return fn if fn is not None else self.real().disable(fn, *args, **kwargs)
 
     def __getattr__(self, name: str) -> object:
-        if (
-            name.startswith("__") and name != "__path__"
-        ):  # whoever looks through all modules asks for nothing of it
+        # whoever looks through all modules, as `inspect` does, asks for nothing of this one
+        if name.startswith("__") and name != "__path__":
             raise AttributeError(name)
+        return getattr(self.real(), name)
+
+    def real(self) -> types.ModuleType:
+        """Import what this stands for."""
         if sys.modules.get(NAME) is self:
             del sys.modules[NAME]
-        return getattr(importlib.import_module(NAME), name)
+        return importlib.import_module(NAME)
 
 
 def install() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 def _faster() -> bool:
     able = torch.cpu.get_capabilities()
     amd = able.get("avx512_f", False) and "AMD" in able.get("cpu_name", "")
-    return amd and torch.backends.mkldnn.is_available()
+    return amd and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 FASTER = _faster()

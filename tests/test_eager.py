@@ -53,7 +53,12 @@ def test_whoever_looks_through_all_modules_leaves_it_alone():
 
 
 @pytest.mark.parametrize(
-    "first", ["torch.compile(network, backend='eager')(torch.ones(2, 3))", "import torch._dynamo.config"]
+    "first",
+    [
+        "torch.compile(network, backend='eager')(torch.ones(2, 3))",
+        "import torch._dynamo.config",
+        "torch._dynamo.disable(recursive=False)(network.forward)",
+    ],
 )
 def test_who_compiles_gets_the_real_one(first):
     code = f"""
