@@ -198,9 +198,10 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             config = compose("config", [f"experiment={name}"], return_hydra_config=True)
         words = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
-        (cells,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)
-        sizes[name] = len(cells)
-    assert sizes == {"quick": 20, "seed_grid": 480, "seed_grid_matched": 480}
+        lines = [[*words, *line.split()] for line in config.hydra.sweeper.cells or [""]]
+        parsed = map(OverridesParser.create().parse_overrides, lines)
+        sizes[name] = sum(len(batch) for one in parsed for batch in BasicSweeper.split_arguments(one, None))
+    assert sizes == {"quick": 20, "seed_grid": 480, "seed_grid_matched": 480, "soft_study": 1130}
 
 
 def test_a_sweep_can_warm_the_store(folder):
