@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import functools
 import json
+import math
 import os
 import pickle
 from collections.abc import Callable
@@ -76,6 +77,11 @@ class Experiment:
         return recipe.epochs or epochs_for(
             len(self.data.train), recipe.batch_size, recipe.min_epochs, recipe.min_steps
         )
+
+    def epoch_steps(self) -> dict[str, int]:
+        """Return the number of steps of an epoch of training, for the original and for the retrained model."""
+        sets = {"original": self.data.train, "retrained": self.data.retain}
+        return {name: math.ceil(len(samples) / self.training.batch_size) for name, samples in sets.items()}
 
     def initialised(self, name: str) -> nn.Module:
         """Return a new model whose initialisation is drawn from the run's seed and `name`."""

@@ -38,7 +38,7 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports torch's compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs a tenth of a small step
     experiment = build(config)
-    with tracking(experiment.settings.tracker, config, output, console) as tracker:
+    with tracking(experiment.settings.tracker, config, experiment.epoch_steps(), output, console) as tracker:
         return _run(experiment, output, console, tracker, started)
 
 

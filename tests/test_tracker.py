@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from conftest import ROOT, SMALL
 from softtargets.tracker import EVENTS, SESSION, TASK, clone, tracked
 
 BROKEN = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken")
+EPOCHS = ("loss of an epoch", "original")
 CLEARML = ("tracker=clearml",)
 
 
@@ -71,7 +73,17 @@ def test_an_offline_session_holds_the_run(run):
     way = result["trajectory"]
     for step, value in zip(way["step"], way["forget_acc"], strict=True):
         assert told["forget_acc", "unlearn", step] == pytest.approx(value)
-    assert {variant for metric, variant, _ in told if metric == "loss"} == {"original", "retrained", "unlearn"}
+    losses = {stage: {} for stage in ("original", "retrained", "unlearn")}
+    for (metric, variant, step), value in told.items():
+        if metric == "loss":
+            losses[variant][step] = value
+    assert all(losses.values())
+    epochs = {step: value for (metric, variant, step), value in told.items() if (metric, variant) == EPOCHS}
+    every = len(losses["original"]) // len(epochs)  # few steps: each is told
+    assert every == math.ceil(result["data"]["sizes"]["train"] / result["config"]["training"]["batch_size"])
+    for epoch, mean in epochs.items():
+        steps = range((epoch - 1) * every + 1, epoch * every + 1)
+        assert mean == pytest.approx(sum(losses["original"][step] for step in steps) / every, rel=1e-4)
 
 
 def _flat(value) -> list[dict]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -38,8 +39,11 @@ class Untracked:
 class Tracked(Untracked):
     """The tracker of a run that a process beside it tells to ClearML."""
 
-    def __init__(self, settings: TrackerSettings, config: dict, folder: Path, console: Console):
-        self.settings, self.folder, self.console = settings, folder, console
+    def __init__(
+        self, settings: TrackerSettings, config: dict, epochs: dict[str, int], folder: Path, console: Console
+    ):
+        self.settings, self.epochs, self.folder, self.console = settings, epochs, folder, console
+        self.losses: list[float] = []
         folder.mkdir(parents=True, exist_ok=True)
         self.file = (folder / EVENTS).open("w", encoding="utf-8", buffering=1)
         script = os.path.abspath(sys.argv[0])  # where an agent finds what to run
@@ -72,10 +76,17 @@ class Tracked(Untracked):
                 self.console.say(f"tracking: {line.strip()}")
 
     def progress(self, stage: str, step: int, steps: int, loss: float) -> None:
-        """Write down a loss, at most `POINTS` times in a stage."""
+        """Write down a loss, at most `POINTS` times in a stage, and its mean over each epoch."""
         every = max(1, steps // POINTS)
         if step % every == 0 or step == steps:
             self.tell("scalar", title="loss", series=stage, value=loss, step=step)
+        if step == 1:
+            self.losses.clear()
+        self.losses.append(loss)
+        if len(self.losses) == self.epochs.get(stage):
+            epoch, mean = step // len(self.losses), statistics.fmean(self.losses)
+            self.tell("scalar", title="loss of an epoch", series=stage, value=mean, step=epoch)
+            self.losses.clear()
 
     def result(self, content: dict) -> None:
         """Write down that the result is there, and the scalars of its trajectory."""
@@ -116,9 +127,12 @@ class Tracked(Untracked):
 
 
 @contextlib.contextmanager
-def tracking(settings: TrackerSettings, config: dict, folder: Path, console: Console) -> Iterator[Untracked]:
-    """Track a run in `folder`: its losses, its result and how it ended."""
-    tracker = Tracked(settings, config, folder, console) if settings.kind == "clearml" else Untracked()
+def tracking(
+    settings: TrackerSettings, config: dict, epochs: dict[str, int], folder: Path, console: Console
+) -> Iterator[Untracked]:
+    """Track a run in `folder`: its losses, its result, how it ended. `epochs`: steps of one, by stage."""
+    clearml = settings.kind == "clearml"
+    tracker = Tracked(settings, config, epochs, folder, console) if clearml else Untracked()
     console.watchers.append(tracker.progress)
     try:
         yield tracker
