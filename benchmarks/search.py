@@ -81,16 +81,17 @@ def main(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     presets = targets.split(",") if targets else options("targets")
     for algorithm in mu_algo.split(",") if mu_algo else SPACE:
-        place = CONF / "tuned/fashion_mnist" / architecture / forget_set / algorithm
+        place = CONF / "tuned/fashion_mnist" / architecture / forget_set
         chosen = (f"architecture={architecture}", f"forget_set={forget_set}", f"mu_algo={algorithm}")
         chosen += tuple(f"{name}={value}" for name, value in settings.items())
         for preset in ("hard",) if algorithm in BLIND else presets:
-            if not (place / f"{preset}.yaml").exists():
+            file = place / f"{algorithm}-{preset}.yaml"
+            if not file.exists():
                 asked = (*DATA, *chosen, f"targets={preset}", "tuned=none", *MOST, f"unlearn.max_steps={steps}")
-                search(place / f"{preset}.yaml", SPACE[algorithm], asked, int(trials))
-        if algorithm in BLIND and place.exists():
-            for preset in options("targets"):
-                (place / f"{preset}.yaml").write_text((place / "hard.yaml").read_text())
+                search(file, SPACE[algorithm], asked, int(trials))
+            if algorithm in BLIND and file.exists():
+                for other in options("targets"):
+                    (place / f"{algorithm}-{other}.yaml").write_text(file.read_text())
 
 
 def search(file: Path, space: dict, overrides: tuple[str, ...], trials: int) -> None:
@@ -110,7 +111,7 @@ def search(file: Path, space: dict, overrides: tuple[str, ...], trials: int) -> 
         for name, value in study.best_params.items()
     }
     file.write_text(scores + yaml.safe_dump(values))
-    print("/".join(file.parts[-4:]), scores.strip(), values, flush=True)
+    print("/".join(file.parts[-3:]), scores.strip(), values, flush=True)
 
 
 def tried(space: dict, runs: list["Run"], trial: optuna.Trial) -> float:
@@ -177,8 +178,8 @@ def table() -> None:
     """Print what the files in conf/tuned say."""
     head = ("dataset", "architecture", "forget set", "algorithm", "targets", "score", "before", "values")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
-    for file in sorted((CONF / "tuned").glob("*/*/*/*/*.yaml")):
-        *arm, algorithm, preset = (*file.parts[-5:-1], file.stem)
+    for file in sorted((CONF / "tuned").glob("*/*/*/*.yaml")):
+        *arm, (algorithm, preset) = (*file.parts[-4:-1], file.stem.split("-"))
         if algorithm in BLIND and preset != "hard":
             continue
         preset = "all" if algorithm in BLIND else preset

@@ -90,7 +90,7 @@ def _known_tuned(overrides: list[str]) -> None:
     for override in overrides:
         group, _, name = override.partition("=")
         if group == "tuned" and name != "none" and not (CONF / "tuned" / f"{name}.yaml").is_file():
-            arm = "DATASET/ARCHITECTURE/FORGET_SET/ALGORITHM/TARGETS"
+            arm = "DATASET/ARCHITECTURE/FORGET_SET/ALGORITHM-TARGETS"
             raise BadInput(f"{override}: nothing was found for it; allowed are none, or {arm} as in conf/tuned")
 
 

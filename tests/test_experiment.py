@@ -115,10 +115,10 @@ def test_a_search_scores_the_model_that_a_stopped_run_leaves():
 
 
 def test_what_was_found_is_for_arms_that_exist_and_within_the_bounds():
-    files = sorted((CONF / "tuned").glob("*/*/*/*/*.yaml"))
+    files = sorted((CONF / "tuned").glob("*/*/*/*.yaml"))
     assert files
     for file in files:
-        dataset, architecture, forget_set, algorithm, preset = (*file.parts[-5:-1], file.stem)
+        dataset, architecture, forget_set, algorithm, preset = (*file.parts[-4:-1], *file.stem.split("-"))
         assert dataset in options("dataset")
         assert architecture in options("architecture")
         assert forget_set in options("forget_set")
@@ -142,7 +142,7 @@ def test_what_is_searched_is_taken_up_where_nothing_else_is_given(composed, algo
 
 def test_an_arm_takes_what_was_found_for_it_and_a_value_given_goes_before(composed):
     arm = ("dataset=fashion_mnist", "architecture=mlp", "forget_set=random", "mu_algo=graddiff", "targets=hard")
-    found = OmegaConf.load(CONF / "tuned/fashion_mnist/mlp/random/graddiff/hard.yaml")
+    found = OmegaConf.load(CONF / "tuned/fashion_mnist/mlp/random/graddiff-hard.yaml")
     config = composed(*arm)
     assert config["unlearn"]["optimizer"]["lr"] == found.lr
     assert config["mu_algo"]["alpha"] == found.alpha
