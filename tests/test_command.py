@@ -14,7 +14,7 @@ import run
 import softtargets.command
 
 GROUPS = sorted({file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")})
-OWN_GROUPS = [group for group in GROUPS if not group.startswith("hydra") and group != "experiment"]
+OWN_GROUPS = [group for group in GROUPS if not group.startswith(("hydra", "tuned/")) and group != "experiment"]
 
 
 class Ended(NamedTuple):
