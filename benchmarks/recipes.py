@@ -1,7 +1,7 @@
 """Our training recipes beside the seed project's, on all of Fashion-MNIST: accuracy, gap and cost.
 
-`python benchmarks/recipes.py [recipes=mlp,mlp_reference,cnn,cnn_reference] [seeds=5]` trains originals (or takes them
-from the store) and prints a row for each recipe: mean and standard deviation over the seeds.
+`python benchmarks/recipes.py [recipes=mlp,mlp_reference,cnn,cnn_reference] [seeds=5]` trains originals (or takes
+them from the store) and prints a row for each recipe: mean and standard deviation over the seeds.
 """
 
 import statistics
