@@ -48,11 +48,15 @@ def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
             Task.set_offline(True)
         else:
             login()
+        say("")
         events = followed(folder / EVENTS)
-        task = started(Task, next(events))
+        task = started(Task, next(events), say)
         if not offline:
             say(task.get_output_log_web_page())
-        _close(task, told(task, events, folder, say))
+        failure = told(task, events, folder, say)
+        say("")
+        _close(task, failure)
+        say("")
         if offline:
             (session,) = (cache / "offline").glob("*.zip")
             shutil.move(session, folder / SESSION)
@@ -127,7 +131,7 @@ def followed(file: Path) -> Iterator[dict]:
                 time.sleep(0.1)
 
 
-def started(task_class, event: dict):
+def started(task_class, event: dict, say: Callable[[str], None]):
     """Make the task of a run."""
     config = event["config"]
     choices = config["choices"]
@@ -141,6 +145,7 @@ def started(task_class, event: dict):
         **HANDS_OFF,
     )
     for name, values in sections(config).items():
+        say("")
         task.connect(values, name=name)
     return task
 

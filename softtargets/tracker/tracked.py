@@ -15,7 +15,7 @@ from softtargets.console import Console
 from softtargets.settings import TrackerSettings
 from softtargets.tracker import EVENTS
 
-IMPORT, PATIENCE = 60.0, 10.0
+IMPORT, PATIENCE = 60.0, 15.0
 """Seconds that a run, at its end, waits for a player to start, and then for any sign of life of it."""
 PLAY = "import sys; from softtargets.tracker.__main__ import main; sys.exit(main(['play', *sys.argv[1:]]))"
 """Not as a module, which ClearML would note as what an agent has to run, instead of the run's own script."""
