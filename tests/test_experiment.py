@@ -1,5 +1,7 @@
 """Composed configs: every option builds, groups follow each other, and hashes name what is asked for."""
 
+import itertools
+
 import methods
 import pytest
 import search
@@ -127,6 +129,21 @@ def test_what_was_found_is_for_arms_that_exist_and_within_the_bounds():
         assert set(found) == set(search.SPACE[algorithm])
         for name, (_, low, high) in search.SPACE[algorithm].items():
             assert low * 0.95 <= found[name] <= high * 1.05  # rounded to two digits
+
+
+def test_no_arm_of_the_study_is_a_straw_man():
+    """But for descent to hard labels, which relearns at any settings."""
+    lines = OmegaConf.load(CONF / "experiment/soft_study.yaml").hydra.sweeper.cells
+    cells = [dict(word.split("=") for word in line.split()) for line in lines]
+    for cell in cells:
+        groups = (cell.get(name, usual) for name, usual in USUAL.items())
+        for arm in itertools.product(*(options.split(",") for options in groups)):
+            architecture, forget_set, algorithm, targets = arm
+            file = CONF / f"tuned/fashion_mnist/{architecture}/{forget_set}/{algorithm}-{targets}.yaml"
+            assert file.is_file() or (algorithm in ("relabel", "salun") and targets == "hard"), arm
+
+
+USUAL = {"architecture": "mlp", "forget_set": "random", "mu_algo": "", "targets": ""}
 
 
 @pytest.mark.parametrize("algorithm", search.SPACE)
