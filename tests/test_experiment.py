@@ -137,7 +137,7 @@ def test_no_arm_of_the_study_is_a_straw_man():
     cells = [dict(word.split("=") for word in line.split()) for line in lines]
     for cell in cells:
         groups = (cell.get(name, usual) for name, usual in USUAL.items())
-        for arm in itertools.product(*(options.split(",") for options in groups)):
+        for arm in itertools.product(*(words.split(",") for words in groups)):
             architecture, forget_set, algorithm, targets = arm
             file = CONF / f"tuned/fashion_mnist/{architecture}/{forget_set}/{algorithm}-{targets}.yaml"
             assert file.is_file() or (algorithm in ("relabel", "salun") and targets == "hard"), arm
