@@ -131,6 +131,9 @@ def test_what_was_found_is_for_arms_that_exist_and_within_the_bounds():
             assert low * 0.95 <= found[name] <= high * 1.05  # rounded to two digits
 
 
+USUAL = {"architecture": "mlp", "forget_set": "random", "mu_algo": "", "targets": ""}
+
+
 def test_no_arm_of_the_study_is_a_straw_man():
     """But for descent to hard labels, which relearns at any settings."""
     lines = OmegaConf.load(CONF / "experiment/soft_study.yaml").hydra.sweeper.cells
@@ -141,9 +144,6 @@ def test_no_arm_of_the_study_is_a_straw_man():
             architecture, forget_set, algorithm, targets = arm
             file = CONF / f"tuned/fashion_mnist/{architecture}/{forget_set}/{algorithm}-{targets}.yaml"
             assert file.is_file() or (algorithm in ("relabel", "salun") and targets == "hard"), arm
-
-
-USUAL = {"architecture": "mlp", "forget_set": "random", "mu_algo": "", "targets": ""}
 
 
 @pytest.mark.parametrize("algorithm", search.SPACE)
