@@ -1,7 +1,9 @@
 """`python run.py --help`: every group with its options, each in the words of its own file's first line."""
 
+import sys
 from pathlib import Path
 
+from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -13,6 +15,9 @@ def register() -> None:
     """Make `${softtargets.options:}` and `${softtargets.settings:}` known to the help template."""
     OmegaConf.register_new_resolver("softtargets.options", options, replace=True)
     OmegaConf.register_new_resolver("softtargets.settings", settings, replace=True)
+    if {"--help", "-h"} & set(sys.argv):
+        # the template has no place for Hydra's own lists of groups, which would take most of the time to make
+        Hydra.format_config_groups = lambda *_, **__: ""
 
 
 def options() -> str:
