@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Generator, Tensor
+from torch.nn.functional import pad
 
 from softtargets.datasets import Images
 from softtargets.forget_sets import Candidates, Choice, wrong_labels
@@ -232,9 +233,9 @@ def _refuse_shared(one, other, name: str, other_name: str) -> None:
 
 
 def fingerprints(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
-    """Hash every row: a randomly weighted sum of its bytes or words modulo 2^64, equal for equal rows."""
-    words = inputs.flatten(1)
-    words = words.view(torch.int32) if words.is_floating_point() else words
+    """Hash every row: a randomly weighted sum of its 64-bit words modulo 2^64, equal for equal rows."""
+    raw = inputs.flatten(1).contiguous().view(torch.uint8)
+    words = pad(raw, (0, -raw.shape[1] % 8)).view(torch.int64)
     bits = torch.Generator().manual_seed(0)
     weights = torch.randint(-(1 << 62), 1 << 62, (words.shape[1],), generator=bits) * 2 + 1
-    return torch.cat([(part.long() * weights).sum(1) for part in words.split(4096)])
+    return torch.cat([(part * weights).sum(1) for part in words.split(4096)])
