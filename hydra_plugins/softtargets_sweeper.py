@@ -84,7 +84,7 @@ class CheckedSweeper(BasicSweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         queue, raised = self.queue(display, folder) if self.on_slurm() else None, None
         # what an earlier call submitted may have finished cells meanwhile
-        unfinished = sweep.left(display.unfinished)
+        unfinished = sweep.spread(sweep.left(display.unfinished))
         # the launcher was set up with the sweep's folder still open; it reads the config again when it launches
         jobs = [
             [

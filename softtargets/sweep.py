@@ -3,6 +3,7 @@
 Torch is not imported here unless a cell is left to be checked: a finished sweep, called again, costs little.
 """
 
+import collections
 import dataclasses
 import functools
 import json
@@ -16,11 +17,13 @@ import rich.live
 from omegaconf import DictConfig
 
 from softtargets import job
-from softtargets.disk import write_json
+from softtargets.disk import canonical, write_json
 from softtargets.errors import BadInput
 from softtargets.settings import config_hash, resolve, resolve_machine
 
 MACHINE = "machine.json"
+ORIGINAL = ("seed", "dataset", "architecture", "training")
+"""What the original model depends on; the retrained one on `forget_set` too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Cell:
     hash: str
     """Of its resolved config."""
     stage: str
+    models: tuple[str, str]
+    """Cells that are alike here share the original and the retrained model."""
 
     @property
     def outcome(self) -> Path:
@@ -83,10 +88,17 @@ def cells(
         rest, seed = _apart(overrides)
         config, chosen, machine = composed(rest)
         config.seed = config.seed if seed is None else seed
-        digest = config_hash(resolve(config, chosen))
+        resolved = resolve(config, chosen)
+        digest = config_hash(resolved)
         place = there.get(digest[:12], folder / f"{_differing(overrides, swept)}-{digest[:12]}")
-        found.setdefault(digest, Cell((*overrides, *machine), place, digest, config.stage))
+        cell = Cell((*overrides, *machine), place, digest, config.stage, _models(resolved))
+        found.setdefault(digest, cell)
     return list(found.values())
+
+
+def _models(resolved: dict) -> tuple[str, str]:
+    original = canonical({name: resolved[name] for name in ORIGINAL})
+    return original, original + canonical(resolved["forget_set"])
 
 
 def _without_auto(config: DictConfig, folder: Path) -> tuple[DictConfig, dict, list[str]]:
@@ -119,6 +131,26 @@ def check(unfinished: list[Cell], compose: Callable[[list[str]], DictConfig], el
 def left(cells: list[Cell]) -> list[Cell]:
     """Return what is still to be run; a store may be warmed again, so that only whole results count."""
     return [cell for cell in cells if cell.stage != "all" or cell.state() != "finished"]
+
+
+def spread(cells: list[Cell]) -> list[Cell]:
+    """Order runs so that those which share a model come far apart.
+
+    Side by side, one would do nothing but wait until the other has trained it.
+    """
+    originals, retrained = (_turns(cell.models[i] for cell in cells) for i in (0, 1))
+    order = sorted(range(len(cells)), key=lambda i: (retrained[i], originals[i]))
+    return [cells[i] for i in order]
+
+
+def _turns(names: Iterable[str]) -> list[int]:
+    """Tell for every name how often it came before."""
+    seen: collections.Counter[str] = collections.Counter()
+    turns = []
+    for name in names:
+        turns.append(seen[name])
+        seen[name] += 1
+    return turns
 
 
 def prepare(folder: Path, unfinished: list[Cell]) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL, options
 
+from softtargets.sweep import Cell, spread
+
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
 
 
@@ -212,3 +214,15 @@ def test_a_sweep_can_warm_the_store(folder):
     code, stdout, _ = sweep(folder, "seed=0,1", "mu_algo=gradasc,graddiff")
     assert code == 0
     assert "4 of 4 runs finished, 0 failed; 0 models were trained for them, 8 came from the store" in stdout
+
+
+def test_runs_that_share_a_model_come_far_apart():
+    grid = [(seed, chosen, arm) for seed in (0, 1) for chosen in ("random", "class") for arm in range(3)]
+    cells = [
+        Cell((f"seed={seed}",), Path(f"{seed}-{chosen}-{arm}"), "", "all", (f"{seed}", f"{seed}{chosen}"))
+        for seed, chosen, arm in grid
+    ]
+    order = [cell.folder.name for cell in spread(cells)]
+    rounds = ["0-random", "1-random", "0-class", "1-class"]  # another original first, then another retrained one
+    assert order == [f"{models}-{arm}" for arm in range(3) for models in rounds]
+    assert spread([]) == []
