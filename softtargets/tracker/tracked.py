@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from softtargets.console import Console
 from softtargets.settings import TrackerSettings
 from softtargets.tracker import EVENTS
 
-IMPORT, PATIENCE = 60.0, 15.0
+IMPORT, PATIENCE = 120.0, 30.0
 """Seconds that a run, at its end, waits for a player to start, and then for any sign of life of it."""
 PLAY = "import sys; from softtargets.tracker.__main__ import main; sys.exit(main(['play', *sys.argv[1:]]))"
 """Not as a module, which ClearML would note as what an agent has to run, instead of the run's own script."""
@@ -61,7 +62,8 @@ class Tracked(Untracked):
         dropped = {"CLEARML_TASK_ID"} if offline else {}
         environment = {name: value for name, value in os.environ.items() if name not in dropped}
         command = [sys.executable, "-c", PLAY, str(self.folder), mode]
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed with the player
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": self.errors}
         player = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
         self.given_up = time.monotonic() + IMPORT
         self.listener = threading.Thread(target=self.listen, args=(player,), daemon=True)
@@ -110,9 +112,8 @@ class Tracked(Untracked):
             (self.folder / EVENTS).unlink()
             self.console.say(f"tracking: kept; to upload it: python -m softtargets.tracker upload {self.folder}")
         else:
-            self.console.say(
-                f"tracking: no session could be made; what was to be told is in {self.folder / EVENTS}"
-            )
+            self.console.say(f"tracking: no session could be made ({self.why})")
+            self.console.say(f"tracking: what was to be told is in {self.folder / EVENTS}")
 
     def told(self, player: subprocess.Popen) -> bool:
         """Wait for a player as long as it shows signs of life; tell whether it told everything."""
@@ -123,6 +124,11 @@ class Tracked(Untracked):
         player.wait()
         self.listener.join(1)
         player.stdout.close()
+        if player.returncode:
+            self.errors.seek(0)
+            killed = f"no sign of life for {PATIENCE:g} s" if player.returncode < 0 else "no word of why"
+            self.why = (self.errors.read().strip().splitlines() or [killed])[-1]
+        self.errors.close()
         return player.returncode == 0
 
 
