@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 class CheckedSweeper(BasicSweeper):
     """A sweep that checks every cell first, drops what is finished, and tells from disk how each run ended."""
 
-    def __init__(self, max_batch_size: int | None, params: DictConfig | None, cells: list[str] | None):
+    def __init__(self, params: DictConfig | None, cells: list[str] | None):
         """`cells`: lines of overrides, each a sweep with those of `params`; without any, `params` is the sweep."""
-        super().__init__(max_batch_size, params)
+        super().__init__(None, params)
         self.cells = cells or [""]
 
     def sweep(self, arguments: list[str]) -> None:
@@ -26,8 +26,9 @@ class CheckedSweeper(BasicSweeper):
         from softtargets.command import refusing
 
         with refusing():
-            combinations, swept = self.combinations(arguments)
+            sweep.check_settings(self.config)
             folder = Path(self.config.hydra.sweep.dir).absolute()
+            combinations, swept = self.combinations(arguments)
             cells = sweep.cells(combinations, swept, folder, self.composed)
             unfinished = sweep.left(cells)
             sweep.check(unfinished, self.composed, elsewhere=self.on_slurm())

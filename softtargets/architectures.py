@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from softtargets.linear import Linear
 
 Shape = tuple[int, ...]
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=10**6)]
 
 
 def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classes: int) -> nn.Module:

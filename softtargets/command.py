@@ -5,20 +5,19 @@ This module is imported by `run.py --help` too: torch is imported only where the
 
 import contextlib
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable
 
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from softtargets import words
 from softtargets.errors import BadInput
-from softtargets.help import CONF, register
+from softtargets.help import register
 
 
 def command(main: Callable[[], None]) -> None:
@@ -27,6 +26,7 @@ def command(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     try:
         with as_cloned(), refusing():
+            words.check(sys.argv[1:])
             main()
     except Exception:
         traceback.print_exc()
@@ -42,41 +42,16 @@ def as_cloned():
         return
     from softtargets.tracker.clone import overrides
 
-    with overrides(task) as words:
-        sys.argv += words
+    with overrides(task) as edited:
+        sys.argv += edited
         yield
 
 
 def refuse(reason: str) -> None:
-    """End with exit code 2 and one sentence on stderr."""
-    print(f"run.py: {reason}", file=sys.stderr)
+    """End with exit code 2 and one sentence on stderr, in one line whatever was typed."""
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in reason)
+    print(f"run.py: {line}", file=sys.stderr)
     sys.exit(2)
-
-
-def sentence(error: Exception) -> str:
-    """Say in one line, in the words of the command line, what Hydra or OmegaConf refuses."""
-    text = str(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
-        group, _, option = error.missing_cfg_file.rpartition("/")
-        return f"{group}={option}: no such option; allowed are {', '.join(error.options)}"
-    if found := re.search(r"Could not override '(.+?)'", text):
-        given = next((word for word in sys.argv if word.startswith(f"{found[1]}=")), found[1])
-        return f"{given}: no such setting{_beside(found[1])}"
-    if found := re.search(r"Ambiguous value for argument '(.+?)'", text):
-        return f"{found[1]}: one value is allowed here; several make a sweep, with -m as the first argument"
-    return " ".join(text.partition("\n full_key")[0].split())
-
-
-def _beside(setting: str) -> str:
-    """List what could have been meant: what stands beside the setting under the groups that were chosen."""
-    words = [word.partition("=") for word in sys.argv[1:]]
-    groups = [f"{group}={option}" for group, _, option in words if (CONF / group / f"{option}.yaml").is_file()]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", groups)
-    parent = setting.rpartition(".")[0]
-    node = OmegaConf.select(config, parent) if parent else config
-    names = list(node) if OmegaConf.is_dict(node) else []
-    return f"; allowed under {parent or 'the top level'} are {', '.join(names)}" if names else ""
 
 
 def run_one(cfg: DictConfig) -> float | None:
@@ -87,7 +62,10 @@ def run_one(cfg: DictConfig) -> float | None:
 
 
 class CheckBeforeRun(Callback):
-    """Hydra's hook before a single run has written anything."""
+    """Hydra's hook before a single run has written anything.
+
+    Hydra turns what a hook raises into a warning, and would run what could not be checked; exits it lets pass.
+    """
 
     def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
         """Warn of a launcher that is not used; refuse bad input."""
@@ -96,8 +74,14 @@ class CheckBeforeRun(Callback):
         launcher = config.hydra.runtime.choices["hydra/launcher"]
         if launcher != "basic":
             print(f"run.py: hydra/launcher={launcher} needs -m; this is one local run", file=sys.stderr)
-        with refusing():
-            job.check(config)
+        try:
+            with refusing():
+                job.check(config)
+                HydraConfig.instance().set_config(config)  # as Hydra does next: the folder is named by its choices
+                job.check_folder(config, "hydra.run.dir")
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
 
 
 @contextlib.contextmanager
@@ -108,4 +92,16 @@ def refusing():
     except BadInput as error:
         refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        refuse(sentence(error))
+        refuse(words.sentence(error))
+    except (ValueError, TypeError, OSError) as error:
+        if not _by_hydra(error):
+            raise
+        refuse(words.sentence(error))
+
+
+def _by_hydra(error: Exception) -> bool:
+    """Tell whether it arose in Hydra or what Hydra called, and in no code of ours: it is about the words then."""
+    packages = [
+        frame.f_globals["__name__"].partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return [name for name in packages if name in ("hydra", "softtargets", "hydra_plugins")][-1] == "hydra"

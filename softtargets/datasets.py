@@ -4,14 +4,16 @@ import importlib.util
 import re
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
+from pydantic import Field
 from torch import Tensor
 
 from softtargets import idx_files
+from softtargets.disk import Place
 
 DIGITS = tuple("0123456789")
 FASHION = (
@@ -54,7 +56,7 @@ def mnist_5k() -> Images:
     return Images(pixels[train], labels[train], pixels[test], labels[test], DIGITS, None)
 
 
-def mnist(*, root: str) -> Images:
+def mnist(*, root: Place) -> Images:
     """Return all 70,000 MNIST digits from `<root>/MNIST/raw`, downloaded once.
 
     Raises DataUnavailable, a ValueError, where they cannot be had.
@@ -62,7 +64,7 @@ def mnist(*, root: str) -> Images:
     return _from_idx("MNIST", root, DIGITS)
 
 
-def fashion_mnist(*, root: str) -> Images:
+def fashion_mnist(*, root: Place) -> Images:
     """Return all 70,000 Fashion-MNIST images from `<root>/FashionMNIST/raw`, Debian's package or a download.
 
     Raises DataUnavailable, a ValueError, where they cannot be had.
@@ -84,19 +86,15 @@ class File(NamedTuple):
     marked: bool
 
 
-def folder(*, path: str, channels: int, size: int) -> Images:
+def folder(*, path: Place, channels: Literal[1, 3], size: Annotated[int, Field(ge=8, le=1024)]) -> Images:
     """Return a user's own images, of any format Pillow reads: `channels` is 1 or 3, `size` pixels a side.
 
     Either `<path>/train/<class>/*` and `<path>/test/<class>/*`, or the seed project's tree: see `_seed_tree`.
     Names that begin with a dot are passed over.
 
-    Raises ValueError for settings out of range, a tree of another shape, a class without training images and
+    Raises ValueError for a tree of another shape, a class without training images and
     a file that is no image.
     """
-    if channels not in (1, 3):
-        raise ValueError(f"channels={channels}: must be 1 (grey) or 3 (colour)")
-    if size < 8:
-        raise ValueError(f"size={size}: must be 8 or more pixels a side")
     base = Path(path).expanduser()
     files = _train_test_tree(base) if (base / "train").is_dir() else _seed_tree(base)
     names = sorted({file.class_name for file in files}, key=_natural)

@@ -5,6 +5,12 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+Place = Annotated[str, Field(min_length=1)]
+"""A path, as a setting."""
 
 
 @contextlib.contextmanager

@@ -1,5 +1,14 @@
 """What a user can get wrong."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class BadInput(ValueError):
     """One sentence for a user: the setting, its value and what is allowed. Ends a program with exit code 2."""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return the end of a sentence that asks for what may have been meant, or nothing."""
+    found = difflib.get_close_matches(word, list(allowed), n=1)
+    return f"; did you mean {found[0]}?" if found else ""

@@ -8,8 +8,6 @@ import dataclasses
 import functools
 import json
 import math
-import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -24,17 +22,19 @@ from torch import nn
 from softtargets import eager, store
 from softtargets.architectures import construct
 from softtargets.datasets import Images
-from softtargets.disk import canonical
 from softtargets.errors import BadInput
 from softtargets.fit import Fit, epochs_for
 from softtargets.schema import FORBID, check, check_call, naming
 from softtargets.settings import (
+    OPTIMIZER,
     DatasetSettings,
+    ForgetSetSettings,
     Optimisation,
     Settings,
     Training,
     Unlearning,
     config_hash,
+    require_writable,
     settings_of,
 )
 from softtargets.split import Sampled, sampled, split
@@ -115,22 +115,25 @@ def build(config: dict) -> Experiment:
     eager.install()
     settings = check(Settings, settings_of(config), "")
     _require(settings.device)
-    _require_writable(store.folder(settings.store.dir))
+    require_writable("store.dir", store.folder(settings.store.dir))
     torch.set_num_threads(settings.threads)
-    data = _split(canonical(config["dataset"]), canonical(config["forget_set"]), settings.device)
+    data = _split(json.dumps(config["dataset"]), json.dumps(config["forget_set"]), settings.device)
     architecture = _architecture(config["architecture"], data)
     unlearn = _callable(config["mu_algo"], "mu_algo", given=4)
     recipes = {name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
     _refuse_signed(unlearn, recipes)
     _refuse_parts_of_classes(unlearn, data)
-    unlearning = _unlearning(config["unlearn"])
+    _refuse_network(unlearn, architecture, data)
+    training, unlearning = _optimisation(Training, config["training"], "training"), _unlearning(config["unlearn"])
+    for name, settings_ in (("training", training), ("unlearn", unlearning)):
+        _refuse_batch(name, settings_.batch_size, len(data.train))
     return Experiment(
         config=config,
         settings=settings,
         data=data,
         along=_along(data, unlearning, config["forget_set"]["seed"]),
         architecture=architecture,
-        training=_optimisation(Training, config["training"], "training"),
+        training=training,
         unlearning=unlearning,
         unlearn=unlearn,
         recipes=recipes,
@@ -145,21 +148,14 @@ def _require(device: str) -> None:
         raise BadInput(f"device={device}: not on this machine; allowed here are auto, {have}")
 
 
-def _require_writable(folder: Path) -> None:
-    """Refuse a store that could not be written to, without writing."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise BadInput(f"store.dir={folder}: cannot be written to; it must be a folder of yours, or null")
-
-
-def _callable(node: dict, where: str, **known) -> functools.partial:
+def _callable(node: object, where: str, **known) -> functools.partial:
     """Instantiate a `_target_` node with `_partial_` and check what it will be called with."""
     return check_call(_instantiate(node, where), where, **known)
 
 
-def _instantiate(node: dict, where: str) -> functools.partial:
+def _instantiate(node: object, where: str) -> functools.partial:
     if not isinstance(node, dict) or "_target_" not in node:
-        raise BadInput(f"{where} has no _target_; allowed is a group option or a node with _target_")
+        raise BadInput(f"{where}={node!r}: has no _target_; allowed is a group option or a node with _target_")
     try:
         return instantiate(node | {"_partial_": True}, _convert_="all")
     except InstantiationException as error:
@@ -169,9 +165,12 @@ def _instantiate(node: dict, where: str) -> functools.partial:
 
 @functools.lru_cache(maxsize=2)
 def _images(loader: str) -> Images:
-    load = _callable(json.loads(loader), "dataset")
+    load = _callable(json.loads(loader), "dataset", beside=DatasetSettings.model_fields)
     with naming("dataset"):
-        return load()
+        found = load()
+        if not isinstance(found, Images):
+            raise ValueError(f"{load.func.__name__} returns {type(found).__name__}; it must return Images")
+    return found
 
 
 @functools.lru_cache(maxsize=1)
@@ -180,21 +179,38 @@ def _split(dataset: str, forget_set: str, device: str) -> Split:
     node = json.loads(dataset)
     own = {name: node.pop(name) for name in list(node) if name in DatasetSettings.model_fields}
     drawn = check(DatasetSettings, own, "dataset")
-    images = _images(canonical(node))
+    images = _images(json.dumps(node))
+    _refuse_channels(drawn, images.train_pixels.shape[1])
     kind = json.loads(forget_set)
-    seed = kind.pop("seed", None)
-    if type(seed) is not int or seed < 0:
-        raise BadInput(f"forget_set.seed={seed!r}: must be a whole number, 0 or more")
-    choose = _callable(kind, "forget_set", given=2)
+    seed = check(
+        ForgetSetSettings, {name: kind.pop(name) for name in ("seed",) if name in kind}, "forget_set"
+    ).seed
+    choose = _callable(kind, "forget_set", given=2, beside=ForgetSetSettings.model_fields)
 
     @functools.wraps(choose.func)
     def named(candidates, drawn_from):
         with naming("forget_set"):
-            return choose(candidates, drawn_from)
+            chosen = choose(candidates, drawn_from)
+        _refuse_none_or_all(choose.keywords, len(chosen.positions), len(candidates.labels))
+        return chosen
 
     with naming("dataset"):
         found = split(images, named, forget_seed=seed, **drawn.model_dump())
     return _moved(found, device)
+
+
+def _refuse_none_or_all(settings: dict, chosen: int, samples: int) -> None:
+    if chosen in (0, samples):
+        given = ", ".join(f"forget_set.{name}={value}" for name, value in settings.items()) or "forget_set"
+        raise BadInput(f"{given}: this is {chosen} of {samples} training samples; it must be some, and not all")
+
+
+def _refuse_channels(settings: DatasetSettings, channels: int) -> None:
+    for name in ("mean", "std"):
+        if len(numbers := getattr(settings, name)) not in (1, channels):
+            raise BadInput(
+                f"dataset.{name}={numbers}: must have one number, or one for each of {channels} channels"
+            )
 
 
 def _moved(data: Split, device: str) -> Split:
@@ -216,34 +232,38 @@ def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
     """Build the model once and try it, so that a misfit shows before any work."""
     partial = _callable(node, "architecture", named=("input_shape", "classes"))
     build = functools.partial(construct, partial, data.input_shape, data.classes)
-    with naming("architecture"):
-        try:
-            logits = build().eval()(torch.zeros(2, *data.input_shape))
-        except RuntimeError as error:
-            raise ValueError(f"inputs of shape {data.input_shape} do not fit: {error}") from error
+    with naming(f"architecture does not fit inputs of shape {data.input_shape}", (Exception,)):
+        logits = build().eval()(torch.zeros(2, *data.input_shape))
+    with naming("architecture", (AttributeError, ValueError)):
         if logits.shape != (2, data.classes):
             raise ValueError(f"logits of shape {tuple(logits.shape)}; must be (2, {data.classes}) for 2 inputs")
     return build
 
 
 def _optimisation(model: type[Optimisation], node: dict, where: str) -> Optimisation:
-    """Check a group that carries an optimiser by building that optimiser over a parameter of no account."""
+    """Check a group that carries an optimiser by taking a step of it, over a parameter of no account."""
     node = copy.deepcopy(node)
     for name, given in (("optimizer", 1), ("schedule", 2)):
         if node.get(name) is not None:
-            ours = not str(node[name].get("_target_")).startswith("torch.")
-            node[name] = _callable(node[name], f"{where}.{name}", given=given, typed=ours)
+            node[name] = _optimizer(node[name], f"{where}.{name}", given)
     settings = check(model, node, where)
-    for name, lowest in (("lr", 0), ("momentum", 0), ("weight_decay", 0)):
-        value = settings.optimizer.keywords.get(name, lowest)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value < float("inf"):
-            raise BadInput(f"{where}.optimizer.{name}={value!r}: must be a finite number, {lowest} or more")
-    with naming(f"{where}.optimizer"):
-        optimizer = settings.optimizer([torch.zeros(1, requires_grad=True)])
-    with naming(f"{where}.schedule"):
+    parameter = torch.zeros(1, requires_grad=True)
+    parameter.grad = torch.zeros(1)
+    with naming(f"{where}.optimizer", (Exception,)):
+        optimizer = settings.optimizer([parameter])
+        optimizer.step()
+    with naming(f"{where}.schedule", (Exception,)):
         if settings.schedule:
-            settings.schedule(optimizer, 10)
+            schedule = settings.schedule(optimizer, 10)
+            optimizer.step()
+            schedule.step()
     return settings
+
+
+def _optimizer(node: object, where: str, given: int) -> functools.partial:
+    partial = _instantiate(node, where)
+    others = partial.func.__module__.startswith("torch.")
+    return check_call(partial, where, given=given, hints=OPTIMIZER if others else None)
 
 
 def _unlearning(node: dict) -> Unlearning:
@@ -262,6 +282,9 @@ def _sides(targets: dict) -> dict[str, dict]:
     """Return the two sides of the targets, and refuse anything else that stands there."""
     if set(targets) != {"forget", "retain"}:
         raise BadInput(f"targets has {', '.join(targets) or 'nothing'}; it must have forget and retain, no more")
+    for name, side in targets.items():
+        if not isinstance(side, dict):
+            raise BadInput(f"targets.{name}={side!r}: must be a group of settings; choose an option of it")
     return targets
 
 
@@ -275,7 +298,7 @@ class Modifiers(pydantic.BaseModel):
 def _recipe(node: dict, where: str) -> Recipe:
     node = dict(node)
     chosen = check(Modifiers, {"modifiers": node.pop("modifiers", [])}, where)
-    kind = _callable(node, where, given=1)
+    kind = _callable(node, where, given=1, beside=Modifiers.model_fields)
     with naming(where):
         return Recipe(kind, tuple(chosen.modifiers))
 
@@ -300,18 +323,28 @@ def _refuse_parts_of_classes(unlearn: functools.partial, data: Split) -> None:
         )
 
 
+def _refuse_network(unlearn: functools.partial, architecture: Callable[[], nn.Module], data: Split) -> None:
+    """Let an algorithm that asks something of the network look at one."""
+    if look := getattr(unlearn.func, "check_network", None):
+        with naming("architecture"):
+            look(architecture(), torch.zeros(2, *data.input_shape))
+
+
+def _refuse_batch(where: str, size: int, samples: int) -> None:
+    if size > samples:
+        raise BadInput(f"{where}.batch_size={size}: the training set has no more than {samples} samples")
+
+
 def _checkpoint(path: str | None, architecture: Callable[[], nn.Module]) -> dict | None:
     """Read a state dict of tensors; nothing in the file is executed."""
     if path is None:
         return None
     file = Path(path).expanduser()
-    try:
+    # a file that is none makes the readers raise nearly anything
+    with naming(f"checkpoint={path}: not a state dict for this architecture", (Exception,)):
         if file.suffix == ".safetensors":
             state = safetensors.torch.load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
         architecture().load_state_dict(state)
-    except (OSError, RuntimeError, TypeError, safetensors.SafetensorError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise BadInput(f"checkpoint={path}: not a state dict for this architecture: {reason}") from error
     return state

@@ -15,8 +15,11 @@ from jaxtyping import Int64
 from pydantic import Field
 from torch import Generator, Tensor
 
+from softtargets.disk import Place
+from softtargets.errors import BadInput
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-ClassList = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+ClassList = Annotated[list[Annotated[int, Field(ge=0, le=10**6)]], Field(min_length=1)]
 
 
 class Candidates(NamedTuple):
@@ -62,7 +65,7 @@ def mislabelled(candidates: Candidates, generator: Generator, *, fraction: Fract
     return Choice(positions, labels)
 
 
-def indices(candidates: Candidates, generator: Generator, *, path: str) -> Choice:
+def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Choice:
     """Take the training indices listed in a .txt, .csv (first column) or .npy file.
 
     Raises ValueError for a file that cannot be read, for repeated indices and for those out of range.
@@ -102,7 +105,10 @@ def _draw(positions: Int64[Tensor, " n"], fraction: float, generator: Generator)
 
 def _of_classes(candidates: Candidates, classes: list[int]) -> Int64[Tensor, " m"]:
     if max(classes) >= candidates.classes:
-        raise ValueError(f"class {max(classes)} does not exist; allowed are 0 to {candidates.classes - 1}")
+        raise BadInput(
+            f"forget_set.classes={classes}: class {max(classes)} does not exist; allowed are 0 to "
+            f"{candidates.classes - 1}"
+        )
     return torch.isin(candidates.labels, torch.tensor(classes)).nonzero()[:, 0]
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from softtargets.disk import write_json
 from softtargets.errors import BadInput
 from softtargets.help import CONF
-from softtargets.settings import RERUN_KEEPS, config_hash, resolve
+from softtargets.settings import RERUN_KEEPS, config_hash, require_writable, resolve
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
 SIDES = ("targets/forget", "targets/retain")
@@ -71,6 +71,14 @@ def check(config: DictConfig, elsewhere: bool = False) -> None:
     _known_tuned(overrides)
     resolved = resolved_config(config)
     build(resolved | {"device": "cpu"} if elsewhere else resolved)
+
+
+def check_folder(config: DictConfig, setting: str) -> None:
+    """Refuse a folder for runs, the value of `setting`, that could not be made or written to."""
+    folder = Path(OmegaConf.select(config, setting))
+    if folder.is_relative_to(str(config.runs_dir)):
+        setting, folder = "runs_dir", Path(config.runs_dir)
+    require_writable(setting, folder)
 
 
 def resolved_config(config: DictConfig) -> dict:

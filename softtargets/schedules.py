@@ -11,7 +11,7 @@ def one_cycle(
     optimizer: Optimizer,
     steps: int,
     *,
-    peak: Annotated[float, Field(gt=0)],
+    peak: Annotated[float, Field(gt=0, le=10**6)],
     warmup: Annotated[float, Field(gt=0, lt=1)],
 ) -> LRScheduler:
     """Rise to `peak` over a `warmup` share of the steps, then anneal to nearly 0 (Smith and Topin, 1708.07120).

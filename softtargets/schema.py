@@ -6,36 +6,51 @@ A setting's type and range stand once, in the annotation of the parameter that t
 import contextlib
 import functools
 import inspect
+import re
 import typing
+from collections.abc import Iterable
+from typing import Annotated
 
 import pydantic
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, nearest
 
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Weight = Annotated[float, Field(ge=0, le=10**6)]
 FORBID = pydantic.ConfigDict(
     extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()
 )
 
 
-def check(model: type[pydantic.BaseModel], values: dict, where: str) -> pydantic.BaseModel:
-    """Validate `values` or raise BadInput for the first that is wrong."""
+def check(
+    model: type[pydantic.BaseModel], values: dict, where: str, beside: Iterable[str] = ()
+) -> pydantic.BaseModel:
+    """Validate `values` or raise BadInput for the first that is wrong.
+
+    `beside`: names that are allowed there too, and whose values are checked elsewhere.
+    """
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
-        raise BadInput(_sentence(error.errors()[0], model, where)) from None
+        raise BadInput(_sentence(error.errors()[0], model, where, beside)) from None
 
 
-def _sentence(error: dict, model: type[pydantic.BaseModel], where: str) -> str:
+def _sentence(error: dict, model: type[pydantic.BaseModel], where: str, beside: Iterable[str]) -> str:
     name = ".".join(filter(None, [where, *map(str, error["loc"])]))
     if error["type"] == "extra_forbidden":
-        return (
-            f"{name}={error['input']!r}: no such setting; allowed are {', '.join(_names(model, error)) or 'none'}"
-        )
+        names = [*_names(model, error), *beside]
+        meant = nearest(str(error["loc"][-1]), names)
+        return f"{name}={error['input']!r}: no such setting; allowed are {', '.join(names) or 'none'}{meant}"
     if error["type"] == "missing":
         return f"{name} is missing; it must be given"
+    if error["type"] == "model_type":
+        return f"{name}={error['input']!r}: must be a group of settings, as in {name}.SETTING=VALUE"
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return f"{name}={error['input']!r}: {message[0].lower()}{message[1:]}"
+    meant = nearest(str(error["input"]), re.findall("'(.+?)'", error.get("ctx", {}).get("expected", "")))
+    return f"{name}={error['input']!r}: {message[0].lower()}{message[1:]}{meant}"
 
 
 def _names(model: type[pydantic.BaseModel], error: dict) -> list[str]:
@@ -46,25 +61,34 @@ def _names(model: type[pydantic.BaseModel], error: dict) -> list[str]:
 
 
 def check_call(
-    partial: functools.partial, where: str, *, given: int = 0, named: tuple[str, ...] = (), typed: bool = True
+    partial: functools.partial,
+    where: str,
+    *,
+    given: int = 0,
+    named: tuple[str, ...] = (),
+    hints: dict | None = None,
+    beside: Iterable[str] = (),
 ) -> functools.partial:
     """Return `partial`, known to be callable with `given` positional arguments and the `named` ones.
 
     Its keywords are held against the annotations too (and take their type: 1 becomes 1.0 where a float is asked
-    for), unless `typed` is off, as for other people's classes.
+    for), or against `hints` in their place, as for other people's classes. `beside` is as in `check`.
     """
-    parameters = list(inspect.signature(partial.func).parameters.values())
+    with naming(where):
+        parameters = list(inspect.signature(partial.func).parameters.values())
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return partial  # it takes anything and must check for itself
     constructor = partial.func.__init__ if inspect.isclass(partial.func) else partial.func
-    hints = typing.get_type_hints(constructor, include_extras=True) if typed else {}
+    if hints is None:
+        hints = typing.get_type_hints(constructor, include_extras=True)
     fields = {
         # under a name of its own: a setting may be called like a method of pydantic's
         f"setting_{parameter.name}": (hints.get(parameter.name, typing.Any), _field(parameter))
         for parameter in parameters[given:]
         if parameter.name not in named
     }
-    found = check(pydantic.create_model("Keywords", __config__=FORBID, **fields), partial.keywords, where)
+    model = pydantic.create_model("Keywords", __config__=FORBID, **fields)
+    found = check(model, partial.keywords, where, beside)
     return functools.partial(
         partial.func, **{name: getattr(found, f"setting_{name}") for name in partial.keywords}
     )
@@ -76,11 +100,12 @@ def _field(parameter: inspect.Parameter) -> FieldInfo:
 
 
 @contextlib.contextmanager
-def naming(setting: str):
-    """Turn a ValueError or TypeError within into BadInput that names the setting."""
+def naming(setting: str, errors: tuple[type[Exception], ...] = (ValueError, TypeError)):
+    """Turn `errors` within into BadInput that names the setting; what other people's code raises may be any."""
     try:
         yield
     except BadInput:
         raise
-    except (ValueError, TypeError) as error:
-        raise BadInput(f"{setting}: {' '.join(str(error).split())}") from error
+    except errors as error:
+        reason = " ".join(str(error).split())[:1000] or type(error).__name__
+        raise BadInput(f"{setting}: {reason}") from error

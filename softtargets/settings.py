@@ -2,30 +2,32 @@
 
 import functools
 import hashlib
+import math
+import os
 import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from pydantic import Field
+from yaml import YAMLError
 
-from softtargets.disk import canonical
+from softtargets.disk import Place, canonical
 from softtargets.errors import BadInput
-from softtargets.schema import FORBID, check, naming
+from softtargets.schema import FORBID, Count, Seed, Weight, check, naming
 
-Count = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class StoreSettings(pydantic.BaseModel):
     """Where trained models are kept."""
 
     model_config = FORBID
-    dir: str | None
+    dir: Place | None
 
 
 class Thresholds(pydantic.BaseModel):
@@ -50,18 +52,18 @@ class Settings(pydantic.BaseModel):
     """The settings outside the groups."""
 
     model_config = FORBID
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     device: Literal["auto", "cpu", "cuda", "mps"]
-    threads: Count
+    threads: Annotated[int, Field(ge=1, le=1024)]
     precision: Literal["auto", "bf16", "float32"]
     stage: Literal["all", "data", "train"]
-    checkpoint: str | None
-    rerun: str | None
+    checkpoint: Place | None
+    rerun: Place | None
     strict: bool
     save_models: bool
     evidence: list[Literal["svc", "relearn"]]
-    data_dir: str
-    runs_dir: str
+    data_dir: Place
+    runs_dir: Place
     store: StoreSettings
     tracker: TrackerSettings
     diagnosis: Thresholds
@@ -71,11 +73,18 @@ class DatasetSettings(pydantic.BaseModel):
     """The part of group `dataset` that every dataset has."""
 
     model_config = FORBID
-    train_size: Annotated[int, Field(ge=10)] | None
+    train_size: Annotated[int, Field(ge=10, le=10**9)] | None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
-    seed: Annotated[int, Field(ge=0)]
-    mean: Annotated[list[float], Field(min_length=1)]
-    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    seed: Seed
+    mean: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=3)]
+    std: Annotated[list[Annotated[float, Field(ge=1e-3, le=1)]], Field(min_length=1, max_length=3)]
+
+
+class ForgetSetSettings(pydantic.BaseModel):
+    """The part of group `forget_set` that every kind has."""
+
+    model_config = FORBID
+    seed: Seed
 
 
 class Optimisation(pydantic.BaseModel):
@@ -85,7 +94,7 @@ class Optimisation(pydantic.BaseModel):
     batch_size: Count
     optimizer: Callable
     schedule: Callable | None
-    clip_norm: Annotated[float, Field(gt=0)] | None
+    clip_norm: Annotated[float, Field(gt=0, le=10**6)] | None
     precision: Literal["float32", "bf16"]
 
 
@@ -105,7 +114,46 @@ class Unlearning(Optimisation):
     stop: Literal["none", "matched"]
     evaluate_every: Count | None
     evaluate_growth: Weight
-    evaluate_samples: Annotated[int, Field(ge=100)] | None
+    evaluate_samples: Annotated[int, Field(ge=100, le=10**9)] | None
+
+
+OPTIMIZER = {
+    "lr": Weight,
+    "momentum": Annotated[float, Field(ge=0, lt=1)],
+    "weight_decay": Weight,
+    "fused": bool | None,
+}
+"""Types of settings of PyTorch's optimisers, which do not check them all."""
+
+
+class SweeperSettings(pydantic.BaseModel):
+    """Node `hydra.sweeper`."""
+
+    model_config = FORBID
+    params: dict[str, Any] | None
+    cells: list[str] | None
+
+
+def _no_zero(number: int) -> int:
+    if not number:
+        raise ValueError("must be -1, one for every core, or 1 and more")
+    return number
+
+
+class LauncherSettings(pydantic.BaseModel):
+    """The numbers in node `hydra.launcher`, each of some launcher; Hydra knows their types and no range."""
+
+    model_config = FORBID | pydantic.ConfigDict(extra="ignore")
+    n_jobs: Annotated[int, Field(ge=-1, le=10**9), pydantic.AfterValidator(_no_zero)] = 1
+    timeout_min: Count = 1
+    signal_delay_s: Natural = 0
+    max_num_timeout: Natural = 0
+    array_parallelism: Count = 1
+    cpus_per_task: Count | None = None
+    tasks_per_node: Count | None = None
+    nodes: Count | None = None
+    mem_gb: Count | None = None
+    gpus_per_node: Natural | None = None
 
 
 GROUPS = ("dataset", "forget_set", "architecture", "training", "mu_algo", "unlearn", "targets")
@@ -124,20 +172,41 @@ def resolve(cfg: DictConfig, choices: dict[str, str]) -> dict:
         config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise BadInput(f"{error.full_key}=???: it has no default; give it, as in {error.full_key}=VALUE") from None
-    with naming("a number in the config"):
-        canonical(config)  # NaN and infinity have no place in a config, nor in its hash
-    config |= {"choices": choices}
+    if "choices" in config:
+        raise BadInput("choices: it is made from the groups, and cannot be given")
     for taken_up in ("experiment", "tuned"):
         config.pop(taken_up, None)
+    check(Settings, settings_of(config), "")
+    config |= {"choices": choices}
     if config["rerun"] is not None:
         config = _saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
-    check(Settings, settings_of(config), "")
+        check(Settings, settings_of(config), "")
+    _check_groups(config)
     config |= resolve_machine(config)
     for node in (config["training"], config["unlearn"]):
-        node["precision"] = resolve_machine({"device": config["device"], "precision": node["precision"]})[
-            "precision"
-        ]
+        if node.get("precision") == "auto":
+            node |= {"precision": resolve_machine(config | {"precision": "auto"})["precision"]}
     return config
+
+
+def _check_groups(config: dict) -> None:
+    """Refuse groups that are none, and numbers that have no place in a config, nor in its hash."""
+    for group in GROUPS:
+        if not isinstance(config.get(group), dict):
+            raise BadInput(f"{group}={config.get(group)!r}: must be a group of settings; choose an option of it")
+    for name, value in flat(config):
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise BadInput(f"{name}={value}: must be a finite number")
+
+
+def require_writable(setting: str, folder: Path) -> None:
+    """Refuse a folder that could not be made or written to, without writing."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK, effective_ids=True):
+        raise BadInput(
+            f"{setting}={folder}: cannot be written to; it must be a folder of yours, or one to be made"
+        )
 
 
 def settings_of(config: dict) -> dict:
@@ -149,7 +218,11 @@ def _saved(run: Path) -> dict:
     file = run / "config.yaml"
     if not file.is_file():
         raise BadInput(f"rerun={run}: no run's folder; it must hold the config.yaml that a run leaves")
-    return OmegaConf.to_container(OmegaConf.load(file))
+    with naming(f"rerun={run}", (ValueError, OSError, YAMLError)):
+        config = OmegaConf.to_container(OmegaConf.load(file))
+        if not isinstance(config, dict) or not {"choices", *GROUPS} <= config.keys():
+            raise ValueError(f"{file} is not as a run leaves it")
+    return config
 
 
 def asked(config: dict) -> dict:

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import pad
 
 from softtargets.datasets import Images
+from softtargets.errors import BadInput
 from softtargets.forget_sets import Candidates, Choice, wrong_labels
 from softtargets.types import ForgottenLevel, MembershipTest, Samples, Split, generator
 
@@ -119,9 +120,8 @@ def _subset(labels, unique, train_size: int | None, named, generator: Generator)
         return unique
     fixed = unique[:0] if named is None else named
     if not len(fixed) < train_size <= len(unique):
-        raise ValueError(
-            f"train_size={train_size} must be from {len(fixed) + 1} to {len(unique)}, or null for all"
-        )
+        allowed = f"must be from {len(fixed) + 1} to {len(unique)}, or null for all"
+        raise BadInput(f"dataset.train_size={train_size}: {allowed}")
     free = unique[~torch.isin(unique, fixed)]
     drawn = free[_stratified(labels[free], train_size - len(fixed), generator)]
     return torch.cat([drawn, fixed]).sort().values
@@ -131,7 +131,10 @@ def _validation(labels, pool, fraction: float, named, generator: Generator) -> I
     free = pool if named is None else pool[~torch.isin(pool, named)]
     count = min(round(fraction * len(pool)), len(free))
     if not count:
-        raise ValueError(f"validation_fraction={fraction} of {len(pool)} training images leaves no validation set")
+        raise BadInput(
+            f"dataset.validation_fraction={fraction}: leaves no validation set of {len(pool)} training images; "
+            "it must be greater"
+        )
     return free[_stratified(labels[free], count, generator)]
 
 

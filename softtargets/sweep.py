@@ -14,12 +14,19 @@ from pathlib import Path
 
 import rich.console
 import rich.live
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from softtargets import job
 from softtargets.disk import canonical, write_json
 from softtargets.errors import BadInput
-from softtargets.settings import config_hash, resolve, resolve_machine
+from softtargets.schema import check as check_model
+from softtargets.settings import (
+    LauncherSettings,
+    SweeperSettings,
+    config_hash,
+    resolve,
+    resolve_machine,
+)
 
 MACHINE = "machine.json"
 ORIGINAL = ("seed", "dataset", "architecture", "training")
@@ -72,8 +79,16 @@ def resolve_machine_once(folder: Path, asked: dict) -> dict:
     return {name: known[name] if value == "auto" else value for name, value in asked.items()}
 
 
+def check_settings(config: DictConfig) -> None:
+    """Raise BadInput for what Hydra takes of a sweeper's and a launcher's settings though it makes no sense."""
+    for name, model in (("sweeper", SweeperSettings), ("launcher", LauncherSettings)):
+        node = OmegaConf.to_container(config.hydra[name])
+        check_model(model, {key: value for key, value in node.items() if key != "_target_"}, f"hydra.{name}")
+    job.check_folder(config, "hydra.sweep.dir")
+
+
 def cells(
-    combinations: Iterable[list[str]], swept: list[str], folder: Path, compose: Callable[[list[str]], DictConfig]
+    combinations: list[list[str]], swept: list[str], folder: Path, compose: Callable[[list[str]], DictConfig]
 ) -> list[Cell]:
     """Resolve every combination of overrides and name its folder by what differs and its config's hash.
 
@@ -82,6 +97,8 @@ def cells(
     composed once, since Hydra takes a tenth of a second for it.
     """
     found: dict[str, Cell] = {}
+    if not combinations:
+        raise BadInput(f"{', '.join(swept)}: the sweep is empty; a range or a glob must hold something")
     there = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
     composed = functools.cache(lambda overrides: _without_auto(compose(list(overrides)), folder))
     for overrides in combinations:

@@ -47,7 +47,9 @@ def hard(source: Source) -> Float[Tensor, "n k"]:
     return source.one_hot()
 
 
-def self_prediction(source: Source, *, temperature: Annotated[float, Field(gt=0)]) -> Float[Tensor, "n k"]:
+def self_prediction(
+    source: Source, *, temperature: Annotated[float, Field(ge=1e-3, le=10**6)]
+) -> Float[Tensor, "n k"]:
     """q = softmax(z0 / T), T → temperature.
 
     On the forget set at T = 1 the gradient p - q vanishes at the original, and ascent does nothing; T < 1 sharpens
@@ -56,7 +58,7 @@ def self_prediction(source: Source, *, temperature: Annotated[float, Field(gt=0)
     return (source.logits("original") / temperature).softmax(1)
 
 
-def label_smoothing(source: Source, *, smoothing: Annotated[float, Field(le=1)]) -> Float[Tensor, "n k"]:
+def label_smoothing(source: Source, *, smoothing: Annotated[float, Field(ge=-4, le=1)]) -> Float[Tensor, "n k"]:
     """q = (1 - a) e_y + a u, a → smoothing (Szegedy et al. 2016, arXiv 1512.00567).
 
     a < 0 is the negative smoothing of UGradSL (Di et al. 2024, arXiv 2406.07698): q_y > 1 and the other entries
@@ -84,7 +86,7 @@ def masked(source: Source) -> Float[Tensor, "n k"]:
     return source.logits("original").masked_fill(source.one_hot().bool(), -torch.inf).softmax(1)
 
 
-def undial(source: Source, *, beta: Annotated[float, Field(ge=0)]) -> Float[Tensor, "n k"]:
+def undial(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> Float[Tensor, "n k"]:
     """q = softmax(z0 - β e_y), β → beta (UNDIAL, Dong et al. 2024, arXiv 2402.10052): masked in the limit."""
     return (source.logits("original") - beta * source.one_hot()).softmax(1)
 

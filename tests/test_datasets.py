@@ -261,17 +261,6 @@ def test_a_missing_path_is_refused(tmp_path):
         load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("channels", [0, 2, 4])
-def test_other_channels_are_refused(tmp_path, channels):
-    with pytest.raises(ValueError, match=f"channels={channels}: must be 1 .* or 3"):
-        load(tmp_path, channels)
-
-
-def test_a_small_size_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="size=7: must be 8 or more"):
-        load(tmp_path, size=7)
-
-
 def test_a_file_that_is_no_image_is_named(tmp_path):
     grow(tmp_path, "train/a/1.png", "test/a/1.png")
     (tmp_path / "train/a/notes.txt").write_text("cats")

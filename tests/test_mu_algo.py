@@ -262,7 +262,7 @@ def test_ssd_dampens_by_the_ratio_of_importances():
     assert 0 < (factor < 1).sum() < factor.numel()
     unlearned = algorithm("ssd", alpha=1.2, lam=0.9)(original, forget, retain, made())
     torch.testing.assert_close(weights(unlearned), weights(original) * factor, rtol=1e-5, atol=1e-6)
-    same = algorithm("ssd", alpha=1e30, lam=1.0)(original, forget, retain, made())
+    same = algorithm("ssd", alpha=1e6, lam=1.0)(original, forget, retain, made())
     assert torch.equal(flat(same), flat(original))
 
 

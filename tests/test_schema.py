@@ -41,7 +41,10 @@ def called(**changes):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"alhpa": 2}, "mu_algo.alhpa=2: no such setting; allowed are alpha, count, name, loud, widths"),
+        (
+            {"alhpa": 2},
+            "mu_algo.alhpa=2: no such setting; allowed are alpha, count, name, loud, widths; did you mean alpha?",
+        ),
         ({"given": 2}, "mu_algo.given=2: no such setting; allowed are alpha, count, name, loud, widths"),
         ({"alpha": -0.1}, "mu_algo.alpha=-0.1: must be greater than or equal to 0"),
         ({"alpha": float("nan")}, "mu_algo.alpha=nan: must be a finite number"),
@@ -100,7 +103,7 @@ def test_other_peoples_types_are_left_alone_but_their_names_are_not():
     def optimizer(parameters, lr: float = 0.1, fused: bool | None = None):
         return lr
 
-    loose = functools.partial(check_call, given=1, typed=False)
+    loose = functools.partial(check_call, given=1, hints={})
     assert loose(functools.partial(optimizer, lr="0.3"), "optimizer")([]) == "0.3"
     with pytest.raises(BadInput, match=r"optimizer\.rate=1: no such setting; allowed are lr, fused"):
         loose(functools.partial(optimizer, rate=1), "optimizer")
@@ -129,7 +132,7 @@ def test_groups_are_checked_alike():
     for bad, sentence in (
         ({"size": 0}, r"^dataset\.size=0: must be greater than or equal to 1$"),
         ({"size": "3"}, r"^dataset\.size='3': must be a valid integer$"),
-        ({"szie": 3}, r"^dataset\.szie=3: no such setting; allowed are size, store$"),
+        ({"szie": 3}, r"^dataset\.szie=3: no such setting; allowed are size, store; did you mean size\?$"),
         ({"store": {"dir": 3}}, r"^dataset\.store\.dir=3: must be a valid string$"),
         ({"store": {}}, r"^dataset\.store\.dir is missing"),
     ):
@@ -140,7 +143,7 @@ def test_groups_are_checked_alike():
 
 
 def test_unknown_setting_of_a_nested_group_names_those_beside_it():
-    with pytest.raises(BadInput, match=r"store\.dri='x': no such setting; allowed are dir$"):
+    with pytest.raises(BadInput, match=r"store\.dri='x': no such setting; allowed are dir; did you mean dir\?$"):
         check(Group, {"size": 1, "store": {"dir": "x", "dri": "x"}}, "")
 
 

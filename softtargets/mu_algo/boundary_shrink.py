@@ -1,16 +1,15 @@
 """Boundary shrink."""
 
 import copy
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.schema import Weight
 from softtargets.types import Samples
 
 
@@ -20,7 +19,7 @@ def boundary_shrink(
     retain: Samples,
     fit: Fit,
     *,
-    epsilon: Annotated[float, Field(ge=0)],
+    epsilon: Weight,
 ) -> nn.Module:
     """Give each forget sample to the other class whose region is nearest (Chen et al. 2023, arXiv 2303.11570).
 

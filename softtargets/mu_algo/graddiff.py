@@ -1,13 +1,12 @@
 """Gradient difference."""
 
 import copy
-from typing import Annotated
 
-from pydantic import Field
 from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.schema import Weight
 from softtargets.types import Samples
 
 
@@ -17,7 +16,7 @@ def graddiff(
     retain: Samples,
     fit: Fit,
     *,
-    alpha: Annotated[float, Field(ge=0)],
+    alpha: Weight,
 ) -> nn.Module:
     """Ascend on the forget set while descending on the retain set (Maini et al. 2024, TOFU, arXiv 2401.06121).
 

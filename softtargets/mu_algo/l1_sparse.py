@@ -1,13 +1,12 @@
 """Fine-tuning on the retain set under a sparsity penalty."""
 
 import copy
-from typing import Annotated
 
-from pydantic import Field
 from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.schema import Weight
 from softtargets.types import Samples
 
 
@@ -17,7 +16,7 @@ def l1_sparse(
     retain: Samples,
     fit: Fit,
     *,
-    alpha: Annotated[float, Field(ge=0)],
+    alpha: Weight,
 ) -> nn.Module:
     """Fine-tune on the retain set with an l1 penalty that fades (Jia et al. 2023, arXiv 2304.04934).
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.schema import Weight
 from softtargets.types import Samples
 
 
@@ -20,8 +21,8 @@ def npo(
     retain: Samples,
     fit: Fit,
     *,
-    beta: Annotated[float, Field(gt=0)],
-    alpha: Annotated[float, Field(ge=0)],
+    beta: Annotated[float, Field(ge=1e-3, le=10**6)],
+    alpha: Weight,
 ) -> nn.Module:
     """Ascend on each forget sample, the less the more it is forgotten (Zhang et al. 2024, arXiv 2404.05868).
 

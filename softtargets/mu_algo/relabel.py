@@ -1,13 +1,12 @@
 """Descent to the forget targets."""
 
 import copy
-from typing import Annotated
 
-from pydantic import Field
 from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.schema import Weight
 from softtargets.types import Samples
 
 
@@ -17,7 +16,7 @@ def relabel(
     retain: Samples,
     fit: Fit,
     *,
-    alpha: Annotated[float, Field(ge=0)],
+    alpha: Weight,
 ) -> nn.Module:
     """Descend to the forget targets while descending to the retain targets.
 

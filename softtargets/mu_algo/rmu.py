@@ -1,15 +1,14 @@
 """Representation misdirection."""
 
 import copy
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from softtargets.fit import Fit, predict
+from softtargets.schema import Weight
 from softtargets.types import Samples, generator
 
 
@@ -19,8 +18,8 @@ def rmu(
     retain: Samples,
     fit: Fit,
     *,
-    kappa: Annotated[float, Field(ge=0)],
-    alpha: Annotated[float, Field(ge=0)],
+    kappa: Weight,
+    alpha: Weight,
 ) -> nn.Module:
     """Send the forget set's representation elsewhere, hold the retain set's (Li et al. 2024, arXiv 2403.03218).
 
@@ -36,7 +35,7 @@ def rmu(
     be read as that very class (class 0 of Fashion-MNIST, say, by the mlp), its samples are called by its name all
     the more. It takes another forget set, not other settings, to see the method work.
 
-    Raises ValueError for a network without a linear layer.
+    Networks without a linear layer are refused before any work: see `check_network`.
     """
     model = copy.deepcopy(original)
     body, fixed = Body(model), Body(original).eval()
@@ -54,6 +53,7 @@ def rmu(
 
 
 rmu.ignores_forget_targets = True
+rmu.check_network = lambda model, inputs: Body(model).eval()(inputs)
 
 
 class Body(nn.Module):
@@ -74,4 +74,6 @@ class Body(nn.Module):
             self.model(inputs)
         finally:
             hook.remove()
+        if not seen:
+            raise ValueError("rmu needs a network whose last linear layer is called; this one passes it by")
         return seen[0].flatten(1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from softtargets.fit import Fit, trainable
 from softtargets.losses import cross_entropy
+from softtargets.schema import Weight
 from softtargets.types import Samples
 
 
@@ -20,7 +21,7 @@ def salun(
     retain: Samples,
     fit: Fit,
     *,
-    alpha: Annotated[float, Field(ge=0)],
+    alpha: Weight,
     share: Annotated[float, Field(gt=0, le=1)],
 ) -> nn.Module:
     """Relabel, moving only the weights that matter most for the forget set (Fan et al. 2024, arXiv 2310.12508).

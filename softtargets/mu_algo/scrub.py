@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy, kl_divergence
+from softtargets.schema import Weight
 from softtargets.types import Samples
 
 
@@ -19,10 +20,10 @@ def scrub(
     retain: Samples,
     fit: Fit,
     *,
-    alpha: Annotated[float, Field(ge=0)],
-    gamma: Annotated[float, Field(ge=0)],
-    temperature: Annotated[float, Field(gt=0)],
-    max_passes: Annotated[int, Field(ge=0)],
+    alpha: Weight,
+    gamma: Weight,
+    temperature: Annotated[float, Field(ge=1e-3, le=10**6)],
+    max_passes: Annotated[int, Field(ge=0, le=10**9)],
 ) -> nn.Module:
     """Turn by turn, flee from the teacher on the forget set and stay with it on the retain set.
 

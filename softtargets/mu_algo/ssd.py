@@ -4,16 +4,15 @@ import collections
 import contextlib
 import copy
 from collections.abc import Iterator
-from typing import Annotated
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.schema import Weight
 from softtargets.types import Samples
 
 Importance = dict[str, Float[Tensor, "..."]]
@@ -27,8 +26,8 @@ def ssd(
     retain: Samples,
     fit: Fit,
     *,
-    alpha: Annotated[float, Field(ge=0)],
-    lam: Annotated[float, Field(ge=0)],
+    alpha: Weight,
+    lam: Weight,
 ) -> nn.Module:
     """Shrink weights that matter more for the forget set than for all data (Foster et al. 2024, arXiv 2308.07707).
 

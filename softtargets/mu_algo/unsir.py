@@ -9,9 +9,8 @@ from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.schema import Count, Weight
 from softtargets.types import Samples, generator
-
-Count = Annotated[int, Field(ge=1)]
 
 
 def unsir(
@@ -22,9 +21,9 @@ def unsir(
     *,
     noise: Count,
     copies: Count,
-    steps: Annotated[int, Field(ge=0)],
-    lr: Annotated[float, Field(gt=0)],
-    penalty: Annotated[float, Field(ge=0)],
+    steps: Annotated[int, Field(ge=0, le=10**9)],
+    lr: Annotated[float, Field(gt=0, le=10**6)],
+    penalty: Weight,
 ) -> nn.Module:
     """Learn noise that maximises the error of a class, impair the model with it, repair it on the retain set.
 

@@ -1,0 +1,96 @@
+"""The words of a command line: what is refused before Hydra reads them, and what Hydra refuses in words of ours.
+
+Imported by `run.py --help` too: no torch here.
+"""
+
+import contextlib
+import re
+import sys
+from typing import NoReturn
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+
+from softtargets.errors import BadInput, nearest
+from softtargets.help import CONF
+
+
+def check(words: list[str]) -> None:
+    """Refuse flags that Hydra does not know, words that are no overrides, and groups without an option."""
+    parser = get_args_parser()
+    parser.error = _refuse_flag
+    for override in OverridesParser.create().parse_overrides(parser.parse_args(words).overrides):
+        _check_group(override)
+
+
+def _refuse_flag(message: str) -> NoReturn:
+    raise BadInput(f"{message}; settings have no dashes, as in seed=1, and -m comes before all of them")
+
+
+def _check_group(override: Override) -> None:
+    group, value = override.key_or_group, override.value()
+    if not group or not (CONF / group).is_dir() or override.is_sweep_override():
+        return
+    if override.is_delete() and group != "tuned":
+        raise BadInput(f"{override.input_line}: a run needs one; {_allowed(group)}")
+    if not isinstance(value, str) and not override.is_delete():
+        raise BadInput(f"{override.input_line}: must be the name of an option; {_allowed(group)}")
+
+
+def _allowed(group: str) -> str:
+    names = sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    return f"allowed are {', '.join(names)}" if names else f"groups begin with {group}/"
+
+
+def sentence(error: Exception) -> str:
+    """Say in one line, in the words of the command line, what Hydra or OmegaConf refuses."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        allowed = ", ".join(error.options)
+        return f"{group}={option}: no such option; allowed are {allowed}{nearest(option, error.options)}"
+    if isinstance(error, OverrideParseException):
+        reason = " ".join(
+            text.partition("\nSee ")[0].removeprefix(f"Error parsing override '{error.override}'").split()
+        )
+        return (
+            f"{error.override}: cannot be read ({reason}); it must be setting=value, the value in quotes where it "
+            "holds anything but letters, digits and -_./"
+        )
+    if found := re.search(r"Could not override '(.*?)'", text):
+        given = next((word for word in sys.argv if word.startswith(f"{found[1]}=")), found[1])
+        return f"{given}: no such setting{_beside(found[1])}"
+    if found := re.search(r"Could not delete from config. '(.*?)' does not exist", text):
+        return f"~{found[1]}: no such setting{_beside(found[1])}"
+    if found := re.search(r"Ambiguous value for argument '(.+?)'", text):
+        return f"{found[1]}: one value is allowed here; several make a sweep, with -m as the first argument"
+    if found := re.fullmatch(r"Error merging override (.+)", text, re.DOTALL):
+        return f"{found[1]}: {_line(error.__cause__)}"
+    return _line(error)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).partition("\n    full_key")[0].split()) or type(error).__name__
+
+
+def _beside(setting: str) -> str:
+    """List what could have been meant: what stands beside the setting under the groups that were chosen."""
+    words = [word.partition("=") for word in sys.argv[1:]]
+    groups = [f"{group}={option}" for group, _, option in words if (CONF / group / f"{option}.yaml").is_file()]
+    running = GlobalHydra.instance().is_initialized()
+    with contextlib.nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
+        node = compose("config", groups, return_hydra_config=True)
+    known = []
+    for part in setting.split("."):
+        if not OmegaConf.is_dict(node) or part not in node:
+            break
+        known.append(part)
+        node = node._get_node(part)
+    names = [str(name) for name in node] if OmegaConf.is_dict(node) else []
+    where = ".".join(known) or "the top level"
+    return f"; allowed under {where} are {', '.join(names)}{nearest(part, names)}" if names else ""
