@@ -1,5 +1,10 @@
 """Train, retrain, make targets, unlearn, evaluate: `python run.py --help` tells what can be set."""
 
+from softtargets.ending import heed
+
+if __name__ == "__main__":
+    heed()  # before imports that take a while
+
 import hydra
 from omegaconf import DictConfig
 

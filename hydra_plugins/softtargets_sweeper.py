@@ -71,7 +71,7 @@ class CheckedSweeper(BasicSweeper):
         """Hand the unfinished cells to the launcher, and watch until all have ended."""
         from softtargets import sweep
         from softtargets.command import refuse
-        from softtargets.launch import launch
+        from softtargets.launch import bind_workers, launch
 
         if (
             self.on_slurm()
@@ -79,6 +79,8 @@ class CheckedSweeper(BasicSweeper):
             and "device=cpu" in display.unfinished[0].overrides
         ):
             refuse("device=cpu, while SLURM would give every run a GPU: say device=cuda, or hydra/launcher=slurm")
+        if self.config.hydra.launcher._target_.endswith(".JoblibLauncher"):
+            bind_workers()
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(folder)
         folder.mkdir(parents=True, exist_ok=True)

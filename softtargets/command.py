@@ -4,6 +4,7 @@ This module is imported by `run.py --help` too: torch is imported only where the
 """
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -19,6 +20,9 @@ from softtargets import words
 from softtargets.errors import BadInput
 from softtargets.help import register
 
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""What a disk says that is full, over quota or only to be read."""
+
 
 def command(main: Callable[[], None]) -> None:
     """Run Hydra's `main` as a program: exit code 2 and one sentence for bad input, 1 for a failure, else 0."""
@@ -28,8 +32,11 @@ def command(main: Callable[[], None]) -> None:
         with as_cloned(), refusing():
             words.check(sys.argv[1:])
             main()
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            print(f"run.py: {error.strerror}: {error.filename or 'a file that Hydra writes'}", file=sys.stderr)
+        else:
+            traceback.print_exc()
         sys.exit(1)
 
 

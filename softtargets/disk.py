@@ -1,7 +1,9 @@
-"""Whole files or none: what is written under its final name is complete."""
+"""Whole files or none: what is written under its final name is complete, and JSON tells if it was altered."""
 
 import contextlib
+import hashlib
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,13 @@ from pydantic import Field
 Place = Annotated[str, Field(min_length=1)]
 """A path, as a setting."""
 
+SEAL = ',\n "sha256": "'
+"""Between a JSON file's content and the hash of that."""
+
+
+class Damaged(ValueError):
+    """A sentence that names a file which is not as it was written."""
+
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -19,10 +28,21 @@ def atomic(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        yield temporary
-        temporary.replace(path)
+        with naming(path):
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have a failure to write name the file, which a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,9 +51,36 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically; NaN and infinities are refused, since JSON has none."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+def clear(folder: Path) -> None:
+    """Remove what writers that were killed left half-written in a folder that nobody else writes to."""
+    for path in folder.iterdir():
+        if re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name):
+            path.unlink()
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Write JSON atomically, sealed by `sha256`; NaN and infinities are refused, since JSON has none."""
+    content = json.dumps(value, indent=1, allow_nan=False).removesuffix("\n}")
+    write_text(path, f'{content}{SEAL}{_sha256(content)}"\n}}\n')
+
+
+def read_json(path: Path) -> dict:
+    """Return what `write_json` wrote, or anybody without a seal; raises Damaged where it was altered."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text)
+    except ValueError as error:
+        raise Damaged(f"{path}: damaged, it is not JSON: {error}") from error
+    content, sealed, _ = text.rpartition(SEAL)
+    if not isinstance(value, dict):
+        raise Damaged(f"{path}: damaged, it is no JSON object")
+    if sealed and value.pop("sha256") != _sha256(content):
+        raise Damaged(f"{path}: altered since it was written, its sha256 is another")
+    return value
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def canonical(value: object) -> str:

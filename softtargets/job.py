@@ -1,14 +1,13 @@
 """One config that Hydra composed: what it resolves to, whether it can run, and its run."""
 
 import contextlib
-import json
 import traceback
 from pathlib import Path
 
 import filelock
 from omegaconf import DictConfig, OmegaConf
 
-from softtargets.disk import write_json
+from softtargets.disk import Damaged, clear, read_json, write_json
 from softtargets.errors import BadInput
 from softtargets.help import CONF
 from softtargets.settings import RERUN_KEEPS, config_hash, require_writable, resolve
@@ -31,6 +30,7 @@ def run_one(cfg: DictConfig, hydra: DictConfig) -> float | None:
         log = None
         if hydra.mode.name == "MULTIRUN":
             files.enter_context(filelock.FileLock(output / ".lock", poll_interval=0.5))
+            clear(output)
             log = files.enter_context((output / "run.log").open("a", encoding="utf-8"))
         try:
             config = resolve(cfg, choices(hydra.runtime.choices))
@@ -39,16 +39,17 @@ def run_one(cfg: DictConfig, hydra: DictConfig) -> float | None:
         except Exception as error:
             first = str(error).partition("\n")[0]
             report = {"error": type(error).__name__, "message": first, "traceback": traceback.format_exc()}
-            write_json(output / "error.json", report)
+            with contextlib.suppress(OSError):  # a full disk may be what is reported
+                write_json(output / "error.json", report)
             raise
     return found and found["distance"]["js_forget"]
 
 
 def _there(output: Path, config: dict) -> dict | None:
-    """Return the result of this config that is in the folder already, if any."""
+    """Return the result of this config that is in the folder already, if any that is whole."""
     try:
-        found = json.loads((output / "result.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        found = read_json(output / "result.json")
+    except (FileNotFoundError, Damaged):
         return None
     return found if found["provenance"]["config_hash"] == config_hash(config) else None
 

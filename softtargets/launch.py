@@ -1,5 +1,6 @@
 """A launcher under watch: it may raise, or wait for ever for a job that the queue has lost."""
 
+import functools
 import getpass
 import os
 import subprocess
@@ -8,12 +9,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from softtargets.ending import follow, stop
+
 POLL = 0.5
 """Seconds between looks at the folders."""
 QUEUE_POLL = 5.0
 """Seconds between questions to SLURM."""
 GRACE = 20.0
 """Seconds for which a launcher may stay silent after its last job has left the queue."""
+STOP = 5.0
+"""Seconds for which a launcher may put its things in order when the program is ended."""
 KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
 """Variables that tell where SLURM is, rather than what the surrounding job is."""
 
@@ -28,13 +33,26 @@ def launch(start: Callable[[], object], look: Callable[[], None], queue: "Queue 
     raised: list[Exception] = []
     thread = threading.Thread(target=_caught, args=(start, raised), daemon=True)
     thread.start()
-    while thread.is_alive() or (queue and queue.busy()):
-        look()
-        if queue and queue.silent_for() > GRACE:
-            break
-        time.sleep(POLL)
+    try:
+        while thread.is_alive() or (queue and queue.busy()):
+            look()
+            if queue and queue.silent_for() > GRACE:
+                break
+            time.sleep(POLL)
+    except BaseException:
+        stop(thread, STOP)
+        raise
     look()
     return raised[0] if raised else None
+
+
+def bind_workers() -> None:
+    """Have joblib start workers that end with this process, however that ends."""
+    import joblib
+    from joblib.parallel import LokyBackend
+
+    bound = functools.partial(LokyBackend, initializer=follow, initargs=(os.getpid(),))
+    joblib.register_parallel_backend("loky", bound)
 
 
 def watch(queue: "Queue", look: Callable[[], None]) -> None:

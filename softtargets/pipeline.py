@@ -21,12 +21,12 @@ from softtargets.experiment import Experiment, build
 from softtargets.fit import Account, Fit
 from softtargets.saved import save_models
 from softtargets.settings import asked
-from softtargets.stages import Stages, Trained, model_digest
+from softtargets.stages import Stages, Trained
 from softtargets.store import Store, folder
 from softtargets.target_sets import TargetSets, target_sets
 from softtargets.tracker.tracked import Untracked, tracking
 from softtargets.trajectory import Trajectory
-from softtargets.types import digest
+from softtargets.types import digest, model_digest
 
 
 def run(config: dict, output: Path, console: Console) -> dict | None:

@@ -1,7 +1,6 @@
 """The three models of a run, on disk and back."""
 
 import functools
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from softtargets.architectures import construct
-from softtargets.disk import atomic
+from softtargets.disk import Damaged, atomic, read_json
+from softtargets.types import model_digest
 
 
 class Models(NamedTuple):
@@ -27,24 +27,32 @@ def save_models(folder: Path, models: dict[str, nn.Module]) -> None:
     for name, model in models.items():
         state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
         with atomic(folder / f"{name}.safetensors") as temporary:
-            safetensors.torch.save_file(state, temporary)
+            temporary.write_bytes(safetensors.torch.save(state))
 
 
 def load(run_dir: str | Path) -> Models:
     """Return the models that a run with `save_models=true` left in its folder.
 
-    Raises FileNotFoundError where the folder holds no such run.
+    Raises FileNotFoundError where the folder holds no such run, and Damaged, a ValueError, where a file is not
+    what the run wrote.
     """
     folder = Path(run_dir).expanduser()
     config = OmegaConf.load(folder / "config.yaml")
-    shape = json.loads((folder / "result.json").read_text())["data"]
+    result = read_json(folder / "result.json")
+    shape = result["data"]
     architecture = instantiate(config.architecture, _partial_=True, _convert_="all")
     build = functools.partial(construct, architecture, tuple(shape["input_shape"]), shape["classes"])
-    return Models(*(_load(folder / f"{name}.safetensors", build()) for name in Models._fields))
+    right = result["hashes"]
+    return Models(*(_load(folder / f"{name}.safetensors", build(), right[name]) for name in Models._fields))
 
 
-def _load(file: Path, model: nn.Module) -> nn.Module:
+def _load(file: Path, model: nn.Module, right: str) -> nn.Module:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; run with save_models=true")
-    model.load_state_dict(safetensors.torch.load_file(file))
+    try:
+        model.load_state_dict(safetensors.torch.load_file(file))
+    except (safetensors.SafetensorError, RuntimeError) as error:
+        raise Damaged(f"{file}: damaged: {error}") from error
+    if model_digest(model) != right:
+        raise Damaged(f"{file}: altered since it was written, its content has another hash than in result.json")
     return model.eval()

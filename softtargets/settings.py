@@ -16,7 +16,7 @@ from omegaconf.errors import MissingMandatoryValue
 from pydantic import Field
 from yaml import YAMLError
 
-from softtargets.disk import Place, canonical
+from softtargets.disk import Place, canonical, read_json
 from softtargets.errors import BadInput
 from softtargets.schema import FORBID, Count, Seed, Weight, check, naming
 
@@ -218,11 +218,17 @@ def _saved(run: Path) -> dict:
     file = run / "config.yaml"
     if not file.is_file():
         raise BadInput(f"rerun={run}: no run's folder; it must hold the config.yaml that a run leaves")
-    with naming(f"rerun={run}", (ValueError, OSError, YAMLError)):
+    with naming(f"rerun={run}", (ValueError, OSError, KeyError, TypeError, YAMLError)):
         config = OmegaConf.to_container(OmegaConf.load(file))
         if not isinstance(config, dict) or not {"choices", *GROUPS} <= config.keys():
             raise ValueError(f"{file} is not as a run leaves it")
+        if (run / "result.json").is_file() and _made_with(run) != config_hash(config):
+            raise ValueError("its config.yaml is not the one that its result.json was made with")
     return config
+
+
+def _made_with(run: Path) -> str:
+    return read_json(run / "result.json")["provenance"]["config_hash"]
 
 
 def asked(config: dict) -> dict:

@@ -11,7 +11,7 @@ from softtargets.experiment import Experiment
 from softtargets.fit import predict
 from softtargets.losses import cross_entropy
 from softtargets.store import Entry, Store
-from softtargets.types import Samples, digest
+from softtargets.types import Samples, model_digest
 
 CODE = {"model": 2, "logits": 2}
 """Raised when a change of the code changes what a stage makes, so that old entries are not taken for new."""
@@ -112,8 +112,3 @@ class Stages:
         (self.from_store if entry.from_store else self.made).append(name)
         if entry.from_store:
             self.console.say(f"{name}: from the store")
-
-
-def model_digest(model: nn.Module) -> str:
-    """Hash a model's parameters and buffers, by name."""
-    return digest(*(tensor for _, tensor in sorted(model.state_dict().items())))

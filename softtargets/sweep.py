@@ -4,10 +4,11 @@ Torch is not imported here unless a cell is left to be checked: a finished sweep
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
-import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +18,7 @@ import rich.live
 from omegaconf import DictConfig, OmegaConf
 
 from softtargets import job
-from softtargets.disk import canonical, write_json
+from softtargets.disk import Damaged, canonical, read_json, write_json
 from softtargets.errors import BadInput
 from softtargets.schema import check as check_model
 from softtargets.settings import (
@@ -65,15 +66,21 @@ class Cell:
 
 
 def _json(path: Path) -> dict | None:
+    """Return what a file holds; None where there is none or it is damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return read_json(path)
+    except (FileNotFoundError, Damaged):
         return None
 
 
 def resolve_machine_once(folder: Path, asked: dict) -> dict:
     """Resolve `auto` as the first call of this sweep did, so that its runs are all of one kind."""
-    known = _json(folder / MACHINE) or {}
+    try:
+        known = read_json(folder / MACHINE)
+    except FileNotFoundError:
+        known = {}
+    except Damaged as error:
+        raise BadInput(f"{error}; take it away to resolve auto anew, or give device and precision") from error
     if any(asked[name] == "auto" and name not in known for name in asked):
         known = resolve_machine(asked)
     return {name: known[name] if value == "auto" else value for name, value in asked.items()}
@@ -171,13 +178,22 @@ def _turns(names: Iterable[str]) -> list[int]:
 
 
 def prepare(folder: Path, unfinished: list[Cell]) -> None:
-    """Write down what `auto` was resolved to; take away the traces of earlier failures."""
+    """Write down what `auto` was resolved to; take away the traces of earlier failures, and damaged results."""
     device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
     if not (folder / MACHINE).exists():
         write_json(folder / MACHINE, {"device": device, "precision": precision})
     for cell in unfinished:
         (cell.folder / "error.json").unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            _tell_damage(cell.outcome)
         cell.outcome.unlink(missing_ok=True)  # of an earlier warming; of a result there is none
+
+
+def _tell_damage(outcome: Path) -> None:
+    try:
+        read_json(outcome)
+    except Damaged as error:
+        print(f"run.py: {error}; its run is made again", file=sys.stderr)
 
 
 class Display:

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from softtargets.stages import Stages, Trained, model_digest
+from softtargets.stages import Stages, Trained
 from softtargets.store import Entry
 from softtargets.targets import Source
-from softtargets.types import Samples, generator
+from softtargets.types import Samples, generator, model_digest
 
 
 class Teachers:

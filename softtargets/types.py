@@ -6,7 +6,7 @@ import hashlib
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +109,11 @@ def digest(*tensors: Tensor) -> str:
         sha.update(f"{array.dtype}{tuple(tensor.shape)}".encode())
         sha.update(array.view(torch.uint8).numpy())
     return sha.hexdigest()
+
+
+def model_digest(model: nn.Module) -> str:
+    """Hash a model's parameters and buffers, by name."""
+    return digest(*(tensor for _, tensor in sorted(model.state_dict().items())))
 
 
 def generator(seed: int, name: str) -> torch.Generator:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from softtargets.disk import atomic, canonical, write_json, write_text
+from softtargets.disk import atomic, canonical, read_json, write_json, write_text
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
@@ -71,7 +71,7 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path, value):
     write_json(path, {"a": [1, None, "ü"]})
     with pytest.raises((ValueError, TypeError)):
         write_json(path, value)
-    assert json.loads(path.read_text()) == {"a": [1, None, "ü"]}
+    assert read_json(path) == {"a": [1, None, "ü"]}
 
 
 def test_canonical_spells_equal_data_equally():

@@ -9,6 +9,7 @@ import torch
 from conftest import CONF, SMALL, options, suited
 
 import softtargets
+from softtargets.disk import read_json
 from softtargets.errors import BadInput
 from softtargets.experiment import build
 from softtargets.fit import predict
@@ -18,7 +19,7 @@ MODELS = ("original", "retrained", "unlearned")
 
 def test_result_has_the_public_interface(run):
     result, folder = run(*SMALL)
-    on_disk = json.loads((folder / "result.json").read_text())
+    on_disk = read_json(folder / "result.json")
     assert on_disk == json.loads(json.dumps(result))
     assert set(on_disk["metrics"]) == set(MODELS)
     for metrics in on_disk["metrics"].values():

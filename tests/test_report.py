@@ -167,10 +167,12 @@ def test_seeds_that_are_alone_or_twice_are_named(folder):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "not the result"),
-        ("[]", "not the result"),
+        ("{", "damaged"),
+        ("[]", "damaged"),
         ('{"schema": 99}', "of another"),
         ('{"schema": 1}', "of another"),
+        ('{"a": 1}', "not the result"),
+        ('{\n "schema": 1,\n "sha256": "0"\n}', "altered"),
     ],
 )
 def test_what_is_no_result_is_named(tmp_path, text, said):

@@ -96,8 +96,7 @@ def _relative(p, middle):
 def _probs(run: Run) -> Float[numpy.ndarray, "n k"] | None:
     if _retrained(run) is None:
         return None
-    with numpy.load(run.folder / "margins.npz") as left:
-        return left["forget_probs_retrained"]
+    return run.arrays("forget_probs_retrained")[0]
 
 
 def _retrained(run: Run) -> dict | None:

@@ -3,13 +3,16 @@
 import collections
 import dataclasses
 import functools
-import json
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy
 from omegaconf import OmegaConf
 
 from softtargets import RESULT_SCHEMA
+from softtargets.disk import Damaged, read_json
 from softtargets.errors import BadInput
 from softtargets.help import CONF
 from softtargets.settings import flat
@@ -37,6 +40,17 @@ class Run:
         """Return the run's seed, by which runs are paired."""
         return self.result["choices"]["seed"]
 
+    def arrays(self, *names: str) -> list[numpy.ndarray]:
+        """Read arrays of margins.npz; raises BadInput where it is missing or damaged."""
+        file = self.folder / "margins.npz"
+        try:
+            with numpy.load(file) as left:
+                return [left[name] for name in names]
+        except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+            raise BadInput(
+                f"{file}: missing or damaged ({error}); take its run's folder away, or make it again"
+            ) from error
+
     @property
     def name(self) -> str:
         """Return how to find it."""
@@ -56,9 +70,11 @@ def read(folder: Path) -> list[Run]:
 
 def _result(file: Path) -> dict:
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
+        result = read_json(file)
         version = result["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+    except Damaged as error:
+        raise BadInput(f"{error}; take it away to report on the others, or call its sweep again") from error
+    except KeyError as error:
         raise BadInput(f"{file}: not the result of a run; take the file away to report on the others") from error
     if version != RESULT_SCHEMA or "config" not in result:
         raise BadInput(f"{file}: of another version, whose results this one (schema {RESULT_SCHEMA}) cannot read")

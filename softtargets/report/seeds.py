@@ -60,12 +60,9 @@ def _margins(runs: list[Run]) -> dict[str, Margins] | None:
     """Load the margins on the forget set of all three models; None where the forget sets differ."""
     if len({run.result["hashes"]["forget_set"] for run in runs}) > 1:
         return None
-    found = collections.defaultdict(list)
-    for run in runs:
-        with numpy.load(run.folder / "margins.npz") as left:
-            for model in ("original", "retrained", "unlearned"):
-                found[model].append(left[f"forget_{model}"].astype(numpy.float64))
-    return {model: numpy.stack(rows) for model, rows in found.items()}
+    models = ("original", "retrained", "unlearned")
+    found = zip(*(run.arrays(*(f"forget_{model}" for model in models)) for run in runs), strict=True)
+    return {model: numpy.stack(rows).astype(numpy.float64) for model, rows in zip(models, found, strict=True)}
 
 
 def _row(cell: Settings, arm: str, unlearned: Margins, retrained: Margins) -> OverSeeds:

@@ -25,7 +25,7 @@ import platformdirs
 import safetensors.torch
 from torch import Tensor
 
-from softtargets.disk import canonical
+from softtargets.disk import canonical, naming
 
 Tensors = dict[str, Tensor]
 
@@ -115,7 +115,7 @@ def load(path: Path) -> Entry | None:
         return None
     if not isinstance(manifest, dict) or _seal(content, manifest) != manifest.get("sha256"):
         return None
-    with contextlib.suppress(PermissionError):  # a store that is only read from keeps no account of use
+    with contextlib.suppress(OSError):  # a store that is only read from keeps no account of use
         os.utime(path / "manifest.json")
     return Entry(safetensors.torch.load(content), manifest, from_store=True)
 
@@ -139,8 +139,9 @@ def _write(path: Path, tensors: Tensors, manifest: dict) -> None:
     manifest |= {"sha256": _seal(content, manifest)}
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
     try:
-        (temporary / "tensors.safetensors").write_bytes(content)
-        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        with naming(path):
+            (temporary / "tensors.safetensors").write_bytes(content)
+            (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
         temporary.chmod(0o755)
         try:
             os.rename(temporary, path)

@@ -1,0 +1,50 @@
+"""An end by signal: one sentence, nothing half-written, no process left behind."""
+
+import ctypes
+import os
+import signal
+import threading
+import time
+
+LIMIT = 10.0
+"""Seconds from the signal to the end, come what may."""
+
+
+def heed() -> None:
+    """From now on SIGINT and SIGTERM end this process, the program, in good order."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+
+
+def _end(number: int, frame: object) -> None:
+    """Say so and unwind, so that what is half-written goes.
+
+    The exception may be lost, for one where a destructor was running: then the process ends without unwinding.
+    """
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)
+    name, code = signal.Signals(number).name, 128 + number
+    said = f"run.py: ended by {name}; the same command, called again, goes on from what is finished\n"
+    os.write(2, said.encode())
+    timer = threading.Timer(LIMIT, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+    raise SystemExit(code)
+
+
+def stop(thread: threading.Thread, seconds: float) -> None:
+    """Have a thread unwind too, at the next line of Python that it comes to; wait so long for its end."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+    thread.join(seconds)
+
+
+def follow(parent: int) -> None:
+    """End this process, a worker, when its parent has ended; Ctrl-C in the terminal is the parent's to heed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -1,0 +1,103 @@
+"""Ends by signal: a sentence, an unwound stack, and no process that outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from softtargets import ending
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from softtargets import ending
+from softtargets.disk import atomic
+
+ending.LIMIT = 1.0
+ending.heed()
+
+class Deaf:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(30)
+
+with atomic(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half of the n")
+    if sys.argv[2] == "deaf":
+        Deaf()
+    print("ready", flush=True)
+    time.sleep(30)
+"""
+PARENT = """
+import subprocess, sys
+code = "import os, time; from softtargets import ending; ending.follow(os.getppid());"
+code += "print(os.getpid(), flush=True); time.sleep(30)"
+subprocess.Popen([sys.executable, "-c", code]).wait()
+"""
+
+
+def started(code: str, *arguments: object) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], start_new_session=True, **pipes)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_in_good_order(tmp_path, number):
+    process = started(PROGRAM, tmp_path / "file", "hears")
+    process.stdout.readline()
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 128 + number
+    assert stderr == (
+        f"run.py: ended by {number.name}; the same command, called again, goes on from what is finished\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_ends_what_does_not_hear(tmp_path):
+    process = started(PROGRAM, tmp_path / "file", "deaf")
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_thread_is_stopped_in_good_order():
+    left = []
+
+    def work():
+        try:
+            while True:
+                time.sleep(0.01)
+        except SystemExit:  # not handed on: pytest would report what Python passes over
+            left.append("in good order")
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    ending.stop(thread, 5.0)
+    assert not thread.is_alive()
+    assert left == ["in good order"]
+
+
+def test_a_worker_ends_with_its_parent_but_not_by_ctrl_c():
+    parent = started(PARENT)
+    worker = int(parent.stdout.readline())
+    os.kill(worker, signal.SIGINT)
+    time.sleep(0.1)
+    assert alive(worker)
+    parent.kill()
+    end = time.monotonic() + 5
+    while alive(worker) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not alive(worker)
+    parent.communicate()
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that waits to be reaped does not."""
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return found.stdout.strip()[:1] not in ("", "Z")
