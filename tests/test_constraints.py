@@ -1,0 +1,48 @@
+"""The exact versions in constraints.txt against what pyproject.toml asks for."""
+
+import tomllib
+from importlib import metadata
+
+import pytest
+from conftest import ROOT
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ASKED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+
+
+@pytest.fixture(scope="module")
+def pinned() -> dict[str, str]:
+    """The one version of every package that constraints.txt names; nothing else may stand there."""
+    found = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            name, version = line.split("==")
+            assert found.setdefault(name, version) == version
+    return found
+
+
+@pytest.mark.parametrize("requirement", [*map(Requirement, ASKED)], ids=str)
+def test_a_version_is_within_its_range(pinned, requirement):
+    assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)])
+
+
+def test_what_dependencies_depend_on_is_named_too(pinned):
+    """As far as this environment tells, which may have other versions."""
+    named, waiting = set(), [canonicalize_name(Requirement(line).name) for line in ASKED]
+    while waiting:
+        name = waiting.pop()
+        if name not in named and metadata.version(name) == pinned[name]:
+            waiting += [canonicalize_name(needed.name) for needed in needs(name)]
+        named.add(name)
+    assert len(named) > 2 * len(ASKED)
+    assert named <= pinned.keys() | {"setuptools"}  # which tools that build bring
+
+
+def needs(name: str) -> list[Requirement]:
+    found = map(Requirement, metadata.requires(name) or [])
+    return [
+        one for one in found if one.marker is None or one.marker.evaluate(default_environment() | {"extra": ""})
+    ]
