@@ -176,15 +176,10 @@ def _images(loader: str) -> Images:
 @functools.lru_cache(maxsize=1)
 def _split(dataset: str, forget_set: str, device: str) -> Split:
     """Load and split; the runs of a sweep that share the data share the tensors."""
-    node = json.loads(dataset)
-    own = {name: node.pop(name) for name in list(node) if name in DatasetSettings.model_fields}
-    drawn = check(DatasetSettings, own, "dataset")
+    node, kind = json.loads(dataset), json.loads(forget_set)
+    drawn, seed = _taken(DatasetSettings, node, "dataset"), _taken(ForgetSetSettings, kind, "forget_set").seed
     images = _images(json.dumps(node))
     _refuse_channels(drawn, images.train_pixels.shape[1])
-    kind = json.loads(forget_set)
-    seed = check(
-        ForgetSetSettings, {name: kind.pop(name) for name in ("seed",) if name in kind}, "forget_set"
-    ).seed
     choose = _callable(kind, "forget_set", given=2, beside=ForgetSetSettings.model_fields)
 
     @functools.wraps(choose.func)
@@ -197,6 +192,11 @@ def _split(dataset: str, forget_set: str, device: str) -> Split:
     with naming("dataset"):
         found = split(images, named, forget_seed=seed, **drawn.model_dump())
     return _moved(found, device)
+
+
+def _taken(model: type[pydantic.BaseModel], node: dict, where: str) -> pydantic.BaseModel:
+    """Take out of a group what every option of it has, and check it; what is left is for the `_target_`."""
+    return check(model, {name: node.pop(name) for name in list(node) if name in model.model_fields}, where)
 
 
 def _refuse_none_or_all(settings: dict, chosen: int, samples: int) -> None:

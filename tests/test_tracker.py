@@ -208,6 +208,20 @@ def test_a_server_that_dies_in_the_middle_costs_nothing_but_a_wait(run, stub, ca
     assert "python -m softtargets.tracker upload" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("raise SystemExit('no luck')", "no luck"), ("import time; time.sleep(60)", "no sign of life")],
+)
+def test_a_run_tells_why_no_session_could_be_made(run, capsys, monkeypatch, code, said):
+    monkeypatch.setattr(tracked, "PLAY", code)
+    monkeypatch.setattr(tracked, "IMPORT", 0.1)
+    monkeypatch.setattr(tracked, "PATIENCE", 1.0)
+    result, folder = run(*SMALL, *CLEARML, "tracker.offline=true")
+    assert result["status"] == "ok"
+    assert f"no session could be made ({said}" in capsys.readouterr().out
+    assert (folder / EVENTS).is_file()
+
+
 @pytest.mark.long
 def test_the_warning_comes_within_seconds(stub, tmp_path):
     stub("hangs")

@@ -124,12 +124,16 @@ class Tracked(Untracked):
         player.wait()
         self.listener.join(1)
         player.stdout.close()
-        if player.returncode:
-            self.errors.seek(0)
-            killed = f"no sign of life for {PATIENCE:g} s" if player.returncode < 0 else "no word of why"
-            self.why = (self.errors.read().strip().splitlines() or [killed])[-1]
+        self.why = self.reason(player.returncode)
         self.errors.close()
         return player.returncode == 0
+
+    def reason(self, code: int) -> str:
+        """Say why a player that has ended with `code` told nothing."""
+        if code < 0:
+            return f"no sign of life for {PATIENCE:g} s"
+        self.errors.seek(0)
+        return (self.errors.read().strip().splitlines() or [f"exit code {code}"])[-1]
 
 
 @contextlib.contextmanager
