@@ -21,6 +21,7 @@ def reference(run, fashion):
     return metrics
 
 
+@pytest.mark.long
 def test_a_random_forget_set_is_to_the_retrained_model_like_test_data(reference):
     metrics, sizes = reference()
     retrained = metrics["retrained"]
@@ -32,6 +33,7 @@ def test_a_random_forget_set_is_to_the_retrained_model_like_test_data(reference)
     assert abs(retrained["mia_auc"] - 0.5) < 3 * math.sqrt((2 * m + 1) / (12 * m * m))
 
 
+@pytest.mark.long
 def test_the_original_has_memorised_a_small_training_set(reference):
     metrics, _ = reference()
     assert metrics["original"]["forget_acc"] > 0.94
@@ -39,6 +41,7 @@ def test_the_original_has_memorised_a_small_training_set(reference):
     assert metrics["original"]["mia_auc"] > 0.52
 
 
+@pytest.mark.long
 def test_the_retrained_model_knows_nothing_of_a_class_it_never_saw(reference):
     metrics, _ = reference("forget_set=class", "forget_set.classes=[5]")
     assert metrics["retrained"]["forget_acc"] == 0

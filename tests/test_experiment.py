@@ -40,6 +40,7 @@ def test_every_option_builds(composed, choice, tmp_path):
     assert experiment.epochs >= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", ["forget", "retain"])
 @pytest.mark.parametrize("preset", options("targets"))
 def test_either_side_can_be_chosen_alone(composed, preset, side):
