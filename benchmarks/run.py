@@ -7,6 +7,7 @@ children, on one thread; the wall time stands beside them. The peer is `stand_in
 
 import itertools
 import json
+import multiprocessing.dummy
 import os
 import platform
 import resource
@@ -152,18 +153,19 @@ def timed(work) -> list[float]:
 
 
 def growth() -> list[dict]:
-    """CPU seconds of a sweep's further cells, everything but their unlearning in the store."""
+    """CPU seconds of a sweep's further cells, everything but their unlearning in the store: the least of two."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        run(folder, "-m", "stage=train", "seed=range(16)")
         for what, values in ADDED.items():
+            run(folder, "-m", "stage=train", f"{what}={','.join(map(str, values))}")
             row = {"added": what}
             spent = {}
             for count in (2, len(values) // 2, len(values)):
                 asked = ",".join(map(str, list(values)[:count]))
                 words = ("-m", f"{what}={asked}", *CELL, *(() if what == "targets" else ("targets=soft",)))
-                # the sweep's own store, but folders of its own: what has been run would not run again
-                spent[count] = run(folder, *words, f"runs_dir={folder}/{what}-{count}")["cpu"]
+                # folders of its own, since what has been run would not run again
+                places = (f"runs_dir={folder}/{what}-{count}-{go}" for go in (1, 2))
+                spent[count] = min(run(folder, *words, place)["cpu"] for place in places)
             for few, many in itertools.pairwise(spent):
                 row[f"{'first' if few == 2 else 'second'} half, CPU s a cell"] = round(
                     (spent[many] - spent[few]) / (many - few), 2
@@ -173,17 +175,35 @@ def growth() -> list[dict]:
 
 
 def workers() -> list[dict]:
-    """The wall time of a cold sweep by one local worker and by two."""
+    """The wall time of a cold sweep by one local worker and by two; and of two runs one by one, and at once."""
     asked = ("-m", "seed=range(8)", "mu_algo=graddiff,relabel", "targets=hard,soft", "hydra/launcher=local")
     rows = []
     for count in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             rows.append(
-                {"workers": count, "wall s": run(folder, *asked, f"hydra.launcher.n_jobs={count}")["wall"]}
+                {"work": f"a sweep, {count} local worker{'s' * (count > 1)}"}
+                | {"wall s": run(folder, *asked, f"hydra.launcher.n_jobs={count}")["wall"]}
             )
-    for row in rows:
-        row |= {"times as fast": round(rows[0]["wall s"] / row["wall s"], 2), "wall s": round(row["wall s"], 1)}
+    rows += [{"work": f"two runs, {name}", "wall s": seconds} for name, seconds in two_runs().items()]
+    for pair in (rows[:2], rows[2:]):
+        for row in reversed(pair):
+            row |= {
+                "times as fast": round(pair[0]["wall s"] / row["wall s"], 2),
+                "wall s": round(row["wall s"], 1),
+            }
     return rows
+
+
+def two_runs() -> dict[str, float]:
+    """Return the wall seconds of two cold runs that share nothing: what two of this machine's cores can give."""
+    seconds = {}
+    for name, at_once in (("one by one", 1), ("at once", 2)):
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+            started = time.perf_counter()
+            with multiprocessing.dummy.Pool(at_once) as pool:
+                pool.map(run, (one, other))
+            seconds[name] = time.perf_counter() - started
+    return seconds
 
 
 def run(folder: str, *words: str) -> dict:
