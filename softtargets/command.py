@@ -5,18 +5,20 @@ This module is imported by `run.py --help` too: torch is imported only where the
 
 import contextlib
 import errno
+import functools
 import os
 import sys
 import traceback
 from collections.abc import Callable
 
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from softtargets import words
+from softtargets import parts, words
 from softtargets.errors import BadInput
 from softtargets.help import register
 
@@ -27,6 +29,7 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 def command(main: Callable[[], None]) -> None:
     """Run Hydra's `main` as a program: exit code 2 and one sentence for bad input, 1 for a failure, else 0."""
     register()
+    Hydra.compose_config = _checked
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     try:
         with as_cloned(), refusing():
@@ -52,6 +55,17 @@ def as_cloned():
     with overrides(task) as edited:
         sys.argv += edited
         yield
+
+
+_compose = Hydra.compose_config
+
+
+@functools.wraps(_compose)
+def _checked(*arguments: object, **named: object) -> DictConfig:
+    """Check what Hydra composes before Hydra makes parts of it, which it does before it calls any hook."""
+    config = _compose(*arguments, **named)
+    parts.check_hydra(config)
+    return config
 
 
 def refuse(reason: str) -> None:

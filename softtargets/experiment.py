@@ -19,7 +19,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from softtargets import eager, store
+from softtargets import eager, parts, store
 from softtargets.architectures import construct
 from softtargets.datasets import Images
 from softtargets.errors import BadInput
@@ -114,6 +114,7 @@ def build(config: dict) -> Experiment:
     """Turn a resolved config into an experiment, or raise BadInput."""
     eager.install()
     settings = check(Settings, settings_of(config), "")
+    parts.check(config, settings.plugins)
     _require(settings.device)
     require_writable("store.dir", store.folder(settings.store.dir))
     torch.set_num_threads(settings.threads)

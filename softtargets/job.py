@@ -7,6 +7,7 @@ from pathlib import Path
 import filelock
 from omegaconf import DictConfig, OmegaConf
 
+from softtargets import parts
 from softtargets.disk import Damaged, clear, read_json, write_json
 from softtargets.errors import BadInput
 from softtargets.help import CONF
@@ -66,6 +67,7 @@ def check(config: DictConfig, elsewhere: bool = False) -> None:
     """
     from softtargets.experiment import build
 
+    parts.users_own(config)
     overrides = list(config.hydra.overrides.task)
     if config.rerun is not None:
         _only_kept(overrides)

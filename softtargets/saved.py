@@ -1,6 +1,7 @@
 """The three models of a run, on disk and back."""
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from softtargets import parts
 from softtargets.architectures import construct
 from softtargets.disk import Damaged, atomic, read_json
 from softtargets.types import model_digest
@@ -30,16 +32,18 @@ def save_models(folder: Path, models: dict[str, nn.Module]) -> None:
             temporary.write_bytes(safetensors.torch.save(state))
 
 
-def load(run_dir: str | Path) -> Models:
+def load(run_dir: str | Path, plugins: Iterable[str] = ()) -> Models:
     """Return the models that a run with `save_models=true` left in its folder.
 
-    Raises FileNotFoundError where the folder holds no such run, and Damaged, a ValueError, where a file is not
-    what the run wrote.
+    `plugins`: modules of yours that the architecture may come from, as in the setting of that name. Raises
+    FileNotFoundError where the folder holds no such run, Damaged, a ValueError, where a file is not what the run
+    wrote, and BadInput for an architecture from elsewhere.
     """
     folder = Path(run_dir).expanduser()
     config = OmegaConf.load(folder / "config.yaml")
     result = read_json(folder / "result.json")
     shape = result["data"]
+    parts.check({"architecture": OmegaConf.to_container(config.architecture)}, plugins)
     architecture = instantiate(config.architecture, _partial_=True, _convert_="all")
     build = functools.partial(construct, architecture, tuple(shape["input_shape"]), shape["classes"])
     right = result["hashes"]

@@ -16,6 +16,7 @@ from omegaconf.errors import MissingMandatoryValue
 from pydantic import Field
 from yaml import YAMLError
 
+from softtargets import parts
 from softtargets.disk import Place, canonical, read_json
 from softtargets.errors import BadInput
 from softtargets.schema import FORBID, Count, Seed, Weight, check, naming
@@ -62,6 +63,7 @@ class Settings(pydantic.BaseModel):
     strict: bool
     save_models: bool
     evidence: list[Literal["svc", "relearn"]]
+    plugins: list[str]
     data_dir: Place
     runs_dir: Place
     store: StoreSettings
@@ -157,7 +159,7 @@ class LauncherSettings(pydantic.BaseModel):
 
 
 GROUPS = ("dataset", "forget_set", "architecture", "training", "mu_algo", "unlearn", "targets")
-RERUN_KEEPS = ("rerun", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
+RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices")
 """Settings that cannot change a result: they stay out of its hash."""
 
@@ -166,7 +168,7 @@ def resolve(cfg: DictConfig, choices: dict[str, str]) -> dict:
     """Return the config as plain data in which nothing is left open: no interpolation, no `auto`.
 
     `choices` are the group options it was composed from. With `rerun` it is the config saved in that run's
-    folder, save for what cannot change the result.
+    folder, save for what cannot change the result. Beside them stand the hashes of the `sources` of own parts.
     """
     try:
         config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -182,6 +184,8 @@ def resolve(cfg: DictConfig, choices: dict[str, str]) -> dict:
         config = _saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
         check(Settings, settings_of(config), "")
     _check_groups(config)
+    if found := parts.sources(config, config["plugins"]):
+        config["sources"] = found
     config |= resolve_machine(config)
     for node in (config["training"], config["unlearn"]):
         if node.get("precision") == "auto":
@@ -211,7 +215,7 @@ def require_writable(setting: str, folder: Path) -> None:
 
 def settings_of(config: dict) -> dict:
     """Return what lies outside the groups."""
-    return {name: value for name, value in config.items() if name not in (*GROUPS, "choices")}
+    return {name: value for name, value in config.items() if name not in (*GROUPS, "choices", "sources")}
 
 
 def _saved(run: Path) -> dict:
@@ -224,6 +228,7 @@ def _saved(run: Path) -> dict:
             raise ValueError(f"{file} is not as a run leaves it")
         if (run / "result.json").is_file() and _made_with(run) != config_hash(config):
             raise ValueError("its config.yaml is not the one that its result.json was made with")
+    config.pop("sources", None)  # of that time
     return config
 
 

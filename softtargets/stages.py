@@ -5,6 +5,7 @@ import functools
 
 from torch import Tensor, nn
 
+from softtargets import parts
 from softtargets.console import Console
 from softtargets.evaluate import Logits
 from softtargets.experiment import Experiment
@@ -66,7 +67,7 @@ class Stages:
     def trained(self, name: str, samples: Samples) -> Trained:
         """Train a model called `name` on `samples`, from an initialisation and with batches of its own."""
         config = self.experiment.config
-        ingredients = self.machine() | {
+        ingredients = self.origin("architecture", "training") | {
             "code": CODE["model"],
             "name": name,
             "architecture": config["architecture"],
@@ -95,7 +96,7 @@ class Stages:
 
     def predicted(self, trained: Trained, samples: Samples) -> Entry:
         """Return the entry that holds a model's "logits" on `samples`, on the CPU."""
-        ingredients = self.machine() | {
+        ingredients = self.origin("architecture") | {
             "code": CODE["logits"],
             "architecture": self.experiment.config["architecture"],
             "model": trained.digest,
@@ -104,9 +105,11 @@ class Stages:
         make = lambda: ({"logits": predict(trained.model, samples.inputs).cpu()}, {})  # noqa: E731
         return self.store.get("logits", ingredients, make)
 
-    def machine(self) -> dict:
-        """Return the ingredients that tell machines apart, whose last bits may differ."""
-        return {"device": self.experiment.settings.device, "threads": self.experiment.settings.threads}
+    def origin(self, *groups: str) -> dict:
+        """Return the ingredients that tell machines apart, whose last bits may differ, and own parts' sources."""
+        settings = self.experiment.settings
+        own = parts.sources({group: self.experiment.config[group] for group in groups}, settings.plugins)
+        return {"device": settings.device, "threads": settings.threads} | ({"sources": own} if own else {})
 
     def _note(self, name: str, entry: Entry) -> None:
         (self.from_store if entry.from_store else self.made).append(name)

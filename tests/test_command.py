@@ -17,6 +17,9 @@ GROUPS = sorted({file.parent.relative_to(CONF).as_posix() for file in CONF.glob(
 OWN_GROUPS = [group for group in GROUPS if not group.startswith(("hydra", "tuned/")) and group != "experiment"]
 
 
+BROKEN = ("mu_algo._target_=own_parts.broken", "~mu_algo.alpha", "plugins=[own_parts]")
+
+
 class Ended(NamedTuple):
     returncode: int
     stdout: str
@@ -83,6 +86,9 @@ BAD = {
     "unlearn.optimizer.lr=fast": "number",
     "+unlearn.optimizer.speed=1": "lr",
     "unlearn.optimizer._target_=torch.optim.Sgd": "imported",
+    "mu_algo._target_=os.system": "plugins=[mine]",
+    "plugins=mine": "list",
+    "plugins=[no_such_module]": "PYTHONPATH",
     "unlearn.batch_size=2.5": "integer",
     "training.schedule.peak=0": "greater than 0",
     "mu_algo.alpha=-2": "0",
@@ -98,7 +104,7 @@ BAD = {
     "threads=0": "1",
     "checkpoint=/no/such/file": "state dict",
     "rerun=/no/such/run": "config.yaml",
-    "architecture._target_=torch.nn.NoSuch": "imported",
+    "architecture._target_=torch.nn.NoSuch": "softtargets.architectures",
     "architecture.hidden=0": "1",
     "diagnosis.hard_like=2": "1",
     "stage=unlearn": "train",
@@ -172,7 +178,7 @@ def test_a_launcher_without_m_is_warned_of(here):
 
 
 def test_a_run_that_raises_leaves_error_json(elsewhere):
-    found = command(*SMALL, "mu_algo._target_=own_parts.broken", "~mu_algo.alpha", cwd=elsewhere)
+    found = command(*SMALL, *BROKEN, cwd=elsewhere)
     assert found.returncode == 1
     (error,) = (json.loads(file.read_text()) for file in elsewhere.glob("runs/*/error.json"))
     assert (error["error"], error["message"]) == ("ZeroDivisionError", "division by zero")

@@ -222,10 +222,13 @@ def test_a_module_of_ones_own(run):
         *SMALL[2:],
         "~architecture.hidden",
         "architecture._target_=own_parts.TinyNet",
+        "plugins=[own_parts]",
         "save_models=true",
     )
     assert result["metrics"]["original"]["test_acc"] > 0.3
-    assert type(softtargets.load(folder).original).__name__ == "TinyNet"
+    assert type(softtargets.load(folder, plugins=["own_parts"]).original).__name__ == "TinyNet"
+    with pytest.raises(BadInput, match=r"own_parts\.TinyNet: not allowed"):
+        softtargets.load(folder)
 
 
 def test_parameter_change_is_zero_without_a_step(run):

@@ -49,8 +49,8 @@ def troubled_once(original, forget, retain, fit):
     return original
 
 
-def algorithm(function) -> tuple[str, str]:
-    return f"mu_algo._target_=test_slurm.{function.__name__}", "~mu_algo.alpha"
+def algorithm(function) -> tuple[str, ...]:
+    return f"mu_algo._target_=test_slurm.{function.__name__}", "~mu_algo.alpha", "plugins=[test_slurm]"
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -128,6 +126,7 @@ def test_a_run_that_raises_stops_no_other(folder, launcher):
         "seed=0,1",
         "unlearn.batch_size=8,16",
         "mu_algo._target_=own_parts.broken_at_16",
+        "plugins=[own_parts]",
         f"hydra/launcher={launcher}",
     )
     code, stdout, _ = sweep(folder, "~mu_algo.alpha", *arguments)
@@ -142,35 +141,15 @@ def test_a_run_that_raises_stops_no_other(folder, launcher):
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("launcher", ["basic", "local"])
-@pytest.mark.parametrize("wait", [0.3, 1.5])
-def test_a_killed_sweep_called_again_ends_like_an_undisturbed_one(folder, undisturbed, launcher, wait):
-    arguments = (*GRID, f"hydra/launcher={launcher}")
-    process = start(folder, *arguments)
-    while process.poll() is None and not list(folder.glob("runs/sweep/*/run.log")):
-        time.sleep(0.02)
-    time.sleep(wait)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    for _ in range(100):  # workers may have groups of their own; they die with their parent
-        if subprocess.run(["pgrep", "-f", str(folder)], capture_output=True).returncode:
-            break
-        time.sleep(0.1)
-    code, _, stderr = sweep(folder, *arguments)
-    assert code == 0, stderr
-    assert comparable(results(folder)) == comparable(undisturbed[0])
-    assert not list(folder.glob("runs/**/.*json*"))
-
-
-@pytest.mark.kill
 def test_a_killed_worker_loses_no_finished_result(folder):
     arguments = ("seed=range(6)", "unlearn.batch_size=16", "hydra/launcher=local", "hydra.launcher.n_jobs=2")
-    code, _, stderr = sweep(folder, "~mu_algo.alpha", "mu_algo._target_=own_parts.killed_once", *arguments)
+    killed = ("~mu_algo.alpha", "mu_algo._target_=own_parts.killed_once", "plugins=[own_parts]")
+    code, _, stderr = sweep(folder, *killed, *arguments)
     assert code == 1
     assert "TerminatedWorkerError" in stderr
     before = results(folder)
     assert len(before) < 6
-    code, _, stderr = sweep(folder, "~mu_algo.alpha", "mu_algo._target_=own_parts.killed_once", *arguments)
+    code, _, stderr = sweep(folder, *killed, *arguments)
     assert code == 0, stderr
     assert before.items() <= results(folder).items()
     assert len(results(folder)) == 6

@@ -136,8 +136,8 @@ def test_stage_train_trains_the_teachers_too(run, tmp_path):
     assert run(*SMALL, store, "targets=out_of_fold")[0]["cost"]["made"] == []
 
 
-def test_a_kind_of_ones_own_is_used_and_never_taken_from_the_store(run):
-    asked = (*SMALL, "targets.forget._target_=own_parts.first_class")
+def test_a_kind_of_ones_own_is_used(run):
+    asked = (*SMALL, "targets.forget._target_=own_parts.first_class", "plugins=[own_parts]")
     one, two = (run(*asked)[0] for _ in range(2))
     assert one["hashes"]["targets"] == two["hashes"]["targets"]
     assert one["diagnosis"]["target_entropy"] == 0

@@ -16,7 +16,7 @@ from conftest import ROOT, SMALL
 
 from softtargets.tracker import EVENTS, SESSION, TASK, clone, tracked
 
-BROKEN = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken")
+BROKEN = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken", "plugins=[own_parts]")
 EPOCHS = ("loss of an epoch", "original")
 CLEARML = ("tracker=clearml",)
 
