@@ -29,10 +29,9 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 def command(main: Callable[[], None]) -> None:
     """Run Hydra's `main` as a program: exit code 2 and one sentence for bad input, 1 for a failure, else 0."""
     register()
-    Hydra.compose_config = _checked
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     try:
-        with as_cloned(), refusing():
+        with as_cloned(), refusing(), checking():
             words.check(sys.argv[1:])
             main()
     except Exception as error:
@@ -57,15 +56,22 @@ def as_cloned():
         yield
 
 
-_compose = Hydra.compose_config
-
-
-@functools.wraps(_compose)
-def _checked(*arguments: object, **named: object) -> DictConfig:
+@contextlib.contextmanager
+def checking():
     """Check what Hydra composes before Hydra makes parts of it, which it does before it calls any hook."""
-    config = _compose(*arguments, **named)
-    parts.check_hydra(config)
-    return config
+    compose = Hydra.compose_config
+
+    @functools.wraps(compose)
+    def checked(*arguments: object, **named: object) -> DictConfig:
+        config = compose(*arguments, **named)
+        parts.check_hydra(config)
+        return config
+
+    Hydra.compose_config = checked
+    try:
+        yield
+    finally:
+        Hydra.compose_config = compose
 
 
 def refuse(reason: str) -> None:
