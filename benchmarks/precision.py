@@ -1,7 +1,8 @@
 """Whether training in bf16 gives the same accuracies as in float32: over seeds, and by paired differences.
 
-`python benchmarks/precision.py [architecture=mlp,cnn] [seeds=10]` trains originals on all of Fashion-MNIST in both
-(or takes them from the store). Intervals of 95 % by Student's t.
+`python benchmarks/precision.py [architecture=mlp,cnn] [seeds=10] [settings]` trains originals on Fashion-MNIST in
+both (or takes them from the store), with settings such as `dataset.train_size=6000`. Intervals of 95 % by Student's
+t.
 """
 
 import statistics
@@ -13,13 +14,14 @@ from scipy import stats
 MEASURED = ("test accuracy", "forget - test")
 
 
-def main(architecture: str = "mlp,cnn", seeds: str = "10") -> None:
+def main(architecture: str = "mlp,cnn", seeds: str = "10", **settings: str) -> None:
     """Print the table."""
     head = ("network", "measured", "bf16", "float32", "bf16 - float32", "CPU of float32 / bf16")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
+    more = [f"{name}={value}" for name, value in settings.items()]
     for name in architecture.split(","):
         runs = {
-            precision: [trained(name, name, seed, f"precision={precision}") for seed in range(int(seeds))]
+            precision: [trained(name, name, seed, f"precision={precision}", *more) for seed in range(int(seeds))]
             for precision in ("bf16", "float32")
         }
         cpu = {precision: sum(run[3] for run in found) for precision, found in runs.items()}
@@ -38,4 +40,4 @@ def interval(one: list[float], other: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(**dict(word.split("=") for word in sys.argv[1:]))
+    main(**dict(word.split("=", 1) for word in sys.argv[1:]))
