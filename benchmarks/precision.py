@@ -1,8 +1,8 @@
 """Whether training in bf16 gives the same accuracies as in float32: over seeds, and by paired differences.
 
 `python benchmarks/precision.py [architecture=mlp,cnn] [seeds=10] [settings]` trains originals on Fashion-MNIST in
-both (or takes them from the store), with settings such as `dataset.train_size=6000`. Intervals of 95 % by Student's
-t.
+both (or takes them from the store), with settings such as `dataset.train_size=6000`. Intervals are of 95 %, by
+Student's t.
 """
 
 import statistics
