@@ -1,15 +1,18 @@
 """The result of a run: the public interface that reports read."""
 
 import datetime
+import functools
 import math
 import os
 import platform
+import re
 import socket
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy
+import torch
 
 from softtargets.disk import atomic, write_json
 from softtargets.types import Samples, Split
@@ -73,10 +76,26 @@ def provenance(config: dict, config_hash: str, started: datetime.datetime) -> di
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "machine": {name: config[name] for name in ("device", "threads", "precision")},
+        "machine": {name: config[name] for name in ("device", "threads", "precision")}
+        | {"processor": processor(config["device"])},
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+@functools.cache
+def processor(device: str) -> str:
+    """Name what computes, with the instructions that torch picked for it: on other ones last bits may differ."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+    except OSError:  # not on Linux
+        told = ""
+    said = dict(re.findall(r"^([^\t:]+?)\s*: *(.*)$", told, re.MULTILINE))
+    name = said.get("model name") or platform.processor() or platform.machine()
+    # hypervisors give different processors one name
+    numbers = "".join(f", {key} {said[key]}" for key in ("cpu family", "model") if key in said)
+    found = f"{name}{numbers}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{torch.cuda.get_device_name()}; {found}" if device == "cuda" else found
 
 
 def _git(*arguments: str) -> str | None:

@@ -39,6 +39,7 @@ def result(seed: int = 0, targets: str = "hard", js_forget: float = 0.02, choice
             "targets": {"forget": {"temperature": 1.0}},
             "unlearn": {"optimizer": {"lr": 0.1}},
         },
+        "provenance": made(),
         "metrics": dict.fromkeys(("original", "retrained", "unlearned"), ACCURACIES),
         "distance": distance,
         "baseline": dict.fromkeys(distance, 0.04),
@@ -48,6 +49,17 @@ def result(seed: int = 0, targets: str = "hard", js_forget: float = 0.02, choice
         "diagnosis": dict.fromkeys(STATE, 0.5),
         "cost": {"unlearn_s": 1.5},
     } | changes
+
+
+def made(commit: str = "c0ffee", torch: str = "2.14.0", **machine) -> dict:
+    """Where and with what a result was made."""
+    usual = {"device": "cpu", "threads": 1, "precision": "float32", "processor": "one, AVX512"}
+    return {
+        "git_commit": commit,
+        "git_dirty": False,
+        "versions": {"softtargets": "0.1.0", "torch": torch},
+        "machine": usual | machine,
+    }
 
 
 def both(number: int, **changes) -> list[dict]:

@@ -32,6 +32,7 @@ def test_result_has_the_public_interface(run):
     names = ("train_s", "retrain_s", "targets_s", "unlearn_s", "rte", "gradient_samples", "from_store")
     assert set(names) <= set(on_disk["cost"])
     assert on_disk["provenance"]["config_hash"]
+    assert torch.backends.cpu.get_cpu_capability() in on_disk["provenance"]["machine"]["processor"]
     assert on_disk["choices"]["targets"] == "hard"
     assert on_disk["choices"]["forget_seed"] == 0
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
-from results_by_hand import ACCURACIES, both, result
+from results_by_hand import ACCURACIES, both, made, result
 from scipy import stats
 
 from softtargets import metrics
 from softtargets.errors import BadInput
-from softtargets.report import tables
+from softtargets.report import alike, tables
 from softtargets.report.__main__ import main
 from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
@@ -181,6 +181,62 @@ def test_what_is_no_result_is_named(tmp_path, text, said):
         read(tmp_path)
     with pytest.raises(BadInput, match="no finished run"):
         read(tmp_path / "none")
+
+
+# runs that were not made alike
+
+
+def of_two(here: dict, there: dict) -> list[dict]:
+    """Runs of both arms over three seeds, those of soft with seeds 1 and 2 made as `there`."""
+    hard = [result(seed, provenance=here) for seed in range(3)]
+    return hard + [result(seed, "soft", provenance=there if seed else here) for seed in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("there", "named"),
+    [
+        (made(processor="one, AVX2"), "processor (2)"),
+        (made(threads=2), "threads (2)"),
+        (made(device="cuda"), "device (2)"),
+        (made(torch="2.14.1", threads=2), "threads (2), torch (2)"),
+        (made(commit="decaf"), "commit (2)"),
+        (made() | {"git_dirty": True}, "changes after the commit (2)"),
+    ],
+)
+def test_pairs_that_were_not_made_alike_are_told_everywhere(folder, capsys, there, named):
+    place = folder(*of_two(made(), there))
+    assert main([str(place)]) == 0
+    sentence = f"2 of 3 pairs were not made alike: {named} differ"
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    assert sentence in (place / "summary.md").read_text()
+    assert sentence in (place / "report.html").read_text()
+    rows = list(csv.DictReader(io.StringIO((place / "summary.csv").read_text())))
+    assert {row["made"] for row in rows} == {sentence}
+
+
+def test_precisions_of_training_and_unlearning_are_told(folder):
+    def config(training, unlearn):
+        return {"training": {"precision": training}, "unlearn": {"precision": unlearn}}
+
+    arms = (result(config=config("bf16", "float32")), result(0, "soft", config=config("float32", "bf16")))
+    (found,) = pairings(read(folder(*arms)))
+    assert found.unlike == [("precision of training", "precision of unlearning")]
+    said = alike.in_words([*found.unlike, ()])
+    assert said == "1 of 2 pairs was not made alike: precision of training (1), precision of unlearning (1) differ"
+
+
+def test_pairs_made_alike_and_older_results_need_no_word(folder, capsys):
+    older = made()
+    del older["machine"]["processor"]
+    place = folder(*of_two(made(), older))
+    assert main([str(place)]) == 0
+    assert "made alike" not in capsys.readouterr().out + (place / "summary.md").read_text()
+
+
+def test_why_hashes_differ_is_told(folder):
+    there = {"hashes": result()["hashes"] | {"original": "other"}, "provenance": made(processor="another")}
+    (found,) = pairings(read(folder(result(), result(targets="soft", **there))))
+    assert found.refused == ["run0 and run1: not a pair, original differ; not made alike: processor"]
 
 
 # measures

@@ -208,6 +208,7 @@ function overSeeds() {
 
 function notes() {
   const place = document.getElementById("notes");
+  if (data.unlike) place.append(element("p", `${data.unlike}.`));
   const parts = { "Differs between the arms beside the targets": data.settings, "Left out": data.refused };
   for (const [title, lines] of Object.entries(parts)) {
     if (!lines.length) continue;

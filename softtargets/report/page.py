@@ -58,6 +58,7 @@ def content(title: str, runs: list[Run], verdicts: list[Verdict], over: list[Ove
         "over": [_over(one, place[one.cell]) for one in over if one.cell in place],
         "refused": tables.refused(verdicts),
         "settings": tables.settings(verdicts),
+        "unlike": tables.unlike(verdicts),
     }
 
 

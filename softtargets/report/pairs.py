@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 
+from softtargets.report.alike import unlike
 from softtargets.report.runs import Run, Settings
 from softtargets.settings import flat
 
@@ -31,6 +32,11 @@ class Pairing:
         return [
             f"{name} {one.get(name)} / {other.get(name)}" for name in names if one.get(name) != other.get(name)
         ]
+
+    @property
+    def unlike(self) -> list[tuple[str, ...]]:
+        """Name of every pair in what the making of its runs differs."""
+        return [unlike(*pair) for pair in self.pairs]
 
 
 def pairings(runs: list[Run], wanted: tuple[str, str] | None = None) -> list[Pairing]:
@@ -63,7 +69,8 @@ def paired(cell: Settings, one: str, other: str, ones: list[Run], others: list[R
         pair = first[seed], second[seed]
         different = [name for name in SHARED if len({run.result["hashes"][name] for run in pair}) > 1]
         if different:
-            refused.append(f"{pair[0].name} and {pair[1].name}: not a pair, {', '.join(different)} differ")
+            why = f"; not made alike: {', '.join(made)}" if (made := unlike(*pair)) else ""
+            refused.append(f"{pair[0].name} and {pair[1].name}: not a pair, {', '.join(different)} differ{why}")
         else:
             pairs.append(pair)
     return Pairing(cell, one, other, pairs, refused)

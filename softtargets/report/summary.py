@@ -73,6 +73,8 @@ def show(verdicts: list[Verdict]) -> None:
             cells = (tables.cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}", verdict.words)
             table.add_row(*map(rich.markup.escape, cells))
         screen.print(table)
+    if made := tables.unlike(verdicts):
+        screen.print(made, markup=False)
     refused = tables.refused(verdicts)
     for sentence in refused[:NAMED]:
         screen.print(f"left out: {sentence}", markup=False)

@@ -3,6 +3,7 @@
 import csv
 import io
 
+from softtargets.report import alike
 from softtargets.report.measures import MEASURES
 from softtargets.report.runs import Settings
 from softtargets.report.seeds import OverSeeds
@@ -101,17 +102,25 @@ def _cell(text: str) -> str:
 
 def _notes(verdicts: list[Verdict]) -> list[str]:
     titles = {"Differs between the arms beside the targets": settings(verdicts), "Left out": refused(verdicts)}
-    return [
+    lists = [
         "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in lines)])
         for title, lines in titles.items()
         if lines
     ]
+    made = unlike(verdicts)
+    return [f"{made}.", *lists] if made else lists
 
 
 def settings(verdicts: list[Verdict]) -> list[str]:
     """Say of every pair of arms what differs between them beside the targets."""
     found = {(cell_name(v), v.one.name, v.other.name): v.settings for v in verdicts if v.settings}
     return [f"{cell}, {one} / {other}: {', '.join(lines)}" for (cell, one, other), lines in sorted(found.items())]
+
+
+def unlike(verdicts: list[Verdict]) -> str | None:
+    """Say in a sentence how many pairs were not made alike; None if all were."""
+    found = {(verdict.cell, verdict.one.name, verdict.other.name): verdict.unlike for verdict in verdicts}
+    return alike.in_words([pair for pairs in found.values() for pair in pairs])
 
 
 def refused(verdicts: list[Verdict]) -> list[str]:
@@ -161,6 +170,7 @@ def _flat(verdict: Verdict) -> dict:
     paired = {} if verdict.paired is None else _fields(verdict.paired)
     rest = {"p_holm": verdict.p, "floor": verdict.floor, "nothing": verdict.nothing, "margin": verdict.margin}
     notes = {"refused": "; ".join(verdict.refused), "settings": "; ".join(verdict.settings)}
+    notes |= {"made": alike.in_words(verdict.unlike) or "alike"}
     return found | paired | rest | notes | {"verdict": verdict.words}
 
 

@@ -51,6 +51,8 @@ class Verdict:
     refused: list[str]
     settings: list[str]
     """What differs between the arms beside their targets."""
+    unlike: list[tuple[str, ...]]
+    """Of every pair, in what the making of its runs differs."""
     points: list[tuple[int, float]]
     """Seed and difference of every pair in which neither run diverged."""
     p: float | None = None
@@ -100,7 +102,7 @@ def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | No
         for run, one, other in measured
         if None not in (one, other) and math.isfinite(one) and math.isfinite(other)
     ]
-    beside = (pairing.refused, pairing.settings, points)
+    beside = (pairing.refused, pairing.settings, pairing.unlike, points)
     return Verdict(pairing.cell, measure.name, where, *arms, result, floor, nothing, margin, *beside)
 
 
