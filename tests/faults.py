@@ -83,19 +83,20 @@ class Place:
 
     def __init__(self, folder: Path, workers: int):
         self.folder, self.workers = folder, workers
+        self.runs, self.store = folder / "runs", folder / "store"
         (folder / "tmp").mkdir(parents=True)
 
-    def start(self, kind: str, overrides: tuple[str, ...]) -> subprocess.Popen:
+    def start(self, kind: str, overrides: tuple[str, ...], usual: tuple[str, ...] = TINY) -> subprocess.Popen:
         """Start a run or a sweep in a session of its own."""
         many = [] if kind == "run" else ["-m"]
         local = ["hydra/launcher=local", f"hydra.launcher.n_jobs={self.workers}"] if kind == "local" else []
         environment = os.environ | {
-            "SOFTTARGETS_RUNS": str(self.folder / "runs"),
-            "SOFTTARGETS_STORE": str(self.folder / "store"),
+            "SOFTTARGETS_RUNS": str(self.runs),
+            "SOFTTARGETS_STORE": str(self.store),
             "TMPDIR": str(self.folder / "tmp"),
             "OMP_NUM_THREADS": "1",
         }
-        whole = [sys.executable, ROOT / "run.py", *many, *TINY, *overrides, *local]
+        whole = [sys.executable, ROOT / "run.py", *many, *usual, *overrides, *local]
         with (self.folder / "stdout").open("w") as out, (self.folder / "stderr").open("w") as err:
             return subprocess.Popen(
                 whole, cwd=self.folder, env=environment, start_new_session=True, stdout=out, stderr=err
@@ -108,7 +109,7 @@ class Place:
 
     def begun(self) -> bool:
         """Tell whether anything was written."""
-        return (self.folder / "runs").exists() or (self.folder / "store").exists()
+        return self.runs.exists() or self.store.exists()
 
     def state(self) -> str:
         """Tell how far the work is, from the files alone."""
@@ -123,14 +124,13 @@ class Place:
 
     def results(self) -> dict[str, str]:
         """Return numbers by config hash; raises ValueError on half a file."""
-        found = (read(path) for path in self.folder.glob("runs/**/result.json"))
+        found = (read(path) for path in self.runs.glob("**/result.json"))
         return dict(found)
 
     def damaged(self) -> list[str]:
         """Name store entries that do not verify, or did not."""
-        folder = self.folder / "store"
-        aside = [path.name for path in folder.glob("*/*.damaged-*")]
-        return aside + [path.name for path in store.entries(folder) if store.load(path) is None]
+        aside = [path.name for path in self.store.glob("*/*.damaged-*")]
+        return aside + [path.name for path in store.entries(self.store) if store.load(path) is None]
 
     def leftovers(self, killed: bool) -> list[str]:
         """Name files that no design names.
@@ -139,7 +139,7 @@ class Place:
         folder of its run, which is nobody's once another run was started.
         """
         found = [path for path in self.folder.rglob("*") if TEMPORARY.fullmatch(path.name)]
-        found += [] if killed else self.folder.glob("store/*/.new-*")
+        found += [] if killed else self.store.glob("*/.new-*")
         found += self.folder.glob("tmp/*")
         return [str(path.relative_to(self.folder)) for path in found]
 
