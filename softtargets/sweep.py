@@ -182,11 +182,11 @@ def prepare(folder: Path, unfinished: list[Cell]) -> None:
     device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
     if not (folder / MACHINE).exists():
         write_json(folder / MACHINE, {"device": device, "precision": precision})
-    for cell in unfinished:
+    for cell in left(unfinished):  # another call of this sweep may have finished some
         (cell.folder / "error.json").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             _tell_damage(cell.outcome)
-        cell.outcome.unlink(missing_ok=True)  # of an earlier warming; of a result there is none
+        cell.outcome.unlink(missing_ok=True)  # of an earlier warming; of a result there is none that is whole
 
 
 def _tell_damage(outcome: Path) -> None:

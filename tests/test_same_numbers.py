@@ -16,7 +16,8 @@ from softtargets.disk import read_json
 
 pytestmark = pytest.mark.kill
 
-SWEEP = ("mu_algo=graddiff", "targets=hard,out_of_fold", "seed=0,1")
+SWEEP = ("mu_algo=graddiff", "training.epochs=40", "targets=hard,out_of_fold", "seed=0,1")
+OVERLAPPING = (*SWEEP[:2], "targets=out_of_fold", "seed=1,0")
 MODELS = 2 * (2 + 5)
 """Of two seeds: the original, the retrained, and a teacher for each of five folds."""
 
@@ -80,3 +81,33 @@ def test_a_sweep_that_was_killed_and_resumed_by_another_launcher_changes_no_byte
     swept(place, "sweep")
     assert place.results() == alone.results()
     assert before.items() <= place.results().items()
+
+
+def at_once(*asked: tuple[faults.Place, str, tuple[str, ...]]) -> None:
+    """Start these sweeps together, and see that all of them end well."""
+    started = [(place, place.start(kind, overrides)) for place, kind, overrides in asked]
+    for _, process in started:
+        process.wait(100)
+    for place, process in started:
+        well(place, process)
+
+
+def test_two_sweeps_on_one_store_train_each_model_once(alone, tmp_path):
+    one, other = (faults.Place(tmp_path / name, 2) for name in ("one", "other"))
+    other.store = one.store
+    at_once((one, "local", SWEEP), (other, "sweep", OVERLAPPING))
+    assert one.results() == alone.results()
+    assert other.results().items() < alone.results().items()
+    assert len(other.results()) == 2
+    assert len(made(one.runs, other.runs)) == len(list(one.store.glob("model/*/manifest.json"))) == MODELS
+
+
+def test_two_calls_of_one_sweep_at_once_share_its_runs(alone, tmp_path):
+    one, other = (faults.Place(tmp_path / name, 2) for name in ("one", "other"))
+    other.store, other.runs = one.store, one.runs
+    at_once((one, "sweep", SWEEP), (other, "sweep", SWEEP))
+    assert one.results() == alone.results()
+    assert len(list(one.runs.glob("**/result.json"))) == 4
+    assert len(made(one.runs)) == MODELS
+    for place in (one, other):
+        assert "4 of 4 runs finished, 0 failed; 14 models were trained" in (place.folder / "stdout").read_text()

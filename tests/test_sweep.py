@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL, options
 
-from softtargets.sweep import Cell, spread
+from softtargets.disk import write_json
+from softtargets.sweep import Cell, prepare, spread
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
 
@@ -205,3 +206,12 @@ def test_runs_that_share_a_model_come_far_apart():
     rounds = ["0-random", "1-random", "0-class", "1-class"]  # another original first, then another retrained one
     assert order == [f"{models}-{arm}" for arm in range(3) for models in rounds]
     assert spread([]) == []
+
+
+def test_what_another_call_finished_meanwhile_is_not_taken_away(tmp_path):
+    overrides = ("device=cpu", "precision=float32")
+    ours, theirs = (Cell(overrides, tmp_path / name, name, "all", ("", "")) for name in ("ours", "theirs"))
+    for cell, digest in ((ours, "another"), (theirs, "theirs")):
+        write_json(cell.outcome, {"provenance": {"config_hash": digest}})
+    prepare(tmp_path, [ours, theirs])
+    assert (ours.outcome.exists(), theirs.outcome.exists()) == (False, True)
