@@ -11,18 +11,18 @@ RUN apt-get update \
 
 WORKDIR /app
 
-# dependencies depend on pyproject.toml alone: a change of code does not download them again.
+# dependencies depend on these two files alone: a change of code does not download them again.
 # torch from the package index runs on CPUs and CUDA GPUs alike; TORCH_INDEX=<PyTorch's index of CPU wheels> makes an
-# image of a third of the size for CPUs alone
+# image of a third of the size for CPUs alone; that index has other versions of what torch depends on
 ARG TORCH_INDEX=
-COPY pyproject.toml ./
+COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
       > /tmp/requirements.txt \
  && if [ -n "$TORCH_INDEX" ]; then \
       grep -E '^torch' /tmp/requirements.txt > /tmp/torch.txt \
-      && pip install --no-cache-dir --index-url "$TORCH_INDEX" -r /tmp/torch.txt; \
+      && pip install --no-cache-dir --no-deps --index-url "$TORCH_INDEX" -c constraints.txt -r /tmp/torch.txt; \
     fi \
- && pip install --no-cache-dir -r /tmp/requirements.txt \
+ && pip install --no-cache-dir -c constraints.txt -r /tmp/requirements.txt \
  && rm -f /tmp/requirements.txt /tmp/torch.txt
 
 COPY LICENSE README.md run.py ./

@@ -1,5 +1,6 @@
 """The exact versions in constraints.txt against what pyproject.toml asks for."""
 
+import re
 import tomllib
 from importlib import metadata
 
@@ -46,3 +47,13 @@ def needs(name: str) -> list[Requirement]:
     return [
         one for one in found if one.marker is None or one.marker.evaluate(default_environment() | {"extra": ""})
     ]
+
+
+def test_the_image_is_made_with_these_versions():
+    text = (ROOT / "Dockerfile").read_text()
+    installs = [line for line in text.splitlines() if "pip install" in line and " -r " in line]
+    assert len(installs) == 2
+    assert all(" -c constraints.txt " in line for line in installs)
+    copied = re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE)
+    let_in = set(re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    assert {word for line in copied for word in line.split()} == let_in >= {"constraints.txt"}

@@ -107,4 +107,15 @@ def test_the_image_holds_code_and_nothing_else(image, tmp_path):
     entry = ("--entrypoint", "sh")
     _, said = image(folder_of(tmp_path / "data", 0), "-c", "ls -A /app", options=entry)
     expected = {"LICENSE", "README.md", "conf", "data", "docker", "hydra_plugins", "pyproject.toml", "run.py"}
-    assert set(said.split()) == expected | {"softtargets"}
+    assert set(said.split()) == expected | {"constraints.txt", "softtargets"}
+
+
+def test_the_image_has_the_versions_of_the_constraints(image, tmp_path):
+    _, said = image(folder_of(tmp_path / "data", 0), "python", "-m", "pip", "freeze", "--exclude-editable")
+    there = dict(line.split("==") for line in said.splitlines() if "==" in line)
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert len(there) > 20
+    for name, version in there.items():
+        if name in pinned:
+            assert version.partition("+")[0] == pinned[name], name  # torch's index of CPU wheels adds +cpu
