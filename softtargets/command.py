@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from softtargets import parts, words
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, visible
 from softtargets.help import register
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -76,8 +76,7 @@ def checking():
 
 def refuse(reason: str) -> None:
     """End with exit code 2 and one sentence on stderr, in one line whatever was typed."""
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in reason)
-    print(f"run.py: {line}", file=sys.stderr)
+    print(f"run.py: {visible(reason)}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -11,6 +11,7 @@ import rich.progress
 import rich.table
 
 from softtargets.diagnosis import Diagnosis
+from softtargets.errors import visible
 
 REDRAW = 0.1
 """Least seconds between two looks of a progress bar."""
@@ -21,13 +22,13 @@ class Console:
     """The screen of one run, or the file that stands in for it."""
 
     def __init__(self, file: TextIO | None = None):
-        self.rich = rich.console.Console(file=file, highlight=False, soft_wrap=True)
+        self.rich = rich.console.Console(file=file, highlight=False, soft_wrap=True, emoji=False)
         self.watchers: list[Callable[[str, int, int, float], None]] = []
         """Told the stage, step, steps and loss of every step."""
 
     def say(self, line: str) -> None:
         """Print a line of plain text."""
-        self.rich.print(line, markup=False)
+        self.rich.print(visible(line), markup=False)
 
     def choices(self, config: dict, sizes: dict[str, int]) -> None:
         """State what was composed."""

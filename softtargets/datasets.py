@@ -173,6 +173,8 @@ def _decode(path: Path, channels: int, size: int) -> np.ndarray:
 
     try:
         with Image.open(path) as image:
+            if image.format == "EPS":
+                raise ValueError("EPS is a program, which Pillow would have Ghostscript run")
             if image.mode.startswith(("I", "F")):
                 # Pillow would cut values off at 255 instead of scaling them
                 raise ValueError(f"mode {image.mode} has more than 8 bits a channel")

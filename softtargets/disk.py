@@ -69,7 +69,7 @@ def read_json(path: Path) -> dict:
     try:
         text = path.read_text(encoding="utf-8")
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"{path}: damaged, it is not JSON: {error}") from error
     content, sealed, _ = text.rpartition(SEAL)
     if not isinstance(value, dict):

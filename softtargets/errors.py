@@ -8,6 +8,11 @@ class BadInput(ValueError):
     """One sentence for a user: the setting, its value and what is allowed. Ends a program with exit code 2."""
 
 
+def visible(text: object) -> str:
+    """Return a text in one line with control characters as escapes: it may come from elsewhere, like a name."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return the end of a sentence that asks for what may have been meant, or nothing."""
     found = difflib.get_close_matches(word, list(allowed), n=1)

@@ -2,7 +2,8 @@
 
 Whatever a `_target_` names is called, and a config may be somebody else's: that of a run to be repeated, of a task
 that was cloned, an option file. So a name is looked at before anything is imported, and what was found under it
-once more: `softtargets.datasets.importlib.import_module` is none of ours. Nor can a config file list modules.
+once more: `softtargets.datasets.importlib.import_module` is none of ours. Nor can a config file list modules, or
+hide a `_target_` in an interpolation that is followed later.
 """
 
 import functools
@@ -34,7 +35,14 @@ OURS = {
 
 
 def check(config: dict, plugins: Iterable[str]) -> None:
-    """Raise BadInput for the first `_target_` in the groups of `config` that is not allowed."""
+    """Raise BadInput for the first `_target_` in the groups of `config` that is not allowed, or may come to be."""
+    for where, value in _walk(config):
+        if isinstance(value, str) and "${" in value:
+            raise BadInput(f"{where}={value}: an interpolation that was left open; it must be a value")
+    _check_targets(config, plugins)
+
+
+def _check_targets(config: dict, plugins: Iterable[str]) -> None:
     listed = _listed(plugins)
     for plugin in listed:
         if not _files(plugin):
@@ -51,7 +59,7 @@ def check(config: dict, plugins: Iterable[str]) -> None:
 
 def check_hydra(config: DictConfig) -> None:
     """Raise BadInput for a part that Hydra would make by itself and must not, in a config that it composed."""
-    check({"hydra": _settled(config.hydra)}, users_own(config))
+    _check_targets({"hydra": _settled(config.hydra)}, users_own(config))
 
 
 def users_own(config: DictConfig) -> list[str]:
@@ -90,11 +98,17 @@ def _advice(allowed: tuple[str, ...]) -> str:
 
 def _targets(node: object, where: str = "") -> Iterator[tuple[str, object]]:
     """Yield every `_target_` at any depth, with the dotted name of its node."""
-    if isinstance(node, dict) and "_target_" in node:
-        yield where, node["_target_"]
+    for place, found in _walk(node, where):
+        if isinstance(found, dict) and "_target_" in found:
+            yield place, found["_target_"]
+
+
+def _walk(node: object, where: str = "") -> Iterator[tuple[str, object]]:
+    """Yield a node and all that is in it at any depth, with dotted names."""
+    yield where, node
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, child in children:
-        yield from _targets(child, f"{where}.{name}" if where else str(name))
+        yield from _walk(child, f"{where}.{name}" if where else str(name))
 
 
 def _home(target: str, asked: str) -> str:

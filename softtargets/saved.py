@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import safetensors.torch
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from yaml import YAMLError
 
 from softtargets import parts
 from softtargets.architectures import construct
@@ -40,7 +41,7 @@ def load(run_dir: str | Path, plugins: Iterable[str] = ()) -> Models:
     wrote, and BadInput for an architecture from elsewhere.
     """
     folder = Path(run_dir).expanduser()
-    config = OmegaConf.load(folder / "config.yaml")
+    config = _config(folder / "config.yaml")
     result = read_json(folder / "result.json")
     shape = result["data"]
     parts.check({"architecture": OmegaConf.to_container(config.architecture)}, plugins)
@@ -48,6 +49,13 @@ def load(run_dir: str | Path, plugins: Iterable[str] = ()) -> Models:
     build = functools.partial(construct, architecture, tuple(shape["input_shape"]), shape["classes"])
     right = result["hashes"]
     return Models(*(_load(folder / f"{name}.safetensors", build(), right[name]) for name in Models._fields))
+
+
+def _config(file: Path) -> DictConfig:
+    try:
+        return OmegaConf.load(file)
+    except YAMLError as error:  # tags that would make objects, too
+        raise Damaged(f"{file}: damaged, it is no plain YAML: {error}") from error
 
 
 def _load(file: Path, model: nn.Module, right: str) -> nn.Module:

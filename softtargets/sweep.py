@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from softtargets import job
 from softtargets.disk import Damaged, canonical, read_json, write_json
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, visible
 from softtargets.schema import check as check_model
 from softtargets.settings import (
     LauncherSettings,
@@ -241,7 +241,7 @@ def summary(cells: list[Cell]) -> bool:
     """Say how the sweep ended; returns whether every cell is finished."""
     missing = [cell for cell in cells if cell.state() != "finished"]
     for cell in missing:
-        print(f"failed: {cell.folder.name}: {cell.error()}")
+        print(visible(f"failed: {cell.folder.name}: {cell.error()}"))
     taken, made = _trainings(cells)
     ended = f"{len(cells) - len(missing)} of {len(cells)} runs finished, {len(missing)} failed"
     print(f"{ended}; {made} models were trained for them, {taken} came from the store")
@@ -259,7 +259,7 @@ def verdicts(folder: Path) -> None:
     try:
         summarise(folder, folder, None, ENDPOINTS, None)
     except BadInput as error:
-        print(f"no verdict: {error}")
+        print(visible(f"no verdict: {error}"))
 
 
 def _trainings(cells: list[Cell]) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, visible
 from softtargets.report.measures import MEASURES
 from softtargets.report.summary import ENDPOINTS, summarise
 
@@ -22,7 +22,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         summarise(given.runs_dir, out, arms(given.compare), tuple(given.metric or ENDPOINTS), given.margin)
     except BadInput as error:
-        print(f"softtargets.report: {error}", file=sys.stderr)
+        print(visible(f"softtargets.report: {error}"), file=sys.stderr)
         return 2
     return 0
 

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 from importlib import resources
 
 from plotly.offline import get_plotlyjs
@@ -23,18 +24,15 @@ DIGITS = 5
 def page(title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds]) -> str:
     """Return the page as HTML; everything that it shows is data in it, and nothing of that can be markup."""
     here = resources.files("softtargets.report")
-    data = json.dumps(rounded(content(title, runs, verdicts, over)), ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(rounded(content(title, runs, verdicts, over)), separators=(",", ":"))
     parts = {
         "STYLE": (here / "page.css").read_text(encoding="utf-8"),
         "PLOTLY": get_plotlyjs(),
-        "DATA": data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"),
+        "DATA": data.replace("<", "\\u003c"),
         "SCRIPT": (here / "page.js").read_text(encoding="utf-8"),
     }
     text = (here / "page.html").read_text(encoding="utf-8")
-    for name, part in parts.items():
-        before, _, after = text.partition(f"/*{name}*/")
-        text = before + part + after
-    return text
+    return re.sub(r"/\*([A-Z]+)\*/", lambda found: parts[found[1]], text)  # once: no part is looked into
 
 
 def content(title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds]) -> dict:

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -100,7 +101,7 @@ def _targets(choices: dict) -> str:
 def _sides(preset: str) -> dict[str, str]:
     """Return the kinds of a preset of ours; nothing is known of a user's own."""
     file = CONF / "targets" / f"{preset}.yaml"
-    if not file.is_file():
+    if not re.fullmatch(r"\w+", preset) or not file.is_file():
         return {}
     return {side: kind for entry in OmegaConf.load(file).defaults for side, kind in entry.items()}
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import rich.box
 import rich.console
 import rich.table
+from rich.text import Text
 
 from softtargets.disk import write_text
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, visible
 from softtargets.report import tables
 from softtargets.report.measures import MEASURES, Floors
 from softtargets.report.page import page
@@ -63,20 +64,20 @@ def judged(
 
 
 def show(verdicts: list[Verdict]) -> None:
-    """Print the words of every verdict."""
-    screen = rich.console.Console(highlight=False)
+    """Print the words of every verdict; names in them are no markup."""
+    screen = rich.console.Console(highlight=False, emoji=False)
     for title, group in tables.grouped(verdicts).items():
-        table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left")
+        table = rich.table.Table(title=Text(title), box=rich.box.SIMPLE_HEAD, title_justify="left")
         for name in ("cell", "arms", "verdict"):
             table.add_column(name, overflow="fold")
         for verdict in group:
             cells = (tables.cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}", verdict.words)
-            table.add_row(*map(rich.markup.escape, cells))
+            table.add_row(*(Text(visible(cell)) for cell in cells))
         screen.print(table)
     if made := tables.unlike(verdicts):
         screen.print(made, markup=False)
     refused = tables.refused(verdicts)
     for sentence in refused[:NAMED]:
-        screen.print(f"left out: {sentence}", markup=False)
+        screen.print(visible(f"left out: {sentence}"), markup=False)
     if len(refused) > NAMED:
         screen.print(f"left out: {len(refused) - NAMED} more, named in summary.md")

@@ -3,6 +3,7 @@
 import csv
 import io
 
+from softtargets.errors import visible
 from softtargets.report import alike
 from softtargets.report.measures import MEASURES
 from softtargets.report.runs import Settings
@@ -25,7 +26,8 @@ HEAD = (
     "nothing",
     "floor-corrected",
 )
-ESCAPED = {char: f"\\{char}" for char in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+ESCAPED = {char: f"\\{char}" for char in "&%$#_{}"}
+ESCAPED |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SIGNS = {"±": r"$\pm$", "δ": r"$\delta$", "−": r"$-$", "Δ": r"$\Delta$", "|": r"$|$", "<": r"$<$", ">": r"$>$"}
 
 
@@ -97,7 +99,9 @@ def _over(over: list[OverSeeds]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Escape what Markdown would read as HTML, as a link or as the end of a cell."""
+    shown = visible(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    return shown.replace("](", "]\\(").replace("|", "\\|")
 
 
 def _notes(verdicts: list[Verdict]) -> list[str]:
@@ -149,18 +153,26 @@ def latex(verdicts: list[Verdict]) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(ESCAPED.get(char) or SIGNS.get(char) or char for char in text)
+    return "".join(ESCAPED.get(char) or SIGNS.get(char) or char for char in visible(text))
 
 
 def comma_separated(verdicts: list[Verdict]) -> str:
     """Return every number of every verdict, a line each."""
-    rows = [_flat(verdict) for verdict in verdicts]
+    rows = [{_inert(name): _inert(value) for name, value in _flat(verdict).items()} for verdict in verdicts]
     names = list(dict.fromkeys(name for one in rows for name in one))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _inert(value: object) -> object:
+    """Return a text that a spreadsheet takes for no formula; numbers are as they are."""
+    if not isinstance(value, str):
+        return value
+    shown = visible(value)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
 def _flat(verdict: Verdict) -> dict:

@@ -111,13 +111,17 @@ def load(path: Path) -> Entry | None:
     try:
         manifest = json.loads((path / "manifest.json").read_text())
         content = (path / "tensors.safetensors").read_bytes()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     if not isinstance(manifest, dict) or _seal(content, manifest) != manifest.get("sha256"):
         return None
+    try:
+        tensors = safetensors.torch.load(content)
+    except safetensors.SafetensorError:  # sealed by somebody, and yet none of ours
+        return None
     with contextlib.suppress(OSError):  # a store that is only read from keeps no account of use
         os.utime(path / "manifest.json")
-    return Entry(safetensors.torch.load(content), manifest, from_store=True)
+    return Entry(tensors, manifest, from_store=True)
 
 
 def _seal(content: bytes, manifest: dict) -> str:

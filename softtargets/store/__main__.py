@@ -9,6 +9,7 @@ from pathlib import Path
 import filelock
 
 from softtargets import store
+from softtargets.errors import visible
 from softtargets.store import entries, load, set_aside
 
 DAY = 86400
@@ -50,7 +51,7 @@ def list_entries(folder: Path) -> int:
 
 def _words(entry) -> str:
     made = entry.manifest["ingredients"] if entry else {}
-    return " ".join(f"{name}={made[name]}" for name in ("name", "seed") if name in made)
+    return visible(" ".join(f"{name}={made[name]}" for name in ("name", "seed") if name in made))
 
 
 def verify(folder: Path) -> int:
