@@ -249,7 +249,8 @@ def test_salun_moves_the_most_salient_weights_alone():
     assert torch.equal(moved, salient)
 
 
-def test_ssd_dampens_by_the_ratio_of_importances():
+@pytest.mark.parametrize(("alpha", "lam"), [(1.2, 0.9), (0.5, 1.0)], ids=["usual", "no weight may grow"])
+def test_ssd_dampens_by_the_ratio_of_importances(alpha, lam):
     forget, retain, original = samples(7, 1), samples(11, 2), linear()
 
     def squares(data: Samples) -> torch.Tensor:
@@ -258,9 +259,9 @@ def test_ssd_dampens_by_the_ratio_of_importances():
         return sum(each) / len(each)
 
     special, general = squares(forget), (7 * squares(forget) + 11 * squares(retain)) / 18
-    factor = torch.where(special > 1.2 * general, (0.9 * general / special).clamp(max=1), 1.0)
+    factor = torch.where(special > alpha * general, (lam * general / special).clamp(max=1), 1.0)
     assert 0 < (factor < 1).sum() < factor.numel()
-    unlearned = algorithm("ssd", alpha=1.2, lam=0.9)(original, forget, retain, made())
+    unlearned = algorithm("ssd", alpha=alpha, lam=lam)(original, forget, retain, made())
     torch.testing.assert_close(weights(unlearned), weights(original) * factor, rtol=1e-5, atol=1e-6)
     same = algorithm("ssd", alpha=1e6, lam=1.0)(original, forget, retain, made())
     assert torch.equal(flat(same), flat(original))
@@ -312,21 +313,26 @@ def test_ssds_importance_is_a_mean_over_samples_one_by_one(network):
         torch.testing.assert_close(found[name], squares, rtol=1e-4, atol=1e-8)
 
 
-def test_scrub_stays_first_and_flees_then():
-    """Two turns on a linear model; the softened KL has T (p_T - q_T) for T² times its gradient in the logits."""
+def test_scrub_stays_first_flees_then_and_stays_again():
+    """Three turns on a linear model; T² times the softened KL has T (p_T - q_T) for its gradient in the logits."""
     forget, retain, original, temperature = samples(7, 1, soft=True), samples(11, 2), linear(), 2.0
-    fit = made(epochs=1, batch_size=11, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    fit = made(epochs=2, batch_size=11, optimizer=functools.partial(torch.optim.SGD, lr=LR))
     settings = {"alpha": 0.5, "gamma": 0.7, "temperature": temperature, "max_passes": 1}
     unlearned = algorithm("scrub", **settings)(original, forget, retain, fit)
+
+    def away(data: Samples, q: torch.Tensor) -> torch.Tensor:
+        x = torch.cat([data.inputs.flatten(1), torch.ones(len(data), 1)], 1).double()
+        p = (expected(data.inputs).detach().double() / temperature).softmax(1)
+        return temperature * (p - q).T @ x / len(data)
+
     expected = copy.deepcopy(original)
     by_hand(expected, 0.7 * gradient(original, retain))  # at the original the KL to itself has no gradient
-    x = torch.cat([forget.inputs.flatten(1), torch.ones(7, 1)], 1).double()
     roots = forget.targets.double() ** (1 / temperature)
-    q = roots / roots.sum(1, keepdim=True)
-    p = (expected(forget.inputs).detach().double() / temperature).softmax(1)
-    by_hand(expected, -temperature * (p - q).T @ x / 7)
+    by_hand(expected, -away(forget, roots / roots.sum(1, keepdim=True)))
+    teacher = (original(retain.inputs).detach().double() / temperature).softmax(1)
+    by_hand(expected, 0.7 * gradient(expected, retain) + 0.5 * away(retain, teacher))
     torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
-    assert fit.account.gradient_samples == 18
+    assert fit.account.gradient_samples == 29
 
 
 def test_scrubs_first_flight_from_the_teacher_goes_nowhere():
@@ -399,6 +405,25 @@ def test_unsirs_noise_goes_uphill_on_the_error_and_stays_small():
     )
     near = error_maximising(model, start, 200, 0.1, 10.0)
     assert near.inputs.square().mean() < 0.01 * found.inputs.square().mean()
+
+
+def test_rmu_steps_along_the_gradient_worked_out_by_hand():
+    """Two steps of a layer and its ReLU: at the original the retain set, held to itself, has no gradient."""
+    original, sets = network(), (samples(7, 1), samples(11, 2))
+    fit = made(epochs=2, batch_size=11, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    unlearned = algorithm("rmu", kappa=5.0, alpha=3.0)(original, *sets, fit)
+    forget, retain = (torch.cat([s.inputs.flatten(1), torch.ones(len(s), 1)], 1).double() for s in sets)
+    expected, v = weights(original), torch.rand(8, generator=generator(0, "unlearn/rmu")).double()
+    sent, held = ((x @ expected.T).relu() for x in (forget, retain))
+    goal = 5 * sent.norm(dim=1).mean() * v / v.norm()
+    for _ in range(2):
+        step = 0
+        for x, aim, weight in ((forget, goal, 1), (retain, held, 3)):
+            h = (x @ expected.T).relu()
+            step += weight * 2 * ((h - aim) * (h > 0)).T @ x / h.numel()
+        expected = expected - LR * step
+    torch.testing.assert_close(weights(unlearned), expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(unlearned[-1].weight, original[-1].weight)
 
 
 def test_rmu_sends_the_representation_towards_one_direction_and_holds_the_others():
