@@ -126,6 +126,14 @@ def test_distance_by_hand():
         assert found[name] == pytest.approx(value, abs=1e-9), name
 
 
+def test_a_weaker_attack_is_as_far_as_a_stronger_one():
+    at = torch.tensor
+    data = made(membership=MembershipTest(members=at([0, 1]), nonmembers=at([2, 3]), nonmember_labels=at([0, 0])))
+    strong, weak = (evaluate(logits, data) for logits in (RIGHT, WRONG))
+    assert (strong.metrics["mia_auc"], weak.metrics["mia_auc"]) == (1, 0.5)
+    assert distance(strong, weak, data)["mia_gap"] == distance(weak, strong, data)["mia_gap"] == 0.5
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("name", LABELS)
 def test_logits_out_of_range_leave_none_where_nothing_can_be_said(name, value):
@@ -160,7 +168,8 @@ def test_forgotten_at_a_fixed_level(fixed, expected):
 )
 def test_forgotten_at_the_level_of_unseen_data(forget, expected):
     unseen = ForgottenLevel(torch.tensor([0, 1]), torch.tensor([0, 2]), None)
-    found = evaluate(logits(forget=forget), made(level=unseen)).metrics
+    # the test set, which has no say in it, is predicted worse than the validation set
+    found = evaluate(logits(forget=forget, test=[1, 1, 2, 2]), made(level=unseen)).metrics
     assert found["unseen_acc"] == 0.5
     assert has_forgotten(found) is expected
 
