@@ -1,5 +1,6 @@
 """A recorded trajectory against the models it went through."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -8,9 +9,12 @@ import torch
 from conftest import SMALL
 
 from softtargets import pipeline
+from softtargets import trajectory as trajectory_module
+from softtargets.console import Console
 from softtargets.evaluate import evaluate, predict_sets
 from softtargets.experiment import build
 from softtargets.matched import point
+from softtargets.target_sets import TargetSets
 
 
 def followed(composed, *overrides):
@@ -89,3 +93,25 @@ def test_looking_changes_nothing_and_is_not_counted(run):
     assert alone["matched"] is None
     assert set(map(tuple, alone["trajectory"].values())) == {()}
     assert looked["cost"]["gradient_samples"] == alone["cost"]["gradient_samples"]
+
+
+def test_unlearning_is_timed_without_the_evaluation_on_its_way(composed, monkeypatch):
+    experiment, trajectory = followed(composed, "unlearn.stop=none")
+    clock = [0.0]
+
+    def passing(seconds, value):
+        clock[0] += seconds
+        return value
+
+    def algorithm(original, forget, retain, fit):
+        for step in range(3):
+            fit.watch(passing(7, original), step)
+        return original
+
+    monkeypatch.setattr(pipeline.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(trajectory_module, "predict_sets", lambda *asked: passing(100, predict_sets(*asked)))
+    data, original = experiment.data, experiment.initialised("original")
+    targets = TargetSets(data.forget, data.retain, seconds=0.0, teachers={})
+    timed = dataclasses.replace(experiment, unlearn=algorithm)
+    _, _, seconds = pipeline.unlearn(timed, original, targets, trajectory, Console())
+    assert (seconds, trajectory.seconds) == (21, 300)
