@@ -9,10 +9,15 @@ import torch
 from conftest import CONF, SMALL, options, suited
 
 import softtargets
+from softtargets.console import Console
 from softtargets.disk import read_json
 from softtargets.errors import BadInput
 from softtargets.experiment import build
 from softtargets.fit import predict
+from softtargets.losses import cross_entropy
+from softtargets.stages import Stages
+from softtargets.store import Store
+from softtargets.types import model_digest
 
 MODELS = ("original", "retrained", "unlearned")
 
@@ -87,6 +92,17 @@ def test_the_retrained_model_starts_from_its_own_initialisation(composed):
     first = [next(model.parameters()) for model in (original, again, retrained)]
     assert torch.equal(first[0], first[1])
     assert not torch.isclose(first[0], first[2]).any(dim=1).all()
+
+
+def test_original_and_retrained_are_trained_from_scratch_on_their_own_sets(composed, tmp_path):
+    experiment = build(composed(*SMALL))
+    stages = Stages(experiment, Store(tmp_path / "store"), Console())
+    sets = ((stages.original(), experiment.data.train), (stages.retrained(), experiment.data.retain))
+    for trained, samples in sets:
+        model = experiment.initialised(trained.name)
+        fit = experiment.training_fit(trained.name, lambda step, steps, loss: None)
+        fit(model, lambda batch, model=model: cross_entropy(model(batch.inputs), batch.targets), samples)
+        assert model_digest(model) == trained.digest
 
 
 @pytest.mark.parametrize("algorithm", options("mu_algo"))
