@@ -1,0 +1,735 @@
+"""Errors to plant in the source, each with the test that has to see it.
+
+The traps of public unlearning code (a wrong JS, unbalanced attacks, retraining from old weights, foreign splits,
+clocks that run while the model is evaluated) and the sign errors of every algorithm, target kind and measure.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+    """A small edit of one file."""
+
+    name: str
+    file: str
+    old: str
+    """Stands in the file exactly once."""
+    new: str
+    why: str
+    test: str
+    """The node id of a test that must fail by an assertion."""
+
+    def planted(self, source: str) -> str:
+        """Return the file's text with the error in it."""
+        return source.replace(self.old, self.new)
+
+
+TABLE = r"""
+== softtargets/mu_algo/gradasc.py
+> test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
+
+gradasc-descends: the sign of the loss
+- return -cross_entropy
++ return cross_entropy
+
+gradasc-in-place: the original is what is unlearned
+- copy.deepcopy(original)
++ original
+> test_mu_algo.py::TestEveryAlgorithm::test_leaves_the_original_as_it_was[gradasc]
+
+== softtargets/mu_algo/graddiff.py
+> test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
+
+graddiff-descends: the sign of the forget term
+- alpha * kept - cross
++ alpha * kept + cross
+
+graddiff-ascends-on-retain: the sign of the retain term
+- return alpha * kept
++ return -alpha * kept
+
+graddiff-without-retain: the retain term is dropped
+- return alpha * kept - cross
++ return -cross
+
+graddiff-alpha-on-forget: the weight is at the other term
+- alpha * kept - cross
++ kept - alpha * cross
+
+== softtargets/mu_algo/neggrad_plus.py
+> test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
+
+neggrad-descends: the sign of the forget term
+- kept - (1
++ kept + (1
+
+neggrad-ascends-on-retain: the sign of the retain term
+- return alpha * kept
++ return -alpha * kept
+
+neggrad-weights-swapped: alpha belongs to the retain term
+- alpha * kept - (1 - alpha) *
++ (1 - alpha) * kept - alpha *
+
+== softtargets/mu_algo/npo.py
+> test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
+
+npo-descends: the sign of the forget term
+- 2 / beta * F
++ -2 / beta * F
+
+npo-half: the factor 2, without which it is not ascent at the original
+- 2 / beta
++ 1 / beta
+
+npo-without-beta: the exponent of the ratio
+- F.softplus(beta * ratio)
++ F.softplus(ratio)
+
+npo-moving-reference: held against itself it never fades
+- log_likelihood(original(
++ log_likelihood(model(
+> test_mu_algo.py::test_npo_fades_where_a_sample_is_forgotten
+
+npo-ascends-on-retain: the sign of the retain term
+- forgetting + alpha
++ forgetting - alpha
+
+== softtargets/mu_algo/relabel.py
+> test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
+
+relabel-ascends: the sign of the forget term
+- return cross_entropy
++ return -cross_entropy
+
+relabel-ascends-on-retain: the sign of the retain term
+- + alpha * kept
++ - alpha * kept
+
+== softtargets/mu_algo/salun.py
+> test_mu_algo.py::test_salun_moves_the_most_salient_weights_alone
+
+salun-ascends: the sign of the forget term
+- return cross_entropy
++ return -cross_entropy
+> test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
+
+salun-ascends-on-retain: the sign of the retain term
+- + alpha * kept
++ - alpha * kept
+> test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
+
+salun-least-salient: the smallest gradients
+- round(share * len(size))))
++ round(share * len(size))), largest=False)
+
+salun-mask-inverted: the salient weights are frozen
+- grad * m)
++ grad * ~m)
+
+salun-saliency-of-targets: the paper's is that of the hard labels
+- model(batch.inputs), hard)
++ model(batch.inputs), batch.targets)
+
+== softtargets/mu_algo/rmu.py
+> test_mu_algo.py::test_rmu_steps_along_the_gradient_worked_out_by_hand
+
+rmu-repels: the sign of the forget term
+- return F.mse_loss
++ return -F.mse_loss
+
+rmu-lets-go: the sign of the retain term
+- + alpha * F
++ - alpha * F
+
+rmu-holds-nothing: the retain set is held to where it is now
+- held = fixed(
++ held = body(
+
+rmu-other-scale: kappa counts in norms of the original's representations
+- kappa * before.norm(dim=1).mean() * v
++ kappa * v
+
+== softtargets/mu_algo/scrub.py
+> test_mu_algo.py::test_scrub_stays_first_flees_then_and_stays_again
+
+scrub-pursues: the sign on the forget set
+- return -(temperature**2)
++ return (temperature**2)
+
+scrub-flees-first: the first flight from the teacher is a no-op
+- [(stay, retain), (flee, forget)]
++ [(flee, forget), (stay, retain)]
+
+scrub-weights-swapped: gamma belongs to the cross entropy, alpha to the divergence
+- gamma * cross_entropy(logits, retain.targets) + alpha *
++ alpha * cross_entropy(logits, retain.targets) + gamma *
+
+scrub-flees-reversed: the direction of the divergence on the forget set
+- kl_divergence(model(forget.inputs) / temperature, softened)
++ kl_divergence(softened.log(), (model(forget.inputs) / temperature).softmax(1))
+
+scrub-sharpens-targets: the exponent is 1 / T
+- targets ** (1 / temperature)
++ targets**temperature
+
+scrub-leaves-teacher: the sign of the divergence on the retain set
+- + alpha * temperature**2 * near
++ - alpha * temperature**2 * near
+
+scrub-stays-reversed: the direction of the divergence on the retain set
+- kl_divergence(logits / temperature, teacher)
++ kl_divergence(teacher.log(), (logits / temperature).softmax(1))
+
+scrub-own-teacher: the teacher is the original, not the student
+- teacher = (original(
++ teacher = (model(
+
+scrub-without-square: the divergence has T squared before it
+- alpha * temperature**2 * near
++ alpha * near
+
+scrub-once-too-often: passes over the forget set
+- epoch < max_passes
++ epoch <= max_passes
+
+== softtargets/mu_algo/ssd.py
+> test_mu_algo.py::test_ssd_dampens_by_the_ratio_of_importances
+
+ssd-spares: dampens what matters less for the forget set
+- special > alpha
++ special < alpha
+
+ssd-ratio-inverted: what matters most is dampened least
+- lam * general / special
++ lam * special / general
+
+ssd-retain-alone: general importance is over all data
+- (n * of_forget[name] + m * of_retain[name]) / (n + m)
++ of_retain[name]
+
+ssd-amplifies: no weight may grow
+- .clamp(max=1)
++ .clamp(min=0)
+
+ssd-batch-squares: the square of a batch's gradient is another quantity
+- delta.square().T @ a.detach().square()
++ (delta.T @ a.detach()).square()
+> test_mu_algo.py::test_ssds_importance_is_a_mean_over_samples_one_by_one
+
+== softtargets/mu_algo/ugradsl_plus.py
+> test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
+
+ugradsl-descends: the sign of the forget term
+- retain.targets) - (1
++ retain.targets) + (1
+
+ugradsl-weights-swapped: alpha belongs to the retain term
+- alpha * cross_entropy(kept, retain.targets) - (1 - alpha) *
++ (1 - alpha) * cross_entropy(kept, retain.targets) - alpha *
+
+ugradsl-smooths: the rate is negative
+- (1 + share) * forget.targets - share /
++ (1 - share) * forget.targets + share /
+> test_mu_algo.py::test_ugradsl_plus_sharpens_by_the_share_of_the_retain_batch_that_is_near
+
+ugradsl-counts-far-ones: those within beta are near
+- < beta
++ > beta
+> test_mu_algo.py::test_ugradsl_plus_sharpens_by_the_share_of_the_retain_batch_that_is_near
+
+ugradsl-whole-l1: total variation is half of it
+- p=1) / 2
++ p=1)
+> test_mu_algo.py::test_ugradsl_plus_sharpens_by_the_share_of_the_retain_batch_that_is_near
+
+== softtargets/mu_algo/unsir.py
+> test_mu_algo.py::test_unsirs_noise_goes_uphill_on_the_error_and_stays_small
+
+unsir-noise-fits: it has to maximise the error
+- penalty * size - cross
++ penalty * size + cross
+
+unsir-noise-grows: the sign of the penalty
+- penalty * size - cross
++ -penalty * size - cross
+
+unsir-repairs-first: impair, then repair
+- [(loss, mixed), (loss, retain)]
++ [(loss, retain), (loss, mixed)]
+> test_mu_algo.py::test_unsir_impairs_with_noise_of_the_class_and_repairs
+
+unsir-ascends: the noise does the harm, the loss is descended
+- return cross_entropy
++ return -cross_entropy
+> test_mu_algo.py::test_unsir_impairs_with_noise_of_the_class_and_repairs
+
+== softtargets/mu_algo/boundary_shrink.py
+> test_mu_algo.py::test_boundary_shrink_descends_to_the_nearest_other_class
+
+boundary-ascends: the sign of the loss
+- return cross_entropy
++ return -cross_entropy
+
+boundary-attack-retreats: FGSM goes uphill
+- inputs + epsilon
++ inputs - epsilon
+
+boundary-keeps-label: the nearest class is another one
+- logits.scatter(1, batch.labels[:, None], -torch.inf).argmax(1)
++ logits.argmax(1)
+
+== softtargets/mu_algo/finetune.py
+> test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
+
+finetune-ascends: the sign of the loss
+- return cross_entropy
++ return -cross_entropy
+
+finetune-on-forget: the set to be forgotten is trained on
+- fit(model, loss, retain)
++ fit(model, loss, forget)
+
+== softtargets/mu_algo/l1_sparse.py
+> test_mu_algo.py::test_l1_pulls_with_the_sign_of_each_weight_and_fades_by_the_step
+
+l1-grows-weights: the sign of the penalty
+- + fading
++ - fading
+
+l1-rises: the penalty fades
+- (1 - fit.account.steps / steps)
++ (fit.account.steps / steps)
+
+l1-squares: the norm is that of absolute values
+- parameter.abs()
++ parameter.square()
+
+l1-ascends: the sign of the cross entropy
+- return cross_entropy
++ return -cross_entropy
+
+== softtargets/losses.py
+> test_losses.py::test_value_and_gradient_have_their_closed_form
+
+ce-hardens: argmax of the targets
+- F.cross_entropy(logits.float(), targets)
++ F.cross_entropy(logits.float(), targets.argmax(1))
+
+kl-default-reduction: the mean over samples and classes
+- reduction="batchmean"
++ reduction="mean"
+> test_losses.py::test_kl_agrees_with_scipy_and_has_the_gradient_of_the_cross_entropy
+
+kl-reversed: the direction of the divergence
+- F.kl_div(logits.float().log_softmax(1), targets,
++ F.kl_div(targets.log(), logits.float().softmax(1),
+> test_losses.py::test_kl_agrees_with_scipy_and_has_the_gradient_of_the_cross_entropy
+
+kl-of-signed-targets: F.kl_div drops negative entries in silence
+- if (targets < 0).any()
++ if (targets < -9).any()
+> test_losses.py::test_kl_refuses_what_is_no_distribution
+
+== softtargets/schedules.py
+> test_schedules.py::test_rises_to_the_peak_and_anneals_along_cosines
+
+one-cycle-late: the peak ends the warm-up
+- pct_start=max(warmup, 1.5 / total)
++ pct_start=1 - max(warmup, 1.5 / total)
+
+== softtargets/targets.py
+> test_targets.py::test_each_teacher_is_the_one_that_is_meant
+
+hard-smoothed: one-hot labels have no smoothing
+- return source.one_hot()
++ return label_smoothing(source, smoothing=0.1)
+> test_targets.py::test_hard_is_one_hot
+
+self-heated: a low temperature sharpens
+- (source.logits("original") / temperature)
++ (source.logits("original") * temperature)
+> test_targets.py::test_self_prediction_is_the_tempered_softmax
+
+smoothing-sign: negative smoothing is that with a < 0
+- (1 - smoothing) * source.one_hot() + smoothing /
++ (1 + smoothing) * source.one_hot() - smoothing /
+> test_targets.py::test_label_smoothing_by_hand
+
+uniform-over-others: every class has its share
+- 1 / source.classes)
++ 1 / (source.classes - 1))
+> test_targets.py::test_smoothing_of_nothing_and_of_everything
+
+bad-teacher-trained: the bad teacher has learnt nothing
+- source.logits("untrained")
++ source.logits("original")
+
+masked-to-zero: the label is impossible, not of logit 0
+- -torch.inf)
++ 0.0)
+> test_targets.py::test_masked_are_the_originals_odds_among_the_wrong_classes
+
+undial-raises: the label's logit is lowered
+- - beta * source.one_hot()
++ + beta * source.one_hot()
+> test_targets.py::test_undial_goes_from_own_predictions_to_the_masked_ones
+
+random-label-next: not drawn but the next class
+- wrong_labels(source.labels, source.classes, source.generator)
++ (source.labels + 1) % source.classes
+> test_targets.py::test_random_labels_are_wrong_fixed_and_uniform
+
+out-of-fold-seen: from a model that has seen the sample
+- source.out_of_fold(folds)
++ source.logits("original")
+
+teacher-alone: an ensemble of one
+- f"teacher {m + 1}"
++ "teacher 1"
+
+oracle-original: the upper bound is the retrained model
+- source.logits("retrained")
++ source.logits("original")
+
+harden-to-label: the argmax of the target, not the label
+- targets.argmax(1)
++ source.labels
+> test_targets.py::test_harden_keeps_the_best_guess_alone
+
+sample-is-argmax: drawn from the target
+- torch.multinomial(targets, 1, generator=source.generator)[:, 0]
++ targets.argmax(1)
+> test_targets.py::test_sample_draws_from_the_target_once
+
+sample-drawn-anew: fixed by the run's seed
+- 1, generator=source.generator)
++ 1)
+> test_targets.py::test_every_kind_gives_rows_that_a_loss_can_take[out_of_fold_sample]
+
+reflect-other-way: the target is reflected at the label
+- 2 * source.one_hot() - targets
++ 2 * targets - source.one_hot()
+> test_targets.py::test_reflected_is_twice_the_label_less_the_target
+
+== softtargets/target_sets.py
+> test_target_sets.py::test_own_predictions_are_the_originals_on_each_sample
+
+targets-misaligned: soft labels are indexed by sample
+- retarget(entry.tensors["targets"].to(device))
++ retarget(entry.tensors["targets"].to(device).flip(0))
+
+== softtargets/teachers.py
+> test_target_sets.py::test_out_of_fold_targets_come_from_a_model_that_never_saw_the_sample
+
+folds-swapped: a teacher is asked about what it was trained on
+- (fold != i).nonzero()
++ (fold == i).nonzero()
+
+== softtargets/forget_sets.py
+> test_forget_sets.py::test_wrong_labels_are_never_right_and_uniform_among_the_others
+
+wrong-labels-right: the true class is left out
+- torch.randint(1, classes
++ torch.randint(0, classes
+
+== softtargets/split.py
+> test_split.py::test_membership_pairs_are_balanced_in_every_class
+
+attack-unbalanced: as many members as nonmembers
+- min(len(inside), len(outside))
++ max(len(inside), len(outside))
+
+attack-across-classes: classes must not give members away
+- (test.labels == label)
++ (test.labels != label)
+
+attack-on-true-labels: nonmembers are corrupted as members are
+- MembershipTest(chosen, others, wrong_labels(labels, classes, generator) if corrupt else labels)
++ MembershipTest(chosen, others, labels)
+
+foreign-split: a forget set that was never trained on
+- guard(result, index, chosen.positions)
+-     return result
++ few = torch.arange(len(result.forget)) % len(result.test)
++     return dataclasses.replace(result, forget=result.test.take(few))
+> test_split.py::test_forget_and_retain_make_up_the_training_set
+
+forget-set-retained: retain and forget set are disjoint
+- guard(result, index, chosen.positions)
+-     return result
++ return dataclasses.replace(result, retain=result.train)
+> test_split.py::test_forget_and_retain_make_up_the_training_set
+
+test-leak-unseen: test images among those trained on
+- _refuse_shared(held["test"], prints["train"],
++ _refuse_shared(held["test"][:0], prints["train"],
+> test_split.py::test_guard_sees_a_planted_leak
+
+copies-of-forgotten-unseen: what is forgotten stays among the retained
+- _refuse_shared(prints["forget"], prints["retain"],
++ _refuse_shared(prints["forget"][:0], prints["retain"],
+> test_split.py::test_guard_sees_a_planted_leak
+
+== softtargets/experiment.py
+> test_pipeline.py::test_the_retrained_model_starts_from_its_own_initialisation
+
+shared-initialisation: the retrained model's is its own
+- f"{name}/init"
++ "init"
+
+== softtargets/stages.py
+> test_pipeline.py::test_original_and_retrained_are_trained_from_scratch_on_their_own_sets
+
+retrained-from-original: retraining starts from the original's weights
+- model = self.experiment.initialised(name)
+-         with
++ model = self.original().model if name == "retrained" else self.experiment.initialised(name)
++         with
+
+retrained-half-reset: only top-level children get new weights
+- model = self.experiment.initialised(name)
+-         with
++ model = self.original().model if name == "retrained" else self.experiment.initialised(name)
++         [child.reset_parameters() for child in model.children() if hasattr(child, "reset_parameters")]
++         with
+
+retrained-on-everything: the forget set is trained on
+- self.trained("retrained", self.experiment.data.retain)
++ self.trained("retrained", self.experiment.data.train)
+
+== softtargets/pipeline.py
+> test_trajectory.py::test_unlearning_is_timed_without_the_evaluation_on_its_way
+
+timed-with-evaluation: evaluation is no cost of unlearning
+- - started - trajectory.seconds
++ - started
+
+rte-without-targets: making the targets is part of unlearning
+- (targets.seconds + unlearn_s)
++ unlearn_s
+> test_target_sets.py::test_what_targets_cost_is_told_apart_from_what_their_teachers_cost
+
+== softtargets/fit.py
+> test_fit.py::test_clip_norm_bounds_the_step_and_keeps_its_direction
+
+clip-before-backward: there is nothing to be clipped yet
+- value.backward()
+-             self.clip(model)
++ self.clip(model)
++             value.backward()
+
+predicts-with-dropout: soft labels are made in eval mode
+- was_training = model.training
+-     model.eval()
++ was_training = model.training
+> test_fit.py::test_predict_gives_eval_mode_logits_in_order_and_restores_the_mode
+
+== softtargets/diagnosis.py
+> test_diagnosis.py::test_numbers_by_hand_on_a_linear_model
+
+first-order-sign: the update is new less old
+- (after - before)
++ (before - after)
+
+sharpness-sign: positive where targets are surer than the model
+- q[own] - probs[own]
++ probs[own] - q[own]
+
+cosine-sign: 1 where the targets pull as hard labels do
+- (gradient @ hard / norms)
++ (-gradient @ hard / norms)
+
+first-update-of-batch-means: a short last batch weighs less
+- * len(batch[0]) / len(first)
++ * self.batch_size / len(first)
+> test_diagnosis.py::test_first_order_weighs_every_sample_alike
+
+anti-forgetting-inverted: flagged where the first update lowers the loss
+- self.first_order < 0
++ self.first_order > 0
+> test_diagnosis.py::test_flags_at_their_thresholds
+
+degenerate-inverted: flagged where targets and predictions are equal
+- self.target_distance <= degenerate
++ self.target_distance >= degenerate
+> test_diagnosis.py::test_flags_at_their_thresholds
+
+hard-like-inverted: flagged where the cosine is near 1
+- self.grad_cosine >= hard_like
++ self.grad_cosine <= hard_like
+> test_diagnosis.py::test_flags_at_their_thresholds
+
+== softtargets/metrics.py
+> test_metrics.py::test_js_is_scipys_squared_distance_in_nats
+
+js-default-reduction: the mean over samples and classes
+- reduction="none").sum(1)
++ reduction="none").mean(1)
+
+js-reversed: of p and q from their middle, not the other way
+- F.kl_div(log_m, log,
++ F.kl_div(log, log_m,
+
+margins-sign: positive where the label is believed
+- own - others
++ others - own
+> test_metrics.py::test_margins_are_log_odds_of_the_label
+
+margins-log-probability: log p is no log odds
+- z.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
++ z.logsumexp(1)
+> test_metrics.py::test_margins_are_log_odds_of_the_label
+
+tow-of-gaps: 1 for a perfect model
+- (1 - forget) * (1 - retain) * (1 - test)
++ forget * retain * test
+> test_metrics.py::test_distances_between_accuracies_by_hand
+
+gaps-signed: gaps must not cancel
+- [abs(one[f"{name}_acc"] - other[f"{name}_acc"])
++ [(one[f"{name}_acc"] - other[f"{name}_acc"])
+> test_metrics.py::test_distances_between_accuracies_by_hand
+
+== softtargets/attacks.py
+> test_attacks.py::test_is_scikit_learns
+
+auc-of-nonmembers: members score higher
+- ranks[:m]
++ ranks[-m:]
+
+auc-ties-won: ties count half
+- - (count.double() - 1) / 2
+
+svc-classes-swapped: members are the positive class
+- [torch.ones(len(learnt[0])), torch.zeros(len(learnt[1]))]
++ [torch.zeros(len(learnt[0])), torch.ones(len(learnt[1]))]
+> test_evidence.py::test_scores_between_the_learnt_ones_are_called_by_the_nearer
+
+== softtargets/evidence.py
+> test_evidence.py::test_an_attack_is_balanced_and_is_asked_about_others_than_it_learnt
+
+svc-overlap: it is asked about what it learnt
+- fresh[asked.nonmembers] = False
++ fresh[asked.nonmembers] = True
+
+svc-unbalanced: it learns from as many of either kind
+- min(len(outside), len(inside), MOST)
++ max(len(outside), len(inside), MOST)
+
+svc-learns-forget-set: it is asked about what it learnt
+- confidence(logits["retain"][inside], data.retain.labels[inside])
++ confidence(logits["forget"], data.forget.labels)
+
+svc-accuracy-of-yes: nonmembers called members are errors
+- found.members + 1 - found.nonmembers
++ found.members + found.nonmembers
+
+== softtargets/evaluate.py
+> test_evaluate.py::test_attack_compares_the_chosen_members_with_the_chosen_nonmembers_under_their_labels
+
+mia-on-all-members: the whole forget set is more than there are nonmembers
+- auc(forget_margins[asked.members], unseen)
++ auc(forget_margins, unseen)
+
+mia-on-true-labels: under the labels that are corrupted as the forget set's
+- [asked.nonmembers], asked.nonmember_labels
++ [asked.nonmembers], data.test.labels[asked.nonmembers]
+
+mia-gap-signed: a gap is a distance
+- abs(mine["mia_auc"] - theirs["mia_auc"])
++ (mine["mia_auc"] - theirs["mia_auc"])
+> test_evaluate.py::test_a_weaker_attack_is_as_far_as_a_stronger_one
+
+level-on-test-data: test data serve reporting only
+- _unseen_accuracy(logits["validation"], data)
++ _unseen_accuracy(logits["test"], data)
+> test_evaluate.py::test_forgotten_at_the_level_of_unseen_data
+
+forgotten-inverted: at or below data never seen
+- found["forget_acc"] <= found
++ found["forget_acc"] >= found
+> test_evaluate.py::test_forgotten_at_the_level_of_unseen_data
+
+== softtargets/matched.py
+> test_matched.py::test_the_crossing_is_interpolated
+
+matched-from-below: the first point at or below
+- accuracies[0] <= accuracies[1]
++ accuracies[0] >= accuracies[1]
+
+share-from-the-end: from the evaluation before the crossing
+- gaps[0] / (gaps[0] - gaps[1])
++ gaps[1] / (gaps[1] - gaps[0])
+
+difference-reversed: one less other
+- self.one - self.other
++ self.other - self.one
+> test_matched.py::test_arms_are_compared_each_at_its_own_point
+
+== softtargets/report/seeds.py
+> test_report_seeds.py::test_klom_of_many_seeds_is_the_divergence_of_the_gaussians
+
+klom-log-inverted: the direction of the divergence
+- numpy.log(variance_r / variance)
++ numpy.log(variance / variance_r)
+
+klom-against-itself: a seed is not its own reference
+- theirs[1 - i]
++ theirs[i]
+> test_report_seeds.py::test_klom_leaves_no_seed_against_itself
+
+ulira-calls-reversed: unlearned where that is likelier
+- margins, retrained) > 0
++ margins, retrained) < 0
+> test_report_seeds.py::test_ulira_of_two_gaussians_is_known
+
+ulira-asks-what-it-learnt: the model asked about is left out
+- if asked is known:
++ if known is None:
+> test_report_seeds.py::test_ulira_never_asks_about_what_it_learnt
+
+== softtargets/report/statistics.py
+> test_report.py::test_three_pairs_by_hand
+
+pairs-reversed: one less other
+- numpy.where(one == other, 0.0, one - other)
++ numpy.where(one == other, 0.0, other - one)
+
+either-side-equivalent: both one-sided tests must hold
+- float(max(above, below))
++ float(min(above, below))
+> test_report.py::test_equivalence_by_hand
+
+== softtargets/report/measures.py
+> test_report.py::test_js_is_that_of_the_metrics
+
+floor-in-bits: nats, as in the metrics
+- numpy.log(p / middle)
++ numpy.log2(p / middle)
+
+== softtargets/report/verdicts.py
+> test_report.py::test_a_difference_is_told_with_its_size
+
+verdict-reversed: a positive difference speaks for the other
+- other if found.mean > 0 else one
++ one if found.mean > 0 else other
+"""
+
+
+def _read(table: str) -> list[Mutation]:
+    """Read sections of a file and the test that sees its errors, unless a `>` names another."""
+    found, file, usual = [], "", ""
+    for block in table.strip().split("\n\n"):
+        title, *lines = block.split("\n")
+        old, new, test = ("\n".join(line[2:] for line in lines if line.startswith(mark)) for mark in "-+>")
+        if title.startswith("== "):
+            file, usual = title[3:], test
+            continue
+        name, why = title.split(": ", 1)
+        found.append(Mutation(name, file, old, new, why, f"tests/{test or usual}"))
+    return found
+
+
+MUTATIONS = _read(TABLE)
