@@ -151,6 +151,10 @@ rmu-other-scale: kappa counts in norms of the original's representations
 - kappa * before.norm(dim=1).mean() * v
 + kappa * v
 
+rmu-any-length: the direction is a unit vector
+- * v / v.norm()
++ * v
+
 == softtargets/mu_algo/scrub.py
 > test_mu_algo.py::test_scrub_stays_first_flees_then_and_stays_again
 
@@ -242,7 +246,7 @@ ugradsl-counts-far-ones: those within beta are near
 ugradsl-whole-l1: total variation is half of it
 - p=1) / 2
 + p=1)
-> test_mu_algo.py::test_ugradsl_plus_sharpens_by_the_share_of_the_retain_batch_that_is_near
+> test_mu_algo.py::test_predictions_are_near_by_total_variation
 
 == softtargets/mu_algo/unsir.py
 > test_mu_algo.py::test_unsirs_noise_goes_uphill_on_the_error_and_stays_small
@@ -510,6 +514,13 @@ rte-without-targets: making the targets is part of unlearning
 - (targets.seconds + unlearn_s)
 + unlearn_s
 > test_target_sets.py::test_what_targets_cost_is_told_apart_from_what_their_teachers_cost
+
+== softtargets/trajectory.py
+> test_trajectory.py::test_unlearning_is_timed_without_the_evaluation_on_its_way
+
+last-look-timed-alone: all evaluations are taken off
+- self.seconds += time
++ self.seconds = time
 
 == softtargets/fit.py
 > test_fit.py::test_clip_norm_bounds_the_step_and_keeps_its_direction

@@ -22,6 +22,7 @@ from softtargets.datasets import mnist_5k
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.mu_algo.ssd import importance, ssd
+from softtargets.mu_algo.ugradsl_plus import crowding
 from softtargets.mu_algo.unsir import error_maximising
 from softtargets.schema import check_call
 from softtargets.types import Samples, digest, generator
@@ -373,6 +374,12 @@ def test_ugradsl_plus_sharpens_by_the_share_of_the_retain_batch_that_is_near():
     sharpened = forget.retarget(5 / 3 * forget.targets - 2 / 3 / K)
     step = 0.75 * gradient(original, retain) - 0.25 * gradient(original, sharpened)
     torch.testing.assert_close(weights(unlearned), weights(original) - LR * step, rtol=1e-4, atol=1e-5)
+
+
+def test_predictions_are_near_by_total_variation():
+    """Half of the l1 distance: 0, 0.1 and 0.3 here."""
+    probs = torch.tensor([[0.5, 0.3, 0.2], [0.4, 0.3, 0.3], [0.2, 0.3, 0.5]])
+    assert crowding(probs[:1].log(), probs.log(), 0.15).item() == pytest.approx(2 / 3)
 
 
 def test_unsir_impairs_with_noise_of_the_class_and_repairs():
