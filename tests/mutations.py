@@ -322,8 +322,8 @@ ce-hardens: argmax of the targets
 + F.cross_entropy(logits.float(), targets.argmax(1))
 
 kl-default-reduction: the mean over samples and classes
-- reduction="batchmean"
-+ reduction="mean"
+- reduction="batchmean")
++ reduction="none").mean()
 > test_losses.py::test_kl_agrees_with_scipy_and_has_the_gradient_of_the_cross_entropy
 
 kl-reversed: the direction of the divergence
