@@ -343,6 +343,22 @@ def test_a_degenerate_arm_is_no_evidence(folder):
 # tables and the command
 
 
+def test_a_setting_that_is_null_is_told_from_one_that_is_not_there(folder):
+    sizes = [
+        result(seed, arm, js_forget=0.03 + 0.001 * seed, config={"dataset": {"train_size": size}})
+        for seed, arm, size in itertools.product(range(3), ("hard", "soft"), (None, 6000))
+    ]
+    alone = both(3, choices={"mu_algo": "npo", "unlearn": "npo"})
+    verdicts = judged(read(folder(*sizes, *alone)), None, ("js_forget",), None)
+    rows = csv.DictReader(io.StringIO(tables.comma_separated(verdicts)))
+    assert {(row["mu_algo"], row["dataset.train_size"]) for row in rows} == {
+        ("gradasc", "null"),
+        ("gradasc", "6000"),
+        ("npo", ""),
+    }
+    assert "dataset.train_size=null" in tables.markdown(verdicts, [])
+
+
 def test_tables_hold_every_verdict(folder):
     verdicts = judged(read(folder(*both(5))), None, ENDPOINTS, None)
     rows = list(csv.DictReader(io.StringIO(tables.comma_separated(verdicts))))

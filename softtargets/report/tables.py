@@ -43,7 +43,12 @@ def chosen_name(cell: Settings) -> str:
     hidden = [name for name, usual in follows.items() if chosen[name] == usual]
     shown = {name: value for name, value in chosen.items() if name not in (*hidden, "forget_seed")}
     plain = ("dataset", "architecture", "forget_set", "mu_algo")
-    return " ".join(str(value) if name in plain else f"{name}={value}" for name, value in shown.items())
+    return " ".join(str(value) if name in plain else f"{name}={typed(value)}" for name, value in shown.items())
+
+
+def typed(value: object) -> object:
+    """Return a setting as it is typed: an empty field of the CSV says that a cell does not have that setting."""
+    return "null" if value is None else value
 
 
 def row(verdict: Verdict) -> list[str]:
@@ -176,7 +181,10 @@ def _inert(value: object) -> object:
 
 
 def _flat(verdict: Verdict) -> dict:
-    found = dict(verdict.cell) | {"measure": verdict.measure, "where": verdict.where}
+    found = {name: typed(value) for name, value in verdict.cell} | {
+        "measure": verdict.measure,
+        "where": verdict.where,
+    }
     for side, arm in (("one", verdict.one), ("other", verdict.other)):
         found |= {side: arm.name} | {f"{side}_{name}": value for name, value in _fields(arm).items()}
     paired = {} if verdict.paired is None else _fields(verdict.paired)
