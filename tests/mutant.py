@@ -42,7 +42,7 @@ def tried(mutation: Mutation) -> Outcome:
             env=os.environ | {"PYTHONPATH": folder},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         return Outcome(done.returncode == 1 and _asserted(report), done.stdout + done.stderr)
 
