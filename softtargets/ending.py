@@ -1,8 +1,10 @@
 """An end by signal: one sentence, nothing half-written, no process left behind."""
 
 import ctypes
+import functools
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -19,7 +21,8 @@ def heed() -> None:
 def _end(number: int, frame: object) -> None:
     """Say so and unwind, so that what is half-written goes.
 
-    The exception may be lost, for one where a destructor was running: then the process ends without unwinding.
+    The exception is lost where a destructor was running, and raised again. Where nothing helps, the process ends
+    without unwinding.
     """
     for other in (signal.SIGINT, signal.SIGTERM):
         signal.signal(other, signal.SIG_IGN)
@@ -29,7 +32,23 @@ def _end(number: int, frame: object) -> None:
     timer = threading.Timer(LIMIT, os._exit, (code,))
     timer.daemon = True
     timer.start()
+    sys.unraisablehook = functools.partial(_lost, number)
     raise SystemExit(code)
+
+
+def _lost(number: int, told: "sys.UnraisableHookArgs") -> None:
+    """Raise the end again a moment after it was lost; tell of everything else as usual."""
+    if told.exc_type is not SystemExit or threading.current_thread() is not threading.main_thread():
+        sys.__unraisablehook__(told)
+        return
+    signal.signal(number, _unwind)
+    timer = threading.Timer(0.01, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
+
+
+def _unwind(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def stop(thread: threading.Thread, seconds: float) -> None:

@@ -23,11 +23,16 @@ ending.heed()
 class Deaf:
     def __del__(self):
         print("ready", flush=True)
+        while sys.argv[2] == "deaf":
+            try:
+                time.sleep(30)
+            except SystemExit:
+                pass
         time.sleep(30)
 
 with atomic(Path(sys.argv[1])) as temporary:
     temporary.write_text("half of the n")
-    if sys.argv[2] == "deaf":
+    if sys.argv[2] != "hears":
         Deaf()
     print("ready", flush=True)
     time.sleep(30)
@@ -46,8 +51,9 @@ def started(code: str, *arguments: object) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_in_good_order(tmp_path, number):
-    process = started(PROGRAM, tmp_path / "file", "hears")
+@pytest.mark.parametrize("where", ["hears", "in a destructor"])
+def test_a_signal_ends_in_good_order(tmp_path, number, where):
+    process = started(PROGRAM, tmp_path / "file", where)
     process.stdout.readline()
     process.send_signal(number)
     _, stderr = process.communicate(timeout=10)
