@@ -14,8 +14,8 @@ from conftest import ROOT
 from mutations import Mutation
 
 COPIED = ("softtargets", "hydra_plugins", "conf", "tests")
-ASSERTED = re.compile("assert |AssertionError|Failed: DID NOT RAISE")
-"""How the message of a failure begins where a test has judged, and the code has not just broken down."""
+ASSERTED = re.compile("assert |AssertionError|Failed: DID NOT RAISE|jaxtyping.TypeCheckError")
+"""How the message of a failure begins where a test, or a shape that is part of a type, has judged."""
 
 
 class Outcome(NamedTuple):
@@ -48,6 +48,6 @@ def tried(mutation: Mutation) -> Outcome:
 
 
 def _asserted(report: Path) -> bool:
-    """Tell whether a test failed by an assertion; a setup or a collection that breaks down is no failure."""
+    """Tell whether a test failed by a judgement; a setup or a collection that breaks down is no failure."""
     failures = ElementTree.parse(report).iter("failure")
     return any(ASSERTED.match(failure.get("message", "")) for failure in failures)
