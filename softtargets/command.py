@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from softtargets import parts, words
+from softtargets import ending, parts, words
 from softtargets.errors import BadInput, visible
 from softtargets.help import register
 
@@ -35,6 +35,8 @@ def command(main: Callable[[], None]) -> None:
             words.check(sys.argv[1:])
             main()
     except Exception as error:
+        if ending.code is not None:
+            sys.exit(ending.code)
         if isinstance(error, OSError) and error.errno in DISK:
             print(f"run.py: {error.strerror}: {error.filename or 'a file that Hydra writes'}", file=sys.stderr)
         else:
@@ -76,6 +78,8 @@ def checking():
 
 def refuse(reason: str) -> None:
     """End with exit code 2 and one sentence on stderr, in one line whatever was typed."""
+    if ending.code is not None:
+        sys.exit(ending.code)  # what Hydra calls an error is the end by a signal, which has been told
     print(f"run.py: {visible(reason)}", file=sys.stderr)
     sys.exit(2)
 

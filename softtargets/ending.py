@@ -10,6 +10,8 @@ import time
 
 LIMIT = 10.0
 """Seconds from the signal to the end, come what may."""
+code: int | None = None
+"""The exit code of the end that has begun."""
 
 
 def heed() -> None:
@@ -26,6 +28,7 @@ def _end(number: int, frame: object) -> None:
     """
     for other in (signal.SIGINT, signal.SIGTERM):
         signal.signal(other, signal.SIG_IGN)
+    global code
     name, code = signal.Signals(number).name, 128 + number
     said = f"run.py: ended by {name}; the same command, called again, goes on from what is finished\n"
     os.write(2, said.encode())

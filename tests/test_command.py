@@ -12,6 +12,7 @@ from conftest import CONF, ROOT, SMALL, options
 
 import run
 import softtargets.command
+from softtargets import ending
 
 GROUPS = sorted({file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")})
 OWN_GROUPS = [group for group in GROUPS if not group.startswith(("hydra", "tuned/")) and group != "experiment"]
@@ -55,6 +56,11 @@ def elsewhere(tmp_path, monkeypatch):
     """A working folder in which runs are written, and nothing else is."""
     monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
     return tmp_path
+
+
+def test_an_end_by_signal_that_hydra_calls_an_error_is_no_bad_input(here, monkeypatch):
+    monkeypatch.setattr(ending, "code", 143)
+    assert here("nothing=1") == Ended(143, "", "")
 
 
 def test_a_run_ends_with_a_table_and_the_path_of_the_result(elsewhere):
