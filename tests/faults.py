@@ -40,8 +40,6 @@ VICTIMS = {"run": ("parent",), "sweep": ("parent",), "local": ("parent", "worker
 """By what is started: a run, a sweep in one process, a sweep in worker processes."""
 GRACE = 15.0
 """Seconds within which a process that was signalled, and all that it started, must be gone."""
-STARTING = re.compile(r"(Traceback|Fatal Python|Exception ignored)(.*\n)*?KeyboardInterrupt\n")
-"""What Python says where it is interrupted while it starts."""
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 UNEQUAL = ("train_s", "retrain_s", "teachers_s", "targets_s", "unlearn_s", "rte", "made", "from_store")
 """What of a result's cost depends on the clock, or on who came first."""
@@ -227,7 +225,7 @@ def trial(attack: Attack, reference: Reference, folder: Path, workers: int) -> O
     state = strike(attack, place, first, reference.seconds[attack.kind])
     limit = GRACE if attack.victim != "worker" else reference.seconds[attack.kind][1] * 5 + GRACE
     leaked = ended(first, limit)
-    messages += said(place, first.returncode, allowed_codes(attack, state))
+    messages += said(place, first.returncode, allowed_codes(attack, state), attack.victim == "group")
     losses += wrong(place, reference)
     second = place.start(attack.kind, attack.overrides)
     leaked += ended(second, reference.seconds[attack.kind][1] * 5 + GRACE)
@@ -252,12 +250,12 @@ def ended(process: subprocess.Popen, seconds: float) -> list[str]:
     return list(left.values())
 
 
-def said(place: Place, code: int, allowed: set[int]) -> list[str]:
+def said(place: Place, code: int, allowed: set[int], group: bool = False) -> list[str]:
     """Return what is wrong with how the first call ended and with what it said: one sentence, or nothing."""
     text = place.stderr.strip()
-    if code == 128 + signal.SIGINT:
+    if group and code == 128 + signal.SIGINT:
         # Ctrl-C goes to all; a child in which Python itself is starting says so before any code of ours runs there
-        text = STARTING.sub("", f"{text}\n").strip()
+        text = "\n".join(line for line in text.splitlines() if line.startswith("run.py: "))
     well = not text if code <= 0 else text.startswith("run.py: ") and "\n" not in text
     return [] if well and code in allowed else [f"exit code {code}: {text[-400:]}"]
 
