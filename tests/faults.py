@@ -225,7 +225,7 @@ def trial(attack: Attack, reference: Reference, folder: Path, workers: int) -> O
     state = strike(attack, place, first, reference.seconds[attack.kind])
     limit = GRACE if attack.victim != "worker" else reference.seconds[attack.kind][1] * 5 + GRACE
     leaked = ended(first, limit)
-    messages += said(place, first.returncode, allowed_codes(attack, state), attack.victim == "group")
+    messages += said(place, first.returncode, attack, state)
     losses += wrong(place, reference)
     second = place.start(attack.kind, attack.overrides)
     leaked += ended(second, reference.seconds[attack.kind][1] * 5 + GRACE)
@@ -250,14 +250,16 @@ def ended(process: subprocess.Popen, seconds: float) -> list[str]:
     return list(left.values())
 
 
-def said(place: Place, code: int, allowed: set[int], group: bool = False) -> list[str]:
+def said(place: Place, code: int, attack: Attack, state: str) -> list[str]:
     """Return what is wrong with how the first call ended and with what it said: one sentence, or nothing."""
     text = place.stderr.strip()
-    if group and code == 128 + signal.SIGINT:
-        # Ctrl-C goes to all; a child in which Python itself is starting says so before any code of ours runs there
+    if code == -signal.SIGKILL or (attack.signal == signal.SIGINT and attack.victim != "parent"):
+        # joblib's children say what they cleaned up after a kill; and of Ctrl-C in a child that is only starting
+        # Python tells, before any code of ours runs there
         text = "\n".join(line for line in text.splitlines() if line.startswith("run.py: "))
-    well = not text if code <= 0 else text.startswith("run.py: ") and "\n" not in text
-    return [] if well and code in allowed else [f"exit code {code}: {text[-400:]}"]
+    late = code == 0 and state == "with results" and "ended by" in text  # while a finished process was leaving
+    well = not text if code <= 0 and not late else text.startswith("run.py: ") and "\n" not in text
+    return [] if well and code in allowed_codes(attack, state) else [f"exit code {code}: {text[-400:]}"]
 
 
 def expected(attack: Attack) -> int:
