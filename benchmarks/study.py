@@ -20,7 +20,7 @@ COLORS = {
     "farther": "#d55e00",
     "equivalent within the floor": "#56b4e9",
     "no difference shown": "#999999",
-    "not to be compared: one never matched": "#cc79a7",
+    "not to be compared: one never matched, or it is alone": "#cc79a7",
 }
 EDGES = (0.02, 30.0)
 """What lies beyond is drawn at the edge."""
@@ -53,7 +53,9 @@ def read(file: Path) -> list[dict]:
         lines = [line for line in csv.DictReader(opened) if (line["measure"], line["where"]) == PRIMARY]
     arms = {}
     for line in lines:
-        for side, said in (("one", "hard labels"), ("other", verdict(line))):
+        said = verdict(line)
+        sides = {"one": "hard labels", "other": said} if line["other"] else {"one": said}
+        for side, said in sides.items():
             arm = of(line, side) | {"said": said}
             arms[tuple(arm[name] for name in ("network", "forget_set", "mu_algo", "targets"))] = arm
     return list(arms.values())

@@ -359,6 +359,33 @@ def test_a_setting_that_is_null_is_told_from_one_that_is_not_there(folder):
     assert "dataset.train_size=null" in tables.markdown(verdicts, [])
 
 
+def test_an_arm_that_is_alone_has_its_numbers_and_no_comparison(folder):
+    control = [
+        result(seed, js_forget=0.02 + 0.01 * seed, choices={"mu_algo": "rmu", "unlearn": "rmu"})
+        for seed in range(3)
+    ]
+    verdicts = judged(read(folder(*both(3), *control)), None, ("js_forget",), None)
+    alone = [verdict for verdict in verdicts if verdict.where == "end" and verdict.other is None]
+    (found,) = alone
+    assert (found.one.name, found.one.mean, found.paired, found.p) == ("hard", pytest.approx(0.03), None, None)
+    assert found.words == "nothing to compare: the only arm of its cell"
+    pair = next(v for v in verdicts if v.where == "end" and v.other)
+    assert pair.p == pair.paired.t_p  # what is not compared is no hypothesis
+    shown = [line for line in tables.markdown(verdicts, []).splitlines() if "rmu | hard | nothing" in line]
+    assert [line.count("|") for line in shown] == [17, 17]
+    assert "| 0.0300 ± 0.0100 | – |" in shown[1]
+    lone = [
+        row for row in csv.DictReader(io.StringIO(tables.comma_separated(verdicts))) if row["mu_algo"] == "rmu"
+    ]
+    assert [(row["other"], row["where"]) for row in lone] == [("", "matched"), ("", "end")]
+    assert float(lone[1]["one_mean"]) == pytest.approx(0.03)
+
+
+def test_arms_of_no_cell_that_can_be_compared_are_refused(folder):
+    with pytest.raises(BadInput, match="no cell has two arms to compare; the arms there are: hard"):
+        judged(read(folder(result(0), result(1))), None, ENDPOINTS, None)
+
+
 def test_tables_hold_every_verdict(folder):
     verdicts = judged(read(folder(*both(5))), None, ENDPOINTS, None)
     rows = list(csv.DictReader(io.StringIO(tables.comma_separated(verdicts))))

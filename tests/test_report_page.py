@@ -18,12 +18,13 @@ MARKUP = "<img src=x onerror=window.hacked=1><b>bold</b>"
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """A page on 60 runs in three cells, one of them with markup for a name."""
+    """A page on three cells of 20 runs, one of them with markup for a name, and one of an arm alone."""
     place = tmp_path_factory.mktemp("runs")
     cells = [{}, {"choices": {"mu_algo": "graddiff", "unlearn": "graddiff"}}, {"choices": {"forget_set": MARKUP}}]
     runs = [run for cell in cells for run in both(10, **cell)]
     odd = result(99, MARKUP, choices={"mu_algo": "graddiff", "unlearn": "graddiff"})
-    return summarise(leave(place, *runs, odd), place, None, ENDPOINTS, None)
+    alone = result(0, choices={"mu_algo": "rmu", "unlearn": "rmu"})
+    return summarise(leave(place, *runs, odd, alone), place, None, ENDPOINTS, None)
 
 
 def data_of(page: str) -> dict:
@@ -33,8 +34,8 @@ def data_of(page: str) -> dict:
 def test_the_page_holds_its_data_and_asks_nobody_for_more(report):
     text = report.read_text()
     data = data_of(text)
-    assert len(data["cells"]) == 3
-    assert sum(len(arm["seeds"]) for arm in data["arms"]) == 61
+    assert len(data["cells"]) == 4
+    assert sum(len(arm["seeds"]) for arm in data["arms"]) == 62
     assert {one["words"].split(",")[0] for one in data["verdicts"] if one["measure"] == "js_forget"} >= {
         "soft closer to retrained"
     }
@@ -99,7 +100,7 @@ class TestInABrowser:
     def test_it_opens_without_a_word_on_the_console(self, laptop):
         assert laptop.get_log("browser") == []
         assert laptop.execute_script("return window.hacked") is None
-        assert "61 runs in 3 cells" in laptop.find_element(By.ID, "about").text
+        assert "62 runs in 4 cells" in laptop.find_element(By.ID, "about").text
 
     @pytest.mark.parametrize("figure", ["differences", "plane", "ways", "classes"])
     def test_figures_are_there(self, laptop, figure):
@@ -131,6 +132,12 @@ class TestInABrowser:
         for name, value in (("where", "matched"), ("measure", "js_forget")):
             choose(laptop, name, value)
         assert len(rows(laptop)) == everything
+
+    def test_an_arm_that_is_alone_has_a_row_and_no_difference(self, laptop):
+        (row,) = (row for row in rows(laptop) if " rmu " in row)
+        assert "hard nothing to compare: the only arm of its cell" in row
+        drawn = "document.getElementById('differences').data.flatMap(one => one.y)"
+        assert not [name for name in laptop.execute_script(f"return {drawn}") if "rmu" in name]
 
     def test_names_with_markup_are_shown_as_they_are(self, laptop):
         assert any(MARKUP in row for row in rows(laptop))

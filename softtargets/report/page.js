@@ -226,8 +226,8 @@ function draw() {
   const cells = new Set(groups.map((one) => one.cell));
   const caption = `${data.measures[chosen.measure]}, ${data.where[chosen.where]}`;
   table("verdict-table", caption, ["cell", "arms", ...data.head],
-    verdicts.map((one) => [data.cells[one.cell].name, `${one.one}, ${one.other}`, ...one.shown]), ["verdict"]);
-  document.getElementById("shown").textContent = `${verdicts.length} of ${data.verdicts.length} comparisons shown`;
+    verdicts.map((one) => [data.cells[one.cell].name, one.arms, ...one.shown]), ["verdict"]);
+  document.getElementById("shown").textContent = `${verdicts.length} of ${data.verdicts.length} rows shown`;
   differences(verdicts);
   plane(groups, cells);
   ways(groups, cells);

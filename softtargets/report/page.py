@@ -67,7 +67,8 @@ def _verdict(verdict: Verdict, cell: int) -> dict:
     return {
         "cell": cell,
         "one": verdict.one.name,
-        "other": verdict.other.name,
+        "other": verdict.other and verdict.other.name,
+        "arms": verdict.names,
         "measure": verdict.measure,
         "where": verdict.where,
         "shown": tables.row(verdict)[2:],

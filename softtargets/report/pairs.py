@@ -1,4 +1,4 @@
-"""Two arms of a cell, paired by run seed; what cannot be paired is refused by name."""
+"""Two arms of a cell, paired by run seed; what cannot be paired is refused by name. An arm may be alone."""
 
 import collections
 import dataclasses
@@ -13,19 +13,21 @@ SHARED = ("original", "retrained", "forget_set", "batches")
 
 @dataclasses.dataclass(frozen=True)
 class Pairing:
-    """The pairs of two arms in one cell."""
+    """The pairs of two arms in one cell, or the runs of its only arm."""
 
     cell: Settings
     one: str
-    other: str
-    pairs: list[tuple[Run, Run]]
+    other: str | None
+    """None where the cell has one arm."""
+    pairs: list[tuple[Run, ...]]
+    """Of one run each where that arm is alone."""
     refused: list[str]
     """A sentence for every run or pair that is left out."""
 
     @property
     def settings(self) -> list[str]:
         """Say which settings beside the targets differ between the arms, as a search may have found them."""
-        if not self.pairs:
+        if not self.pairs or self.other is None:
             return []
         one, other = (dict(flat(run.result["config"])) for run in self.pairs[0])
         names = [name for name in sorted(one.keys() | other.keys()) if not name.startswith("targets.")]
@@ -36,11 +38,14 @@ class Pairing:
     @property
     def unlike(self) -> list[tuple[str, ...]]:
         """Name of every pair in what the making of its runs differs."""
-        return [unlike(*pair) for pair in self.pairs]
+        return [] if self.other is None else [unlike(*pair) for pair in self.pairs]
 
 
 def pairings(runs: list[Run], wanted: tuple[str, str] | None = None) -> list[Pairing]:
-    """Pair `wanted` arms in every cell; without, every arm with `hard`, or with the first there is."""
+    """Pair `wanted` arms in every cell; without, every arm with `hard`, or with the first there is.
+
+    Without `wanted`, an arm that is alone in its cell is there too, as a pairing with no other.
+    """
     cells = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         cells[run.cell][run.arm].append(run)
@@ -49,7 +54,15 @@ def pairings(runs: list[Run], wanted: tuple[str, str] | None = None) -> list[Pai
         for one, other in [wanted] if wanted else _against_hard(sorted(arms)):
             if one in arms and other in arms:
                 found.append(paired(cell, one, other, arms[one], arms[other]))
+        if len(arms) == 1 and not wanted:
+            found.append(_alone(cell, *arms.items()))
     return found
+
+
+def _alone(cell: Settings, arm: tuple[str, list[Run]]) -> Pairing:
+    refused: list[str] = []
+    runs = _by_seed(arm[1], refused)
+    return Pairing(cell, arm[0], None, [(runs[seed],) for seed in sorted(runs)], refused)
 
 
 def _against_hard(arms: list[str]) -> list[tuple[str, str]]:

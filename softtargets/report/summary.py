@@ -46,7 +46,7 @@ def judged(
 ) -> list[Verdict]:
     """Compare all arms by every measure, at matched forgetting and at the end; raises BadInput if none can be."""
     found = pairings(runs, wanted)
-    if not found:
+    if all(pairing.other is None for pairing in found):
         arms = ", ".join(sorted({run.arm for run in runs}))
         asked = f"targets={','.join(wanted)}: " if wanted else ""
         raise BadInput(f"{asked}no cell has two arms to compare; the arms there are: {arms}")
@@ -71,7 +71,7 @@ def show(verdicts: list[Verdict]) -> None:
         for name in ("cell", "arms", "verdict"):
             table.add_column(name, overflow="fold")
         for verdict in group:
-            cells = (tables.cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}", verdict.words)
+            cells = (tables.cell_name(verdict), verdict.names, verdict.words)
             table.add_row(*(Text(visible(cell)) for cell in cells))
         screen.print(table)
     if made := tables.unlike(verdicts):

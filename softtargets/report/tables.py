@@ -53,9 +53,9 @@ def typed(value: object) -> object:
 
 def row(verdict: Verdict) -> list[str]:
     """Return what a page shows of a verdict, under the names of the cell, the arms and `HEAD`."""
-    found, arms = verdict.paired, (_arm(verdict.one), _arm(verdict.other))
-    start = [cell_name(verdict), f"{verdict.one.name}, {verdict.other.name}", verdict.words]
-    corrected = ", ".join(_number(arm.corrected, ".2f") for arm in (verdict.one, verdict.other))
+    found, arms = verdict.paired, [_arm(arm) for arm in verdict.arms] + ["–"] * (verdict.other is None)
+    start = [cell_name(verdict), verdict.names, verdict.words]
+    corrected = ", ".join(_number(arm.corrected, ".2f") for arm in verdict.arms)
     reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"), corrected)
     if found is None:
         return [*start, "0", *arms, *7 * ["–"], *reference]
@@ -122,13 +122,13 @@ def _notes(verdicts: list[Verdict]) -> list[str]:
 
 def settings(verdicts: list[Verdict]) -> list[str]:
     """Say of every pair of arms what differs between them beside the targets."""
-    found = {(cell_name(v), v.one.name, v.other.name): v.settings for v in verdicts if v.settings}
-    return [f"{cell}, {one} / {other}: {', '.join(lines)}" for (cell, one, other), lines in sorted(found.items())]
+    found = {(cell_name(v), " / ".join(arm.name for arm in v.arms)): v.settings for v in verdicts if v.settings}
+    return [f"{cell}, {arms}: {', '.join(lines)}" for (cell, arms), lines in sorted(found.items())]
 
 
 def unlike(verdicts: list[Verdict]) -> str | None:
     """Say in a sentence how many pairs were not made alike; None if all were."""
-    found = {(verdict.cell, verdict.one.name, verdict.other.name): verdict.unlike for verdict in verdicts}
+    found = {(verdict.cell, verdict.names): verdict.unlike for verdict in verdicts}
     return alike.in_words([pair for pairs in found.values() for pair in pairs])
 
 
@@ -185,7 +185,7 @@ def _flat(verdict: Verdict) -> dict:
         "measure": verdict.measure,
         "where": verdict.where,
     }
-    for side, arm in (("one", verdict.one), ("other", verdict.other)):
+    for side, arm in zip(("one", "other"), verdict.arms, strict=False):
         found |= {side: arm.name} | {f"{side}_{name}": value for name, value in _fields(arm).items()}
     paired = {} if verdict.paired is None else _fields(verdict.paired)
     rest = {"p_holm": verdict.p, "floor": verdict.floor, "nothing": verdict.nothing, "margin": verdict.margin}

@@ -36,13 +36,13 @@ class Arm:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """One comparison in one cell."""
+    """One comparison in one cell, or the only arm that the cell has."""
 
     cell: Settings
     measure: str
     where: str
     one: Arm
-    other: Arm
+    other: Arm | None
     paired: Paired | None
     """None where no pair can be measured."""
     floor: float | None
@@ -58,6 +58,16 @@ class Verdict:
     p: float | None = None
     """Holm-adjusted over all comparisons by this measure and place."""
     words: str = ""
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Return one arm, or both."""
+        return (self.one,) if self.other is None else (self.one, self.other)
+
+    @property
+    def names(self) -> str:
+        """Name the arms."""
+        return ", ".join(arm.name for arm in self.arms)
 
 
 def judge(
@@ -79,31 +89,34 @@ def _p(verdict: Verdict) -> float | None:
     """Return what is adjusted and judged by: the t test, or where runs diverged the signed ranks."""
     if verdict.paired is None:
         return None
-    lost = verdict.one.diverged or verdict.other.diverged
+    lost = any(arm.diverged for arm in verdict.arms)
     return verdict.paired.wilcoxon_p if lost else verdict.paired.t_p
 
 
 def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | None, floors: Floors) -> Verdict:
     value = measure.matched if where == "matched" else measure.at_end
-    sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[], []]
+    names = [name for name in (pairing.one, pairing.other) if name is not None]
+    sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[] for _ in names]
     columns = [[value(run) for run in side] for side in sides]
     runs = [run for side in sides for run in side]
     floor, nothing = floors.of(measure, runs), mean_of([measure.nothing(run) for run in sides[0]])
     margin = margin if margin is not None else floor if floor is not None else 0.1 * (nothing or 0.0)
     there = [pair for pair in zip(*columns, strict=True) if None not in pair]
-    arms = [
+    one, other, *_ = [
         _arm(name, side, column, measure, floor, nothing)
-        for name, side, column in zip((pairing.one, pairing.other), sides, columns, strict=True)
-    ]
-    result = compare(*numpy.array(there, dtype=float).T, margin) if there else None
-    measured = zip(sides[0], *columns, strict=True)
-    points = [
+        for name, side, column in zip(names, sides, columns, strict=True)
+    ] + [None]
+    result = compare(*numpy.array(there, dtype=float).T, margin) if there and other else None
+    beside = (pairing.refused, pairing.settings, pairing.unlike, _points(sides[0], columns) if other else [])
+    return Verdict(pairing.cell, measure.name, where, one, other, result, floor, nothing, margin, *beside)
+
+
+def _points(runs: list[Run], columns: list[list]) -> list[tuple[int, float]]:
+    return [
         (run.seed, one - other)
-        for run, one, other in measured
+        for run, one, other in zip(runs, *columns, strict=True)
         if None not in (one, other) and math.isfinite(one) and math.isfinite(other)
     ]
-    beside = (pairing.refused, pairing.settings, pairing.unlike, points)
-    return Verdict(pairing.cell, measure.name, where, *arms, result, floor, nothing, margin, *beside)
 
 
 def _arm(name: str, runs: list[Run], values: list, measure: Measure, floor, nothing) -> Arm:
@@ -130,9 +143,11 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, floor, noth
 def words(verdict: Verdict, p: float | None) -> str:
     """Say what the comparison shows."""
     one, other, found = verdict.one, verdict.other, verdict.paired
-    for arm in (one, other):
+    for arm in verdict.arms:
         if arm.flags.get("degenerate"):
             return f"{arm.name} is degenerate: its targets cannot make forget"
+    if other is None:
+        return "nothing to compare: the only arm of its cell"
     if found is None or found.n < 2:
         never = " and ".join(arm.name for arm in (one, other) if arm.censored)
         return f"nothing to compare: {never} never forgot enough" if never else "nothing to compare: too few pairs"
