@@ -35,13 +35,19 @@ def command(main: Callable[[], None]) -> None:
             words.check(sys.argv[1:])
             main()
     except Exception as error:
-        if ending.code is not None:
-            sys.exit(ending.code)
-        if isinstance(error, OSError) and error.errno in DISK:
-            print(f"run.py: {error.strerror}: {error.filename or 'a file that Hydra writes'}", file=sys.stderr)
-        else:
-            traceback.print_exc()
-        sys.exit(1)
+        if ending.code is None:
+            tell(error)
+            sys.exit(1)
+    if ending.code is not None:
+        sys.exit(ending.code)
+
+
+def tell(error: Exception) -> None:
+    """Say what failed: in a sentence where it was the disk."""
+    if isinstance(error, OSError) and error.errno in DISK:
+        print(f"run.py: {error.strerror}: {error.filename or 'a file that Hydra writes'}", file=sys.stderr)
+    else:
+        traceback.print_exc()
 
 
 @contextlib.contextmanager
@@ -110,8 +116,9 @@ class CheckBeforeRun(Callback):
                 HydraConfig.instance().set_config(config)  # as Hydra does next: the folder is named by its choices
                 job.check_folder(config, "hydra.run.dir")
         except Exception:
-            traceback.print_exc()
-            sys.exit(1)
+            if ending.code is None:
+                traceback.print_exc()
+            sys.exit(ending.code or 1)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import types
 
 LIMIT = 10.0
 """Seconds from the signal to the end, come what may."""
@@ -20,11 +21,12 @@ def heed() -> None:
         signal.signal(number, _end)
 
 
-def _end(number: int, frame: object) -> None:
+def _end(number: int, frame: types.FrameType | None) -> None:
     """Say so and unwind, so that what is half-written goes.
 
     The exception is lost where a destructor was running, and raised again. Where nothing helps, the process ends
-    without unwinding.
+    without unwinding; and while a module is imported, when nothing is half-written: what is raised in torch's
+    imports it takes for a lack of NumPy, and goes on.
     """
     for other in (signal.SIGINT, signal.SIGTERM):
         signal.signal(other, signal.SIG_IGN)
@@ -32,11 +34,19 @@ def _end(number: int, frame: object) -> None:
     name, code = signal.Signals(number).name, 128 + number
     said = f"run.py: ended by {name}; the same command, called again, goes on from what is finished\n"
     os.write(2, said.encode())
+    if _importing(frame):
+        os._exit(code)
     timer = threading.Timer(LIMIT, os._exit, (code,))
     timer.daemon = True
     timer.start()
     sys.unraisablehook = functools.partial(_lost, number)
     raise SystemExit(code)
+
+
+def _importing(frame: types.FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _lost(number: int, told: "sys.UnraisableHookArgs") -> None:

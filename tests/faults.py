@@ -235,7 +235,10 @@ def trial(attack: Attack, reference: Reference, folder: Path, workers: int) -> O
     missing = expected(attack) - len(place.results())
     losses += [f"{missing} results are missing"] if missing > 0 else []
     files = place.leftovers(killed=attack.signal == signal.SIGKILL or attack.victim == "worker")
-    shared = [path for pid in (first.pid, second.pid) for path in Path("/dev/shm").glob(f"*[-_]{pid}[-_]*")]
+    # where all are killed at once, nobody is left to take joblib's semaphores away
+    wiped = attack.signal == signal.SIGKILL and attack.victim == "group"
+    asked = (second.pid,) if wiped else (first.pid, second.pid)
+    shared = [path for pid in asked for path in Path("/dev/shm").glob(f"*[-_]{pid}[-_]*")]
     return Outcome(state, losses, files + [str(path) for path in shared], leaked, messages, 2)
 
 

@@ -72,6 +72,29 @@ def test_a_signal_ends_what_does_not_hear(tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
 
 
+SWALLOWS = """
+import time
+print("ready", flush=True)
+try:
+    time.sleep(30)
+except BaseException:
+    pass  # as torch does where NumPy cannot be imported
+"""
+
+
+def test_a_signal_ends_an_import_that_takes_it_for_something_else(tmp_path):
+    (tmp_path / "swallows.py").write_text(SWALLOWS)
+    code = (
+        "import sys; from softtargets import ending; ending.heed(); sys.path.append(sys.argv[1]); import swallows"
+    )
+    process = started(code, tmp_path)
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert stderr.startswith("run.py: ended by SIGTERM;")
+
+
 def test_a_thread_is_stopped_in_good_order():
     left = []
 

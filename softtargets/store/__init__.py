@@ -14,8 +14,8 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,12 +141,12 @@ def _write(path: Path, tensors: Tensors, manifest: dict) -> None:
     """Write the entry beside its place and rename it there."""
     content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
     manifest |= {"sha256": _seal(content, manifest)}
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
+    temporary = path.with_name(f".new-{uuid.uuid4().hex}")
     try:
         with naming(path):
+            temporary.mkdir()
             (temporary / "tensors.safetensors").write_bytes(content)
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        temporary.chmod(0o755)
         try:
             os.rename(temporary, path)
         except OSError:
