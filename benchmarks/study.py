@@ -20,7 +20,7 @@ COLORS = {
     "farther": "#d55e00",
     "equivalent within the floor": "#56b4e9",
     "no difference shown": "#999999",
-    "not to be compared: one never matched, or it is alone": "#cc79a7",
+    "no comparison: never matched, or alone": "#cc79a7",
 }
 EDGES = (0.02, 30.0)
 """What lies beyond is drawn at the edge."""

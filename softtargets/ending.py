@@ -25,8 +25,8 @@ def _end(number: int, frame: types.FrameType | None) -> None:
     """Say so and unwind, so that what is half-written goes.
 
     The exception is lost where a destructor was running, and raised again. Where nothing helps, the process ends
-    without unwinding; and while a module is imported, when nothing is half-written: what is raised in torch's
-    imports it takes for a lack of NumPy, and goes on.
+    without unwinding; and while torch is imported, before anything is written: it takes what is raised there for a
+    lack of NumPy, and goes on.
     """
     for other in (signal.SIGINT, signal.SIGTERM):
         signal.signal(other, signal.SIG_IGN)
@@ -34,7 +34,7 @@ def _end(number: int, frame: types.FrameType | None) -> None:
     name, code = signal.Signals(number).name, 128 + number
     said = f"run.py: ended by {name}; the same command, called again, goes on from what is finished\n"
     os.write(2, said.encode())
-    if _importing(frame):
+    if _importing_torch(frame):
         os._exit(code)
     timer = threading.Timer(LIMIT, os._exit, (code,))
     timer.daemon = True
@@ -43,8 +43,8 @@ def _end(number: int, frame: types.FrameType | None) -> None:
     raise SystemExit(code)
 
 
-def _importing(frame: types.FrameType | None) -> bool:
-    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+def _importing_torch(frame: types.FrameType | None) -> bool:
+    while frame is not None and (frame.f_globals.get("__name__"), frame.f_code.co_name) != ("torch", "<module>"):
         frame = frame.f_back
     return frame is not None
 

@@ -78,14 +78,14 @@ print("ready", flush=True)
 try:
     time.sleep(30)
 except BaseException:
-    pass  # as torch does where NumPy cannot be imported
+    pass  # as it does where NumPy cannot be imported
 """
 
 
-def test_a_signal_ends_an_import_that_takes_it_for_something_else(tmp_path):
-    (tmp_path / "swallows.py").write_text(SWALLOWS)
+def test_a_signal_ends_the_import_of_torch_which_takes_it_for_something_else(tmp_path):
+    (tmp_path / "torch.py").write_text(SWALLOWS)
     code = (
-        "import sys; from softtargets import ending; ending.heed(); sys.path.append(sys.argv[1]); import swallows"
+        "import sys; from softtargets import ending; ending.heed(); sys.path.insert(0, sys.argv[1]); import torch"
     )
     process = started(code, tmp_path)
     process.stdout.readline()
