@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
-from results_by_hand import ACCURACIES, both, made, result
+from results_by_hand import ACCURACIES, WAY, both, made, result
 from scipy import stats
 
 from softtargets import metrics
@@ -332,6 +332,14 @@ def test_flags_divergence_and_censoring_are_counted_and_not_dropped(folder):
     assert end.paired.n == 4
     matched = one_verdict(place, where="matched")
     assert (matched.other.diverged, matched.other.censored, matched.paired.n) == (1, 1, 3)
+
+
+def test_runs_without_trajectory_are_not_said_to_have_never_forgotten(folder):
+    blind = {"matched": None, "trajectory": {name: [] for name in WAY}}
+    found = one_verdict(folder(*both(3, **blind)), where="matched")
+    assert [(arm.censored, arm.unwatched) for arm in found.arms] == [(0, 3), (0, 3)]
+    assert found.words == "nothing to compare: no trajectory was kept (unlearn.evaluate_every=null)"
+    assert "– (3 without trajectory)" in tables.row(found)
 
 
 def test_a_degenerate_arm_is_no_evidence(folder):

@@ -67,7 +67,8 @@ def row(verdict: Verdict) -> list[str]:
 
 def _arm(arm: Arm) -> str:
     shown = "–" if arm.mean is None else f"{arm.mean:.4f}" + ("" if arm.sd is None else f" ± {arm.sd:.4f}")
-    counts = {"diverged": arm.diverged, "never matched": arm.censored} | arm.flags
+    counts = {"diverged": arm.diverged, "never matched": arm.censored, "without trajectory": arm.unwatched}
+    counts |= arm.flags
     said = [f"{count} {name}" for name, count in counts.items() if count]
     if arm.diverged and arm.mean_with_diverged is not None:
         said.append(f"{arm.mean_with_diverged:.4f} with the diverged")

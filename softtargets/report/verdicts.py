@@ -28,6 +28,8 @@ class Arm:
     diverged: int
     censored: int
     """Runs that never reached matched forgetting."""
+    unwatched: int
+    """Runs that kept no trajectory, by which that could be told."""
     flags: dict[str, int]
     """Statuses other than ok, and how many runs have each."""
     corrected: float | None
@@ -122,7 +124,8 @@ def _points(runs: list[Run], columns: list[list]) -> list[tuple[int, float]]:
 def _arm(name: str, runs: list[Run], values: list, measure: Measure, floor, nothing) -> Arm:
     there = [value for value in values if value is not None]
     finite = [value for value in there if math.isfinite(value)]
-    mean = mean_of(finite)
+    mean, missing = mean_of(finite), [run for run, value in zip(runs, values, strict=True) if value is None]
+    unwatched = sum(not run.result["trajectory"]["step"] for run in missing)
     statuses = collections.Counter(run.result["status"] for run in runs)
     statuses.pop("ok", None)
     corrected = None
@@ -134,7 +137,8 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, floor, noth
         sd=statistics.stdev(finite) if len(finite) > 1 else None,
         mean_with_diverged=mean_of([min(value, measure.worst) for value in there]),
         diverged=len(there) - len(finite),
-        censored=len(values) - len(there),
+        censored=len(missing) - unwatched,
+        unwatched=unwatched,
         flags=dict(statuses),
         corrected=corrected,
     )
@@ -149,6 +153,8 @@ def words(verdict: Verdict, p: float | None) -> str:
     if other is None:
         return "nothing to compare: the only arm of its cell"
     if found is None or found.n < 2:
+        if one.unwatched or other.unwatched:
+            return "nothing to compare: no trajectory was kept (unlearn.evaluate_every=null)"
         never = " and ".join(arm.name for arm in (one, other) if arm.censored)
         return f"nothing to compare: {never} never forgot enough" if never else "nothing to compare: too few pairs"
     size = f"by {abs(found.mean):.2g} [{', '.join(f'{edge:.2g}' for edge in _edges(found))}]"
