@@ -43,9 +43,10 @@ def row(line: dict) -> tuple[str, ...]:
 
 
 def mean(line: dict, side: str) -> str:
-    """Return an arm's mean, and how many of its runs never matched."""
-    never = f" ({line[f'{side}_censored']} never matched)" if int(line[f"{side}_censored"]) else ""
-    return (f"{float(line[f'{side}_mean']):.4f}" if line[f"{side}_mean"] else "–") + never
+    """Return an arm's mean, and how many of its runs never matched or are not in it since they diverged."""
+    lost = {"never matched": line[f"{side}_censored"], "diverged": line[f"{side}_diverged"]}
+    said = ", ".join(f"{count} {name}" for name, count in lost.items() if int(count))
+    return (f"{float(line[f'{side}_mean']):.4f}" if line[f"{side}_mean"] else "–") + (f" ({said})" if said else "")
 
 
 if __name__ == "__main__":

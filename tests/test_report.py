@@ -334,6 +334,13 @@ def test_flags_divergence_and_censoring_are_counted_and_not_dropped(folder):
     assert (matched.other.diverged, matched.other.censored, matched.paired.n) == (1, 1, 3)
 
 
+def test_where_most_diverged_no_detectable_difference_is_made_up(folder):
+    lost = [result(seed, "soft", status="diverged") for seed in range(3)]
+    found = one_verdict(folder(*(result(seed) for seed in range(4)), *lost, result(3, "soft")))
+    assert (found.paired.n, found.paired.detectable) == (4, None)
+    assert found.words == "no difference shown at n = 4, in 1 of which neither diverged"
+
+
 def test_runs_without_trajectory_are_not_said_to_have_never_forgotten(folder):
     blind = {"matched": None, "trajectory": {name: [] for name in WAY}}
     found = one_verdict(folder(*both(3, **blind)), where="matched")

@@ -165,7 +165,9 @@ def words(verdict: Verdict, p: float | None) -> str:
         return f"{(other if found.mean > 0 else one).name} closer to retrained, {size}, {n}"
     if found.equivalence_p is not None and found.equivalence_p < LEVEL:
         return f"equivalent within ±{verdict.margin:.2g}, {n}"
-    return f"no difference shown at {n}; {found.detectable or 0:.2g} would have been"
+    if found.detectable is None:
+        return f"no difference shown at {n}, in {len(verdict.points)} of which neither diverged"
+    return f"no difference shown at {n}; {found.detectable:.2g} would have been"
 
 
 def _edges(found: Paired) -> list[float]:
