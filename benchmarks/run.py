@@ -22,6 +22,8 @@ import torch
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks/results"
 REFERENCE = ("unlearn=graddiff_reference", "tuned=none")
+FASTEST = {"mlp": ("precision=float32",), "cnn": ()}
+"""With 32 images a step, casting the mlp's weights to bf16 costs more than its products gain."""
 CELL = ("unlearn.stop=none", "unlearn.max_steps=20", "unlearn.evaluate_every=10", "tuned=none")
 """A run whose cost is the tool's, not the unlearning's."""
 ADDED = {
@@ -72,7 +74,7 @@ def peers() -> list[dict]:
         rows[-1] |= {"ratio": 1.0, "peak MB": "", "test accuracy": "", "forget - test": ""}
         asked = ("dataset=fashion_mnist", f"architecture={architecture}", "mu_algo=graddiff", "targets=soft")
         recipes = {
-            "the same": (f"training={architecture}_reference", *REFERENCE),
+            "the same": (f"training={architecture}_reference", *REFERENCE, *FASTEST[architecture]),
             "our training": REFERENCE,
             "our training and unlearning": (),
         }

@@ -27,7 +27,9 @@ class Samples:
 
     def take(self, positions: Int64[Tensor, " m"]) -> "Samples":
         """Return the samples at these positions, in this order."""
-        return Samples(self.inputs[positions], self.labels[positions], self.targets[positions])
+        # copies whole rows, where `[]` copies number by number
+        at = functools.partial(torch.index_select, dim=0, index=positions)
+        return Samples(at(self.inputs), at(self.labels), at(self.targets))
 
     def retarget(self, targets: Float[Tensor, "n classes"]) -> "Samples":
         """Return the same inputs and labels under other targets."""
