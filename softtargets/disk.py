@@ -65,17 +65,16 @@ def write_json(path: Path, value: dict) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Return what `write_json` wrote, or anybody without a seal; raises Damaged where it was altered."""
+    """Return what `write_json` wrote; raises Damaged for anything else."""
     try:
         text = path.read_text(encoding="utf-8")
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{path}: damaged, it is not JSON: {error}") from error
-    content, sealed, _ = text.rpartition(SEAL)
-    if not isinstance(value, dict):
-        raise Damaged(f"{path}: damaged, it is no JSON object")
-    if sealed and value.pop("sha256") != _sha256(content):
-        raise Damaged(f"{path}: altered since it was written, its sha256 is another")
+    content, _, end = text.rpartition(SEAL)
+    if end != f'{_sha256(content)}"\n}}\n':
+        raise Damaged(f"{path}: altered since it was written, its sha256 is missing or another")
+    del value["sha256"]
     return value
 
 

@@ -196,9 +196,23 @@ def predict(model: nn.Module, inputs: Tensor, batch_size: int = 256) -> Tensor:
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        logits = torch.cat([model(batch).float() for batch in inputs.split(batch_size)])
+        logits = _stacked((model(batch).float() for batch in inputs.split(batch_size)), len(inputs))
     model.train(was_training)
     return logits
+
+
+def _stacked(parts: Iterator[Tensor], rows: int) -> Tensor:
+    """Copy parts with so many rows in all into one tensor as they come.
+
+    Kept until the end, each would lie between the large tensors that made it, and those of the next find no room
+    in between: memory that is torn like this has cost hundreds of MB.
+    """
+    whole, start = None, 0
+    for part in parts:
+        whole = part.new_empty(rows, *part.shape[1:]) if whole is None else whole
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:

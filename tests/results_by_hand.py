@@ -1,10 +1,10 @@
 """Results of runs as reports read them, without the runs."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from softtargets.disk import write_json
 from softtargets.report.runs import FACTORS
 
 SHARED = ("original", "retrained", "forget_set", "batches")
@@ -73,7 +73,7 @@ def leave(place: Path, *results: dict) -> Path:
     for number, one in enumerate(results):
         folder = place / f"run{number}"
         folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(one))
+        write_json(folder / "result.json", one)
         p = np.array([[0.5, 0.5], [0.9, 0.1]]) if one["choices"]["seed"] % 2 else np.full((2, 2), 0.5)
         draw = np.random.default_rng(number)
         margins = {f"forget_{model}": draw.normal(size=3) for model in ("original", "retrained", "unlearned")}

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from softtargets.disk import atomic, canonical, read_json, write_json, write_text
+from softtargets.disk import Damaged, atomic, canonical, read_json, write_json, write_text
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
@@ -72,6 +72,29 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path, value):
     with pytest.raises((ValueError, TypeError)):
         write_json(path, value)
     assert read_json(path) == {"a": [1, None, "ü"]}
+
+
+ALTERED = {
+    "a number": lambda text: text.replace("1", "2", 1),
+    "a byte of the hash": lambda text: text.replace('"sha256": "', '"sha256": "0'),
+    "no hash": lambda text: json.dumps({"a": [1, None, "ü"]}),
+    "something after the hash": lambda text: text.replace('"\n}\n', '",\n "a": 2\n}\n'),
+    "something before it": lambda text: text.replace(',\n "sha256"', ',\n "b": 2,\n "sha256"'),
+    "an array": lambda text: f"[{text}]",
+    "half of it": lambda text: text[: len(text) // 2],
+    "nothing": lambda text: "",
+}
+
+
+@pytest.mark.parametrize("alter", ALTERED.values(), ids=ALTERED)
+def test_json_that_was_altered_is_refused(tmp_path, alter):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": [1, None, "ü"]})
+    text = path.read_text(encoding="utf-8")
+    path.write_text(alter(text), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") != text
+    with pytest.raises(Damaged, match=r"file\.json: (altered|damaged)"):
+        read_json(path)
 
 
 def test_canonical_spells_equal_data_equally():

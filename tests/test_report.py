@@ -14,6 +14,7 @@ from results_by_hand import ACCURACIES, WAY, both, made, result
 from scipy import stats
 
 from softtargets import metrics
+from softtargets.disk import write_json, write_text
 from softtargets.errors import BadInput
 from softtargets.report import alike, tables
 from softtargets.report.__main__ import main
@@ -165,18 +166,19 @@ def test_seeds_that_are_alone_or_twice_are_named(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("content", "said"),
     [
         ("{", "damaged"),
-        ("[]", "damaged"),
-        ('{"schema": 99}', "of another"),
-        ('{"schema": 1}', "of another"),
-        ('{"a": 1}', "not the result"),
-        ('{\n "schema": 1,\n "sha256": "0"\n}', "altered"),
+        ("[]", "altered"),
+        ('{"schema": 1}', "altered"),
+        ({"schema": 99}, "of another"),
+        ({"schema": 1}, "of another"),
+        ({"a": 1}, "not the result"),
     ],
 )
-def test_what_is_no_result_is_named(tmp_path, text, said):
-    (tmp_path / "result.json").write_text(text)
+def test_what_is_no_result_is_named(tmp_path, content, said):
+    write = write_text if isinstance(content, str) else write_json
+    write(tmp_path / "result.json", content)
     with pytest.raises(BadInput, match=f"result.json: {said}"):
         read(tmp_path)
     with pytest.raises(BadInput, match="no finished run"):

@@ -161,7 +161,7 @@ def test_auto_is_resolved_once_for_a_sweep(folder):
     machine = json.loads((folder / "runs/sweep/machine.json").read_text())
     assert "auto" not in machine.values()
     other = {"device": "cpu", "precision": "bf16" if machine["precision"] == "float32" else "float32"}
-    (folder / "runs/sweep/machine.json").write_text(json.dumps(other))
+    write_json(folder / "runs/sweep/machine.json", other)
     assert sweep(folder, "seed=2,3")[0] == 0
     used = {
         result["choices"]["seed"]: result["provenance"]["machine"]["precision"]
