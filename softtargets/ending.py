@@ -49,7 +49,7 @@ def _importing_torch(frame: types.FrameType | None) -> bool:
     return frame is not None
 
 
-def _lost(number: int, told: "sys.UnraisableHookArgs") -> None:
+def _lost(number: int, told) -> None:  # as `sys.unraisablehook` gets it, whose type has a name in stubs alone
     """Raise the end again a moment after it was lost; tell of everything else as usual."""
     if told.exc_type is not SystemExit or threading.current_thread() is not threading.main_thread():
         sys.__unraisablehook__(told)

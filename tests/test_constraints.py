@@ -38,7 +38,7 @@ def test_what_dependencies_depend_on_is_named_too(pinned):
         if name not in named and metadata.version(name) == pinned[name]:
             waiting += [canonicalize_name(needed.name) for needed in needs(name)]
         named.add(name)
-    assert len(named) > 2 * len(ASKED)
+    assert len(named) > len(ASKED)
     assert named <= pinned.keys() | {"setuptools"}  # which tools that build bring
 
 

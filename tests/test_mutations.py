@@ -18,7 +18,7 @@ TARGETS = "softtargets/targets.py"
 def defined(file: str) -> list[ast.AST]:
     """Functions and classes of a file of ours."""
     tree = ast.parse((ROOT / file).read_text())
-    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
