@@ -32,9 +32,10 @@ class CheckedSweeper(BasicSweeper):
             cells = sweep.cells(combinations, swept, folder, self.composed)
             unfinished = sweep.left(cells)
             sweep.check(unfinished, self.composed, elsewhere=self.on_slurm())
-        if unfinished:
-            self.launch(sweep.Display(cells, unfinished), folder)
-        finished = sweep.summary(cells)
+        with sweep.one_warming(folder, cells):
+            if unfinished:
+                self.launch(sweep.Display(cells, unfinished), folder)
+            finished = sweep.summary(cells)
         self.track(folder)
         if not finished:
             sys.exit(1)

@@ -10,9 +10,10 @@ import functools
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import filelock
 import rich.console
 import rich.live
 from omegaconf import DictConfig, OmegaConf
@@ -175,6 +176,24 @@ def _turns(names: Iterable[str]) -> list[int]:
         turns.append(seen[name])
         seen[name] += 1
     return turns
+
+
+@contextlib.contextmanager
+def one_warming(folder: Path, cells: list[Cell]) -> Iterator[None]:
+    """Keep sweeps that stop after a stage apart, where they share a folder.
+
+    Each takes away the marks of stages that the one before has left, and so would another's of the same time.
+    """
+    with contextlib.ExitStack() as held:
+        if cells[0].stage != "all":
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(folder / ".stage.lock", poll_interval=0.5)
+            try:
+                held.enter_context(lock.acquire(timeout=0))
+            except filelock.Timeout:
+                print(f"waiting for another call with stage={cells[0].stage} in this folder")
+                held.enter_context(lock.acquire())
+        yield
 
 
 def prepare(folder: Path, unfinished: list[Cell]) -> None:

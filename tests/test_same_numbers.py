@@ -111,3 +111,14 @@ def test_two_calls_of_one_sweep_at_once_share_its_runs(alone, tmp_path):
     assert len(made(one.runs)) == MODELS
     for place in (one, other):
         assert "4 of 4 runs finished, 0 failed; 14 models were trained" in (place.folder / "stdout").read_text()
+
+
+def test_two_calls_that_fill_a_store_at_once_come_one_after_the_other(tmp_path):
+    one, other = (faults.Place(tmp_path / name, 2) for name in ("one", "other"))
+    other.store, other.runs = one.store, one.runs
+    warming = (*SWEEP, "stage=train")
+    at_once((one, "sweep", warming), (other, "sweep", warming))
+    said = [(place.folder / "stdout").read_text() for place in (one, other)]
+    assert all("4 of 4 runs finished, 0 failed" in text for text in said)
+    assert sum("waiting for another call with stage=train" in text for text in said) == 1
+    assert len(list(one.store.glob("model/*/manifest.json"))) == MODELS
