@@ -1,15 +1,21 @@
 """SoftTargets: hard labels against soft targets in machine unlearning."""
 
+import typing
 
-def load(run_dir, plugins=()):
-    """Return the original, retrained and unlearned model of a run that had `save_models=true`.
+if typing.TYPE_CHECKING:
+    from softtargets.given_models import audit
+    from softtargets.saved import load
 
-    `plugins`: modules of yours that its architecture may come from.
-    """
-    from softtargets.saved import load  # torch is imported when it is needed, not by `run.py --help`
-
-    return load(run_dir, plugins)
-
-
+__all__ = ["RESULT_SCHEMA", "audit", "load"]
 RESULT_SCHEMA = 1
 """Of result.json; raised when a change of it would mislead who reads it."""
+_HOMES = {"audit": "softtargets.given_models", "load": "softtargets.saved"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public function when it is first asked for: `run.py --help` needs no torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from softtargets import metrics
 from softtargets.attacks import auc
 from softtargets.fit import predict
-from softtargets.types import Split
+from softtargets.types import Evaluated
 
 Logits = dict[str, Float[Tensor, "n k"]]
 """A model's logits by the name of the set."""
@@ -24,7 +24,7 @@ class Evaluation:
     logits: Logits
 
 
-def evaluate(logits: Logits, data: Split) -> Evaluation:
+def evaluate(logits: Logits, data: Evaluated) -> Evaluation:
     """Measure a model by its logits on `data.evaluated()`; nothing is finite where the logits are not."""
     found = {}
     for name, samples in data.evaluated().items():
@@ -39,11 +39,11 @@ def evaluate(logits: Logits, data: Split) -> Evaluation:
     return Evaluation(found, margins, logits)
 
 
-def _detail(logits: Logits, data: Split, forget_margins: Tensor) -> dict:
+def _detail(logits: Logits, data: Evaluated, forget_margins: Tensor) -> dict:
     asked = data.membership
     unseen = metrics.margins(logits["test"][asked.nonmembers], asked.nonmember_labels)
     return {
-        "unseen_acc": _unseen_accuracy(logits["validation"], data),
+        "unseen_acc": None if data.level is None else _unseen_accuracy(logits, data),
         "forget_true_acc": metrics.accuracy(logits["forget"], data.forget_true_labels),
         "class_acc": metrics.class_accuracy(logits["test"], data.test.labels),
         "forget_class_acc": metrics.class_accuracy(logits["forget"], data.forget.labels),
@@ -51,7 +51,7 @@ def _detail(logits: Logits, data: Split, forget_margins: Tensor) -> dict:
     }
 
 
-def distance(one: Evaluation, reference: Evaluation, data: Split) -> dict:
+def distance(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
     """Distances of a model to the retrained one on `data`; all None where one of the two is not finite."""
     mine, theirs = one.metrics, reference.metrics
     finite = mine["class_acc"] is not None and theirs["class_acc"] is not None
@@ -84,8 +84,11 @@ APART = (
 """Distances of predictions; the last two are lists, an entry a class."""
 
 
-def _apart(one: Evaluation, reference: Evaluation, data: Split) -> dict:
-    found = {"js_validation": metrics.js(one.logits["validation"], reference.logits["validation"])}
+def _apart(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
+    seen = data.validation is not None
+    found = {
+        "js_validation": metrics.js(one.logits["validation"], reference.logits["validation"]) if seen else None
+    }
     for name in ("forget", "test"):
         pair, labels = (one.logits[name], reference.logits[name]), getattr(data, name).labels
         each = metrics.js_each(*pair)
@@ -106,10 +109,12 @@ def change(model: nn.Module, original: nn.Module) -> dict:
     return {name: value if torch.tensor(value).isfinite() else None for name, value in values.items()}
 
 
-def _unseen_accuracy(validation: Float[Tensor, "n k"], data: Split) -> float:
+def _unseen_accuracy(logits: Logits, data: Evaluated) -> float:
     """Accuracy on data that no model has seen but that are like the forget set (see `ForgottenLevel`)."""
     level = data.level
-    return metrics.accuracy(validation[level.positions], level.labels) if level.fixed is None else level.fixed
+    if level.fixed is not None:
+        return level.fixed
+    return metrics.accuracy(logits["validation"][level.positions], level.labels)
 
 
 def has_forgotten(found: dict) -> bool:
@@ -117,6 +122,6 @@ def has_forgotten(found: dict) -> bool:
     return found["unseen_acc"] is not None and found["forget_acc"] <= found["unseen_acc"]
 
 
-def predict_sets(model: nn.Module, data: Split) -> Logits:
+def predict_sets(model: nn.Module, data: Evaluated) -> Logits:
     """Return a model's logits on `data.evaluated()`."""
     return {name: predict(model, samples.inputs) for name, samples in data.evaluated().items()}

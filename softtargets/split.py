@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from softtargets.datasets import Images
 from softtargets.errors import BadInput
 from softtargets.forget_sets import Candidates, Choice, wrong_labels
-from softtargets.types import ForgottenLevel, MembershipTest, Samples, Split, generator
+from softtargets.types import Evaluated, ForgottenLevel, MembershipTest, Samples, Split, generator
 
 FORGOTTEN_CLASS = 0.01
 """A class counts as forgotten at 1 % accuracy: a model that never saw it has 0."""
@@ -205,6 +205,30 @@ def sampled(data: Split, most: int | None, seed: int) -> Sampled:
         level=level,
     )
     return Sampled(few, positions)
+
+
+def audited(
+    forget: Samples,
+    retain: Samples,
+    test: Samples,
+    validation: Samples | None,
+    true: Int64[Tensor, " n"],
+    seed: int,
+) -> Evaluated:
+    """Return given sets with the draws that a run makes of its own.
+
+    `true` are the labels that the forget set shows. `seed` draws the membership test, like `forget_set.seed`.
+    """
+    classes, no_level = forget.targets.shape[1], validation is None
+    return Evaluated(
+        forget=forget,
+        retain=retain,
+        validation=validation,
+        test=test,
+        forget_true_labels=true,
+        membership=_membership(forget, true, test, classes, generator(seed, "membership")),
+        level=None if no_level else _level(true, forget, retain, validation, classes, generator(seed, "level")),
+    )
 
 
 def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"]) -> None:

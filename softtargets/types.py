@@ -62,45 +62,54 @@ class ForgottenLevel:
     fixed: float | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """The data of one run. `train` is forget and retain together, in the dataset's order."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """The sets on which models are measured and compared, with what the measures need of them."""
 
-    train: Samples
     forget: Samples
     retain: Samples
-    validation: Samples
+    validation: Samples | None
+    """None in an audit without one."""
     test: Samples
-    forget_positions: Int64[Tensor, " n"]
-    """Where the forget set stands in `train`, ascending; the retain set is the others in their order."""
-    forget_index: Int64[Tensor, " n"]
-    """The forget set's indices in the dataset's own training set."""
     forget_true_labels: Int64[Tensor, " n"]
     """What the forget set shows; differs from its labels only where those were corrupted."""
-    copies_dropped: int
-    """Training images left out as exact copies of test images or of other training images."""
     membership: MembershipTest
-    level: ForgottenLevel
+    level: ForgottenLevel | None
+    """None where nothing is like the forget set but unseen."""
 
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return self.train.targets.shape[1]
+        return self.forget.targets.shape[1]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, without the batch."""
-        return tuple(self.train.inputs.shape[1:])
+        return tuple(self.forget.inputs.shape[1:])
+
+    def evaluated(self) -> dict[str, Samples]:
+        """Return the sets on which every model is measured."""
+        sets = {name: getattr(self, name) for name in ("forget", "retain", "validation", "test")}
+        return {name: samples for name, samples in sets.items() if samples is not None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Split(Evaluated):
+    """The data of one run. `train` is forget and retain together, in the dataset's order."""
+
+    train: Samples
+    forget_positions: Int64[Tensor, " n"]
+    """Where the forget set stands in `train`, ascending; the retain set is the others in their order."""
+    forget_index: Int64[Tensor, " n"]
+    """The forget set's indices in the dataset's own training set."""
+    copies_dropped: int
+    """Training images left out as exact copies of test images or of other training images."""
 
     @property
     def retain_positions(self) -> Int64[Tensor, " n"]:
         """Where the retain set stands in `train`, ascending."""
         everything = torch.arange(len(self.train), device=self.forget_positions.device)
         return everything[~torch.isin(everything, self.forget_positions)]
-
-    def evaluated(self) -> dict[str, Samples]:
-        """Return the four sets on which every model is measured."""
-        return {name: getattr(self, name) for name in ("forget", "retain", "validation", "test")}
 
 
 def digest(*tensors: Tensor) -> str:
