@@ -7,6 +7,8 @@ import time
 
 import torch
 
+from softtargets import torch_compat
+
 SHAPES = ((128, 784, 800), (256, 784, 800), (1024, 1024, 1024))
 REPEATS = 50
 
@@ -14,7 +16,7 @@ REPEATS = 50
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
-    print(f"amx_bf16: {torch.cpu.get_capabilities().get('amx_bf16', False)}")
+    print(f"amx_bf16: {torch_compat.cpu().get('amx_bf16', False)}")
     print("| product | float32 GFLOP/s | bf16 GFLOP/s | bf16 / float32 |\n|---|---|---|---|")
     for shape in SHAPES:
         single, half = (speed(shape, dtype) for dtype in (torch.float32, torch.bfloat16))

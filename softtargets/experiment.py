@@ -19,7 +19,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from softtargets import eager, parts, store
+from softtargets import parts, store, torch_compat
 from softtargets.architectures import construct
 from softtargets.datasets import Images
 from softtargets.errors import BadInput
@@ -112,7 +112,7 @@ class Experiment:
 
 def build(config: dict) -> Experiment:
     """Turn a resolved config into an experiment, or raise BadInput."""
-    eager.install()
+    torch_compat.delay_compiler()
     settings = check(Settings, settings_of(config), "")
     parts.check(config, settings.plugins)
     _require(settings.device)

@@ -4,11 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from softtargets import torch_compat
+from softtargets.torch_compat import product
+
 
 def _faster() -> bool:
-    able = torch.cpu.get_capabilities()
-    amd = able.get("avx512_f", False) and "AMD" in able.get("cpu_name", "")
-    return amd and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    able = torch_compat.cpu()
+    return bool(able.get("avx512_f", False)) and "AMD" in able.get("cpu_name", "") and torch_compat.has_product()
 
 
 FASTER = _faster()
@@ -24,30 +26,28 @@ class Linear(nn.Linear):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return inputs (n, in) times weights (out, in), transposed, plus bias (out)."""
         plain = inputs.device.type == "cpu" and inputs.dtype == self.weight.dtype == torch.float32
-        asked_otherwise = torch.is_autocast_enabled("cpu") or torch._C._are_functorch_transforms_active()
-        if FASTER and plain and inputs.dim() == 2 and len(inputs) and not asked_otherwise:
+        if FASTER and plain and inputs.dim() == 2 and len(inputs) and not _asked_otherwise():
             return _Product.apply(inputs, self.weight, self.bias)
         return super().forward(inputs)
 
 
-def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return a (n, k) times b (m, k), transposed, plus bias (m)."""
-    return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+def _asked_otherwise() -> bool:
+    return torch.is_autocast_enabled("cpu") or torch_compat.in_transform()
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, inputs, weight, bias):
         ctx.save_for_backward(inputs, weight)
-        return _product(inputs, weight, bias)
+        return product(inputs, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
         inputs, weight = ctx.saved_tensors
-        product = F.linear if torch.is_grad_enabled() else _product  # the gradient's own gradient may be asked for
+        multiply = F.linear if torch.is_grad_enabled() else product  # the gradient's own gradient may be asked for
         wanted = ctx.needs_input_grad
         return (
-            product(grad, weight.t()) if wanted[0] else None,
-            product(grad.t(), inputs.t()) if wanted[1] else None,
+            multiply(grad, weight.t()) if wanted[0] else None,
+            multiply(grad.t(), inputs.t()) if wanted[1] else None,
             grad.sum(0) if wanted[2] else None,
         )

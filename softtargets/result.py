@@ -5,7 +5,6 @@ import functools
 import math
 import os
 import platform
-import re
 import socket
 import subprocess
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy
 import torch
 
+from softtargets import torch_compat
 from softtargets.disk import atomic, write_json
 from softtargets.types import Samples, Split
 
@@ -77,7 +77,7 @@ def provenance(config: dict, config_hash: str, started: datetime.datetime) -> di
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "machine": {name: config[name] for name in ("device", "threads", "precision")}
-        | {"processor": processor(config["device"])},
+        | {"processor": processor(config["device"]), "plain_torch": torch_compat.PLAIN},
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -86,11 +86,7 @@ def provenance(config: dict, config_hash: str, started: datetime.datetime) -> di
 @functools.cache
 def processor(device: str) -> str:
     """Name what computes, with the instructions that torch picked for it: on other ones last bits may differ."""
-    try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
-    except OSError:  # not on Linux
-        told = ""
-    said = dict(re.findall(r"^([^\t:]+?)\s*: *(.*)$", told, re.MULTILINE))
+    said = torch_compat.cpuinfo()
     name = said.get("model name") or platform.processor() or platform.machine()
     # hypervisors give different processors one name
     numbers = "".join(f", {key} {said[key]}" for key in ("cpu family", "model") if key in said)

@@ -271,7 +271,9 @@ def _multiplies_bf16(torch: types.ModuleType, device: str) -> bool:
     if device == "cuda":
         # where a login node without a GPU resolves for nodes that have one, take them to be of this decade
         return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
+    from softtargets import torch_compat  # imports torch
+
+    able = torch_compat.cpu()
     if device != "cpu" or not able.get("avx512_bf16", False):
         return False
     return able.get("amx_bf16", False) or 1.5 * _product(torch, torch.bfloat16) < _product(torch, torch.float32)

@@ -53,7 +53,13 @@ def result(seed: int = 0, targets: str = "hard", js_forget: float = 0.02, choice
 
 def made(commit: str = "c0ffee", torch: str = "2.14.0", **machine) -> dict:
     """Where and with what a result was made."""
-    usual = {"device": "cpu", "threads": 1, "precision": "float32", "processor": "one, AVX512"}
+    usual = {
+        "device": "cpu",
+        "threads": 1,
+        "precision": "float32",
+        "processor": "one, AVX512",
+        "plain_torch": False,
+    }
     return {
         "git_commit": commit,
         "git_dirty": False,

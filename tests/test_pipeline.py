@@ -9,6 +9,7 @@ import torch
 from conftest import CONF, SMALL, options, suited
 
 import softtargets
+from softtargets import torch_compat
 from softtargets.console import Console
 from softtargets.disk import read_json
 from softtargets.errors import BadInput
@@ -38,6 +39,7 @@ def test_result_has_the_public_interface(run):
     assert set(names) <= set(on_disk["cost"])
     assert on_disk["provenance"]["config_hash"]
     assert torch.backends.cpu.get_cpu_capability() in on_disk["provenance"]["machine"]["processor"]
+    assert on_disk["provenance"]["machine"]["plain_torch"] is torch_compat.PLAIN
     assert on_disk["choices"]["targets"] == "hard"
     assert on_disk["choices"]["forget_seed"] == 0
 

@@ -200,6 +200,7 @@ def of_two(here: dict, there: dict) -> list[dict]:
         (made(processor="one, AVX2"), "processor (2)"),
         (made(threads=2), "threads (2)"),
         (made(device="cuda"), "device (2)"),
+        (made(plain_torch=True), "SOFTTARGETS_PLAIN_TORCH (2)"),
         (made(torch="2.14.1", threads=2), "threads (2), torch (2)"),
         (made(commit="decaf"), "commit (2)"),
         (made() | {"git_dirty": True}, "changes after the commit (2)"),

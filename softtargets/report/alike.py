@@ -10,6 +10,7 @@ MADE = {
     "threads": ("provenance", "machine", "threads"),
     "precision of training": ("config", "training", "precision"),
     "precision of unlearning": ("config", "unlearn", "precision"),
+    "SOFTTARGETS_PLAIN_TORCH": ("provenance", "machine", "plain_torch"),
     "torch": ("provenance", "versions", "torch"),
     "softtargets": ("provenance", "versions", "softtargets"),
     "commit": ("provenance", "git_commit"),
