@@ -692,8 +692,8 @@ klom-against-itself: a seed is not its own reference
 > test_report_seeds.py::test_klom_leaves_no_seed_against_itself
 
 ulira-calls-reversed: unlearned where that is likelier
-- margins, retrained) > 0
-+ margins, retrained) < 0
+- (ratios[0] > 0).mean()
++ (ratios[0] < 0).mean()
 > test_report_seeds.py::test_ulira_of_two_gaussians_is_known
 
 ulira-asks-what-it-learnt: the model asked about is left out
@@ -724,8 +724,8 @@ floor-in-bits: nats, as in the metrics
 > test_report.py::test_a_difference_is_told_with_its_size
 
 verdict-reversed: a positive difference speaks for the other
-- other if found.mean > 0 else one
-+ one if found.mean > 0 else other
+- verdict.other if ahead > 0 else verdict.one
++ verdict.one if ahead > 0 else verdict.other
 """
 
 

@@ -27,6 +27,8 @@ def result(seed: int = 0, targets: str = "hard", js_forget: float = 0.02, choice
         "js_forget": js_forget,
         "mia_gap": 0.01,
         "js_test": 0.01,
+        "activation_distance_forget": 0.02,
+        "disagreement_forget": 0.05,
         "avg_gap": 0.02,
         "accuracy_distance": 0.03,
     }
@@ -48,7 +50,15 @@ def result(seed: int = 0, targets: str = "hard", js_forget: float = 0.02, choice
         "trajectory": WAY,
         "diagnosis": dict.fromkeys(STATE, 0.5),
         "cost": {"unlearn_s": 1.5},
+        "data": {"classes": 2, "sizes": {"forget": 2}, "hashes": {"train": "train", "test": "test"}},
     } | changes
+
+
+def diverged(seed: int = 0, targets: str = "hard") -> dict:
+    """A run whose unlearned model is not finite, without a trajectory."""
+    one = result(seed, targets, status="diverged", matched=None, trajectory={name: [] for name in WAY})
+    one["metrics"] = one["metrics"] | {"unlearned": dict.fromkeys(ACCURACIES)}
+    return one | {"distance": dict.fromkeys(one["distance"])}
 
 
 def made(commit: str = "c0ffee", torch: str = "2.14.0", **machine) -> dict:
@@ -80,8 +90,12 @@ def leave(place: Path, *results: dict) -> Path:
         folder = place / f"run{number}"
         folder.mkdir(parents=True)
         write_json(folder / "result.json", one)
+        samples = one["data"]["sizes"]["forget"]
         p = np.array([[0.5, 0.5], [0.9, 0.1]]) if one["choices"]["seed"] % 2 else np.full((2, 2), 0.5)
+        p = np.resize(p, (samples, 2))
         draw = np.random.default_rng(number)
-        margins = {f"forget_{model}": draw.normal(size=3) for model in ("original", "retrained", "unlearned")}
+        margins = {
+            f"forget_{model}": draw.normal(size=samples) for model in ("original", "retrained", "unlearned")
+        }
         np.savez(folder / "margins.npz", forget_probs_retrained=p.astype(np.float32), **margins)
     return place

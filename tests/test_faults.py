@@ -138,8 +138,8 @@ def rerun(folder: Path, run) -> None:
 def arrays(folder: Path, run) -> None:
     """Read all margins; those that can be read are as they were, since what was flipped was no number."""
     names = np.load(folder.parent / "whole/margins.npz").files
-    found = runs.Run(folder, {}, (), "").arrays(*names)
-    wanted = runs.Run(folder.parent / "whole", {}, (), "").arrays(*names)
+    found = runs.Run(folder, {}, runs.Cell(()), "").arrays(*names)
+    wanted = runs.Run(folder.parent / "whole", {}, runs.Cell(()), "").arrays(*names)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(found, wanted, strict=True))
     raise BadInput("margins.npz: what was flipped was no number")
 

@@ -1,17 +1,22 @@
 """From results on disk to verdicts: statistics against known values, pairs, refusals, words, tables."""
 
 import csv
+import functools
 import io
 import itertools
+import json
 import math
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import SMALL
-from results_by_hand import ACCURACIES, WAY, both, made, result
+from results_by_hand import ACCURACIES, WAY, both, diverged, leave, made, result
 from scipy import stats
+from test_report_page import data_of
 
 from softtargets import metrics
 from softtargets.disk import write_json, write_text
@@ -21,6 +26,7 @@ from softtargets.report.__main__ import main
 from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import read
+from softtargets.report.seeds import over_seeds
 from softtargets.report.statistics import compare, detectable, equivalence, holm, interval, power, signed_rank
 from softtargets.report.summary import ENDPOINTS, judged
 from softtargets.report.verdicts import judge
@@ -172,7 +178,7 @@ def test_seeds_that_are_alone_or_twice_are_named(folder):
         ("[]", "altered"),
         ('{"schema": 1}', "altered"),
         ({"schema": 99}, "of another"),
-        ({"schema": 1}, "of another"),
+        ({"schema": 1}, "status: field required"),
         ({"a": 1}, "not the result"),
     ],
 )
@@ -269,13 +275,13 @@ def test_the_floor_is_between_retrained_models(folder):
 
 def test_gaps_between_retrained_models_by_hand(folder):
     far = {"forget_acc": 0.75, "retain_acc": 0.95, "test_acc": 0.8, "mia_auc": 0.53, "class_acc": [0.5, None]}
-    runs = read(folder(result(0), result(1, metrics={"retrained": far})))
+    runs = read(folder(result(0), result(1, metrics=result()["metrics"] | {"retrained": far})))
     expected = {"mia_gap": 0.03, "avg_gap": 0.05, "accuracy_distance": 0.3}
     assert {name: Floors().of(MEASURES[name], runs) for name in expected} == pytest.approx(expected)
 
 
 def test_a_retrained_model_that_is_not_finite_is_no_part_of_a_floor(folder):
-    lost = {"retrained": dict.fromkeys(ACCURACIES)}
+    lost = result()["metrics"] | {"retrained": dict.fromkeys(ACCURACIES)}
     runs = read(folder(result(0), result(1), result(2, metrics=lost)))
     for name in ("js_forget", "mia_gap", "avg_gap", "accuracy_distance", "disagreement_forget"):
         assert Floors().of(MEASURES[name], runs) == Floors().of(MEASURES[name], runs[:2]) is not None
@@ -311,12 +317,13 @@ def test_p_is_adjusted_over_all_cells(folder):
 
 
 def test_no_difference_says_what_would_have_been_seen(folder):
-    deltas = (0.01, -0.01, 0.012, -0.009)
+    deltas = (0.01, -0.01, 0.012, -0.009, 0.001)
     runs = [result(seed, js_forget=0.03 + delta) for seed, delta in enumerate(deltas)]
-    place = folder(*runs, *(result(seed, "soft", js_forget=0.03) for seed in range(4)))
+    place = folder(*runs, *(result(seed, "soft", js_forget=0.03) for seed in range(5)))
     found = one_verdict(place, margin=1e-6)
-    assert found.words == f"no difference shown at n = 4; {found.paired.detectable:.2g} would have been"
-    assert one_verdict(place, margin=0.1).words == "equivalent within ±0.1, n = 4"
+    smallest = f"{found.paired.detectable:.2g}"
+    assert found.words == f"no significant difference (n = 5; smallest detectable: {smallest})"
+    assert one_verdict(place, margin=0.1).words == "equivalent within ±0.1, n = 5"
 
 
 def test_flags_divergence_and_censoring_are_counted_and_not_dropped(folder):
@@ -337,25 +344,436 @@ def test_flags_divergence_and_censoring_are_counted_and_not_dropped(folder):
     assert (matched.other.diverged, matched.other.censored, matched.paired.n) == (1, 1, 3)
 
 
+def test_direction_and_p_are_of_one_statistic(folder):
+    """Where 8 of 10 runs of an arm diverged, its two others decide nothing."""
+    hard = [result(seed, js_forget=0.03) for seed in range(10)]
+    soft = [result(seed, "soft", js_forget=0.02) for seed in range(2)]
+    place = folder(*hard, *soft, *(diverged(seed, "soft") for seed in range(2, 10)))
+    found = one_verdict(place)
+    assert found.p == found.paired.wilcoxon_p < 0.05
+    assert found.words == (
+        "hard closer to retrained by signed ranks, n = 10, "
+        "but not on average over the 2 pairs where neither diverged; 8 of 10 runs of soft diverged"
+    )
+    turned = one_verdict(place, wanted=("soft", "hard"))
+    assert turned.words == found.words
+    assert turned.paired.ranks == -found.paired.ranks == 49  # ranks 3 to 10 share 52, 1 and 2 point the other way
+
+
+@pytest.mark.parametrize(
+    ("lost", "size"), [(2, ", by 0.015 [0.014, 0.017] in the 8 pairs where neither diverged"), (7, "")]
+)
+def test_the_size_of_a_winner_is_of_five_pairs_or_more(folder, lost, size):
+    runs = both(10)
+    found = one_verdict(folder(*(diverged(run["choices"]["seed"]) for run in runs[:lost]), *runs[lost:]))
+    assert found.words == (
+        f"soft closer to retrained by signed ranks, n = 10{size}; {lost} of 10 runs of hard diverged"
+    )
+
+
+@pytest.mark.parametrize("soft", [10, 6])
+def test_where_most_of_both_arms_diverged_there_is_no_winner(folder, soft):
+    runs = [diverged(seed) for seed in range(10)] + [diverged(seed, "soft") for seed in range(soft)]
+    found = one_verdict(folder(*runs, *(result(seed, "soft") for seed in range(soft, 10))))
+    assert found.words == (
+        "no verdict: most runs of both arms diverged, n = 10; "
+        f"10 of 10 runs of hard and {soft} of 10 runs of soft diverged"
+    )
+    assert found.paired.mean is None
+
+
+def test_what_diverged_is_neither_equivalent_nor_the_same(folder):
+    runs = [result(seed, arm) for arm in ("hard", "soft") for seed in range(10)]
+    runs[0], runs[-1] = diverged(0), diverged(9, "soft")
+    found = one_verdict(folder(*runs), margin=0.1)
+    assert found.words == (
+        "no significant difference by signed ranks (n = 10); "
+        "1 of 10 runs of hard and 1 of 10 runs of soft diverged"
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_few_pairs_have_numbers_and_no_winner(folder, n):
+    found = one_verdict(folder(*both(n)))
+    assert (
+        found.words == f"no verdict below 5 pairs (n = {n}): hard less soft is {found.paired.mean:+.2g} on average"
+    )
+
+
+def test_a_difference_that_is_the_same_in_every_pair_is_one(folder):
+    runs = [result(seed, js_forget=0.03) for seed in range(6)]
+    found = one_verdict(folder(*runs, *(result(seed, "soft", js_forget=0.02) for seed in range(6))))
+    assert found.p == pytest.approx(2 / 2**6)
+    assert found.words == "soft closer to retrained, by 0.01, n = 6"
+
+
+def test_arms_that_do_worse_than_nothing_are_called_so(folder):
+    runs = both(8)
+    for run in runs:
+        run["baseline"] = run["baseline"] | {"js_forget": 0.01}
+    found = one_verdict(folder(*runs))
+    assert found.words.startswith("soft closer to retrained, by ")
+    assert found.words.endswith("; both are farther from retrained than doing nothing (0.01)")
+
+
+def test_a_status_speaks_for_an_arm_if_most_of_its_runs_have_it(folder):
+    runs = both(10)
+    runs[-1]["status"] = "degenerate"
+    found = one_verdict(folder(*runs))
+    assert found.words.startswith("soft closer to retrained")
+    assert found.words.endswith("; 1 of 10 runs of soft had targets without a gradient (status degenerate)")
+
+
+def test_what_was_not_measured_is_not_said_to_have_never_forgotten(folder):
+    runs = both(6)
+    for run in runs[:6]:
+        run["distance"] = run["distance"] | {"mia_gap": None}
+        run["matched"] = run["matched"] | {"mia_gap": None}
+    place = folder(*runs)
+    for where in ("end", "matched"):
+        found = one_verdict(place, "mia_gap", where)
+        assert (found.one.unmeasured, found.one.censored) == (6, 0)
+        assert found.words == "nothing to compare: 6 of 6 runs of hard did not measure this"
+
+
+def test_predictions_that_are_not_finite_count_as_diverged(folder):
+    lost = [diverged(seed, "soft") | {"status": "ok"} for seed in range(6)]
+    found = one_verdict(folder(*(result(seed) for seed in range(6)), *lost))
+    assert found.other.diverged == 6
+    assert found.words.startswith("hard closer to retrained by signed ranks, n = 6;")
+
+
+@pytest.mark.parametrize("lost", [1, 5, 6])
+def test_nothing_that_is_not_a_number_is_shown(folder, capsys, lost):
+    runs = [result(seed) for seed in range(6)] + both(6)[6:]
+    place = folder(
+        *(diverged(run["choices"]["seed"], run["choices"]["targets"]) for run in runs[-lost:]), *runs[:-lost]
+    )
+    assert main([str(place)]) == 0
+    texts = [capsys.readouterr().out, *((place / f"summary.{kind}").read_text() for kind in ("csv", "md", "tex"))]
+    for text in texts:
+        assert not re.search(r"\b(nan|inf)\b|\[\]", text)
+
+
 def test_where_most_diverged_no_detectable_difference_is_made_up(folder):
     lost = [result(seed, "soft", status="diverged") for seed in range(3)]
     found = one_verdict(folder(*(result(seed) for seed in range(4)), *lost, result(3, "soft")))
     assert (found.paired.n, found.paired.detectable) == (4, None)
-    assert found.words == "no difference shown at n = 4, in 1 of which neither diverged"
+    assert found.words == (
+        "no verdict below 5 pairs (n = 4): hard less soft is +0 on average "
+        "over the 1 pair where neither diverged; 3 of 4 runs of soft diverged"
+    )
 
 
 def test_runs_without_trajectory_are_not_said_to_have_never_forgotten(folder):
     blind = {"matched": None, "trajectory": {name: [] for name in WAY}}
     found = one_verdict(folder(*both(3, **blind)), where="matched")
     assert [(arm.censored, arm.unwatched) for arm in found.arms] == [(0, 3), (0, 3)]
-    assert found.words == "nothing to compare: no trajectory was kept (unlearn.evaluate_every=null)"
+    assert found.words == (
+        "nothing to compare: 3 of 3 runs of hard and 3 of 3 runs of soft kept no trajectory "
+        "(unlearn.evaluate_every=null)"
+    )
     assert "– (3 without trajectory)" in tables.row(found)
 
 
 def test_a_degenerate_arm_is_no_evidence(folder):
     runs = [result(seed) for seed in range(3)]
     found = one_verdict(folder(*runs, *(result(seed, "soft", status="degenerate") for seed in range(3))))
-    assert found.words == "soft is degenerate: its targets cannot make forget"
+    assert found.words == (
+        "no verdict: in 3 of 3 runs the targets of soft give no gradient, so they cannot cause forgetting "
+        "(status degenerate)"
+    )
+
+
+# names and data
+
+
+def test_forget_sets_of_one_sweep_have_names_of_their_own(folder):
+    runs = both(2) + both(2, choices={"forget_seed": 1}) + both(2, choices={"mu_algo": "npo", "unlearn": "npo"})
+    names = {run.cell.name for run in read(folder(*runs))}
+    assert names == {
+        "fashion_mnist mlp random forget_seed=0 gradasc",
+        "fashion_mnist mlp random forget_seed=1 gradasc",
+        "fashion_mnist mlp random npo",
+    }
+
+
+def test_a_setting_that_one_arm_varies_makes_cells_for_all_arms(folder):
+    def config(fraction):
+        return {"forget_set": {"fraction": fraction, "classes": [3]}}
+
+    hard = [result(seed, config=config(0.05)) for seed in range(2)]
+    soft = [
+        result(seed, "soft", config=config(fraction))
+        for fraction, seed in itertools.product((0.05, 0.1), range(2))
+    ]
+    found = {pairing.cell.name.rpartition("=")[2]: pairing for pairing in pairings(read(folder(*hard, *soft)))}
+    assert [(name, pairing.other, len(pairing.pairs)) for name, pairing in sorted(found.items())] == [
+        ("0.05", "soft", 2),
+        ("0.1", None, 2),
+    ]
+
+
+def test_settings_that_are_lists_make_cells(folder):
+    classes = ([3], [4, {"a": 1}])
+    runs = read(folder(*(result(0, config={"forget_set": {"classes": each}}) for each in classes)))
+    assert [run.cell.name.partition("classes=")[2] for run in runs] == ["[3]", '[4,{"a":1}]']
+
+
+def of_data(number: int, name: str = "other", samples: int = 2, **hashes) -> list[dict]:
+    """Runs of both arms as of seed 10 on, whose forget set or other data are not those of `both`."""
+    runs = both(10 + number)
+    runs = [run for run in runs if run["choices"]["seed"] >= 10]
+    for run in runs:
+        run["hashes"] = run["hashes"] | {"forget_set": name}
+        run["data"] = {"classes": 2, "sizes": {"forget": samples}, "hashes": run["data"]["hashes"] | hashes}
+    return runs
+
+
+@pytest.mark.parametrize("samples", [2, 3], ids=["one size", "two sizes"])
+def test_forget_sets_of_the_same_settings_are_judged_apart(tmp_path, capsys, samples):
+    """A file that runs read may have changed between them."""
+    together, apart = tmp_path / "together", (tmp_path / "a", tmp_path / "b")
+    groups = both(10), of_data(10, samples=samples)
+    for place, runs in zip(apart, groups, strict=True):
+        leave(place, *runs)
+    together.mkdir()
+    for place in apart:
+        (together / place.name).symlink_to(place)
+    found, alone = (
+        judged(read(together), None, ENDPOINTS, None),
+        [judged(read(place), None, ENDPOINTS, None) for place in apart],
+    )
+    assert {one.cell.name.partition("forget_set_sha256=")[2] for one in found} == {"forget_s", "other"}
+    assert sorted((one.floor, one.paired.mean, one.nothing) for one in found) == sorted(
+        (one.floor, one.paired.mean, one.nothing) for several in alone for one in several
+    )
+    rows = [list(over_seeds(read(place))) for place in (together, *apart)]
+    values = [[(one.arm, one.klom, one.klom_floor, one.ulira, one.ulira_floor) for one in row] for row in rows]
+    assert sorted(values[0]) == sorted(values[1] + values[2])
+    assert len(values[0]) == 6
+    assert main([str(together)]) == 0
+    assert "n = 20" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_other_training_or_test_data_are_no_pair(folder, name):
+    (hard,), (soft,) = ([run for run in of_data(1, "forget_set") if run["choices"]["targets"] == t] for t in ARMS)
+    soft["data"] = soft["data"] | {"hashes": soft["data"]["hashes"] | {name: "other"}}
+    (found,) = pairings(read(folder(hard, soft)))
+    assert (found.pairs, found.refused) == ([], [f"run0 and run1: not a pair, {name}_set differ"])
+
+
+ARMS = ("hard", "soft")
+
+
+def test_datasets_of_other_classes_are_judged_apart(folder):
+    """A class may have been added to a folder of images."""
+    three = dict.fromkeys(("original", "retrained", "unlearned"), ACCURACIES | {"class_acc": [0.1, 0.2, 0.3]})
+    other = of_data(2, "forget_set", test="other", train="other")
+    for run in other:
+        run["metrics"], run["data"] = three, run["data"] | {"classes": 3}
+    place = folder(*both(2), *other)
+    assert main([str(place), "--metric", "accuracy_distance"]) == 0
+    assert {run.cell.name.partition("train_set_sha256=")[2] for run in read(place)} == {"train", "other"}
+
+
+def test_there_is_no_floor_between_models_that_saw_other_samples(folder):
+    runs = read(folder(*both(2), *of_data(2, samples=3)))
+    alone = [run for run in runs if run.seed < 10]
+    for name in ("js_forget", "mia_gap", "avg_gap", "accuracy_distance", "disagreement_forget"):
+        assert Floors().of(MEASURES[name], runs) is None
+        assert Floors().of(MEASURES[name], alone) is not None
+
+
+def test_margins_of_another_number_of_samples_are_refused(folder, capsys):
+    place = folder(*both(2))
+    for file in place.glob("*/margins.npz"):
+        np.savez(file, forget_probs_retrained=np.full((3, 2), 0.5))
+    assert main([str(place)]) == 2
+    err = capsys.readouterr().err
+    assert "margins.npz: forget_probs_retrained has 3 samples, the forget set of its run 2" in err
+
+
+@pytest.mark.parametrize("seeds", [range(12), [0, 0, *range(1, 10)]])
+def test_seeds_that_are_there_twice_are_no_part_of_a_comparison_over_seeds(folder, seeds):
+    rows = list(over_seeds(read(folder(*map(result, seeds)))))
+    assert [row.seeds for row in rows] == ([12, 12] if len(seeds) == 12 else [])
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, 1.0])
+def test_margins_that_are_not_finite_or_do_not_vary_have_no_divergence(folder, value):
+    place = folder(*map(result, range(10)))
+    for file in place.glob("*/margins.npz"):
+        left = dict(np.load(file))
+        left["forget_unlearned"] = np.array([value, left["forget_unlearned"][1]])
+        np.savez(file, **left)
+    nothing, hard = over_seeds(read(place))
+    assert None not in (nothing.klom, nothing.klom_floor, nothing.ulira, nothing.ulira_floor)
+    assert (hard.klom, hard.ulira) == (None, None)
+    assert hard.klom_floor == nothing.klom_floor
+    assert "| – |" in tables.markdown(judged(read(place), None, ENDPOINTS, None), [hard], {})
+
+
+# what a folder holds
+
+
+def leaves(node: dict, *way: str):
+    """The places of every value that a report reads, groups too."""
+    for name, value in node.items():
+        yield (*way, name)
+        if isinstance(value, dict) and way[:1] != ("config",) and name not in ("config", "provenance"):
+            yield from leaves(value, *way, name)
+
+
+OPTIONAL = {("choices", "targets_forget"), ("choices", "targets_retain")}
+READ = [way for way in leaves(result()) if way != ("metrics", "original", "forget_class_acc")]
+READ = [way for way in READ if way[-1] != "forget_class_acc" and way[0] != "schema" and way not in OPTIONAL]
+
+
+@pytest.mark.parametrize("change", ["missing", "of another type"])
+def test_every_field_that_a_report_needs_is_checked_when_it_is_read(tmp_path, change):
+    assert len(READ) > 70
+    for number, way in enumerate(READ):
+        one = json.loads(json.dumps(result()))  # no part of which is in it twice
+        *above, name = way
+        node = functools.reduce(lambda found, key: found[key], above, one)
+        if change == "missing":
+            del node[name]
+        else:
+            node[name] = {"x": []} if not isinstance(node[name], dict) else "x"
+        write_json(tmp_path / f"{number}/result.json", one)
+        with pytest.raises(BadInput, match=rf"{number}/result.json: {'.'.join(way)}: .* another version"):
+            read(tmp_path / str(number))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema": 2}, "of another version"),
+        ({"data": result()["data"] | {"classes": 3}}, "a class_acc .* data.classes=3"),
+        ({"trajectory": WAY | {"js_forget": [0.1]}}, "trajectory: its columns differ in length"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_named(folder, changes, said):
+    with pytest.raises(BadInput, match=f"run0/result.json: {said}"):
+        read(folder(result(**changes)))
+
+
+def test_results_behind_links_are_read_once(tmp_path):
+    leave(tmp_path / "elsewhere", *both(2))
+    place = tmp_path / "sweep"
+    place.mkdir()
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path)  # a loop
+    (place / "linked").symlink_to(tmp_path / "elsewhere")
+    (place / "twin").symlink_to(tmp_path / "elsewhere/run0")
+    (place / "file").mkdir()
+    (place / "file/result.json").symlink_to(tmp_path / "elsewhere/run1/result.json")
+    (place / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "link").symlink_to(place)
+    for folder in (place, tmp_path / "link"):
+        found = read(folder)
+        assert sorted((run.seed, run.arm) for run in found) == list(itertools.product(range(2), ARMS))
+        assert main([str(folder)]) == 0
+
+
+def failed(place, message: str) -> None:
+    write_json(place / "error.json", {"error": "ValueError", "message": message, "traceback": "…"})
+
+
+def test_runs_without_a_result_are_shown_everywhere(folder, capsys):
+    place = folder(*both(5))
+    failed(place / "lost", "no <b>luck</b>")
+    write_text(place / "ended/run.log", "…")
+    write_text(place / "broken/error.json", "{")
+    write_json(place / "warmed/train.json", {})
+    write_text(place / "warmed/run.log", "…")
+    failed(place / "run0", "of an earlier call")
+    assert main([str(place)]) == 0
+    said = capsys.readouterr().out
+    reasons = (
+        "broken: it failed, and what it left cannot be read",
+        "ended: it is running, or its process was ended",
+    )
+    page = data_of((place / "report.html").read_text())
+    assert "3 of 13 runs have no result:" in said
+    for reason in (*reasons, "lost: ValueError: no <b>luck</b>"):
+        assert reason in " ".join(said.split())
+        assert reason.replace("<", "&lt;") in (place / "summary.md").read_text()
+        assert [line for line in page["missing"] if line.startswith(reason)]
+    assert len(page["missing"]) == 3
+
+
+def test_many_runs_without_a_result_are_counted_on_screen_and_listed_in_the_summary(folder, capsys):
+    place = folder(*both(5))
+    for number in range(9):
+        failed(place / f"lost{number}", "no luck")
+    assert main([str(place)]) == 0
+    assert "9 of 19 runs have no result:" in (said := capsys.readouterr().out)
+    assert (said.count("no luck"), "4 more, named in summary.md" in said) == (5, True)
+    assert (place / "summary.md").read_text().count("no luck") == 9
+
+
+def test_a_folder_where_every_run_failed_says_why(tmp_path, capsys):
+    failed(tmp_path / "lost", "no luck")
+    assert main([str(tmp_path)]) == 2
+    assert "of 1 without a result the first is lost: ValueError: no luck" in capsys.readouterr().err
+
+
+def unwritable(place, kind):
+    """A folder to which nothing can be written."""
+    if kind == "a file":
+        write_text(place / "out", "")
+    if kind == "below a file":
+        write_text(place / "file", "")
+        return place / "file/out"
+    if kind == "a link to nothing":
+        (place / "out").symlink_to(place / "nowhere/at/all")
+    if kind == "a folder in a file's place":
+        (place / "out/summary.md").mkdir(parents=True)
+    if kind == "no folder of ours":
+        return Path("/proc/none/of/ours")
+    if kind == "a long name":
+        return place / (300 * "n")
+    return place / "out"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "a file",
+        "below a file",
+        "a link to nothing",
+        "a folder in a file's place",
+        "no folder of ours",
+        "a long name",
+    ],
+)
+def test_where_nothing_can_be_written_is_one_sentence(folder, capsys, tmp_path_factory, kind):
+    place, out = folder(*both(2)), unwritable(tmp_path_factory.mktemp("other"), kind)
+    assert main([str(place), "--out", str(out)]) == 2
+    said, err = capsys.readouterr()
+    assert not said
+    assert re.fullmatch(rf"softtargets.report: --out={re.escape(str(out))}: .+\n", err)
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file", "a long name"])
+def test_a_place_that_is_wrong_is_named_before_anything_is_read(folder, capsys, tmp_path_factory, kind):
+    place, out = folder(result()), unwritable(tmp_path_factory.mktemp("other"), kind)
+    write_text(place / "run0/result.json", "{")
+    assert main([str(place), "--out", str(out)]) == 2
+    assert "--out=" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_of_somebody_else_asks_for_another_place(folder, capsys):
+    place = folder(*both(2))
+    place.chmod(0o500)
+    assert main([str(place)]) == 2
+    assert re.match(
+        "softtargets.report: without --out, RUNS_DIR=.*: cannot be written to", capsys.readouterr().err
+    )
+    place.chmod(0o700)
 
 
 # tables and the command
@@ -374,7 +792,7 @@ def test_a_setting_that_is_null_is_told_from_one_that_is_not_there(folder):
         ("gradasc", "6000"),
         ("npo", ""),
     }
-    assert "dataset.train_size=null" in tables.markdown(verdicts, [])
+    assert "dataset.train_size=null" in tables.markdown(verdicts, [], {})
 
 
 def test_an_arm_that_is_alone_has_its_numbers_and_no_comparison(folder):
@@ -386,10 +804,10 @@ def test_an_arm_that_is_alone_has_its_numbers_and_no_comparison(folder):
     alone = [verdict for verdict in verdicts if verdict.where == "end" and verdict.other is None]
     (found,) = alone
     assert (found.one.name, found.one.mean, found.paired, found.p) == ("hard", pytest.approx(0.03), None, None)
-    assert found.words == "nothing to compare: the only arm of its cell"
+    assert found.words == "nothing to compare: only one kind of targets was run here"
     pair = next(v for v in verdicts if v.where == "end" and v.other)
     assert pair.p == pair.paired.t_p  # what is not compared is no hypothesis
-    shown = [line for line in tables.markdown(verdicts, []).splitlines() if "rmu | hard | nothing" in line]
+    shown = [line for line in tables.markdown(verdicts, [], {}).splitlines() if "rmu | hard | nothing" in line]
     assert [line.count("|") for line in shown] == [17, 17]
     assert "| 0.0300 ± 0.0100 | – |" in shown[1]
     lone = [
@@ -399,9 +817,13 @@ def test_an_arm_that_is_alone_has_its_numbers_and_no_comparison(folder):
     assert float(lone[1]["one_mean"]) == pytest.approx(0.03)
 
 
-def test_arms_of_no_cell_that_can_be_compared_are_refused(folder):
-    with pytest.raises(BadInput, match="no cell has two arms to compare; the arms there are: hard"):
-        judged(read(folder(result(0), result(1))), None, ENDPOINTS, None)
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_folder_of_one_arm_has_a_report_that_says_so(folder, capsys, runs):
+    place = folder(*(result(seed) for seed in range(runs)))
+    assert main([str(place)]) == 0
+    assert "nothing to compare: no cell has two kinds of targets, only hard" in capsys.readouterr().out
+    assert "hard | nothing to compare: only one kind of targets was run here" in (place / "summary.md").read_text()
+    assert (place / "report.html").stat().st_size > 1e6
 
 
 def test_tables_hold_every_verdict(folder):
@@ -412,7 +834,7 @@ def test_tables_hold_every_verdict(folder):
     )
     assert float(rows[1]["mean"]) == verdicts[1].paired.mean
     assert rows[1]["verdict"] == verdicts[1].words
-    text = tables.markdown(verdicts, [])
+    text = tables.markdown(verdicts, [], {})
     assert text.count("| fashion_mnist mlp random gradasc | hard, soft |") == 4
     assert {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")} == {17}
     tex = tables.latex(verdicts)
@@ -427,7 +849,7 @@ def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
     assert main([str(place.parent), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "mnist_5k mlp random" in said
-    assert "n = 2" in said
+    assert " ".join(said.split()).count("no verdict below 5 pairs (n = 2)") == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "summary.csv",
         "summary.md",
@@ -442,8 +864,10 @@ def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
     ("words", "said"),
     [
         (["--compare", "targets=hard"], "--compare targets=hard: must be targets=A,B"),
+        (["--compare", "targets=hard,hard"], "--compare targets=hard,hard: must be targets=A,B"),
+        *(([f"--margin={value}"], f"--margin={value}: ") for value in ("-1", "0", "nan", "inf", "-inf", "wide")),
         (["--metric", "svc_accuracy"], "--metric svc_accuracy: no run has it"),
-        (["--compare", "targets=hard,gone"], "targets=hard,gone: no cell has two arms to compare; .* hard, soft"),
+        (["--compare", "targets=hard,gone"], "targets=hard,gone: no cell has both; .* hard, soft"),
     ],
 )
 def test_bad_input_is_one_sentence(folder, capsys, words, said):

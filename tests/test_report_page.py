@@ -1,16 +1,19 @@
 """The page in a real browser, and what it holds."""
 
 import json
+import math
 import re
 import shutil
 
+import numpy as np
 import pytest
-from results_by_hand import both, leave, result
+from results_by_hand import both, diverged, leave, result
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from softtargets.report.page import rounded
 from softtargets.report.summary import ENDPOINTS, summarise
 
 MARKUP = "<img src=x onerror=window.hacked=1><b>bold</b>"
@@ -28,7 +31,38 @@ def report(tmp_path_factory):
 
 
 def data_of(page: str) -> dict:
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    """What the page holds, read as strictly as browsers read it."""
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
+    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+LOST = {
+    "all diverged": [diverged(seed, arm) for arm in ("hard", "soft") for seed in range(3)],
+    "an arm diverged": [diverged(seed) for seed in range(5)] + both(5)[5:],
+    "one run": [diverged()],
+    "one arm": both(10)[:10],
+    "margins": both(10),
+}
+
+
+@pytest.fixture(scope="module", params=LOST)
+def odd(request, tmp_path_factory):
+    """A page on runs of which much is not there."""
+    place = leave(tmp_path_factory.mktemp("runs"), *LOST[request.param])
+    if request.param == "margins":
+        for file in place.glob("*/margins.npz"):
+            np.savez(file, **(dict(np.load(file)) | {"forget_unlearned": np.array([np.inf, np.nan])}))
+    return summarise(place, place, None, ENDPOINTS, None)
+
+
+def test_what_is_not_there_is_null_on_the_page(odd):
+    data = data_of(odd.read_text())
+    assert len(data["cells"]) == 1
+    assert [row["klom"] for row in data["over"] if row["arm"] == "soft"] in ([], [None])
+
+
+def test_no_number_that_json_lacks_comes_through():
+    assert rounded({"a": [math.nan, math.inf, (-math.inf, 1.0)]}) == {"a": [None, None, [None, 1.0]]}
 
 
 def test_the_page_holds_its_data_and_asks_nobody_for_more(report):
@@ -102,6 +136,20 @@ class TestInABrowser:
         assert laptop.execute_script("return window.hacked") is None
         assert "62 runs in 4 cells" in laptop.find_element(By.ID, "about").text
 
+    def test_what_is_not_there_leaves_no_blank_page(self, wide, odd):
+        wide.get(odd.as_uri())
+        assert wide.get_log("browser") == []
+        data = data_of(odd.read_text())
+        for measure in data["measures"]:
+            choose(wide, "measure", measure)
+            for where in data["where"]:
+                choose(wide, "where", where)
+                assert len(rows(wide)) == 1
+        assert wide.find_elements(By.CSS_SELECTOR, "#state-table tbody tr")
+        assert wide.find_element(By.ID, "notes").text
+        assert wide.get_log("browser") == []
+        assert not re.search(r"\b(NaN|null|undefined|Infinity)\b", wide.find_element(By.TAG_NAME, "main").text)
+
     @pytest.mark.parametrize("figure", ["differences", "plane", "ways", "classes"])
     def test_figures_are_there(self, laptop, figure):
         drawn = laptop.execute_script(f"return document.getElementById('{figure}').data.length")
@@ -135,7 +183,7 @@ class TestInABrowser:
 
     def test_an_arm_that_is_alone_has_a_row_and_no_difference(self, laptop):
         (row,) = (row for row in rows(laptop) if " rmu " in row)
-        assert "hard nothing to compare: the only arm of its cell" in row
+        assert "hard nothing to compare: only one kind of targets was run here" in row
         drawn = "document.getElementById('differences').data.flatMap(one => one.y)"
         assert not [name for name in laptop.execute_script(f"return {drawn}") if "rmu" in name]
 

@@ -96,14 +96,14 @@ def test_a_runs_models_and_margins_run_nothing(how, mark, run):
         softtargets.load(folder)
     (folder / "margins.npz").write_bytes(saved(mark, how))
     with pytest.raises(BadInput, match=r"margins\.npz: missing or damaged"):
-        runs.Run(folder, {}, (), "").arrays("forget_original")
+        runs.Run(folder, {}, runs.Cell(()), "").arrays("forget_original")
 
 
 def test_arrays_of_objects_run_nothing(mark, tmp_path, run):
     objects = np.array([Mark(mark)], dtype=object)
     np.savez(tmp_path / "margins.npz", forget_original=objects)
     with pytest.raises(BadInput, match="Object arrays cannot be loaded"):
-        runs.Run(tmp_path, {}, (), "").arrays("forget_original")
+        runs.Run(tmp_path, {}, runs.Cell(()), "").arrays("forget_original")
     np.save(tmp_path / "list.npy", objects)
     (tmp_path / "bare.npy").write_bytes(saved(mark, "pickle"))
     for name in ("list", "bare"):

@@ -1,12 +1,15 @@
 """`python -m softtargets.report RUNS_DIR`: from the runs of a folder to a verdict."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
 from softtargets.errors import BadInput, visible
 from softtargets.report.measures import MEASURES
 from softtargets.report.summary import ENDPOINTS, summarise
+from softtargets.schema import naming
+from softtargets.settings import require_writable
 
 
 def main(words: list[str] | None = None) -> int:
@@ -15,12 +18,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("runs_dir", type=Path, metavar="RUNS_DIR", help="a sweep's folder, or one of several")
     parser.add_argument("--compare", metavar="targets=A,B", help="two arms; without, every arm with hard")
     parser.add_argument("--metric", action="append", choices=MEASURES, help="js_forget and mia_gap unless given")
-    parser.add_argument("--margin", type=float, help="of equivalence; the floor unless given")
+    parser.add_argument("--margin", help="of equivalence, above zero; the floor unless given")
     parser.add_argument("--out", type=Path, help="where to; RUNS_DIR unless given")
     given = parser.parse_args(words)
     out = given.out or given.runs_dir
     try:
-        summarise(given.runs_dir, out, arms(given.compare), tuple(given.metric or ENDPOINTS), given.margin)
+        wanted, width = arms(given.compare), margin(given.margin)
+        check_out(out, "--out" if given.out else "without --out, RUNS_DIR")
+        summarise(given.runs_dir, out, wanted, tuple(given.metric or ENDPOINTS), width)
     except BadInput as error:
         print(visible(f"softtargets.report: {error}"), file=sys.stderr)
         return 2
@@ -33,9 +38,26 @@ def arms(text: str | None) -> tuple[str, str] | None:
         return None
     name, _, value = text.partition("=")
     found = value.split(",")
-    if name != "targets" or len(found) != 2:
+    if name != "targets" or len(found) != 2 or found[0] == found[1]:
         raise BadInput(f"--compare {text}: must be targets=A,B, the names of two arms")
     return found[0], found[1]
+
+
+def margin(text: str | None) -> float | None:
+    """Read a margin of equivalence; raises BadInput unless it is a number above zero."""
+    if text is None:
+        return None
+    with naming(f"--margin={text}"):
+        value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise BadInput(f"--margin={text}: must be a finite number above zero")
+    return value
+
+
+def check_out(folder: Path, setting: str) -> None:
+    """Raise BadInput if nothing can be written to a folder, before there is something to write."""
+    with naming(f"{setting}={folder}", (OSError, ValueError)):
+        require_writable(setting, folder)
 
 
 if __name__ == "__main__":

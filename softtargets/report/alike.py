@@ -28,9 +28,9 @@ def unlike(one: Run, other: Run) -> tuple[str, ...]:
 def _at(run: Run, *way: str) -> object:
     found = run.result
     for name in way:
-        found = found.get(name)
-        if found is None:
+        if not isinstance(found, dict):
             return None
+        found = found.get(name)
     return found
 
 

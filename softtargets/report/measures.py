@@ -62,8 +62,13 @@ class Floors:
         self.known: dict[tuple, Value] = {}
 
     def of(self, measure: Measure, runs: list[Run]) -> Value:
-        """Return the mean over all pairs of retrained models of these runs; None for fewer than two models."""
+        """Return the mean over all pairs of retrained models of these runs.
+
+        None for fewer than two models, and where they were measured on different samples.
+        """
         models = {run.result["hashes"]["retrained"]: run for run in runs}
+        if len({tuple(run.data.values()) for run in runs}) > 1:
+            return None
         key = (measure.name, *sorted(models))
         if key not in self.known:
             self.known[key] = _apart(measure, list(models.values()))
@@ -78,7 +83,8 @@ def _apart(measure: Measure, runs: list[Run]) -> Value:
 
 
 def _diverged(run: Run) -> bool:
-    return run.result["status"] == "diverged"
+    """Return whether loss, weights or predictions left the finite numbers."""
+    return run.result["status"] == "diverged" or run.result["metrics"]["unlearned"]["class_acc"] is None
 
 
 def js(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]) -> float:
@@ -96,7 +102,7 @@ def _relative(p, middle):
 def _probs(run: Run) -> Float[numpy.ndarray, "n k"] | None:
     if _retrained(run) is None:
         return None
-    return run.arrays("forget_probs_retrained")[0]
+    return run.of_forget_set("forget_probs_retrained")[0]
 
 
 def _retrained(run: Run) -> dict | None:

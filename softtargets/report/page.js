@@ -18,6 +18,7 @@ function short(value) {
   if (value === null || value === undefined) return "–";
   return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toPrecision(3);
 }
+const counted = (count, name) => `${count} ${name}${count === 1 ? "" : "s"}`;
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const mark = (arm) => ({
   color: (DARK.matches ? BRIGHT : COLOURS)[arms.indexOf(arm) % COLOURS.length],
@@ -180,8 +181,9 @@ function classes(groups, cells) {
   const rows = groups.filter((one) => one.classes.length);
   if (!rows.length) return figure("classes", [], {});
   const name = (one) => plain(`${label(one.cell, cells)} ${one.arm}`.trim());
+  const most = Math.max(...rows.map((one) => one.classes.length)); // datasets differ in theirs
   return figure("classes", [{
-    type: "heatmap", x: rows[0].classes.map((_, i) => `class ${i}`), y: rows.map(name),
+    type: "heatmap", x: [...Array(most).keys()].map((i) => `class ${i}`), y: rows.map(name),
     z: rows.map((one) => one.classes), zmid: 0, colorscale: "RdBu", reversescale: true,
     hovertemplate: "%{y}, %{x}: %{z}<extra></extra>", colorbar: { title: { text: "gap" }, thickness: 12 },
   }], { height: 150 + 26 * rows.length, yaxis: { autorange: "reversed", type: "category" } });
@@ -209,7 +211,8 @@ function overSeeds() {
 function notes() {
   const place = document.getElementById("notes");
   if (data.unlike) place.append(element("p", `${data.unlike}.`));
-  const parts = { "Differs between the arms beside the targets": data.settings, "Left out": data.refused };
+  const parts = { "Differs between the arms beside the targets": data.settings, "Left out": data.refused,
+    "Runs without a result": data.missing };
   for (const [title, lines] of Object.entries(parts)) {
     if (!lines.length) continue;
     const list = element("ul");
@@ -237,7 +240,9 @@ function draw() {
 }
 
 document.getElementById("about").textContent = `${data.title}: ` +
-  `${data.arms.reduce((sum, one) => sum + one.seeds.length, 0)} runs in ${data.cells.length} cells`;
+  `${counted(data.arms.reduce((sum, one) => sum + one.seeds.length, 0), "run")} in ` +
+  counted(data.cells.length, "cell") +
+  (data.missing.length ? `; ${data.missing.length} without a result, see the notes` : "");
 document.title = `${data.title} – SoftTargets report`;
 filters();
 notes();

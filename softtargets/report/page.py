@@ -2,6 +2,7 @@
 
 import collections
 import json
+import math
 import re
 from importlib import resources
 
@@ -21,10 +22,15 @@ STATE = ("target_distance", "sharpness", "target_entropy", "grad_cosine", "first
 DIGITS = 5
 
 
-def page(title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds]) -> str:
+def page(
+    title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, str]
+) -> str:
     """Return the page as HTML; everything that it shows is data in it, and nothing of that can be markup."""
     here = resources.files("softtargets.report")
-    data = json.dumps(rounded(content(title, runs, verdicts, over)), separators=(",", ":"))
+    shown = rounded(content(title, runs, verdicts, over, missing))
+    data = json.dumps(
+        shown, separators=(",", ":"), allow_nan=False
+    )  # a browser reads no NaN, and nothing after it
     parts = {
         "STYLE": (here / "page.css").read_text(encoding="utf-8"),
         "PLOTLY": get_plotlyjs(),
@@ -35,7 +41,9 @@ def page(title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSe
     return re.sub(r"/\*([A-Z]+)\*/", lambda found: parts[found[1]], text)  # once: no part is looked into
 
 
-def content(title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds]) -> dict:
+def content(
+    title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, str]
+) -> dict:
     """Return what the page holds, as plain data."""
     names = {verdict.cell: tables.cell_name(verdict) for verdict in verdicts}
     cells = list(names)
@@ -49,7 +57,7 @@ def content(title: str, runs: list[Run], verdicts: list[Verdict], over: list[Ove
         "measures": {name: MEASURES[name].label for name in dict.fromkeys(v.measure for v in verdicts)},
         "where": WHERE,
         "head": tables.HEAD,
-        "cells": [dict(cell) | {"name": names[cell]} for cell in cells],
+        "cells": [dict(cell.settings) | {"name": names[cell]} for cell in cells],
         "verdicts": [_verdict(verdict, place[verdict.cell]) for verdict in verdicts],
         "arms": [_arm(cell, arm, group) for (cell, arm), group in sorted(groups.items())],
         "references": [_reference([run for run in runs if run.cell == cell]) for cell in cells],
@@ -57,6 +65,7 @@ def content(title: str, runs: list[Run], verdicts: list[Verdict], over: list[Ove
         "refused": tables.refused(verdicts),
         "settings": tables.settings(verdicts),
         "unlike": tables.unlike(verdicts),
+        "missing": tables.without_result(missing),
     }
 
 
@@ -130,9 +139,11 @@ def _over(one: OverSeeds, cell: int) -> dict:
 
 
 def rounded(value):
-    """Keep five digits of every number, at any depth: a page shows no more."""
+    """Keep five digits of every number, at any depth: a page shows no more. What is not finite becomes None."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [rounded(item) for item in value]
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

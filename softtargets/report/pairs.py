@@ -4,7 +4,7 @@ import collections
 import dataclasses
 
 from softtargets.report.alike import unlike
-from softtargets.report.runs import Run, Settings
+from softtargets.report.runs import Cell, Run
 from softtargets.settings import flat
 
 SHARED = ("original", "retrained", "forget_set", "batches")
@@ -15,7 +15,7 @@ SHARED = ("original", "retrained", "forget_set", "batches")
 class Pairing:
     """The pairs of two arms in one cell, or the runs of its only arm."""
 
-    cell: Settings
+    cell: Cell
     one: str
     other: str | None
     """None where the cell has one arm."""
@@ -59,7 +59,7 @@ def pairings(runs: list[Run], wanted: tuple[str, str] | None = None) -> list[Pai
     return found
 
 
-def _alone(cell: Settings, arm: tuple[str, list[Run]]) -> Pairing:
+def _alone(cell: Cell, arm: tuple[str, list[Run]]) -> Pairing:
     refused: list[str] = []
     runs = _by_seed(arm[1], refused)
     return Pairing(cell, arm[0], None, [(runs[seed],) for seed in sorted(runs)], refused)
@@ -70,7 +70,7 @@ def _against_hard(arms: list[str]) -> list[tuple[str, str]]:
     return [(first, arm) for arm in arms if arm != first]
 
 
-def paired(cell: Settings, one: str, other: str, ones: list[Run], others: list[Run]) -> Pairing:
+def paired(cell: Cell, one: str, other: str, ones: list[Run], others: list[Run]) -> Pairing:
     """Pair the runs of two arms."""
     refused: list[str] = []
     first, second = _by_seed(ones, refused), _by_seed(others, refused)
@@ -80,13 +80,19 @@ def paired(cell: Settings, one: str, other: str, ones: list[Run], others: list[R
     pairs = []
     for seed in sorted(first.keys() & second.keys()):
         pair = first[seed], second[seed]
-        different = [name for name in SHARED if len({run.result["hashes"][name] for run in pair}) > 1]
+        different = _different(*pair)
         if different:
             why = f"; not made alike: {', '.join(made)}" if (made := unlike(*pair)) else ""
             refused.append(f"{pair[0].name} and {pair[1].name}: not a pair, {', '.join(different)} differ{why}")
         else:
             pairs.append(pair)
     return Pairing(cell, one, other, pairs, refused)
+
+
+def _different(one: Run, other: Run) -> list[str]:
+    """Name what the runs of a pair must share and do not."""
+    shared = [{name: run.result["hashes"][name] for name in SHARED} | run.data for run in (one, other)]
+    return [name for name, value in shared[0].items() if shared[1][name] != value]
 
 
 def _by_seed(runs: list[Run], refused: list[str]) -> dict[int, Run]:

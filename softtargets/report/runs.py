@@ -13,9 +13,11 @@ import numpy
 from omegaconf import OmegaConf
 
 from softtargets import RESULT_SCHEMA
-from softtargets.disk import Damaged, read_json
+from softtargets.disk import Damaged, canonical, read_json
 from softtargets.errors import BadInput
 from softtargets.help import CONF
+from softtargets.report.fields import wrong
+from softtargets.report.folders import results, without_result
 from softtargets.settings import flat
 
 FACTORS = ("dataset", "architecture", "forget_set", "forget_seed", "mu_algo", "training", "unlearn")
@@ -26,13 +28,33 @@ Settings = tuple[tuple[str, object], ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Cell:
+    """What runs have in common that are compared."""
+
+    settings: Settings
+    """Choices, whatever else was varied that is no matter of targets, and hashes of data where these differ."""
+    name: str = ""
+
+    def shown(self, also: tuple[str, ...]) -> str:
+        """Return the settings in a line, without the forget set's seed and what follows others, but for `also`."""
+        chosen = dict(self.settings)
+        follows = {"training": chosen["architecture"], "unlearn": chosen["mu_algo"]}
+        hidden = {"forget_seed", *(name for name, usual in follows.items() if chosen[name] == usual)} - {*also}
+        plain = ("dataset", "architecture", "forget_set", "mu_algo")
+        return " ".join(
+            str(value) if name in plain else f"{name}={typed(value)}"
+            for name, value in chosen.items()
+            if name not in hidden
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Run:
     """One finished run."""
 
     folder: Path
     result: dict
-    cell: Settings
-    """Choices, and whatever else was varied that is no matter of targets."""
+    cell: Cell
     arm: str
     """Its targets."""
 
@@ -40,6 +62,24 @@ class Run:
     def seed(self) -> int:
         """Return the run's seed, by which runs are paired."""
         return self.result["choices"]["seed"]
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Return hashes of what the run was made and measured on: what differs there has other samples."""
+        hashes = self.result["data"]["hashes"]
+        forget_set = {"forget_set": self.result["hashes"]["forget_set"]}
+        return forget_set | {f"{name}_set": hashes[name] for name in ("train", "test")}
+
+    def of_forget_set(self, *names: str) -> list[numpy.ndarray]:
+        """Read arrays of margins.npz, an entry a sample of the forget set; raises BadInput for any other."""
+        found, samples = self.arrays(*names), self.result["data"]["sizes"]["forget"]
+        for name, array in zip(names, found, strict=True):
+            if len(array) != samples:
+                raise BadInput(
+                    f"{self.folder / 'margins.npz'}: {name} has {len(array)} samples, the forget set of its run "
+                    f"{samples}; take its run's folder away, or make it again"
+                )
+        return found
 
     def arrays(self, *names: str) -> list[numpy.ndarray]:
         """Read arrays of margins.npz; raises BadInput where it is missing or damaged."""
@@ -59,26 +99,37 @@ class Run:
 
 
 def read(folder: Path) -> list[Run]:
-    """Read every finished run below `folder`; raises BadInput where there is none, or one of another version."""
-    found = [(file.parent, _result(file)) for file in sorted(folder.rglob("result.json"))]
+    """Read every finished run below `folder`.
+
+    Raises BadInput where there is none, or one that is damaged or lacks a field that reports need.
+    """
+    found = [(file.parent, _result(file)) for file in results(folder)]
     if not found:
-        raise BadInput(f"{folder}: no finished run below it; give a sweep's folder, which holds result.json files")
-    groups = collections.defaultdict(list)
+        lost = [f"; {name}: {why}" for name, why in without_result(folder).items()]
+        also = f"; of {len(lost)} without a result the first is{lost[0][1:]}" if lost else ""
+        raise BadInput(f"{folder}: no finished run below it; give a folder which holds result.json files{also}")
+    groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for place, result in found:
-        groups[_chosen(result), _targets(result["choices"])].append((place, result))
-    return [run for (chosen, arm), group in groups.items() for run in _named(chosen, arm, group)]
+        groups[_chosen(result)][_targets(result["choices"])].append((place, result))
+    runs = [run for chosen, arms in groups.items() for run in _varied(chosen, arms)]
+    return _named(_by_data(runs))
 
 
 def _result(file: Path) -> dict:
+    """Read a result; raises BadInput where it is not one, or where a field is missing or of another type."""
+    away = "take it away to report on the others, or call its sweep again"
     try:
         result = read_json(file)
-        version = result["schema"]
     except Damaged as error:
-        raise BadInput(f"{error}; take it away to report on the others, or call its sweep again") from error
-    except KeyError as error:
-        raise BadInput(f"{file}: not the result of a run; take the file away to report on the others") from error
-    if version != RESULT_SCHEMA or "config" not in result:
+        raise BadInput(f"{error}; {away}") from error
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror}); {away}") from error
+    if "schema" not in result:
+        raise BadInput(f"{file}: not the result of a run; take the file away to report on the others")
+    if result["schema"] != RESULT_SCHEMA:
         raise BadInput(f"{file}: of another version, whose results this one (schema {RESULT_SCHEMA}) cannot read")
+    if said := wrong(result):
+        raise BadInput(f"{file}: {said}; another version of softtargets may have written it; {away}")
     return result
 
 
@@ -106,13 +157,71 @@ def _sides(preset: str) -> dict[str, str]:
     return {side: kind for entry in OmegaConf.load(file).defaults for side, kind in entry.items()}
 
 
-def _named(chosen: Settings, arm: str, group: list[tuple[Path, dict]]) -> Iterator[Run]:
-    """Tell runs of the same choices apart by the settings in which they differ."""
-    configs = [dict(flat(result["config"])) for _, result in group]
-    varied = sorted({key for config in configs for key, value in config.items() if configs[0].get(key) != value})
-    varied = [key for key in varied if key.partition(".")[0] not in OWN]
-    for (place, result), config in zip(group, configs, strict=True):
-        own = [(key, config.get(key)) for key in varied]
-        targets = [f"{key.removeprefix('targets.')}={value}" for key, value in own if key.startswith("targets.")]
-        rest = tuple(pair for pair in own if not pair[0].startswith("targets."))
-        yield Run(place, result, chosen + rest, " ".join([arm, *targets]))
+def _varied(chosen: Settings, arms: dict[str, list[tuple[Path, dict]]]) -> Iterator[Run]:
+    """Tell runs of the same choices apart by the settings in which runs of one arm differ.
+
+    Settings of the targets make arms of their own. All others make cells, for the arms that do not vary them too.
+    """
+    configs = {arm: [dict(flat(result["config"])) for _, result in group] for arm, group in arms.items()}
+    varied = {arm: _differing(group) for arm, group in configs.items()}
+    beside = sorted({name for names in varied.values() for name in names if not name.startswith("targets.")})
+    for arm, group in arms.items():
+        own = [name for name in varied[arm] if name.startswith("targets.")]
+        for (place, result), config in zip(group, configs[arm], strict=True):
+            targets = [f"{name.removeprefix('targets.')}={_plain(config.get(name))}" for name in own]
+            rest = tuple((name, _plain(config.get(name))) for name in beside)
+            yield Run(place, result, Cell(chosen + rest), " ".join([arm, *targets]))
+
+
+def _differing(configs: list[dict]) -> list[str]:
+    varied = sorted(
+        {name for config in configs for name, value in config.items() if configs[0].get(name) != value}
+    )
+    return [name for name in varied if name.partition(".")[0] not in OWN]
+
+
+def _plain(value: object) -> object:
+    """Return a setting's value as it is typed where it is a list, which has no place in a key."""
+    return canonical(value) if isinstance(value, tuple) else value
+
+
+def _by_data(runs: list[Run]) -> list[Run]:
+    """Set runs apart whose settings are the same and whose data are not: a file that was read may have changed."""
+    arms = collections.defaultdict(list)
+    for run in runs:
+        arms[run.cell, run.arm].append(run)
+    differing = collections.defaultdict(dict)
+    for (cell, _), group in arms.items():
+        differing[cell] |= dict.fromkeys(_telling([run.data for run in group]))
+    return [_in_cell(run, list(differing[run.cell])) for run in runs]
+
+
+def _telling(data: list[dict[str, str]]) -> list[str]:
+    """Return the names whose values tell apart what differs, as few as do."""
+    names: list[str] = []
+    for name in data[0]:
+        if len(_kinds(data, [*names, name])) > len(_kinds(data, names)):
+            names.append(name)
+    return names
+
+
+def _kinds(data: list[dict[str, str]], names: list[str]) -> set[tuple[str, ...]]:
+    return {tuple(one[name] for name in names) for one in data}
+
+
+def _in_cell(run: Run, names: list[str]) -> Run:
+    content = tuple((f"{name}_sha256", run.data[name][:8]) for name in names)
+    return dataclasses.replace(run, cell=Cell(run.cell.settings + content))
+
+
+def _named(runs: list[Run]) -> list[Run]:
+    """Give every cell the shortest name that no other has: seeds of forget sets are in it where they differ."""
+    short = {run.cell: run.cell.shown(()) for run in runs}
+    counts = collections.Counter(short.values())
+    names = {cell: name if counts[name] == 1 else cell.shown(("forget_seed",)) for cell, name in short.items()}
+    return [dataclasses.replace(run, cell=dataclasses.replace(run.cell, name=names[run.cell])) for run in runs]
+
+
+def typed(value: object) -> object:
+    """Return a setting as it is typed: an empty field of the CSV says that a cell does not have that setting."""
+    return "null" if value is None else value

@@ -6,13 +6,14 @@ share the forget set and differ in their seed.
 
 import collections
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy
 from jaxtyping import Float
 
-from softtargets.report.runs import Run, Settings
+from softtargets.report.runs import Cell, Run
 
 LEAST = 10
 """Seeds below which nothing is said: half of them have to give a variance."""
@@ -23,52 +24,64 @@ Margins = Float[numpy.ndarray, "_ samples"]
 class OverSeeds:
     """One arm of a cell, or its original models, against retrained ones."""
 
-    cell: Settings
+    cell: Cell
     arm: str
     """`nothing` for the original models."""
     seeds: int
-    klom: float
-    """Mean over samples of the KL divergence of two Gaussians, in nats."""
-    klom_floor: float
+    klom: float | None
+    """Mean over samples of the KL divergence of two Gaussians, in nats.
+
+    None, as those below, where margins are not finite, or do not differ between seeds."""
+    klom_floor: float | None
     """The same between retrained models."""
-    ulira: float
+    ulira: float | None
     """Accuracy of the likelihood-ratio attack: 0.5 where nothing tells unlearned from retrained."""
-    ulira_floor: float
+    ulira_floor: float | None
     """The same between retrained models."""
 
 
 def over_seeds(runs: list[Run]) -> Iterator[OverSeeds]:
-    """Compare every arm with enough seeds, and doing nothing, with retraining."""
-    arms = collections.defaultdict(dict)
+    """Compare every arm with enough seeds, and doing nothing, with retraining; all of a row share their data."""
+    arms = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
-        if run.result["status"] != "diverged":
-            arms[run.cell, run.arm].setdefault(run.seed, run)
+        arms[run.cell, run.arm, tuple(run.data.values())][run.seed].append(run)
     told = set()
-    for (cell, arm), by_seed in arms.items():
-        if len(by_seed) < LEAST:
+    for (cell, arm, data), by_seed in arms.items():
+        # a seed that is there twice is left out, as it is of pairs
+        once = [by_seed[seed][0] for seed in sorted(by_seed) if len(by_seed[seed]) == 1]
+        there = [run for run in once if run.result["status"] != "diverged"]
+        if len(there) < LEAST:
             continue
-        margins = _margins([by_seed[seed] for seed in sorted(by_seed)])
-        if margins is None:
-            continue
-        if cell not in told:
-            told.add(cell)
+        margins = _margins(there)
+        if (cell, data) not in told:
+            told.add((cell, data))
             yield _row(cell, "nothing", margins["original"], margins["retrained"])
         yield _row(cell, arm, margins["unlearned"], margins["retrained"])
 
 
-def _margins(runs: list[Run]) -> dict[str, Margins] | None:
-    """Load the margins on the forget set of all three models; None where the forget sets differ."""
-    if len({run.result["hashes"]["forget_set"] for run in runs}) > 1:
-        return None
+def _margins(runs: list[Run]) -> dict[str, Margins]:
+    """Load the margins on the forget set of all three models."""
     models = ("original", "retrained", "unlearned")
-    found = zip(*(run.arrays(*(f"forget_{model}" for model in models)) for run in runs), strict=True)
+    found = zip(*(run.of_forget_set(*(f"forget_{model}" for model in models)) for run in runs), strict=True)
     return {model: numpy.stack(rows).astype(numpy.float64) for model, rows in zip(models, found, strict=True)}
 
 
-def _row(cell: Settings, arm: str, unlearned: Margins, retrained: Margins) -> OverSeeds:
+def _row(cell: Cell, arm: str, unlearned: Margins, retrained: Margins) -> OverSeeds:
     values = (klom(unlearned, retrained), klom(retrained, retrained))
     attacks = (ulira(unlearned, retrained), ulira(*_halves(retrained)))
-    return OverSeeds(cell, arm, len(unlearned), *values, *attacks)
+    known = [value if math.isfinite(value) else None for value in (*values, *attacks)]
+    return OverSeeds(cell, arm, len(unlearned), *known)
+
+
+def _quietly(measure: Callable[[Margins, Margins], float]) -> Callable[[Margins, Margins], float]:
+    """Let a measure be NaN or infinite without a warning where margins are not finite or have no variance."""
+
+    @functools.wraps(measure)
+    def quiet(margins: Margins, retrained: Margins) -> float:
+        with numpy.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return measure(margins, retrained)
+
+    return quiet
 
 
 def _halves(margins: Margins) -> tuple[Margins, Margins]:
@@ -77,6 +90,7 @@ def _halves(margins: Margins) -> tuple[Margins, Margins]:
     return margins[:half], margins[half : 2 * half]
 
 
+@_quietly
 def klom(margins: Margins, retrained: Margins) -> float:
     """Gaussian KL divergence of margins (KLoM: Georgiev et al. 2024, arXiv 2410.23232).
 
@@ -94,6 +108,7 @@ def _divergence(one: Margins, other: Margins) -> float:
     return float(kl.mean())
 
 
+@_quietly
 def ulira(margins: Margins, retrained: Margins) -> float:
     """Accuracy of U-LiRA (Hayes et al. 2024, arXiv 2403.01218), sample by sample.
 
@@ -101,8 +116,10 @@ def ulira(margins: Margins, retrained: Margins) -> float:
     higher likelihood than that of the other retrained models'. The share of right calls over both kinds of model,
     all seeds and samples.
     """
-    right = _log_ratio(margins, margins, retrained) > 0, _log_ratio(retrained, margins, retrained) < 0
-    return float(numpy.mean([calls.mean() for calls in right]))
+    ratios = _log_ratio(margins, margins, retrained), _log_ratio(retrained, margins, retrained)
+    if not all(numpy.isfinite(ratio).all() for ratio in ratios):
+        return math.nan  # which no comparison below would show
+    return float(numpy.mean([(ratios[0] > 0).mean(), (ratios[1] < 0).mean()]))
 
 
 def _log_ratio(asked: Margins, unlearned: Margins, retrained: Margins) -> Margins:

@@ -6,6 +6,7 @@ What is measured is a distance, so that less is better and a positive difference
 import dataclasses
 import functools
 import math
+import warnings
 from statistics import fmean
 
 import numpy
@@ -15,6 +16,7 @@ from scipy import optimize, stats
 LEVEL = 0.05
 POWER = 0.8
 RESAMPLES = 9999
+EPSILON = float(numpy.finfo(float).eps)
 Values = Float[numpy.ndarray, " n"]
 
 
@@ -23,7 +25,7 @@ class Paired:
     """How two arms differ over n seeds. None for what n pairs cannot tell."""
 
     n: int
-    mean: float
+    mean: float | None
     """Of the differences."""
     sd: float | None
     low: float | None
@@ -32,7 +34,9 @@ class Paired:
     t_p: float | None
     """Two-sided, paired t test."""
     wilcoxon_p: float | None
-    """Two-sided, signed-rank test; equal pairs are ranked and then dropped (Pratt 1959)."""
+    """Two-sided, signed-rank test; equal pairs are ranked and then dropped (Pratt 1959). None if all are equal."""
+    ranks: float
+    """Sum of the signed ranks: its sign is the direction of that test."""
     dz: float | None
     """mean / sd, Hedges-corrected for few pairs."""
     cliff: float
@@ -56,20 +60,26 @@ def compare(one: Values, other: Values, margin: float) -> Paired:
     signs = numpy.sign(difference)
     return Paired(
         n=len(difference),
-        mean=float(finite.mean()) if len(finite) else math.nan,
+        mean=float(finite.mean()) if len(finite) else None,
         wilcoxon_p=signed_rank(difference),
+        ranks=float((signs * stats.rankdata(numpy.abs(_ranked(difference)))).sum()),
         cliff=float(signs.mean()),
         wins=float((signs.mean() + 1) / 2),
-        **_moments(finite, margin),
+        **_moments(finite, margin, rounding=4 * EPSILON * _largest(one, other)),
     )
 
 
-def _moments(difference: Values, margin: float) -> dict[str, float | None]:
+def _largest(*columns: Values) -> float:
+    values = numpy.abs(numpy.concatenate(columns))
+    return float(values[numpy.isfinite(values)].max(initial=0.0))
+
+
+def _moments(difference: Values, margin: float, rounding: float) -> dict[str, float | None]:
     n = len(difference)
     if n < 2:
         return dict.fromkeys(("sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable"))
     sd, mean = float(difference.std(ddof=1)), float(difference.mean())
-    if not sd:  # every pair says the same, to the bit
+    if not sd or numpy.ptp(difference) <= rounding:  # every pair says the same
         within = 0.0 if abs(mean) < margin else 1.0
         exact = {"sd": 0.0, "low": mean, "high": mean, "equivalence_p": within, "detectable": 0.0}
         return exact | {"t_p": None, "dz": None}
@@ -79,28 +89,38 @@ def _moments(difference: Values, margin: float) -> dict[str, float | None]:
         "low": low,
         "high": high,
         "t_p": float(stats.ttest_1samp(difference, 0).pvalue),
-        "dz": mean / sd * hedges(n),
+        "dz": mean / sd * hedges(n) if n > 2 else None,  # the correction of two pairs is 0
         "equivalence_p": equivalence(difference, margin),
         "detectable": detectable(n) * sd,
     }
 
 
-def interval(difference: Values) -> tuple[float, float]:
-    """95 % BCa bootstrap interval of the mean (Efron 1987), the same for the same values."""
-    found = stats.bootstrap(
-        (difference,), numpy.mean, n_resamples=RESAMPLES, method="BCa", rng=numpy.random.default_rng(0)
-    ).confidence_interval
-    return float(found.low), float(found.high)
+def interval(difference: Values) -> tuple[float, float] | tuple[None, None]:
+    """95 % BCa bootstrap interval of the mean (Efron 1987), the same for the same values.
+
+    None where values differ by nothing but rounding, of which it cannot be made.
+    """
+    with warnings.catch_warnings(), numpy.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            (difference,), numpy.mean, n_resamples=RESAMPLES, method="BCa", rng=numpy.random.default_rng(0)
+        ).confidence_interval
+    edges = float(found.low), float(found.high)
+    return edges if all(map(math.isfinite, edges)) else (None, None)
 
 
 def signed_rank(difference: Values) -> float | None:
     """Two-sided Wilcoxon signed-rank p; infinite differences have the highest rank. None if all are zero."""
     if not difference.any():
         return None
+    return float(stats.wilcoxon(_ranked(difference), zero_method="pratt").pvalue)
+
+
+def _ranked(difference: Values) -> Values:
+    """Replace infinite differences by finite ones of the highest rank."""
     finite = numpy.abs(difference[numpy.isfinite(difference)])
     beyond = 2 * finite.max(initial=0.0) + 1
-    ranked = numpy.clip(difference, -beyond, beyond)
-    return float(stats.wilcoxon(ranked, zero_method="pratt").pvalue)
+    return numpy.clip(difference, -beyond, beyond)
 
 
 def hedges(n: int) -> float:

@@ -10,12 +10,14 @@ from rich.text import Text
 from softtargets.disk import write_text
 from softtargets.errors import BadInput, visible
 from softtargets.report import tables
+from softtargets.report.folders import without_result
 from softtargets.report.measures import MEASURES, Floors
 from softtargets.report.page import page
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import Run, read
 from softtargets.report.seeds import over_seeds
 from softtargets.report.verdicts import WHERE, Verdict, judge
+from softtargets.schema import naming
 
 ENDPOINTS = ("js_forget", "mia_gap")
 """The primary and the second endpoint."""
@@ -28,31 +30,40 @@ def summarise(
 ) -> Path:
     """Write summary.csv, summary.md, summary.tex and report.html on the runs below `folder` to `out`.
 
-    Shows the verdicts by the first measure and returns the page. Raises BadInput if there is nothing to compare.
+    Shows the verdicts by the first measure and returns the page. Raises BadInput if there is no run, if `wanted`
+    arms are in no cell, and where `out` cannot be written to.
     """
-    runs = read(folder)
+    runs, missing = read(folder), without_result(folder)
     verdicts, over = judged(runs, wanted, measures, margin), list(over_seeds(runs))
-    write_text(out / "summary.csv", tables.comma_separated(verdicts))
-    write_text(out / "summary.md", tables.markdown(verdicts, over))
-    write_text(out / "summary.tex", tables.latex(verdicts))
-    write_text(out / "report.html", page(folder.resolve().name, runs, verdicts, over))
+    texts = {
+        "summary.csv": tables.comma_separated(verdicts),
+        "summary.md": tables.markdown(verdicts, over, missing),
+        "summary.tex": tables.latex(verdicts),
+        "report.html": page(folder.resolve().name, runs, verdicts, over, missing),
+    }
+    with naming(f"--out={out}", (OSError,)):
+        for name, text in texts.items():
+            write_text(out / name, text)
     show([verdict for verdict in verdicts if verdict.measure == measures[0]])
-    print(f"report: {out / 'report.html'}; the same as tables in summary.csv, summary.md and summary.tex")
+    _show_missing(len(runs), missing)
+    print(visible(f"report: {out / 'report.html'}; the same as tables in summary.csv, summary.md and summary.tex"))
     return out / "report.html"
 
 
 def judged(
     runs: list[Run], wanted: tuple[str, str] | None, measures: tuple[str, ...], margin: float | None
 ) -> list[Verdict]:
-    """Compare all arms by every measure, at matched forgetting and at the end; raises BadInput if none can be."""
+    """Compare all arms by every measure, at matched forgetting and at the end.
+
+    Raises BadInput if `wanted` arms are in no cell, and for a measure that runs have on request and none has.
+    """
     found = pairings(runs, wanted)
-    if all(pairing.other is None for pairing in found):
+    if wanted and not found:
         arms = ", ".join(sorted({run.arm for run in runs}))
-        asked = f"targets={','.join(wanted)}: " if wanted else ""
-        raise BadInput(f"{asked}no cell has two arms to compare; the arms there are: {arms}")
+        raise BadInput(f"--compare targets={','.join(wanted)}: no cell has both; the arms there are: {arms}")
     floors = Floors()
     for name in measures:
-        if all(MEASURES[name].at_end(run) is None for run in runs):
+        if MEASURES[name].metric and all(MEASURES[name].at_end(run) is None for run in runs):
             raise BadInput(f"--metric {name}: no run has it; runs are asked for more by evidence=[svc,relearn]")
     return [
         verdict
@@ -74,6 +85,9 @@ def show(verdicts: list[Verdict]) -> None:
             cells = (tables.cell_name(verdict), verdict.names, verdict.words)
             table.add_row(*(Text(visible(cell)) for cell in cells))
         screen.print(table)
+    if all(verdict.other is None for verdict in verdicts):
+        arms = ", ".join(sorted({verdict.one.name for verdict in verdicts}))
+        screen.print(visible(f"nothing to compare: no cell has two kinds of targets, only {arms}"), markup=False)
     if made := tables.unlike(verdicts):
         screen.print(made, markup=False)
     refused = tables.refused(verdicts)
@@ -81,3 +95,14 @@ def show(verdicts: list[Verdict]) -> None:
         screen.print(visible(f"left out: {sentence}"), markup=False)
     if len(refused) > NAMED:
         screen.print(f"left out: {len(refused) - NAMED} more, named in summary.md")
+
+
+def _show_missing(there: int, missing: dict[str, str]) -> None:
+    """Print how many runs have no result, and of the first of them why."""
+    if not missing:
+        return
+    print(f"{len(missing)} of {there + len(missing)} runs have no result:")
+    for sentence in tables.without_result(missing)[:NAMED]:
+        print(visible(f"  {sentence}"))
+    if len(missing) > NAMED:
+        print(f"  {len(missing) - NAMED} more, named in summary.md")

@@ -6,7 +6,7 @@ import io
 from softtargets.errors import visible
 from softtargets.report import alike
 from softtargets.report.measures import MEASURES
-from softtargets.report.runs import Settings
+from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.verdicts import WHERE, Arm, Verdict
 
@@ -33,22 +33,7 @@ SIGNS = {"±": r"$\pm$", "δ": r"$\delta$", "−": r"$-$", "Δ": r"$\Delta$", "|
 
 def cell_name(verdict: Verdict) -> str:
     """Name the cell of a verdict."""
-    return chosen_name(verdict.cell)
-
-
-def chosen_name(cell: Settings) -> str:
-    """Name a cell by its choices, leaving out those that follow others."""
-    chosen = dict(cell)
-    follows = {"training": chosen["architecture"], "unlearn": chosen["mu_algo"]}
-    hidden = [name for name, usual in follows.items() if chosen[name] == usual]
-    shown = {name: value for name, value in chosen.items() if name not in (*hidden, "forget_seed")}
-    plain = ("dataset", "architecture", "forget_set", "mu_algo")
-    return " ".join(str(value) if name in plain else f"{name}={typed(value)}" for name, value in shown.items())
-
-
-def typed(value: object) -> object:
-    """Return a setting as it is typed: an empty field of the CSV says that a cell does not have that setting."""
-    return "null" if value is None else value
+    return verdict.cell.name
 
 
 def row(verdict: Verdict) -> list[str]:
@@ -59,16 +44,17 @@ def row(verdict: Verdict) -> list[str]:
     reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"), corrected)
     if found is None:
         return [*start, "0", *arms, *7 * ["–"], *reference]
+    mean = _number(found.mean, "+.4f")
     between = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
     tests = (_p(verdict.p), _p(found.equivalence_p), _number(found.detectable, ".4f"))
     sizes = (_number(found.dz, "+.2f"), f"{found.cliff:+.2f}", f"{found.wins:.0%}")
-    return [*start, str(found.n), *arms, f"{found.mean:+.4f}{between}", *tests, *sizes, *reference]
+    return [*start, str(found.n), *arms, f"{mean}{between}", *tests, *sizes, *reference]
 
 
 def _arm(arm: Arm) -> str:
     shown = "–" if arm.mean is None else f"{arm.mean:.4f}" + ("" if arm.sd is None else f" ± {arm.sd:.4f}")
     counts = {"diverged": arm.diverged, "never matched": arm.censored, "without trajectory": arm.unwatched}
-    counts |= arm.flags
+    counts |= {"not measured": arm.unmeasured} | arm.flags
     said = [f"{count} {name}" for name, count in counts.items() if count]
     if arm.diverged and arm.mean_with_diverged is not None:
         said.append(f"{arm.mean_with_diverged:.4f} with the diverged")
@@ -83,8 +69,8 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def markdown(verdicts: list[Verdict], over: list[OverSeeds]) -> str:
-    """Return a table for every measure and place, one over seeds, and what was refused below."""
+def markdown(verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, str]) -> str:
+    """Return a table for every measure and place, one over seeds, and below what was refused and is `missing`."""
     parts = []
     for title, group in grouped(verdicts).items():
         head = ("cell", "arms", *HEAD)
@@ -92,15 +78,15 @@ def markdown(verdicts: list[Verdict], over: list[OverSeeds]) -> str:
         lines += [f"| {' | '.join(map(_cell, row(verdict)))} |" for verdict in group]
         parts.append("\n".join(lines))
     parts += [_over(over)] if over else []
-    return "\n\n".join([*parts, *_notes(verdicts)]) + "\n"
+    return "\n\n".join([*parts, *_notes(verdicts, missing)]) + "\n"
 
 
 def _over(over: list[OverSeeds]) -> str:
     head = ("cell", "targets", "seeds", "Gaussian KLoM", "floor", "U-LiRA accuracy", "floor")
     lines = ["## Over seeds", "", f"| {' | '.join(head)} |", f"|{len(head) * '---|'}"]
     for one in over:
-        numbers = (f"{value:.3f}" for value in (one.klom, one.klom_floor, one.ulira, one.ulira_floor))
-        lines.append(f"| {' | '.join(map(_cell, (chosen_name(one.cell), one.arm, str(one.seeds), *numbers)))} |")
+        numbers = (_number(value, ".3f") for value in (one.klom, one.klom_floor, one.ulira, one.ulira_floor))
+        lines.append(f"| {' | '.join(map(_cell, (one.cell.name, one.arm, str(one.seeds), *numbers)))} |")
     return "\n".join(lines)
 
 
@@ -110,8 +96,9 @@ def _cell(text: str) -> str:
     return shown.replace("](", "]\\(").replace("|", "\\|")
 
 
-def _notes(verdicts: list[Verdict]) -> list[str]:
+def _notes(verdicts: list[Verdict], missing: dict[str, str]) -> list[str]:
     titles = {"Differs between the arms beside the targets": settings(verdicts), "Left out": refused(verdicts)}
+    titles |= {"Runs without a result": without_result(missing)}
     lists = [
         "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in lines)])
         for title, lines in titles.items()
@@ -131,6 +118,11 @@ def unlike(verdicts: list[Verdict]) -> str | None:
     """Say in a sentence how many pairs were not made alike; None if all were."""
     found = {(verdict.cell, verdict.names): verdict.unlike for verdict in verdicts}
     return alike.in_words([pair for pairs in found.values() for pair in pairs])
+
+
+def without_result(missing: dict[str, str]) -> list[str]:
+    """Say of every run without a result why it has none."""
+    return [f"{name}: {why}" for name, why in missing.items()]
 
 
 def refused(verdicts: list[Verdict]) -> list[str]:
@@ -182,7 +174,7 @@ def _inert(value: object) -> object:
 
 
 def _flat(verdict: Verdict) -> dict:
-    found = {name: typed(value) for name, value in verdict.cell} | {
+    found = {name: typed(value) for name, value in verdict.cell.settings} | {
         "measure": verdict.measure,
         "where": verdict.where,
     }

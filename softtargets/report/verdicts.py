@@ -9,9 +9,11 @@ import numpy
 
 from softtargets.report.measures import Floors, Measure
 from softtargets.report.pairs import Pairing
-from softtargets.report.runs import Run, Settings
+from softtargets.report.runs import Cell, Run
 from softtargets.report.statistics import LEVEL, Paired, compare, holm, mean_of
 
+LEAST = 5
+"""Pairs below which there is no verdict, only numbers."""
 WHERE = {"matched": "at matched forgetting", "end": "at the end of the run"}
 
 
@@ -20,6 +22,7 @@ class Arm:
     """What the runs of one arm come to."""
 
     name: str
+    runs: int
     mean: float | None
     """Over runs that did not diverge."""
     sd: float | None
@@ -30,6 +33,8 @@ class Arm:
     """Runs that never reached matched forgetting."""
     unwatched: int
     """Runs that kept no trajectory, by which that could be told."""
+    unmeasured: int
+    """Runs that did not measure it, or had nothing to measure it on."""
     flags: dict[str, int]
     """Statuses other than ok, and how many runs have each."""
     corrected: float | None
@@ -40,7 +45,7 @@ class Arm:
 class Verdict:
     """One comparison in one cell, or the only arm that the cell has."""
 
-    cell: Settings
+    cell: Cell
     measure: str
     where: str
     one: Arm
@@ -88,11 +93,19 @@ def judge(
 
 
 def _p(verdict: Verdict) -> float | None:
-    """Return what is adjusted and judged by: the t test, or where runs diverged the signed ranks."""
+    """Return what is adjusted and judged by: the t test, or where that says nothing the signed ranks."""
     if verdict.paired is None:
         return None
-    lost = any(arm.diverged for arm in verdict.arms)
-    return verdict.paired.wilcoxon_p if lost else verdict.paired.t_p
+    return verdict.paired.wilcoxon_p if _by_ranks(verdict) else verdict.paired.t_p
+
+
+def _by_ranks(verdict: Verdict) -> bool:
+    """Return whether runs diverged, which have a rank and no value, or all differences are equal."""
+    return _lost(verdict) or verdict.paired.sd == 0
+
+
+def _lost(verdict: Verdict) -> bool:
+    return any(arm.diverged for arm in verdict.arms)
 
 
 def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | None, floors: Floors) -> Verdict:
@@ -105,7 +118,7 @@ def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | No
     margin = margin if margin is not None else floor if floor is not None else 0.1 * (nothing or 0.0)
     there = [pair for pair in zip(*columns, strict=True) if None not in pair]
     one, other, *_ = [
-        _arm(name, side, column, measure, floor, nothing)
+        _arm(name, side, column, measure, where, floor, nothing)
         for name, side, column in zip(names, sides, columns, strict=True)
     ] + [None]
     result = compare(*numpy.array(there, dtype=float).T, margin) if there and other else None
@@ -121,11 +134,13 @@ def _points(runs: list[Run], columns: list[list]) -> list[tuple[int, float]]:
     ]
 
 
-def _arm(name: str, runs: list[Run], values: list, measure: Measure, floor, nothing) -> Arm:
+def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str, floor, nothing) -> Arm:
     there = [value for value in values if value is not None]
     finite = [value for value in there if math.isfinite(value)]
-    mean, missing = mean_of(finite), [run for run, value in zip(runs, values, strict=True) if value is None]
-    unwatched = sum(not run.result["trajectory"]["step"] for run in missing)
+    mean = mean_of(finite)
+    missing = collections.Counter(
+        _missing(run, where) for run, value in zip(runs, values, strict=True) if value is None
+    )
     statuses = collections.Counter(run.result["status"] for run in runs)
     statuses.pop("ok", None)
     corrected = None
@@ -133,45 +148,124 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, floor, noth
         corrected = (mean - floor) / (nothing - floor)
     return Arm(
         name=name,
+        runs=len(runs),
         mean=mean,
         sd=statistics.stdev(finite) if len(finite) > 1 else None,
         mean_with_diverged=mean_of([min(value, measure.worst) for value in there]),
         diverged=len(there) - len(finite),
-        censored=len(missing) - unwatched,
-        unwatched=unwatched,
+        censored=missing["censored"],
+        unwatched=missing["unwatched"],
+        unmeasured=missing["unmeasured"],
         flags=dict(statuses),
         corrected=corrected,
     )
 
 
+def _missing(run: Run, where: str) -> str:
+    """Return why a run has no value."""
+    if where == "end" or run.result["matched"] is not None:
+        return "unmeasured"
+    return "censored" if run.result["trajectory"]["step"] else "unwatched"
+
+
 def words(verdict: Verdict, p: float | None) -> str:
-    """Say what the comparison shows."""
-    one, other, found = verdict.one, verdict.other, verdict.paired
+    """Say what the comparison shows, and what is to be known beside it."""
+    if said := _degenerate(verdict):
+        return said
+    if verdict.other is None:
+        return "nothing to compare: only one kind of targets was run here"
+    if verdict.paired is None:
+        return f"nothing to compare: {'; '.join(_counted(verdict)) or 'no two runs make a pair'}"
+    return "; ".join([_shown(verdict, p), *_farther(verdict), *_counted(verdict)])
+
+
+def _degenerate(verdict: Verdict) -> str | None:
+    """Name an arm that cannot be judged by its numbers: a status speaks for an arm if most of its runs have it."""
     for arm in verdict.arms:
-        if arm.flags.get("degenerate"):
-            return f"{arm.name} is degenerate: its targets cannot make forget"
-    if other is None:
-        return "nothing to compare: the only arm of its cell"
-    if found is None or found.n < 2:
-        if one.unwatched or other.unwatched:
-            return "nothing to compare: no trajectory was kept (unlearn.evaluate_every=null)"
-        never = " and ".join(arm.name for arm in (one, other) if arm.censored)
-        return f"nothing to compare: {never} never forgot enough" if never else "nothing to compare: too few pairs"
-    size = f"by {abs(found.mean):.2g} [{', '.join(f'{edge:.2g}' for edge in _edges(found))}]"
-    n = f"n = {found.n}"
-    if found.cliff == 0 and found.sd == 0:
+        count = arm.flags.get("degenerate", 0)
+        if 2 * count > arm.runs:
+            why = f"in {count} of {arm.runs} runs the targets of {arm.name} give no gradient"
+            return f"no verdict: {why}, so they cannot cause forgetting (status degenerate)"
+    return None
+
+
+def _shown(verdict: Verdict, p: float | None) -> str:
+    found, n = verdict.paired, f"n = {verdict.paired.n}"
+    if found.wilcoxon_p is None and not _lost(verdict):
         return f"the same in every pair, {n}"
-    if p is not None and p < LEVEL and found.mean:
-        return f"{(other if found.mean > 0 else one).name} closer to retrained, {size}, {n}"
+    if found.n < LEAST:
+        return _numbers(verdict)
+    if all(2 * arm.diverged > arm.runs for arm in verdict.arms):
+        return f"no verdict: most runs of both arms diverged, {n}"
+    if p is not None and p < LEVEL:
+        return _winner(verdict)
+    if _lost(verdict):
+        return f"no significant difference by signed ranks ({n})"
     if found.equivalence_p is not None and found.equivalence_p < LEVEL:
         return f"equivalent within ±{verdict.margin:.2g}, {n}"
-    if found.detectable is None:
-        return f"no difference shown at {n}, in {len(verdict.points)} of which neither diverged"
-    return f"no difference shown at {n}; {found.detectable:.2g} would have been"
+    smallest = f"; smallest detectable: {found.detectable:.2g}" if found.detectable else ""
+    return f"no significant difference ({n}{smallest})"
 
 
-def _edges(found: Paired) -> list[float]:
-    """Return the interval of the size, smallest first, of the side that is ahead."""
-    if found.low is None:
+def _numbers(verdict: Verdict) -> str:
+    """Give the difference of too few pairs for more."""
+    found, few = verdict.paired, f"no verdict below {LEAST} pairs (n = {verdict.paired.n})"
+    if found.mean is None:
+        return few
+    over = f" over the {_finite_pairs(verdict)}" if _lost(verdict) else ""
+    return f"{few}: {verdict.one.name} less {verdict.other.name} is {found.mean:+.2g} on average{over}"
+
+
+def _winner(verdict: Verdict) -> str:
+    """Name the arm that is ahead in the statistic that p is of; its size is a mean, which must point there too."""
+    found = verdict.paired
+    ahead = found.ranks if _by_ranks(verdict) else found.mean
+    closer, n = f"{(verdict.other if ahead > 0 else verdict.one).name} closer to retrained", f"n = {found.n}"
+    if not _lost(verdict):
+        return f"{closer}, {_size(found)}, {n}"
+    if found.mean is not None and found.mean * ahead < 0:
+        return f"{closer} by signed ranks, {n}, but not on average over the {_finite_pairs(verdict)}"
+    if len(verdict.points) < LEAST:
+        return f"{closer} by signed ranks, {n}"
+    return f"{closer} by signed ranks, {n}, {_size(found)} in the {_finite_pairs(verdict)}"
+
+
+def _finite_pairs(verdict: Verdict) -> str:
+    count = len(verdict.points)
+    return f"{count} pair{'s' * (count != 1)} where neither diverged"
+
+
+def _size(found: Paired) -> str:
+    """Return the mean difference with its interval, smallest first, of the side that is ahead."""
+    size = f"by {abs(found.mean):.2g}"
+    if found.low is None or found.low == found.high:
+        return size
+    low, high = sorted((found.low, found.high)) if found.mean > 0 else sorted((-found.low, -found.high))
+    return f"{size} [{low:.2g}, {high:.2g}]"
+
+
+def _farther(verdict: Verdict) -> list[str]:
+    """Say so where both arms are farther from the retrained model than doing nothing."""
+    means = [arm.mean for arm in verdict.arms if arm.mean is not None]
+    if verdict.nothing is None or len(means) < 2 or min(means) <= verdict.nothing:
         return []
-    return sorted((found.low, found.high)) if found.mean > 0 else sorted((-found.low, -found.high))
+    return [f"both are farther from retrained than doing nothing ({verdict.nothing:.2g})"]
+
+
+def _counted(verdict: Verdict) -> list[str]:
+    """Say how many runs of each arm are no part of the comparison, or a doubtful one."""
+    counts = {
+        "diverged": [arm.diverged for arm in verdict.arms],
+        "never forgot enough": [arm.censored for arm in verdict.arms],
+        "kept no trajectory (unlearn.evaluate_every=null)": [arm.unwatched for arm in verdict.arms],
+        "did not measure this": [arm.unmeasured for arm in verdict.arms],
+        "had targets without a gradient (status degenerate)": [
+            arm.flags.get("degenerate", 0) for arm in verdict.arms
+        ],
+    }
+    return [f"{_of_arms(each, verdict.arms)} {what}" for what, each in counts.items() if any(each)]
+
+
+def _of_arms(counts: list[int], arms: tuple[Arm, ...]) -> str:
+    parts = [f"{count} of {arm.runs} runs of {arm.name}" for count, arm in zip(counts, arms, strict=True) if count]
+    return " and ".join(parts)

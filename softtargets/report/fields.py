@@ -1,0 +1,162 @@
+"""The fields of a result.json that reports read: names and types, checked once, when the file is read."""
+
+import pydantic
+
+
+class _Read(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+
+Number = float | None
+"""None where a model was not finite, or where nothing was there to be measured."""
+
+
+class Choices(_Read):
+    """What was chosen in every group."""
+
+    dataset: str
+    architecture: str
+    forget_set: str
+    forget_seed: int
+    mu_algo: str
+    training: str
+    unlearn: str
+    targets: str
+    targets_forget: str | None = None
+    targets_retain: str | None = None
+    seed: int
+
+
+class Metrics(_Read):
+    """Of one model; the last two are there where `evidence` asked for them."""
+
+    forget_acc: Number
+    retain_acc: Number
+    test_acc: Number
+    mia_auc: Number
+    class_acc: list[Number] | None
+    svc_accuracy: Number = None
+    relearn_steps: Number = None
+
+
+class Models(_Read):
+    """The three models of a run."""
+
+    original: Metrics
+    retrained: Metrics
+    unlearned: Metrics
+
+
+class Matched(_Read):
+    """Distances at matched forgetting."""
+
+    js_forget: Number
+    mia_gap: Number
+    js_test: Number
+
+
+class Distances(Matched):
+    """Distances at the end of a run, or of doing nothing."""
+
+    activation_distance_forget: Number
+    disagreement_forget: Number
+    avg_gap: Number
+    accuracy_distance: Number
+
+
+class Hashes(_Read):
+    """What the two runs of a pair share."""
+
+    original: str
+    retrained: str
+    forget_set: str
+    batches: str
+
+
+class Trajectory(_Read):
+    """Columns of one length, which is 0 where none was kept."""
+
+    step: list[int]
+    forget_acc: list[Number]
+    test_acc: list[Number]
+    js_forget: list[Number]
+
+    @pydantic.model_validator(mode="after")
+    def _one_length(self) -> "Trajectory":
+        if len({len(getattr(self, name)) for name in type(self).model_fields}) > 1:
+            raise ValueError("its columns differ in length")
+        return self
+
+
+class Diagnosis(_Read):
+    """The state of the targets at the original model."""
+
+    target_distance: Number
+    sharpness: Number
+    target_entropy: Number
+    grad_cosine: Number
+    first_order: Number
+
+
+class Cost(_Read):
+    """Seconds."""
+
+    unlearn_s: Number
+
+
+class Sizes(_Read):
+    """Samples in a set."""
+
+    forget: int
+
+
+class DataHashes(_Read):
+    """Of the content of sets."""
+
+    train: str
+    test: str
+
+
+class Data(_Read):
+    """What a run's models were trained and measured on."""
+
+    classes: int
+    sizes: Sizes
+    hashes: DataHashes
+
+
+class Result(_Read):
+    """What a report needs of a run."""
+
+    status: str
+    choices: Choices
+    config: dict
+    metrics: Models
+    distance: Distances
+    baseline: Distances
+    matched: Matched | None
+    hashes: Hashes
+    trajectory: Trajectory
+    diagnosis: Diagnosis
+    cost: Cost
+    data: Data
+    provenance: dict
+
+    @pydantic.model_validator(mode="after")
+    def _every_class(self) -> "Result":
+        found = [one.class_acc for one in (self.metrics.original, self.metrics.retrained, self.metrics.unlearned)]
+        if any(each is not None and len(each) != self.data.classes for each in found):
+            raise ValueError(f"a class_acc of its metrics does not have data.classes={self.data.classes} entries")
+        return self
+
+
+def wrong(result: dict) -> str | None:
+    """Return what is wrong with a result, the field first; None where a report can read it."""
+    try:
+        Result.model_validate(result)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ")
+        return f"{place}: {said[0].lower()}{said[1:]}" if place else said
+    return None
