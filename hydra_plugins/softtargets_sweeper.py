@@ -72,6 +72,7 @@ class CheckedSweeper(BasicSweeper):
         """Hand the unfinished cells to the launcher, and watch until all have ended."""
         from softtargets import sweep
         from softtargets.command import refuse
+        from softtargets.disk import make_folder, share
         from softtargets.launch import bind_workers, launch
 
         if (
@@ -84,8 +85,9 @@ class CheckedSweeper(BasicSweeper):
             bind_workers()
         with open_dict(self.config):
             self.config.hydra.sweep.dir = str(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder / ".submitit" if self.on_slurm() else folder)
         OmegaConf.save(self.config, folder / "multirun.yaml")
+        share(folder / "multirun.yaml")
         queue, raised = self.queue(display, folder) if self.on_slurm() else None, None
         # what an earlier call submitted may have finished cells meanwhile
         unfinished = sweep.spread(sweep.left(display.unfinished))

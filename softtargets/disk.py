@@ -1,9 +1,14 @@
 """Whole files or none: what is written under its final name is complete, and JSON tells if it was altered."""
 
 import contextlib
+import functools
 import hashlib
 import json
+import os
 import re
+import socket
+import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +19,8 @@ from pydantic import Field
 Place = Annotated[str, Field(min_length=1)]
 """A path, as a setting."""
 
+ABANDONED = 3600.0
+"""Seconds after which a half-written file is nobody's: it was written to all the time it was in use."""
 SEAL = ',\n "sha256": "'
 """Between a JSON file's content and the hash of that."""
 
@@ -22,17 +29,70 @@ class Damaged(ValueError):
     """A sentence that names a file which is not as it was written."""
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each as open to the group as the one above."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        share(path)
+
+
+def share(path: Path) -> None:
+    """Let the group write this file or folder of ours if it may write the folder above, whatever the umask.
+
+    Colleagues who share a folder need that. A group other than the folder's gets nothing. Neither does a link, nor
+    a file of two names, which may be private. Some file systems know no rights but those of their mount.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            above, own = path.parent.stat(), os.fstat(descriptor)
+            folder = stat.S_ISDIR(own.st_mode)
+            mode = own.st_mode | stat.S_IRGRP | stat.S_IWGRP | (stat.S_IXGRP if folder else 0)
+            shared = above.st_mode & stat.S_IWGRP and above.st_gid == own.st_gid
+            if shared and own.st_uid == os.geteuid() and own.st_mode != mode and (folder or own.st_nlink == 1):
+                os.fchmod(descriptor, stat.S_IMODE(mode))
+        finally:
+            os.close(descriptor)
+
+
+def share_all(folder: Path) -> None:
+    """Let the group write a folder and all in it if it may write the folder above."""
+    share(folder)
+    for above, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            share(Path(above, name))
+
+
+def clock(folder: Path) -> float:
+    """Return the time in the clock of a folder's file system, which may be another host's."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
+
+
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on leaving without an error it becomes `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{_here()}{os.getpid():08x}{uuid.uuid4().hex[:16]}")
     try:
         with naming(path):
             yield temporary
+            share(temporary)
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the reason for which it is left is worth more
+            temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def _here() -> str:
+    """Return 8 hex digits for this host and its space of process numbers: containers have their own."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # not on Linux
+        space = 0
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
 
 
 @contextlib.contextmanager
@@ -52,10 +112,25 @@ def write_text(path: Path, text: str) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what writers that were killed left half-written in a folder that nobody else writes to."""
+    """Remove what killed writers left half-written; what a living one is writing stays."""
     for path in folder.iterdir():
-        if re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name):
-            path.unlink()
+        if found := re.fullmatch(r"\..+\.([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}", path.name):
+            with contextlib.suppress(FileNotFoundError):  # whole, or cleared by another process
+                if _dead(*found.groups()) or clock(folder) - path.lstat().st_mtime > ABANDONED:
+                    path.unlink()
+
+
+def _dead(host: str, process: str) -> bool:
+    """Return whether a process is known to have ended; of other hosts' nothing is known."""
+    if host != _here():
+        return False
+    try:
+        os.kill(int(process, 16), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
 
 
 def write_json(path: Path, value: dict) -> None:

@@ -116,7 +116,9 @@ def build(config: dict) -> Experiment:
     settings = check(Settings, settings_of(config), "")
     parts.check(config, settings.plugins)
     _require(settings.device)
-    require_writable("store.dir", store.folder(settings.store.dir))
+    place = store.folder(settings.store.dir)
+    if not place.is_dir():  # one that is only read from will do, if everything is there
+        require_writable("store.dir", place)
     torch.set_num_threads(settings.threads)
     data = _split(json.dumps(config["dataset"]), json.dumps(config["forget_set"]), settings.device)
     architecture = _architecture(config["architecture"], data)

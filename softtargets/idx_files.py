@@ -18,13 +18,13 @@ import warnings
 import zlib
 from pathlib import Path
 
-import filelock
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from softtargets.disk import atomic
+from softtargets.disk import atomic, make_folder
+from softtargets.locks import locked
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """The folder of Debian's package dataset-fashion-mnist."""
@@ -119,11 +119,12 @@ def _verified(path: Path, right: str) -> bytes:
 def _prepare(name: str, root: Path) -> dict[str, bytes]:
     """Complete the local copy, under a lock that all processes and threads with this root share."""
     raw, md5 = root / name / "raw", MD5[name]
-    raw.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(root / f".{name}.lock"):
+    make_folder(raw)
+    with locked(root / f".{name}.lock", busy=lambda: None):
         contents, damaged = _search(raw, md5)  # again: who held the lock before may have done the work
         for path, reason in damaged.items():
-            os.replace(path, f"{path}.damaged")
+            with contextlib.suppress(FileNotFoundError):  # without a lock another process may be faster
+                os.replace(path, f"{path}.damaged")
             warnings.warn(f"{reason}; renamed to {path.name}.damaged and not used", stacklevel=2)
         tried = [f"{raw} ({len(contents)} of {len(md5)} files good)"]
         for source in (_packaged, _downloaded):

@@ -4,13 +4,13 @@ import contextlib
 import traceback
 from pathlib import Path
 
-import filelock
 from omegaconf import DictConfig, OmegaConf
 
 from softtargets import parts
-from softtargets.disk import Damaged, clear, read_json, write_json
+from softtargets.disk import Damaged, clear, read_json, share_all, write_json
 from softtargets.errors import BadInput
 from softtargets.help import CONF
+from softtargets.locks import locked
 from softtargets.settings import RERUN_KEEPS, config_hash, require_writable, resolve
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
@@ -28,9 +28,11 @@ def run_one(cfg: DictConfig, hydra: DictConfig) -> float | None:
 
     output = Path(hydra.runtime.output_dir)
     with contextlib.ExitStack() as files:
+        share_all(output)  # what Hydra wrote
+        files.callback(share_all, output)
         log = None
         if hydra.mode.name == "MULTIRUN":
-            files.enter_context(filelock.FileLock(output / ".lock", poll_interval=0.5))
+            files.enter_context(locked(output / ".lock", busy=lambda: None))
             clear(output)
             log = files.enter_context((output / "run.log").open("a", encoding="utf-8"))
         try:

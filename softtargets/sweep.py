@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import filelock
 import rich.console
 import rich.live
 from omegaconf import DictConfig, OmegaConf
 
 from softtargets import job
-from softtargets.disk import Damaged, canonical, read_json, write_json
+from softtargets.disk import Damaged, canonical, make_folder, read_json, write_json
 from softtargets.errors import BadInput, visible
+from softtargets.locks import locked
 from softtargets.schema import check as check_model
 from softtargets.settings import (
     LauncherSettings,
@@ -186,13 +186,9 @@ def one_warming(folder: Path, cells: list[Cell]) -> Iterator[None]:
     """
     with contextlib.ExitStack() as held:
         if cells[0].stage != "all":
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(folder / ".stage.lock", poll_interval=0.5)
-            try:
-                held.enter_context(lock.acquire(timeout=0))
-            except filelock.Timeout:
-                print(f"waiting for another call with stage={cells[0].stage} in this folder")
-                held.enter_context(lock.acquire())
+            make_folder(folder)
+            said = f"waiting for another call with stage={cells[0].stage} in this folder"
+            held.enter_context(locked(folder / ".stage.lock", lambda: print(said)))
         yield
 
 

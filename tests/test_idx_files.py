@@ -93,7 +93,7 @@ def serving(name, root):
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
 def test_a_local_copy_is_read_without_writing(tmp_path, monkeypatch, name, compress):
     raw = fill(tmp_path / name / "raw", name, compress=compress)
-    monkeypatch.setattr(idx_files.filelock, "FileLock", None)
+    monkeypatch.setattr(idx_files, "locked", None)
     before = tree(tmp_path)
     for folder in (raw, raw.parent, tmp_path):
         folder.chmod(0o555)
@@ -284,10 +284,10 @@ def test_a_damaged_file_in_a_read_only_folder_is_named(tmp_path, monkeypatch):
     bad = fill(tmp_path / "MNIST/raw", "MNIST") / NAMES[0]
     truncate(bad)
 
-    def refuse(path):
+    def refuse(path, busy):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(idx_files.filelock, "FileLock", refuse)  # as for anybody but root
+    monkeypatch.setattr(idx_files, "locked", refuse)  # as for anybody but root
     with pytest.raises(DataUnavailable, match=rf"{bad} is truncated .*; \[Errno 13\] Permission denied"):
         read("MNIST", tmp_path)
 

@@ -1,21 +1,31 @@
 """The store: made once, loaded after, whole or not at all, by any number of processes that may be killed."""
 
+import contextlib
 import hashlib
 import json
+import multiprocessing
+import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import warnings
 from pathlib import Path
 
-import filelock
 import pytest
 import torch
 
 from softtargets import store as store_module
+from softtargets.errors import BadInput
+from softtargets.locks import locked
 from softtargets.store import Store, key
+from softtargets.store import __main__ as housekeeping
+from softtargets.store.__main__ import main as look_after
+from softtargets.store.__main__ import prune
 
 INGREDIENTS = {"seed": 0, "training": {"lr": 0.1, "epochs": 3}, "sizes": [1, 2]}
 TENSORS = {"weight": torch.arange(6.0).view(2, 3), "count": torch.tensor(3)}
@@ -77,7 +87,7 @@ def test_made_once_and_loaded_after(tmp_path):
 
 def test_loading_waits_for_nobody(tmp_path):
     Store(tmp_path).get("model", INGREDIENTS, Maker())
-    with filelock.FileLock(entry_folder(tmp_path).with_suffix(".lock")):
+    with locked(entry_folder(tmp_path).with_suffix(".lock"), pytest.fail):
         assert Store(tmp_path, pytest.fail).get("model", INGREDIENTS, Maker()).from_store
 
 
@@ -226,7 +236,7 @@ def test_temporary_leftovers_are_not_taken_for_entries(tmp_path):
 def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     make = Maker()
-    with pytest.raises(OSError, match=str(tmp_path / "file")):
+    with pytest.raises(BadInput, match=f"^store.dir={tmp_path}/file/store: .*; give a folder"):
         Store(tmp_path / "file" / "store").get("model", INGREDIENTS, make)
     assert make.calls == 0
 
@@ -312,3 +322,370 @@ def test_maker_killed_while_writing_leaves_no_entry(tmp_path, another):
     loaded = Store(tmp_path).get("model", {"seed": 0}, make)
     assert loaded.from_store
     assert equal(loaded.tensors, TENSORS)
+
+
+# housekeeping
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def filled(folder: Path, *seeds: int) -> list[Path]:
+    for seed in seeds:
+        Store(folder).get("model", {"name": "original", "seed": seed}, Maker())
+    return [folder / "model" / key("model", {"name": "original", "seed": seed}) for seed in seeds]
+
+
+def aged(path: Path, days: float = 100) -> Path:
+    """Set back the times of all that lies at a path, itself included."""
+    then = time.time() - days * 86400
+    for file in (path, *(path.iterdir() if path.is_dir() and not path.is_symlink() else ())):
+        os.utime(file, (then, then), follow_symlinks=False)
+    return path
+
+
+def test_looking_at_a_store_is_no_use_of_it(tmp_path, capsys):
+    (path,) = filled(tmp_path, 0)
+    aged(path)
+    before = times(tmp_path)
+    assert (look_after(["list", f"--dir={tmp_path}"]), look_after(["verify", f"--dir={tmp_path}"])) == (0, 0)
+    assert times(tmp_path) == before
+    assert "1 of 1 entries are whole" in capsys.readouterr().out
+    assert look_after(["prune", f"--dir={tmp_path}", "--dry-run"]) == 0
+    assert (path.exists(), capsys.readouterr().out) == (True, f"would remove {path}\n")
+    assert look_after(["prune", f"--dir={tmp_path}"]) == 0
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_use_keeps_an_entry(tmp_path):
+    (path,) = filled(tmp_path, 0)
+    aged(path)
+    assert Store(tmp_path).get("model", {"name": "original", "seed": 0}, Maker()).from_store
+    assert look_after(["prune", f"--dir={tmp_path}"]) == 0
+    assert path.exists()
+
+
+def test_list_reads_no_tensors(tmp_path, capsys):
+    paths = filled(tmp_path, 0, 1)
+    os.truncate(paths[0] / "tensors.safetensors", 10**12)  # a hole that no machine could read
+    assert look_after(["list", f"--dir={tmp_path}"]) == 0
+    *rows, total = capsys.readouterr().out.splitlines()
+    assert [row.split()[-2:] for row in sorted(rows, key=lambda row: row[-1])] == [
+        ["name=original", "seed=0"],
+        ["name=original", "seed=1"],
+    ]
+    assert total.startswith("1000000.0 MB in ")
+
+
+DAMAGED_MANIFESTS = {
+    "a list": lambda file: file.write_text("[]"),
+    "empty": lambda file: file.write_text("{}"),
+    "half": lambda file: file.write_text(file.read_text()[:20]),
+    "no text": lambda file: file.write_bytes(b"\xff\x00"),
+    "no cpu_seconds": lambda file: changed(file, "cpu_seconds", "cpu_secunds"),
+    "words for seconds": lambda file: file.write_text(json.dumps(json.loads(file.read_text()) | {"seconds": "x"})),
+    "ingredients that are none": lambda file: file.write_text(
+        json.dumps(json.loads(file.read_text()) | {"ingredients": "x"})
+    ),
+    "deep": lambda file: file.write_text("[" * 10**5),
+    "none": lambda file: file.unlink(),
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
+    "a dangling link": lambda file: (file.unlink(), file.symlink_to("nowhere")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_MANIFESTS)
+def test_a_damaged_manifest_is_listed_as_such_and_set_aside_by_verify(tmp_path, capsys, damage):
+    bad, good = filled(tmp_path, 0, 1)
+    DAMAGED_MANIFESTS[damage](bad / "manifest.json")
+    assert look_after(["list", f"--dir={tmp_path}"]) == 0
+    listed, found = capsys.readouterr()
+    rows = {line.split()[1]: line for line in listed.splitlines()[:-1]}
+    assert ["damaged" in rows[path.name[:16]] for path in (bad, good)] == [True, False]
+    assert look_after(["verify", f"--dir={tmp_path}"]) == 1
+    found += capsys.readouterr().err
+    assert found == ""
+    assert (bad.exists(), good.exists()) == (False, True)
+    assert look_after(["verify", f"--dir={tmp_path}"]) == 0
+
+
+def test_verify_looks_again_under_the_lock(tmp_path, monkeypatch, capsys):
+    """A run makes the entry anew after `verify` has found it damaged."""
+    (path,) = filled(tmp_path, 0)
+    content = (path / "tensors.safetensors").read_bytes()
+    (path / "tensors.safetensors").write_bytes(b"")
+
+    def mended(lock, busy):
+        (path / "tensors.safetensors").write_bytes(content)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(housekeeping, "locked", mended)
+    assert look_after(["verify", f"--dir={tmp_path}"]) == 0
+    assert path.exists()
+    assert capsys.readouterr().out == "1 of 1 entries are whole\n"
+
+
+@pytest.mark.parametrize("command", ["verify", "prune"])
+def test_what_is_being_made_is_left_in_peace(tmp_path, capsys, command):
+    (path,) = filled(tmp_path, 0)
+    (path / "tensors.safetensors").unlink()
+    aged(path)
+    with locked(path.with_suffix(".lock"), pytest.fail):
+        look_after([command, f"--dir={tmp_path}"])
+    assert path.exists()
+    assert f"in use: {path}\n" in capsys.readouterr().out
+
+
+def link_to_another(place: Path, path: Path) -> None:
+    path.symlink_to(place / "elsewhere")
+
+
+ODDITIES = {
+    "a dangling link": lambda place, path: path.symlink_to("nowhere"),
+    "a link to itself": lambda place, path: path.symlink_to(path),
+    "a link to a folder": link_to_another,
+    "a file": lambda place, path: path.write_text(""),
+}
+
+
+@pytest.mark.parametrize("name", [".new-1", f"{'0' * 64}.damaged-1", "0" * 64, "no key"])
+@pytest.mark.parametrize("oddity", ODDITIES)
+def test_prune_removes_the_rest_whatever_lies_beside(tmp_path, capsys, oddity, name):
+    store, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "manifest.json").write_text("mine")
+    old = [aged(path) for path in filled(store, 0, 1)]
+    odd = store / "model" / name
+    ODDITIES[oddity](tmp_path, odd)
+    aged(odd)
+    aged(elsewhere)
+    (store / "a file").write_text("")
+    (store / "dangling").symlink_to("nowhere")
+    assert look_after(["list", f"--dir={store}"]) == 0
+    assert look_after(["prune", f"--dir={store}"]) == 0
+    assert capsys.readouterr().err == ""
+    assert [path.exists() for path in old] == [False, False]
+    assert (elsewhere / "manifest.json").read_text() == "mine"
+    debris = "." in name or (oddity == "a link to a folder" and name != "no key")
+    assert os.path.lexists(odd) == (not debris)
+
+
+def test_an_entry_that_cannot_be_looked_at_is_named_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
+    paths = sorted(filled(tmp_path, 0, 1))
+    for path in paths:
+        aged(path)
+    iterdir, rename, read_bytes = Path.iterdir, Path.rename, Path.read_bytes
+
+    def refusing(call):
+        def refused(path, *arguments):
+            if paths[0] in (path, path.parent):
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path, *arguments)
+
+        return refused
+
+    monkeypatch.setattr(Path, "iterdir", refusing(iterdir))  # as for anybody but root
+    monkeypatch.setattr(Path, "rename", refusing(rename))
+    monkeypatch.setattr(Path, "read_bytes", refusing(read_bytes))
+    for command in ("list", "verify", "prune"):
+        assert look_after([command, f"--dir={tmp_path}"]) == 1
+        said, complaint = capsys.readouterr()
+        assert complaint == f"{paths[0]}: Permission denied\n"
+        assert {"list": paths[1].name[:16], "verify": "1 of 2 entries", "prune": str(paths[1])}[command] in said
+    assert [path.exists() for path in paths] == [True, False]
+
+
+def test_two_prunes_at_once_remove_everything_and_complain_of_nothing(tmp_path, capsys):
+    paths = [aged(path) for path in filled(tmp_path, *range(40))]
+    codes = []
+    prunes = [threading.Thread(target=lambda: codes.append(prune(tmp_path, 30.0, False))) for _ in range(3)]
+    for thread in prunes:
+        thread.start()
+    for thread in prunes:
+        thread.join()
+    assert codes == [0, 0, 0]
+    assert not any(path.exists() for path in paths)
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.count("removed ") == 40
+
+
+@pytest.mark.parametrize("days", ["-1", "nan", "inf", "x", ""])
+def test_a_number_of_days_that_is_none_is_refused(tmp_path, capsys, days):
+    (path,) = filled(tmp_path, 0)
+    with pytest.raises(SystemExit) as ended:
+        look_after(["prune", f"--dir={tmp_path}", f"--older-than={days}"])
+    assert ended.value.code == 2
+    assert f"--older-than: {days}: must be a number of days, 0 or more" in capsys.readouterr().err
+    assert path.exists()
+
+
+@pytest.mark.parametrize("command", ["list", "verify", "prune"])
+@pytest.mark.parametrize("place", ["file", "file/below", "not there", "dangling", "~nobody-of-that-name"])
+def test_a_store_that_is_none_is_one_sentence(tmp_path, monkeypatch, capsys, command, place):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    monkeypatch.chdir(tmp_path)
+    assert look_after([command, f"--dir={place}"]) == 2
+    said, complaint = capsys.readouterr()
+    assert (said, complaint.count("\n"), place in complaint) == ("", 1, True)
+
+
+# the place
+
+
+@pytest.mark.parametrize("chosen", [None, "~", "~/store"])
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch, chosen):
+    for name in ("HOME", "XDG_CACHE_HOME", "SOFTTARGETS_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4711)  # as in a container that was started with --user 4711
+    with pytest.raises(
+        BadInput, match=r"^store.dir=.*: this user has no home folder; give store.dir=DIR, or set "
+    ):
+        store_module.folder(chosen)
+    assert store_module.folder("/a/b") == Path("/a/b")
+
+
+def test_a_store_behind_a_link_is_the_same_store(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    assert not Store(tmp_path / "link").get("model", INGREDIENTS, Maker()).from_store
+    assert Store(tmp_path / "there").get("model", INGREDIENTS, Maker()).from_store
+    assert look_after(["verify", f"--dir={tmp_path / 'link'}"]) == 0
+
+
+IN_THE_WAY = {
+    "a dangling link for a store": lambda folder: folder.symlink_to("nowhere"),
+    "a file for a store": lambda folder: folder.write_text(""),
+    "a file for a stage": lambda folder: (folder.mkdir(), (folder / "model").write_text("")),
+    "a dangling link for a stage": lambda folder: (folder.mkdir(), (folder / "model").symlink_to("nowhere")),
+}
+
+
+@pytest.mark.parametrize("planted", IN_THE_WAY)
+def test_a_store_that_cannot_be_made_is_one_sentence_before_any_making(tmp_path, planted):
+    IN_THE_WAY[planted](tmp_path / "store")
+    make = Maker()
+    with pytest.raises(
+        BadInput, match=rf"^store.dir={tmp_path}/store: .* cannot be written to \(.*store.dir=DIR$"
+    ):
+        Store(tmp_path / "store").get("model", INGREDIENTS, make)
+    assert make.calls == 0
+
+
+@pytest.mark.parametrize("planted", ["a dangling link", "a link to itself", "a file"])
+def test_what_lies_at_an_entrys_path_is_set_aside(tmp_path, planted):
+    path = entry_folder(tmp_path)
+    path.parent.mkdir()
+    ODDITIES[planted](tmp_path, path)
+    with pytest.warns(UserWarning, match="is damaged; set aside"):
+        Store(tmp_path).get("model", INGREDIENTS, Maker())
+    assert Store(tmp_path).get("model", INGREDIENTS, Maker()).from_store
+
+
+def test_a_store_only_to_be_read_works_for_what_is_there(tmp_path):
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("only root may mount a disk")
+    Store(tmp_path / "store").get("model", INGREDIENTS, Maker())
+    disk, make = tmp_path / "disk", Maker()
+    disk.mkdir()
+    for options in ([str(tmp_path / "store"), "--bind"], ["-o", "remount,ro,bind"]):
+        subprocess.run(["mount", *options, disk], check=True)
+    try:
+        assert Store(disk).get("model", INGREDIENTS, make).from_store
+        with pytest.raises(
+            BadInput, match=rf"^store.dir={disk}: .* cannot be written to \(Read-only file system\)"
+        ):
+            Store(disk).get("model", {"seed": 1}, make)
+        assert make.calls == 0
+        assert [look_after([command, f"--dir={disk}"]) for command in ("list", "verify", "prune")] == [0, 0, 0]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+# colleagues
+
+
+def as_user(number: int, act, *arguments) -> None:
+    """Be another user of group 12000, with the usual umask, and do something."""
+    os.setgroups([12000])
+    os.setresgid(number, number, number)
+    os.setresuid(number, number, number)
+    os.umask(0o022)
+    act(*arguments)
+
+
+def makes(folder: Path, seed: int) -> None:
+    assert not Store(folder).get("model", {"seed": seed}, Maker()).from_store
+
+
+def takes(folder: Path, seed: int) -> None:
+    before = time.time()
+    assert Store(folder).get("model", {"seed": seed}, Maker()).from_store
+    manifest = folder / "model" / key("model", {"seed": seed}) / "manifest.json"
+    assert manifest.stat().st_mtime > before - 1  # so that prune knows of the use
+
+
+def fails_to_make(folder: Path, seed: int) -> None:
+    def fails():
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        Store(folder).get("model", {"seed": seed}, fails)
+
+
+def mends(folder: Path, seed: int) -> None:
+    with pytest.warns(UserWarning, match="is damaged; set aside"):
+        makes(folder, seed)
+
+
+def spoils(folder: Path, seed: int) -> None:
+    (folder / "model" / key("model", {"seed": seed}) / "tensors.safetensors").write_bytes(b"")
+
+
+def prunes(folder: Path, seed: int) -> None:
+    assert prune(folder, 0.0, False) == 0
+    assert list((folder / "model").glob("?" * 64)) == []
+
+
+@pytest.fixture
+def users():
+    """`users(number, act, ...)`: have a process of another user do something; and a folder that they share."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may be two users")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["softtargets.store.__main__"])
+
+    def call(number: int, act, *arguments) -> None:
+        process = server.Process(target=as_user, args=(number, act, *arguments))
+        process.start()
+        process.join(60)
+        assert process.exitcode == 0
+
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to other users
+        os.chmod(place, 0o755)
+        shared = Path(place, "shared")
+        shared.mkdir()
+        os.chown(shared, 0, 12000)
+        shared.chmod(0o2775)
+        yield call, shared
+
+
+def test_two_users_of_a_group_share_a_store_whatever_their_umask(users):
+    call, shared = users
+    for act, seed in ((makes, 0), (fails_to_make, 1)):
+        call(12001, act, shared / "deep" / "store", seed)
+    for path in (shared / "deep").rglob("*"):
+        assert path.stat().st_mode & stat.S_IWGRP, path
+    for act, seed in ((takes, 0), (makes, 1), (spoils, 0), (mends, 0)):
+        call(12002, act, shared / "deep" / "store", seed)
+    call(12001, prunes, shared / "deep" / "store", 0)
+
+
+def test_a_store_of_ones_own_is_not_opened_to_a_group(users):
+    call, shared = users
+    shared.chmod(0o777)
+    os.chown(shared, 0, 0)  # writable, and yet of another group than what a user makes in it
+    call(12001, makes, shared / "store", 0)
+    assert not any(path.stat().st_mode & stat.S_IWGRP for path in (shared / "store").rglob("*"))

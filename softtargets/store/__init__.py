@@ -3,12 +3,13 @@
 An entry is a folder `<stage>/<key>` with `tensors.safetensors` and `manifest.json`, written under a temporary
 name and renamed when whole. The key hashes everything that can change the content. A file lock per key lets any
 number of processes ask at once: one makes, the others wait. The operating system frees the lock of a killed
-maker, so a waiter takes over within a poll. On NFS this holds where flock is carried across clients (NFSv4, or
-NFSv3 with a lock daemon); where it is not, two may make the same entry and the first rename wins.
+maker, so a waiter takes over within a second. Where a file system takes no locks, two may make the same entry: the
+first rename wins, and both go on with the first.
 """
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -20,20 +21,32 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import filelock
 import platformdirs
 import safetensors.torch
 from torch import Tensor
 
-from softtargets.disk import canonical, naming
+from softtargets.disk import canonical, make_folder, naming, share_all
+from softtargets.errors import BadInput
+from softtargets.locks import locked
 
 Tensors = dict[str, Tensor]
+MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+"""What is said where a file is not, or something else is in its place."""
+NEEDED = {"stage": str, "ingredients": dict, "seconds": float, "cpu_seconds": float, "sha256": str}
+"""What every manifest holds."""
 
 
 def folder(chosen: str | None) -> Path:
-    """Return where the store lies: `store.dir`, else $SOFTTARGETS_STORE, else the user's cache folder."""
-    place = chosen or os.environ.get("SOFTTARGETS_STORE") or platformdirs.user_cache_dir("softtargets")
-    return Path(place).expanduser()
+    """Return where the store lies: `store.dir`, else $SOFTTARGETS_STORE, else the user's cache folder.
+
+    Raises BadInput for a user without a home folder who has named none.
+    """
+    place = chosen or os.environ.get("SOFTTARGETS_STORE")
+    try:
+        return Path(place or platformdirs.user_cache_dir("softtargets")).expanduser()
+    except RuntimeError as error:
+        wanted = "give store.dir=DIR, or set SOFTTARGETS_STORE"
+        raise BadInput(f"store.dir={place or 'null'}: this user has no home folder; {wanted}") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,35 +76,41 @@ class Store:
         A damaged entry is named in a warning, set aside, and made anew.
         """
         path = self.folder / stage / key(stage, ingredients)
-        if entry := load(path):
-            return entry
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock(path):
-            if entry := load(path):
+        with self._naming(path, "cannot be read"):
+            if entry := _used(path):
                 return entry
-            if path.exists():
-                warnings.warn(
-                    f"{path} is damaged; set aside as {set_aside(path).name} and made anew", stacklevel=2
-                )
+        with self._naming(path.parent, "cannot be written to"):
+            make_folder(path.parent)
+        with contextlib.ExitStack() as held:
+            with self._naming(path.parent, "cannot be written to"):
+                held.enter_context(locked(path.with_suffix(".lock"), lambda: self.say(_waiting(path))))
+            with self._naming(path, "cannot be read or renamed"):
+                if entry := _used(path):
+                    return entry
+                aside = set_aside(path)
+            if aside:
+                warnings.warn(f"{path} is damaged; set aside as {aside.name} and made anew", stacklevel=2)
             started, cpu = time.perf_counter(), time.process_time()
             tensors, notes = make()
             took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
             manifest = notes | took | {"stage": stage, "ingredients": ingredients}
-            _write(path, tensors, manifest)
-        return Entry(tensors, manifest, from_store=False)
+            first = None if _write(path, tensors, manifest) else _used(path)
+        return first or Entry(tensors, manifest, from_store=False)
 
     @contextlib.contextmanager
-    def _lock(self, path: Path):
-        lock = filelock.FileLock(path.with_suffix(".lock"))
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            self.say(f"waiting for another process that makes {path.parent.name} {path.name[:12]}")
-            lock.acquire(poll_interval=0.2)
+    def _naming(self, path: Path, problem: str) -> Iterator[None]:
+        """Turn what a file system says, unless a disk is full, into a sentence about the store."""
         try:
             yield
-        finally:
-            lock.release()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            reason = f"{path} {problem} ({error.strerror})"
+            raise BadInput(f"store.dir={self.folder}: {reason}; give a folder of yours, store.dir=DIR") from error
+
+
+def _waiting(path: Path) -> str:
+    return f"waiting for another process that makes {path.parent.name} {path.name[:12]}"
 
 
 def key(stage: str, ingredients: dict) -> str:
@@ -106,22 +125,46 @@ def entries(folder: Path) -> Iterator[Path]:
     )
 
 
-def load(path: Path) -> Entry | None:
-    """Return a whole entry and mark it as used; None where there is none or it is damaged."""
+def manifest(path: Path) -> dict | None:
+    """Return what an entry says of itself, unchecked but complete; None where there is none or it is damaged."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        content = (path / "tensors.safetensors").read_bytes()
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        said = json.loads(_content(path / "manifest.json") or b"")
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(manifest, dict) or _seal(content, manifest) != manifest.get("sha256"):
+    return said if isinstance(said, dict) and NEEDED.items() <= _types(said).items() else None
+
+
+def _types(said: dict) -> dict:
+    return {name: float if isinstance(value, int) else type(value) for name, value in said.items()}
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        if error.errno in MISSING:
+            return None
+        raise
+
+
+def load(path: Path) -> Entry | None:
+    """Return a whole entry; None where there is none or it is damaged. Raises OSError where it cannot be read."""
+    said, content = manifest(path), _content(path / "tensors.safetensors")
+    if said is None or content is None or _seal(content, said) != said.get("sha256"):
         return None
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError:  # sealed by somebody, and yet none of ours
         return None
-    with contextlib.suppress(OSError):  # a store that is only read from keeps no account of use
-        os.utime(path / "manifest.json")
-    return Entry(tensors, manifest, from_store=True)
+    return Entry(tensors, said, from_store=True)
+
+
+def _used(path: Path) -> Entry | None:
+    """Load an entry and mark it as used, by which `prune` goes."""
+    if entry := load(path):
+        with contextlib.suppress(OSError):  # a store that is only read from keeps no account of use
+            os.utime(path / "manifest.json")
+    return entry
 
 
 def _seal(content: bytes, manifest: dict) -> str:
@@ -130,15 +173,23 @@ def _seal(content: bytes, manifest: dict) -> str:
     return hashlib.sha256(content + said.encode()).hexdigest()
 
 
-def set_aside(path: Path) -> Path:
-    """Rename an entry that could not be loaded, and return its new path."""
+def set_aside(path: Path) -> Path | None:
+    """Rename what lies at an entry's path and cannot be loaded; returns its new path, None if there is nothing.
+
+    It is looked at again, since another process may have made it anew.
+    """
+    if not os.path.lexists(path) or load(path):
+        return None
     aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-    path.rename(aside)
+    try:
+        path.rename(aside)
+    except FileNotFoundError:  # another process was faster
+        return None
     return aside
 
 
-def _write(path: Path, tensors: Tensors, manifest: dict) -> None:
-    """Write the entry beside its place and rename it there."""
+def _write(path: Path, tensors: Tensors, manifest: dict) -> bool:
+    """Write the entry beside its place and rename it there; returns whether it was the first there."""
     content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
     manifest |= {"sha256": _seal(content, manifest)}
     temporary = path.with_name(f".new-{uuid.uuid4().hex}")
@@ -147,11 +198,13 @@ def _write(path: Path, tensors: Tensors, manifest: dict) -> None:
             temporary.mkdir()
             (temporary / "tensors.safetensors").write_bytes(content)
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
+            share_all(temporary)
         try:
             os.rename(temporary, path)
         except OSError:
-            if not path.exists():
+            if not os.path.lexists(path):
                 raise
-            # where locks do not hold, another has made the same entry meanwhile: the first wins
+            return False  # no lock held, and another process has made the same entry meanwhile
+        return True
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

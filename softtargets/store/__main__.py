@@ -1,33 +1,40 @@
 """`python -m softtargets.store list | verify | prune`: look after the store."""
 
 import argparse
+import functools
+import math
+import os
 import shutil
 import sys
 import time
+import uuid
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import filelock
-
 from softtargets import store
-from softtargets.errors import visible
-from softtargets.store import entries, load, set_aside
+from softtargets.disk import clock
+from softtargets.errors import BadInput, visible
+from softtargets.locks import Busy, locked
+from softtargets.store import entries, load, manifest, set_aside
 
 DAY = 86400
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 1 where `verify` found damage, 2 where there is no store."""
+    """Run one command; returns the exit code: 1 where something is damaged or defies it, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m softtargets.store", description="Look after trained models.")
     parser.add_argument("command", choices=("list", "verify", "prune"))
+    parser.add_argument("--dir", help="the store; default is store.dir's: $SOFTTARGETS_STORE, or a cache folder")
     parser.add_argument(
-        "--dir", type=Path, default=store.folder(None), help="the store (store.dir); default %(default)s"
-    )
-    parser.add_argument(
-        "--older-than", type=float, default=30.0, metavar="DAYS", help="prune: not used for so long"
+        "--older-than", type=_days, default=30.0, metavar="DAYS", help="prune: not used for so long; default 30"
     )
     parser.add_argument("--dry-run", action="store_true", help="prune: only say what would go")
     asked = parser.parse_args(arguments)
-    folder = asked.dir.expanduser()
+    try:
+        folder = store.folder(asked.dir)
+    except BadInput as error:
+        print(visible(error), file=sys.stderr)
+        return 2
     if not folder.is_dir():
         print(f"--dir={folder}: no store there; it must be a folder that a run has made", file=sys.stderr)
         return 2
@@ -36,63 +43,120 @@ def main(arguments: list[str] | None = None) -> int:
     return {"list": list_entries, "verify": verify}[asked.command](folder)
 
 
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 <= days < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of days, 0 or more")
+    return days
+
+
+def each(paths: Iterable[Path], act: Callable[[Path], bool]) -> list[bool]:
+    """Do something with every path and return what came of it, False where the file system objects.
+
+    What another process takes away meanwhile is passed over.
+    """
+    outcomes = []
+    for path in paths:
+        try:
+            outcomes.append(act(path))
+        except FileNotFoundError:
+            continue
+        except Busy:
+            print(visible(f"in use: {path}"))
+        except OSError as error:
+            print(visible(f"{path}: {error.strerror}"), file=sys.stderr)
+            outcomes.append(False)
+    return outcomes
+
+
 def list_entries(folder: Path) -> int:
-    """Print stage, key, size, CPU seconds and day of last use of every entry, and the sum."""
-    total = 0
-    for path in entries(folder):
-        entry = load(path)
-        state = f"{entry.manifest['cpu_seconds']:10.1f} s" if entry else "   damaged  "
-        total += (size := _size(path))
-        used = time.strftime("%Y-%m-%d", time.localtime(_used(path)))
-        print(f"{path.parent.name:8} {path.name[:16]} {size / 1e6:9.2f} MB {state} {used}  {_words(entry)}")
-    print(f"{total / 1e6:.1f} MB in {folder}")
-    return 0
+    """Print stage, key, size, CPU seconds and day of last use of every entry, and the sum; read no tensors."""
+    sizes: list[int] = []
+    outcomes = each(entries(folder), functools.partial(_list, sizes))
+    print(f"{sum(sizes) / 1e6:.1f} MB in {folder}")
+    return 0 if all(outcomes) else 1
 
 
-def _words(entry) -> str:
-    made = entry.manifest["ingredients"] if entry else {}
-    return visible(" ".join(f"{name}={made[name]}" for name in ("name", "seed") if name in made))
+def _list(sizes: list[int], path: Path) -> bool:
+    said, size = manifest(path), sum(file.lstat().st_size for file in path.iterdir())
+    whole = said and (path / "tensors.safetensors").is_file()
+    state = f"{said['cpu_seconds']:10.1f} s" if whole else "   damaged  "
+    used = time.strftime("%Y-%m-%d", time.localtime(_used(path)))
+    made = said["ingredients"] if whole else {}
+    words = visible(" ".join(f"{name}={made[name]}" for name in ("name", "seed") if name in made))
+    print(f"{path.parent.name:8} {path.name[:16]} {size / 1e6:9.2f} MB {state} {used}  {words}")
+    sizes.append(size)
+    return True
 
 
 def verify(folder: Path) -> int:
     """Check every entry's content against its checksum; what is damaged is set aside."""
-    paths = list(entries(folder))
-    damaged = [path for path in paths if load(path) is None]
-    for path in damaged:
-        with filelock.FileLock(path.with_suffix(".lock")):
-            print(f"damaged: {set_aside(path)}")
-    print(f"{len(paths) - len(damaged)} of {len(paths)} entries are whole")
-    return 1 if damaged else 0
+    outcomes = each(entries(folder), _verify)
+    print(f"{sum(outcomes)} of {len(outcomes)} entries are whole")
+    return 0 if all(outcomes) else 1
+
+
+def _verify(path: Path) -> bool:
+    if load(path):
+        return True
+    with locked(path.with_suffix(".lock"), _refuse):
+        if aside := set_aside(path):
+            print(f"damaged: {aside}")
+    return aside is None
 
 
 def prune(folder: Path, days: float, dry_run: bool) -> int:
-    """Remove entries not used for so many days, damaged ones, and what killed processes left half-made."""
-    limit = time.time() - days * DAY
-    old = [path for path in entries(folder) if _used(path) < limit]
-    debris = [path for path in folder.glob("*/*") if path.name.startswith(".new-") or ".damaged-" in path.name]
-    debris = [path for path in debris if path.stat().st_mtime < time.time() - DAY]
-    for path in old + debris:
-        print(f"{'would remove' if dry_run else 'removed'} {path}")
-        if not dry_run:
+    """Remove entries not used for so many days, and after a day damaged ones and what killed processes left."""
+    try:
+        now = clock(folder)
+    except OSError:  # a store that is only read from
+        now = time.time()
+    debris = (path for path in folder.glob("*/*") if path.name.startswith(".new-") or ".damaged-" in path.name)
+    old = functools.partial(_prune, now - days * DAY, dry_run)
+    abandoned = functools.partial(_prune, now - DAY, dry_run)
+    return 0 if all(each(entries(folder), old) + each(sorted(debris), abandoned)) else 1
+
+
+def _prune(limit: float, dry_run: bool, path: Path) -> bool:
+    if _used(path) >= limit:
+        return True
+    if not dry_run:
+        lock = path.with_suffix(".lock")
+        with locked(lock, _refuse):
+            if _used(path) >= limit:  # used or made anew meanwhile
+                return True
             _remove(path)
-    return 0
+            lock.unlink(missing_ok=True)  # who waits for it notices, since this is under the lock
+    print(visible(f"{'would remove' if dry_run else 'removed'} {path}"))
+    return True
 
 
 def _remove(path: Path) -> None:
-    """Remove an entry under its lock, so that nobody is reading or making it."""
-    with filelock.FileLock(path.with_suffix(".lock")):
-        shutil.rmtree(path)
-    path.with_suffix(".lock").unlink(missing_ok=True)
+    """Remove a folder as a whole, which somebody may be reading, or a file or a link in the place of one."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return
+    aside = path.with_name(f".new-{uuid.uuid4().hex}")
+    os.utime(path)  # now young, it is no debris to another prune
+    path.rename(aside)
+    shutil.rmtree(aside)
 
 
-def _size(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.iterdir())
+def _refuse() -> None:
+    raise Busy
 
 
 def _used(path: Path) -> float:
-    """Return when an entry was made or last loaded: loading touches the manifest."""
-    manifest = path / "manifest.json"
-    return manifest.stat().st_mtime if manifest.exists() else path.stat().st_mtime
+    """Return when an entry was made or last used: use touches the manifest."""
+    try:
+        return (path / "manifest.json").lstat().st_mtime
+    except OSError as error:
+        if error.errno not in store.MISSING:
+            raise
+        return path.lstat().st_mtime
 
 
 if __name__ == "__main__":
