@@ -1,12 +1,13 @@
 """What a report on many results costs: CPU seconds, memory, and the size of its page.
 
-`python benchmarks/reading.py [results=10000]` makes one real run on the embedded digits, lays copies of its result
-under other choices and seeds (with distances drawn at random), and reports on them in a process of its own.
+`python benchmarks/reading.py [results=10000] [settings]` makes one real run on the embedded digits, lays copies of
+its result under other choices and seeds (with distances drawn at random), and reports on them in another process.
+Settings such as `dataset.train_size=500` go to the run.
 """
 
+import contextlib
 import copy
 import itertools
-import json
 import resource
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from glance import composed
 
 from softtargets import pipeline
 from softtargets.console import Console
+from softtargets.disk import read_json, write_json
 
 ARMS = ("hard", "soft", "ugradsl", "out_of_fold", "delete")
 ALGORITHMS = (
@@ -34,12 +36,15 @@ ALGORITHMS = (
     "unsir",
 )
 SEEDS = 20
+RESULTS = 10_000
 
 
-def main(results: str = "10000") -> None:
+def main(*words: str) -> None:
     """Print a line on each cost."""
+    wanted = [word.removeprefix("results=") for word in words if word.startswith("results=")]
+    settings = [word for word in words if not word.startswith("results=")]
     with tempfile.TemporaryDirectory() as folder:
-        count = lay(Path(folder), int(results))
+        count = lay(Path(folder), int(wanted[-1]) if wanted else RESULTS, *settings)
         found = subprocess.run(
             [sys.executable, "-m", "softtargets.report", folder], capture_output=True, text=True
         )
@@ -50,11 +55,12 @@ def main(results: str = "10000") -> None:
     print(f"{count} results: {cpu:.1f} CPU s, {used.ru_maxrss / 1024:.0f} MB at most, page {size / 1e6:.1f} MB")
 
 
-def lay(folder: Path, wanted: int) -> int:
+def lay(folder: Path, wanted: int, *settings: str) -> int:
     """Leave copies of a real run; returns how many."""
     first = folder / "first"
-    one = pipeline.run(composed("unlearn.epochs=20"), first, Console(sys.stderr))
-    one = json.loads((first / "result.json").read_text())
+    with contextlib.redirect_stdout(sys.stderr):
+        pipeline.run(composed("unlearn.epochs=20", *settings), first, Console())
+    one = read_json(first / "result.json")
     draw = numpy.random.default_rng(0)
     block = list(itertools.product(("mlp", "cnn"), ALGORITHMS, ARMS, range(SEEDS)))
     for number in range(wanted):
@@ -71,12 +77,11 @@ def lay(folder: Path, wanted: int) -> int:
                 name: place[name] * draw.uniform(0.5, 1.5) for name in ("js_forget", "mia_gap") if name in place
             }
         place = folder / f"run{number}"
-        place.mkdir()
-        (place / "result.json").write_text(json.dumps(result))
+        write_json(place / "result.json", result)
         (place / "margins.npz").hardlink_to(first / "margins.npz")
     shutil.rmtree(first)
     return wanted
 
 
 if __name__ == "__main__":
-    main(**dict(word.split("=") for word in sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reading
 import torch
 from conftest import SMALL
 from results_by_hand import ACCURACIES, WAY, both, diverged, leave, made, result
@@ -858,6 +859,14 @@ def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
     }
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out/summary.csv").read_text())))
     assert all(0 < float(row["floor"]) < float(row["nothing"]) for row in rows if row["measure"] == "js_forget")
+
+
+def test_the_benchmark_lays_results_that_reports_read(tmp_path, capsys):
+    assert reading.lay(tmp_path, 45, *SMALL) == 45
+    assert main([str(tmp_path)]) == 0
+    assert len(read(tmp_path)) == 45
+    assert "mnist" not in (said := capsys.readouterr().out.partition("report:")[0])
+    assert re.search("dataset0 mlp random +hard, soft", said)
 
 
 @pytest.mark.parametrize(
