@@ -95,6 +95,7 @@ class CheckedSweeper(BasicSweeper):
         jobs = [
             [
                 *cell.overrides,
+                *cell.planned,
                 f"hydra.sweep.dir={_quoted(str(folder))}",
                 f"hydra.sweep.subdir={_quoted(cell.folder.name)}",
             ]

@@ -1,10 +1,12 @@
 """Every dataset as integers: pixels from 0 to 255, and labels. Nothing is drawn or normalised here."""
 
+import collections
+import functools
 import importlib.util
 import re
-import struct
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ from torch import Tensor
 
 from softtargets import idx_files
 from softtargets.disk import Place
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 DIGITS = tuple("0123456789")
 FASHION = (
@@ -41,6 +46,8 @@ class Images(NamedTuple):
     """By label."""
     marked: Int64[Tensor, " k"] | None
     """Training indices, ascending, that the dataset itself marks to be forgotten; None if it marks none."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the screen on how files were read."""
 
 
 def mnist_5k() -> Images:
@@ -86,17 +93,34 @@ class File(NamedTuple):
     marked: bool
 
 
+class Tree(NamedTuple):
+    """What a user's folder holds."""
+
+    files: list[File]
+    passed_over: list[str]
+    """Names of what is there and no image."""
+
+
+LITTER = ("@eaDir", "__MACOSX")
+"""Folders that a network drive and a packer leave among others."""
+NO_PICTURES = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF")
+"""Formats that Pillow knows by name and cannot decode by itself."""
+SEVERAL = ("MPO", "PSD")
+"""Formats of one picture and its parts, or of a photograph and its previews: they may have several frames."""
+GREY = ("1", "L", "LA", "La")
+
+
 def folder(*, path: Place, channels: Literal[1, 3], size: Annotated[int, Field(ge=8, le=1024)]) -> Images:
     """Return a user's own images, of any format Pillow reads: `channels` is 1 or 3, `size` pixels a side.
 
     Either `<path>/train/<class>/*` and `<path>/test/<class>/*`, or the seed project's tree: see `_seed_tree`.
-    Names that begin with a dot are passed over.
+    What is no image by its extension is passed over, as are names that begin with a dot.
 
     Raises ValueError for a tree of another shape, a class without training images and
     a file that is no image.
     """
     base = Path(path).expanduser()
-    files = _train_test_tree(base) if (base / "train").is_dir() else _seed_tree(base)
+    files, passed_over = _tree(base)
     names = sorted({file.class_name for file in files}, key=_natural)
     train, test = [file for file in files if not file.test], [file for file in files if file.test]
     for name in set(names) - {file.class_name for file in train}:
@@ -104,56 +128,98 @@ def folder(*, path: Place, channels: Literal[1, 3], size: Annotated[int, Field(g
     labels, test_labels = (torch.tensor([names.index(f.class_name) for f in part]) for part in (train, test))
     marked = torch.tensor([file.marked for file in train]).nonzero()[:, 0]
     marks = marked if len(marked) else None
-    pixels = (_decoded(part, channels, size) for part in (train, test))
-    return Images(next(pixels), labels, next(pixels), test_labels, tuple(names), marks)
+    changes: collections.Counter[str] = collections.Counter()
+    pixels = [_decoded(part, channels, size, changes) for part in (train, test)]
+    notes = (*_passed_over(passed_over), *_changed(changes, len(files), size))
+    return Images(pixels[0], labels, pixels[1], test_labels, tuple(names), marks, notes)
 
 
-def _train_test_tree(base: Path) -> list[File]:
+folder.reads = lambda base: [file.path for file in _tree(base).files]
+
+
+def _tree(base: Path) -> Tree:
+    """List the images of a folder; raises ValueError for a tree of another shape."""
+    return _train_test_tree(base) if (base / "train").is_dir() else _seed_tree(base)
+
+
+def _train_test_tree(base: Path) -> Tree:
     """List `<base>/train/<class>/*` and `<base>/test/<class>/*`."""
-    train, test = _class_folders(base / "train"), _class_folders(base / "test")
+    beside = [entry.name for entry in base.iterdir() if entry.name not in ("train", "test")]
+    (train, no_train), (test, no_test) = (_class_folders(base / part) for part in ("train", "test"))
     strange = sorted({folder.name for folder in test} - {folder.name for folder in train})
     if strange:
         raise ValueError(f"class {strange[0]} is in {base / 'test'} but not in {base / 'train'}")
-    return [
-        File(file, folder.name, test=folder.parent.name == "test", marked=False)
-        for folder in train + test
-        for file in _files(folder)
-    ]
+    files, passed_over = [], beside + no_train + no_test
+    for folder in train + test:
+        images, others = _images(folder)
+        files += [File(file, folder.name, test=folder.parent.name == "test", marked=False) for file in images]
+        passed_over += others
+    return Tree(files, passed_over)
 
 
-def _seed_tree(base: Path) -> list[File]:
+def _seed_tree(base: Path) -> Tree:
     """List `<base>/<class>/*`: files with 'test' in their names are test images, the others train.
 
-    Folder `3e` is part of class `3`, and marks its training images as the forget set.
+    Folder `3e` is part of class `3`, and marks its training images as the forget set. It is the seed project's
+    tree only where every class is called so: of words, `pine` is no part of `pin`, nor `contest.png` a test image.
     """
-    folders = _class_folders(base)
-    names, files = {folder.name for folder in folders}, []
+    folders, passed_over = _class_folders(base)
+    words = [folder.name for folder in folders if not re.fullmatch(r"[0-9]+e?", folder.name)]
+    if words:
+        raise ValueError(
+            f"{base} has no sub-folder train; it must hold train/CLASS/* and test/CLASS/*. Without them, class "
+            f"folders must be numbers, as in 3 and 3e, and {words[0]} is none"
+        )
+    files = []
     for folder in folders:
-        # a final e marks only after the name of another class or after digits: "horse" is a class of its own
-        stem = folder.name.removesuffix("e")
-        class_name = stem if stem in names or stem.isdecimal() else folder.name
-        for file in _files(folder):
+        images, others = _images(folder)
+        passed_over += others
+        for file in images:
             test = "test" in file.name
-            files.append(File(file, class_name, test, marked=class_name != folder.name and not test))
+            marked = folder.name.endswith("e") and not test
+            files.append(File(file, folder.name.removesuffix("e"), test, marked))
     if not any(file.test for file in files):
         raise ValueError(f"{base} has neither sub-folders train and test nor file names with 'test'")
-    return files
+    return Tree(files, passed_over)
 
 
-def _class_folders(base: Path) -> list[Path]:
+def _class_folders(base: Path) -> tuple[list[Path], list[str]]:
+    """Return the class folders of a folder, and the names of what else is there."""
     if not base.is_dir():
         raise ValueError(f"{base} is no folder")
-    found = [entry for entry in base.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    entries = list(base.iterdir())
+    found = [entry for entry in entries if entry.is_dir() and not _hidden(entry)]
     if not found:
         raise ValueError(f"{base} has no class folder; it must hold one sub-folder for every class")
-    return sorted(found, key=lambda folder: _natural(folder.name))
+    return sorted(found, key=lambda folder: _natural(folder.name)), [e.name for e in entries if e not in found]
 
 
-def _files(folder: Path) -> list[Path]:
-    found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    if not found:
-        raise ValueError(f"class folder {folder} is empty")
-    return found
+def _hidden(entry: Path) -> bool:
+    return entry.name.startswith(".") or entry.name in LITTER
+
+
+def _images(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the images of a class folder, and the names of what else is there."""
+    known, entries = _extensions(), sorted(folder.iterdir())
+    images = [entry for entry in entries if entry.suffix.lower() in known and not _hidden(entry)]
+    taken = set(images)
+    others = [entry for entry in entries if entry not in taken]
+    for entry in others:
+        if entry.is_dir() and not _hidden(entry):
+            raise ValueError(f"{entry} is a folder inside a class; it must hold images and no folders")
+    if not images:
+        there = f" and {len(others)} other files, such as {others[0].name}" if others else ""
+        raise ValueError(f"class folder {folder} has no image{there}")
+    return images, [entry.name for entry in others]
+
+
+@functools.cache
+def _extensions() -> frozenset[str]:
+    """Return the extensions of the formats that Pillow can decode, in lower case."""
+    from PIL import Image  # the other datasets can do without
+
+    names = Image.registered_extensions()
+    return frozenset(end for end, form in names.items() if form in Image.OPEN and form not in NO_PICTURES)
 
 
 def _natural(name: str) -> tuple:
@@ -161,26 +227,71 @@ def _natural(name: str) -> tuple:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
 
 
-def _decoded(files: list[File], channels: int, size: int) -> UInt8[Tensor, "n channels size size"]:
+def _decoded(
+    files: list[File], channels: int, size: int, changes: collections.Counter
+) -> UInt8[Tensor, "n channels size size"]:
+    """Decode images, and count in `changes` what was done to how many."""
+    from PIL import Image
+
     pixels = np.empty((len(files), size, size, channels), np.uint8)
-    for image, file in zip(pixels, files, strict=True):
-        image[:] = _decode(file.path, channels, size)
+    with warnings.catch_warnings(action="ignore"):  # Pillow's name no file, and are about what it can read
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for image, file in zip(pixels, files, strict=True):
+            image[:] = _decode(file.path, channels, size, changes)
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
-def _decode(path: Path, channels: int, size: int) -> np.ndarray:
-    from PIL import Image  # the other datasets can do without
+def _decode(path: Path, channels: int, size: int, changes: collections.Counter) -> np.ndarray:
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
-            if image.format == "EPS":
-                raise ValueError("EPS is a program, which Pillow would have Ghostscript run")
-            if image.mode.startswith(("I", "F")):
-                # Pillow would cut values off at 255 instead of scaling them
-                raise ValueError(f"mode {image.mode} has more than 8 bits a channel")
+            _refuse_picture(image)
+            if image.size != (size, size):
+                changes["resized"] += 1
+                changes["stretched"] += image.width != image.height
+            if channels == 1 and image.mode not in GREY:
+                colours = np.asarray(image.convert("RGB"))
+                changes["grey"] += bool((colours != colours[..., :1]).any())
             image = image.convert("L" if channels == 1 else "RGB")
             if image.size != (size, size):
                 image = image.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(image).reshape(size, size, channels)
-    except (OSError, SyntaxError, ValueError, struct.error, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    except Exception as error:  # for a damaged file Pillow's readers raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as an image: {reason}") from error
+
+
+def _refuse_picture(image: "PIL.Image.Image") -> None:
+    """Raise ValueError for a picture of which only a part, or something else, would be read."""
+    if image.format == "EPS":
+        raise ValueError("EPS is a program, which Pillow would have Ghostscript run")
+    if image.mode.startswith(("I", "F")):
+        # Pillow would cut values off at 255 instead of scaling them
+        raise ValueError(f"mode {image.mode} has more than 8 bits a channel")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in SEVERAL:
+        raise ValueError(f"it has {frames} frames or pages; save one as a picture of its own")
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        raise ValueError("it has transparent pixels, which have no colour; save it on a background")
+
+
+def _passed_over(names: list[str]) -> list[str]:
+    """Say what was passed over: how many, and the commonest names."""
+    if not names:
+        return []
+    counts = collections.Counter(names).most_common()
+    shown = [name if count == 1 else f"{name} ({count})" for name, count in counts[:5]]
+    more = ["…"] if len(counts) > 5 else []
+    return [f"passed over {len(names)} files and folders that are no images: {', '.join([*shown, *more])}"]
+
+
+def _changed(changes: collections.Counter, count: int, size: int) -> list[str]:
+    """Say how many images are not as they were saved."""
+    notes = []
+    if resized := changes["resized"]:
+        stretched = f"; {changes['stretched']} are not square and were stretched" if changes["stretched"] else ""
+        notes.append(f"resized {resized} of {count} images to {size}x{size} pixels (dataset.size){stretched}")
+    if grey := changes["grey"]:
+        notes.append(f"turned {grey} of {count} images from colour to grey; dataset.channels=3 keeps colours")
+    return notes

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -19,13 +20,14 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from softtargets import parts, store, torch_compat
+from softtargets import contents, parts, store, torch_compat
 from softtargets.architectures import construct
 from softtargets.datasets import Images
 from softtargets.errors import BadInput
 from softtargets.fit import Fit, epochs_for
 from softtargets.schema import FORBID, check, check_call, naming
 from softtargets.settings import (
+    GROUPS,
     OPTIMIZER,
     DatasetSettings,
     ForgetSetSettings,
@@ -120,7 +122,7 @@ def build(config: dict) -> Experiment:
     if not place.is_dir():  # one that is only read from will do, if everything is there
         require_writable("store.dir", place)
     torch.set_num_threads(settings.threads)
-    data = _split(json.dumps(config["dataset"]), json.dumps(config["forget_set"]), settings.device)
+    data = _split(*(_with_contents(config, group) for group in ("dataset", "forget_set")), settings.device)
     architecture = _architecture(config["architecture"], data)
     unlearn = _callable(config["mu_algo"], "mu_algo", given=4)
     recipes = {name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
@@ -130,6 +132,10 @@ def build(config: dict) -> Experiment:
     training, unlearning = _optimisation(Training, config["training"], "training"), _unlearning(config["unlearn"])
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         _refuse_batch(name, settings_.batch_size, len(data.train))
+    checkpoint = _checkpoint(settings.checkpoint, architecture)
+    read = config.get("contents", {})
+    now = config | {"contents": contents.hashes(config, GROUPS, contents.digest)}
+    contents.require(now, read, "this run began to read it", "run it again")
     return Experiment(
         config=config,
         settings=settings,
@@ -140,7 +146,7 @@ def build(config: dict) -> Experiment:
         unlearning=unlearning,
         unlearn=unlearn,
         recipes=recipes,
-        checkpoint=_checkpoint(settings.checkpoint, architecture),
+        checkpoint=checkpoint,
     )
 
 
@@ -166,9 +172,16 @@ def _instantiate(node: object, where: str) -> functools.partial:
         raise BadInput(f"{where}._target_={node['_target_']}: cannot be imported ({cause})") from error
 
 
+def _with_contents(config: dict, group: str) -> str:
+    """Return a group and the contents of its files as text: what is remembered under it is of these files."""
+    known = {name: value for name, value in config.get("contents", {}).items() if name.startswith(f"{group}.")}
+    return json.dumps([config[group], known])
+
+
 @functools.lru_cache(maxsize=2)
 def _images(loader: str) -> Images:
-    load = _callable(json.loads(loader), "dataset", beside=DatasetSettings.model_fields)
+    node, _ = json.loads(loader)
+    load = _callable(node, "dataset", beside=DatasetSettings.model_fields)
     with naming("dataset"):
         found = load()
         if not isinstance(found, Images):
@@ -179,9 +192,9 @@ def _images(loader: str) -> Images:
 @functools.lru_cache(maxsize=1)
 def _split(dataset: str, forget_set: str, device: str) -> Split:
     """Load and split; the runs of a sweep that share the data share the tensors."""
-    node, kind = json.loads(dataset), json.loads(forget_set)
+    (node, known), (kind, _) = json.loads(dataset), json.loads(forget_set)
     drawn, seed = _taken(DatasetSettings, node, "dataset"), _taken(ForgetSetSettings, kind, "forget_set").seed
-    images = _images(json.dumps(node))
+    images = _images(json.dumps([node, known]))
     _refuse_channels(drawn, images.train_pixels.shape[1])
     choose = _callable(kind, "forget_set", given=2, beside=ForgetSetSettings.model_fields)
 
@@ -343,11 +356,43 @@ def _checkpoint(path: str | None, architecture: Callable[[], nn.Module]) -> dict
     if path is None:
         return None
     file = Path(path).expanduser()
-    # a file that is none makes the readers raise nearly anything
+    # what is no such file makes the readers raise nearly anything
     with naming(f"checkpoint={path}: not a state dict for this architecture", (Exception,)):
-        if file.suffix == ".safetensors":
-            state = safetensors.torch.load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        architecture().load_state_dict(state)
+        if not file.is_file():
+            raise ValueError("it is no file" if file.exists() else "no such file")
+        if not file.stat().st_size:
+            raise ValueError("it is empty")
+        state = _tensors(file)
+        model = architecture()
+        _refuse_state(state, model.state_dict())
+        model.load_state_dict(state)
     return state
+
+
+def _tensors(file: Path) -> object:
+    if file.suffix.lower() == ".safetensors":
+        return safetensors.torch.load_file(file)
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # whose advice is to let the file run code
+        raise ValueError("it holds more than tensors; save model.state_dict(), not the model") from error
+
+
+def _refuse_state(state: object, wanted: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError where a file does not hold the tensors of a model."""
+    if not isinstance(state, dict) or not state:
+        raise ValueError(f"it holds {type(state).__name__}; it must hold tensors by name, as model.state_dict()")
+    others = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        nested = isinstance(state[others[0]], dict)
+        advice = f"save what lies under {others[0]} alone" if nested else "save model.state_dict() alone"
+        raise ValueError(f"{others[0]} in it is no tensor; {advice}")
+    for what, names in (("lacks", wanted.keys() - state.keys()), ("has in excess", state.keys() - wanted.keys())):
+        if names:
+            raise ValueError(f"it {what} {', '.join(sorted(map(str, names))[:3])}{' …' if len(names) > 3 else ''}")
+    for name, tensor in state.items():
+        if tensor.shape != wanted[name].shape:
+            shapes = f"{tuple(tensor.shape)}, and must be {tuple(wanted[name].shape)}"
+            raise ValueError(f"the shape of {name} is {shapes}")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} has numbers that are not finite")

@@ -4,8 +4,9 @@ A kind that names its samples by itself, instead of drawing them, is marked `fix
 set aside for validation nor left out of a subset.
 """
 
-import csv
-import zipfile
+import codecs
+import functools
+import re
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -19,6 +20,12 @@ from softtargets.disk import Place
 from softtargets.errors import BadInput
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
+"""Python converts no longer ones, lest it takes ages."""
+NAME = re.compile(r"""(# ?)?(["']?)[A-Za-z_][\w .-]*\2""")
+"""A line that names the column under it."""
+VALUES = ("true", "false", "nan", "none", "null", "inf")
+"""Words that are values rather than names."""
 ClassList = Annotated[list[Annotated[int, Field(ge=0, le=10**6)]], Field(min_length=1)]
 
 
@@ -31,6 +38,8 @@ class Candidates(NamedTuple):
     classes: int
     marked: Int64[Tensor, " m"] | None
     """Indices that the dataset itself marks to be forgotten."""
+    samples: int
+    """Number of images in the dataset's own training set, those that are no candidates included."""
 
 
 class Choice(NamedTuple):
@@ -38,6 +47,8 @@ class Choice(NamedTuple):
 
     positions: Int64[Tensor, " m"]
     labels: Int64[Tensor, " n"]
+    notes: tuple[str, ...] = ()
+    """Sentences for the screen on how a file was read."""
 
 
 def random(candidates: Candidates, generator: Generator, *, fraction: Fraction) -> Choice:
@@ -66,18 +77,29 @@ def mislabelled(candidates: Candidates, generator: Generator, *, fraction: Fract
 
 
 def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Choice:
-    """Take the training indices listed in a .txt, .csv (first column) or .npy file.
+    """Take the training indices that a file lists: a .txt or .csv with one on each line, or an array in a .npy.
 
-    Raises ValueError for a file that cannot be read, for repeated indices and for those out of range.
+    A text may begin with a line that names the column. An array of booleans is a mask over the dataset's own
+    training set.
+
+    Raises ValueError for a file that cannot be read or may mean something else, for repeated indices and for those
+    out of range.
     """
-    listed = _read_indices(Path(path).expanduser())
-    outside = sorted(set(listed.tolist()) - set(candidates.index.tolist()))
-    if outside:
+    listed, notes = _read_indices(Path(path).expanduser(), candidates.samples)
+    known = set(candidates.index.tolist())
+    outside = next((index for index in listed if index not in known), None)
+    repeated = len(listed) - len(set(listed))
+    if len(listed) > 2 and set(listed) <= {0, 1}:
+        raise ValueError(
+            f"{path} holds zeros and ones alone; if it is a mask, save it as an array of booleans (.npy)"
+        )
+    if outside is not None:
         span = f"{int(candidates.index[0])} to {int(candidates.index[-1])}, less copies of other images"
-        raise ValueError(f"index {outside[0]} is not in the training set, whose indices are {span}")
-    if len(listed.unique()) < len(listed):
-        raise ValueError(f"{len(listed) - len(listed.unique())} indices are repeated; each may stand once")
-    return Choice(torch.isin(candidates.index, listed).nonzero()[:, 0], candidates.labels)
+        raise ValueError(f"index {outside} is not in the training set, whose indices are {span}")
+    if repeated:
+        raise ValueError(f"{repeated} indices are repeated; each may stand once")
+    chosen = torch.isin(candidates.index, torch.tensor(listed, dtype=torch.int64))
+    return Choice(chosen.nonzero()[:, 0], candidates.labels, notes)
 
 
 def marked(candidates: Candidates, generator: Generator) -> Choice:
@@ -112,18 +134,64 @@ def _of_classes(candidates: Candidates, classes: list[int]) -> Int64[Tensor, " m
     return torch.isin(candidates.labels, torch.tensor(classes)).nonzero()[:, 0]
 
 
-def _read_indices(path: Path) -> Int64[Tensor, " n"]:
+def _read_indices(path: Path, samples: int) -> tuple[list[int], tuple[str, ...]]:
+    """Return the indices that a file lists, and what to say of how it was read."""
+    readers = {".npy": functools.partial(_from_array, samples=samples), ".txt": _from_text, ".csv": _from_text}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path} holds no list of training indices: not a .txt, .csv or .npy file")
+    if not path.is_file():
+        raise ValueError(
+            f"{path} holds no list of training indices: {'it is no file' if path.exists() else 'no such file'}"
+        )
     try:
-        if path.suffix == ".npy":
-            found = numpy.load(path).reshape(-1).tolist()
-        elif path.suffix in (".txt", ".csv"):
-            rows = csv.reader(path.read_text().splitlines())
-            found = [int(row[0]) for row in rows if row]
-        else:
-            raise ValueError("not a .txt, .csv or .npy file")
-        listed = torch.tensor(found)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        return readers[path.suffix.lower()](path)
+    except Exception as error:  # for a damaged array NumPy raises nearly anything
         raise ValueError(f"{path} holds no list of training indices: {error}") from error
-    if not len(listed) or listed.dtype != torch.int64:
-        raise ValueError(f"{path} holds no list of training indices: it must hold integers, at least one")
-    return listed
+
+
+def _from_array(path: Path, samples: int) -> tuple[list[int], tuple[str, ...]]:
+    array = numpy.load(path)
+    if not isinstance(array, numpy.ndarray):
+        raise ValueError("it holds several arrays; save one with numpy.save")
+    if array.dtype == bool:
+        if array.shape != (samples,):
+            raise ValueError(
+                f"a mask of shape {array.shape}; it must have one value for each of {samples} training images"
+            )
+        return array.nonzero()[0].tolist(), (f"{path}: read as a mask over {samples} training images",)
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"an array of {array.dtype}; it must hold integers, or booleans as a mask")
+    if not array.size or array.size != max(array.shape, default=0):
+        raise ValueError(f"an array of shape {array.shape}; it must be a list, of one index or more")
+    return array.reshape(-1).tolist(), ()
+
+
+def _from_text(path: Path) -> tuple[list[int], tuple[str, ...]]:
+    """Read one integer on each line, below a name of the column if there is one."""
+    lines = [(number, line.strip()) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
+    notes: tuple[str, ...] = ()
+    if not lines:
+        raise ValueError("it is empty; it must hold integers, at least one")
+    if NAME.fullmatch(lines[0][1]) and lines[0][1].lower() not in VALUES:
+        notes = (f"{path}: read its first line, {lines[0][1]}, as the name of the column",)
+        del lines[0]
+    elif path.suffix.lower() == ".csv" and lines[0][1] == "0":
+        # pandas writes the name of a column without one so: the index 0 or a name
+        raise ValueError(
+            "its first line, 0, may be an index or a name; put a line with a name, such as index, before it"
+        )
+    for number, line in lines:
+        if not INTEGER.fullmatch(line):
+            raise ValueError(
+                f"line {number} is {line[:60]!r}; it must hold integers, one on each line and nothing else"
+            )
+    if not lines:
+        raise ValueError("below the name of the column it must hold integers, at least one")
+    return [int(line) for _, line in lines], notes
+
+
+def _text(path: Path) -> str:
+    """Decode UTF-8, or the UTF-16 that Windows writes behind a mark."""
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")

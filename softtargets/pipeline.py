@@ -49,6 +49,8 @@ def _run(
     console.choices(config, result.sizes(experiment.data))
     if experiment.data.copies_dropped:
         console.say(f"left out {experiment.data.copies_dropped} training images that are copies of others")
+    for note in experiment.data.notes:
+        console.say(note)
     if experiment.settings.stage == "data":
         return result.leave_stage(output, "data", experiment.config_hash, {"made": [], "from_store": []})
     stages = Stages(experiment, Store(folder(experiment.settings.store.dir), console.say), console)

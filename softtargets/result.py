@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy
 import torch
 
-from softtargets import torch_compat
+from softtargets import contents, torch_compat
 from softtargets.disk import atomic, write_json
 from softtargets.types import Samples, Split
 
@@ -68,6 +68,7 @@ def describe(data: Split) -> dict:
 def provenance(config: dict, config_hash: str, started: datetime.datetime) -> dict:
     """Return where, when and with what a result was made."""
     commit = _git("rev-parse", "HEAD")
+    files = {setting: path for setting, path, _ in contents.rows(config)}
     packages = ("softtargets", "torch", "numpy", "hydra-core")
     return {
         "config_hash": config_hash,
@@ -78,6 +79,7 @@ def provenance(config: dict, config_hash: str, started: datetime.datetime) -> di
         "pid": os.getpid(),
         "machine": {name: config[name] for name in ("device", "threads", "precision")}
         | {"processor": processor(config["device"]), "plain_torch": torch_compat.PLAIN},
+        **({"files": files} if files else {}),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

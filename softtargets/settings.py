@@ -16,7 +16,7 @@ from omegaconf.errors import MissingMandatoryValue
 from pydantic import Field
 from yaml import YAMLError
 
-from softtargets import parts
+from softtargets import contents, parts
 from softtargets.disk import Place, canonical, read_json
 from softtargets.errors import BadInput
 from softtargets.schema import FORBID, Count, Seed, Weight, check, naming
@@ -159,16 +159,23 @@ class LauncherSettings(pydantic.BaseModel):
 
 
 GROUPS = ("dataset", "forget_set", "architecture", "training", "mu_algo", "unlearn", "targets")
+ADDED = ("choices", "sources", "contents")
+"""What a resolved config has beside settings."""
 RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
-NO_INFLUENCE = (*RERUN_KEEPS, "choices")
-"""Settings that cannot change a result: they stay out of its hash."""
+NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents")
+"""Settings that cannot change a result: they stay out of its hash. `contents` is in it, in the place of paths."""
+AGAIN = "call the sweep again, which plans anew"
+RESTORE = "put back what was there, or give the settings without rerun"
 
 
-def resolve(cfg: DictConfig, choices: dict[str, str]) -> dict:
+def resolve(cfg: DictConfig, choices: dict[str, str], digest: Callable = contents.digest) -> dict:
     """Return the config as plain data in which nothing is left open: no interpolation, no `auto`.
 
     `choices` are the group options it was composed from. With `rerun` it is the config saved in that run's
-    folder, save for what cannot change the result. Beside them stand the hashes of the `sources` of own parts.
+    folder, save for what cannot change the result. Beside them stand the hashes of the `sources` of own parts, and
+    of the `contents` of the user's files, made by `digest`.
+
+    Raises BadInput where a file has changed since a sweep was planned, or since the run that is repeated.
     """
     try:
         config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -178,14 +185,21 @@ def resolve(cfg: DictConfig, choices: dict[str, str]) -> dict:
         raise BadInput("choices: it is made from the groups, and cannot be given")
     for taken_up in ("experiment", "tuned"):
         config.pop(taken_up, None)
+    planned = contents.checked(config.pop("contents", {}), "contents")
     check(Settings, settings_of(config), "")
     config |= {"choices": choices}
+    repeated = {}
     if config["rerun"] is not None:
         config = _saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
+        repeated = config.pop("contents", {})
         check(Settings, settings_of(config), "")
     _check_groups(config)
     if found := parts.sources(config, config["plugins"]):
         config["sources"] = found
+    if found := contents.hashes(config, GROUPS, digest):
+        config["contents"] = found
+    contents.require(config, planned, "the sweep was planned", AGAIN)
+    contents.require(config, repeated, f"the run in {config['rerun']}", RESTORE)
     config |= resolve_machine(config)
     for node in (config["training"], config["unlearn"]):
         if node.get("precision") == "auto":
@@ -215,7 +229,7 @@ def require_writable(setting: str, folder: Path) -> None:
 
 def settings_of(config: dict) -> dict:
     """Return what lies outside the groups."""
-    return {name: value for name, value in config.items() if name not in (*GROUPS, "choices", "sources")}
+    return {name: value for name, value in config.items() if name not in (*GROUPS, *ADDED)}
 
 
 def _saved(run: Path) -> dict:
@@ -226,6 +240,7 @@ def _saved(run: Path) -> dict:
         config = OmegaConf.to_container(OmegaConf.load(file))
         if not isinstance(config, dict) or not {"choices", *GROUPS} <= config.keys():
             raise ValueError(f"{file} is not as a run leaves it")
+        contents.checked(config.get("contents", {}), f"{file}: contents")
         if (run / "result.json").is_file() and _made_with(run) != config_hash(config):
             raise ValueError("its config.yaml is not the one that its result.json was made with")
     config.pop("sources", None)  # of that time
@@ -237,9 +252,11 @@ def _made_with(run: Path) -> str:
 
 
 def asked(config: dict) -> dict:
-    """Return what a resolved config asks for, without what cannot change the result."""
-    kept = {name: value for name, value in config.items() if name not in NO_INFLUENCE}
-    return kept | {"dataset": {name: value for name, value in config["dataset"].items() if name != "root"}}
+    """Return what a resolved config asks for: files by their content, nothing that cannot change the result."""
+    kept = {name: value for name, value in contents.by_content(config).items() if name not in NO_INFLUENCE}
+    if contents.holds_downloads(config):
+        kept["dataset"] = {name: value for name, value in kept["dataset"].items() if name != "root"}
+    return kept
 
 
 def config_hash(config: dict) -> str:

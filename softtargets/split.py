@@ -38,7 +38,8 @@ def split(
     """
     classes = len(images.class_names)
     unique = _without_copies(images)
-    everything = Candidates(images.train_labels[unique], unique, classes, images.marked)
+    _refuse_missing_classes(images, unique)
+    everything = Candidates(images.train_labels[unique], unique, classes, images.marked, len(images.train_labels))
     named = (
         unique[choose(everything, generator(forget_seed, "forget")).positions]
         if getattr(choose, "fixed", False)
@@ -47,7 +48,7 @@ def split(
     pool = _subset(images.train_labels, unique, train_size, named, generator(seed, "subset"))
     held = _validation(images.train_labels, pool, validation_fraction, named, generator(seed, "validation"))
     index = pool[~torch.isin(pool, held)]
-    candidates = Candidates(images.train_labels[index], index, classes, images.marked)
+    candidates = Candidates(images.train_labels[index], index, classes, images.marked, len(images.train_labels))
     chosen = choose(candidates, generator(forget_seed, "forget"))
     copies = len(images.train_labels) - len(unique)
     result = _assemble(images, candidates, chosen, held, _normaliser(mean, std), forget_seed, copies)
@@ -83,6 +84,7 @@ def _assemble(
         membership=_membership(forget, true, test, candidates.classes, generator(seed, "membership")),
         copies_dropped=copies,
         level=_level(true, forget, retain, validation, candidates.classes, generator(seed, "level")),
+        notes=(*images.notes, *chosen.notes),
     )
 
 
@@ -112,6 +114,21 @@ def _without_copies(images: Images) -> Int64[Tensor, " m"]:
         rank[images.marked] -= count
     best = torch.full_like(rank, count).scatter_reduce_(0, group, rank, "amin")
     return ((best[group] == rank) & ~torch.isin(train, test)).nonzero()[:, 0]
+
+
+def _refuse_missing_classes(images: Images, unique: Int64[Tensor, " m"]) -> None:
+    if len(images.class_names) < 2:
+        raise ValueError(f"all images are of one class, {', '.join(images.class_names)}; it must have two or more")
+    counts = (
+        labels.bincount(minlength=len(images.class_names))
+        for labels in (images.train_labels, images.train_labels[unique])
+    )
+    for name, there, left in zip(images.class_names, *map(Tensor.tolist, counts), strict=True):
+        if not left:
+            why = (
+                f"all {there} are copies of test images or of other training images" if there else "there is none"
+            )
+            raise ValueError(f"class {name} has no training image: {why}")
 
 
 def _subset(labels, unique, train_size: int | None, named, generator: Generator) -> Int64[Tensor, " m"]:

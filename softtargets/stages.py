@@ -11,6 +11,7 @@ from softtargets.evaluate import Logits
 from softtargets.experiment import Experiment
 from softtargets.fit import predict
 from softtargets.losses import cross_entropy
+from softtargets.settings import asked
 from softtargets.store import Entry, Store
 from softtargets.types import Samples, model_digest
 
@@ -66,7 +67,7 @@ class Stages:
 
     def trained(self, name: str, samples: Samples) -> Trained:
         """Train a model called `name` on `samples`, from an initialisation and with batches of its own."""
-        config = self.experiment.config
+        config = asked(self.experiment.config)
         ingredients = self.origin("architecture", "training") | {
             "code": CODE["model"],
             "name": name,
@@ -98,7 +99,7 @@ class Stages:
         """Return the entry that holds a model's "logits" on `samples`, on the CPU."""
         ingredients = self.origin("architecture") | {
             "code": CODE["logits"],
-            "architecture": self.experiment.config["architecture"],
+            "architecture": asked(self.experiment.config)["architecture"],
             "model": trained.digest,
             "samples": samples.digest,
         }

@@ -17,7 +17,7 @@ import rich.console
 import rich.live
 from omegaconf import DictConfig, OmegaConf
 
-from softtargets import job
+from softtargets import contents, job
 from softtargets.disk import Damaged, canonical, make_folder, read_json, write_json
 from softtargets.errors import BadInput, visible
 from softtargets.locks import locked
@@ -31,6 +31,7 @@ from softtargets.settings import (
 )
 
 MACHINE = "machine.json"
+CONTENTS = "contents.json"
 ORIGINAL = ("seed", "dataset", "architecture", "training")
 """What the original model depends on; the retrained one on `forget_set` too."""
 
@@ -46,11 +47,19 @@ class Cell:
     stage: str
     models: tuple[str, str]
     """Cells that are alike here share the original and the retrained model."""
+    contents: tuple[tuple[str, str, str], ...] = ()
+    """Setting, path and SHA-256 of every file or folder of the user's that it reads."""
 
     @property
     def outcome(self) -> Path:
         """Return the file whose presence means that the run is complete."""
         return self.folder / ("result.json" if self.stage == "all" else f"{self.stage}.json")
+
+    @property
+    def planned(self) -> list[str]:
+        """Return the overrides that hold the run to the contents which it was planned for."""
+        known = ",".join(f"{setting}:'{sha256}'" for setting, _, sha256 in self.contents)
+        return [f"+contents={{{known}}}"] if known else []
 
     def state(self) -> str:
         """Tell from the folder alone: finished, failed, running or waiting."""
@@ -109,14 +118,16 @@ def cells(
         raise BadInput(f"{', '.join(swept)}: the sweep is empty; a range or a glob must hold something")
     there = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
     composed = functools.cache(lambda overrides: _without_auto(compose(list(overrides)), folder))
+    looked_at = functools.cache(contents.digest)  # a plan is of one moment, and looks at every file once
     for overrides in combinations:
         rest, seed = _apart(overrides)
         config, chosen, machine = composed(rest)
         config.seed = config.seed if seed is None else seed
-        resolved = resolve(config, chosen)
+        resolved = resolve(config, chosen, looked_at)
         digest = config_hash(resolved)
         place = there.get(digest[:12], folder / f"{_differing(overrides, swept)}-{digest[:12]}")
-        cell = Cell((*overrides, *machine), place, digest, config.stage, _models(resolved))
+        files = contents.rows(resolved)
+        cell = Cell((*overrides, *machine), place, digest, config.stage, _models(resolved), files)
         found.setdefault(digest, cell)
     return list(found.values())
 
@@ -197,11 +208,26 @@ def prepare(folder: Path, unfinished: list[Cell]) -> None:
     device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
     if not (folder / MACHINE).exists():
         write_json(folder / MACHINE, {"device": device, "precision": precision})
+    _tell_changes(folder, unfinished)
     for cell in left(unfinished):  # another call of this sweep may have finished some
         (cell.folder / "error.json").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
             _tell_damage(cell.outcome)
         cell.outcome.unlink(missing_ok=True)  # of an earlier warming; of a result there is none that is whole
+
+
+def _tell_changes(folder: Path, unfinished: list[Cell]) -> None:
+    """Say which files have changed since an earlier call read them, and remember what this one reads."""
+    now = {f"{name}={path}": sha256 for cell in unfinished for name, path, sha256 in cell.contents}
+    before = _json(folder / CONTENTS) or {}
+    for name in sorted(name for name in now if before.get(name, now[name]) != now[name]):
+        was, is_ = (files[name][: contents.SHOWN] for files in (before, now))
+        print(
+            f"{name}: its content has changed since an earlier call (sha256 was {was}…, is {is_}…). "
+            "Its runs are made anew, beside the earlier ones"
+        )
+    if now:
+        write_json(folder / CONTENTS, before | now)
 
 
 def _tell_damage(outcome: Path) -> None:

@@ -6,6 +6,7 @@ import time
 from torch import Tensor
 
 from softtargets.schema import naming
+from softtargets.settings import asked
 from softtargets.stages import Stages, Trained
 from softtargets.store import Entry
 from softtargets.teachers import Teachers
@@ -45,16 +46,17 @@ def _entry(stages: Stages, side: str, original: Trained, retrained: Trained) -> 
         return _made(stages, side, {"original": original, "retrained": retrained})
 
     experiment = stages.experiment
+    config = asked(experiment.config)
     ingredients = stages.origin("targets", "architecture", "training") | {
         "code": CODE,
         "side": side,
-        "kind": experiment.config["targets"][side],
+        "kind": config["targets"][side],
         "samples": getattr(experiment.data, side).digest,
         "train": experiment.data.train.digest,
         "original": original.digest,
         "retrained": retrained.digest,
-        "architecture": experiment.config["architecture"],
-        "training": experiment.config["training"] | {"epochs": experiment.epochs},
+        "architecture": config["architecture"],
+        "training": config["training"] | {"epochs": experiment.epochs},
         "seed": experiment.settings.seed,
     }
     return stages.store.get("targets", ingredients, make)

@@ -104,6 +104,8 @@ class Split(Evaluated):
     """The forget set's indices in the dataset's own training set."""
     copies_dropped: int
     """Training images left out as exact copies of test images or of other training images."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the screen on how the user's files were read."""
 
     @property
     def retain_positions(self) -> Int64[Tensor, " n"]:

@@ -23,7 +23,7 @@ LABELS = torch.arange(200) % 4
 
 
 def candidates(labels=LABELS, classes=4, step=1, marks=None) -> Candidates:
-    return Candidates(labels, torch.arange(len(labels)) * step, classes, marks)
+    return Candidates(labels, torch.arange(len(labels)) * step, classes, marks, len(labels) * step)
 
 
 def drawn(kind, seed=0, among=None, **settings):
@@ -43,7 +43,7 @@ def drawn(kind, seed=0, among=None, **settings):
     ids=["random", "random one", "mislabelled", "class", "classes", "class_fraction"],
 )
 def test_drawn_kinds_take_as_many_as_asked_of_those_eligible(kind, eligible, count):
-    positions, labels = drawn(kind)
+    positions, labels, _ = drawn(kind)
     assert len(positions) == count
     assert torch.equal(positions, positions.unique())  # ascending, none twice
     assert eligible[positions].all()
@@ -63,7 +63,7 @@ def test_random_draws_everyone_alike():
 
 
 def test_mislabelled_corrupts_exactly_the_forget_set():
-    positions, labels = drawn(mislabelled, fraction=0.3)
+    positions, labels, _ = drawn(mislabelled, fraction=0.3)
     assert torch.equal((labels != LABELS).nonzero()[:, 0], positions)
     assert torch.equal(LABELS, torch.arange(200) % 4)
 
@@ -100,8 +100,9 @@ def test_dataset_without_marks_is_refused(marks):
 
 def written(folder, name, content):
     path = folder / name
-    if name.endswith("npy") and not isinstance(content, bytes):
-        np.save(path, np.array(content))
+    if name.lower().endswith("npy") and not isinstance(content, bytes):
+        with path.open("wb") as file:
+            np.save(file, np.array(content))
     else:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return str(path)
@@ -112,14 +113,39 @@ def written(folder, name, content):
     [
         ("a.txt", "30\n0\n\n1990\n"),
         ("a.txt", "30\r\n0\r\n1990"),
-        ("a.csv", "30,cat\n0,dog\n1990,\n"),
+        ("a.txt", " 30 \n+0\n\n\t1990\n"),
+        ("a.csv", "30\n0\n1990\n"),
+        ("a.CSV", "30\n0\n1990\n"),
+        ("a.TXT", "30\n0\n1990\n"),
+        ("a.NPY", np.array([30, 0, 1990])),
+        ("a.txt", b"\xef\xbb\xbf30\n0\n1990"),
+        ("a.csv", "30\r\n0\r\n1990\r\n".encode("utf-16")),
+        ("a.txt", b"\xfe\xff" + "30\n0\n1990".encode("utf-16-be")),
         ("a.npy", [30, 0, 1990]),
         ("a.npy", np.array([[30], [0], [1990]], dtype=np.uint16)),
+        ("a.npy", np.array([[30, 0, 1990]], dtype=np.uint64)),
+        ("a.npy", np.array([30, 0, 1990], dtype=">i4")),
+        ("a.npy", np.isin(np.arange(2000), [30, 0, 1990])),
     ],
 )
 def test_indices_are_those_of_the_datasets_training_set(tmp_path, name, content):
     path = written(tmp_path, name, content)
     assert drawn(indices, among=candidates(step=10), path=path).positions.tolist() == [0, 3, 199]
+
+
+@pytest.mark.parametrize("name", ["index", "# index", '"x"', "forget index", "id_2", "'a.b'"])
+def test_a_name_above_the_column_is_told(tmp_path, name):
+    path = written(tmp_path, "a.csv", f"\n{name}\r\n30\r\n0\r\n1990")
+    found = drawn(indices, among=candidates(step=10), path=path)
+    assert found.positions.tolist() == [0, 3, 199]
+    assert found.notes == (f"{path}: read its first line, {name}, as the name of the column",)
+
+
+def test_a_mask_is_told(tmp_path):
+    path = written(tmp_path, "a.npy", (LABELS == 1).numpy())
+    found = drawn(indices, path=path)
+    assert found.positions.tolist() == (LABELS == 1).nonzero()[:, 0].tolist()
+    assert found.notes == (f"{path}: read as a mask over 200 training images",)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +156,51 @@ def test_indices_are_those_of_the_datasets_training_set(tmp_path, name, content)
         ("a.txt", "1\n2\n1\n1\n", "2 indices are repeated"),
         ("a.txt", "", "no list of training indices"),
         ("a.txt", "1.5\n", "no list of training indices"),
-        ("a.txt", "99999999999999999999\n", "no list of training indices"),
+        ("a.txt", "99999999999999999999\n", "index 99999999999999999999 is not in"),
+        ("a.txt", f"1\n{2**63}\n", f"index {2**63} is not in"),
+        ("a.txt", f"{-(2**63) - 1}\n", f"index {-(2**63) - 1} is not in"),
+        ("a.txt", "9" * 5000, "line 1 is '9+'; it must hold integers"),
+        (
+            "a.csv",
+            "30,cat\n0,dog\n",
+            "line 1 is '30,cat'; it must hold integers, one on each line and nothing else",
+        ),
+        ("a.csv", ",0\n0,30\n1,0\n", "line 1 is ',0'"),
+        ("a.csv", "index,label\n30,1\n", "line 1 is 'index,label'"),
+        ("a.csv", "index\n30,\n", "line 2 is '30,'"),
+        ("a.csv", "30;1\n", "line 1 is '30;1'"),
+        ("a.txt", "30\t1\n", r"line 1 is '30\\t1'"),
+        ("a.txt", "1 2 3\n", "line 1 is '1 2 3'"),
+        ("a.txt", "[1, 2, 3]", r"line 1 is '\[1, 2, 3\]'"),
+        ("a.txt", "- 1\n- 2\n", "line 1 is '- 1'"),
+        ("a.txt", "1_0\n", "line 1 is '1_0'"),
+        ("a.txt", "\u0661\n", "line 1 is '\u0661'"),
+        ("a.txt", "1\nindex\n", "line 2 is 'index'"),
+        ("a.txt", "True\nFalse\n", "line 1 is 'True'"),
+        ("a.txt", "3.000000000000000000e+01\n", "line 1 is '3.000"),
+        ("a.txt", "0\n1\n0\n1\n", "zeros and ones alone; if it is a mask"),
+        ("a.csv", "0\n5\n9\n", "its first line, 0, may be an index or a name"),
+        ("a.csv", "index\n", "below the name of the column"),
+        ("a.txt", "\n \n", "it is empty"),
         ("a.txt", b"\xff\xfe\x00", "no list of training indices"),
-        ("a.csv", "index\n1\n", "no list of training indices"),
         ("a.json", "[1]", "not a .txt, .csv or .npy file"),
+        ("a.yaml", "- 1", "not a .txt, .csv or .npy file"),
         ("a.npy", [1.0, 2.0], "must hold integers"),
-        ("a.npy", [True, False], "must hold integers"),
-        ("a.npy", ["1"], "no list of training indices"),
+        (
+            "a.npy",
+            [True, False],
+            r"a mask of shape \(2,\); it must have one value for each of 200 training images",
+        ),
+        ("a.npy", np.ones((200, 1), dtype=bool), r"a mask of shape \(200, 1\)"),
+        ("a.npy", np.arange(200) % 2, "zeros and ones alone; if it is a mask"),
+        ("a.npy", [[1, 2], [3, 4]], r"an array of shape \(2, 2\)"),
+        ("a.npy", 5, r"an array of shape \(\)"),
+        ("a.npy", np.zeros(0, dtype=int), r"an array of shape \(0,\)"),
+        ("a.npy", np.array([2**64 - 1], dtype=np.uint64), "index 18446744073709551615 is not in"),
+        ("a.npy", [-1], "index -1 is not in"),
+        ("a.npy", ["1"], "an array of <U1"),
+        ("a.npy", np.array([None, 1]), "Object arrays cannot be loaded"),
+        ("a.npy", np.zeros(2, dtype=[("a", int), ("b", int)]), "an array of "),
         ("a.npy", b"no numpy file", "no list of training indices"),
         ("a.npy", b"", "no list of training indices"),
     ],
@@ -147,8 +211,30 @@ def test_bad_lists_of_indices_are_refused(tmp_path, name, content, reason):
 
 
 def test_missing_list_of_indices_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"nowhere\.txt holds no list"):
+    with pytest.raises(ValueError, match=r"nowhere\.txt holds no list of training indices: no such file"):
         drawn(indices, path=str(tmp_path / "nowhere.txt"))
+    (tmp_path / "folder.txt").mkdir()
+    with pytest.raises(ValueError, match=r"folder\.txt holds no list of training indices: it is no file"):
+        drawn(indices, path=str(tmp_path / "folder.txt"))
+
+
+def test_an_array_that_is_damaged_anywhere_is_named(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(20))
+    whole, draw = path.read_bytes(), np.random.default_rng(0)
+    several = tmp_path / "b.npz"
+    np.savez(several, np.arange(20))
+    damaged = [whole[:end] for end in range(len(whole))] + [several.read_bytes()]
+    for place in range(128):
+        damaged.append(whole[:place] + bytes([draw.integers(256)]) + whole[place + 1 :])
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            drawn(indices, path=str(path))
+        except ValueError as error:
+            refused += str(error).startswith((str(path), "index "))  # another type makes other numbers
+    assert refused > len(whole)
 
 
 def test_kinds_that_name_their_samples_are_marked_as_fixed():

@@ -380,3 +380,37 @@ def test_real_digits_pass_every_guard():
     assert data.validation.labels.bincount().tolist() == [20] * 10
     assert data.train.inputs.mean().abs() < 0.02
     assert data.train.inputs.std().item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("label", "copied", "reason"),
+    [
+        (2, "test", "class 2 has no training image: all 3 are copies of test images or of other training images"),
+        (2, "train", "class 2 has no training image: all 3 are copies of test images or of other training images"),
+        (4, None, "class 4 has no training image: there is none"),
+    ],
+)
+def test_a_class_without_training_images_is_named(label, copied, reason):
+    data = images(classes=4)
+    data.train_labels[data.train_labels == 2] = 1
+    data.train_labels[-3:] = 2
+    if copied:
+        data.train_pixels[-3:] = (data.test_pixels if copied == "test" else data.train_pixels)[:3]
+    else:
+        data = data._replace(class_names=tuple("01234"))
+    with pytest.raises(ValueError, match=reason):
+        made(data)
+
+
+def test_a_single_class_is_refused():
+    data = images(classes=1)
+    with pytest.raises(ValueError, match="all images are of one class, 0; it must have two or more"):
+        made(data)
+
+
+def test_what_is_to_be_said_of_files_comes_through():
+    def choose(candidates, generator) -> Choice:
+        return Choice(torch.arange(20), candidates.labels, ("of the list",))
+
+    assert made(images()._replace(notes=("of the images",)), choose).notes == ("of the images", "of the list")
+    assert made().notes == ()

@@ -13,6 +13,7 @@ import numpy
 from omegaconf import OmegaConf
 
 from softtargets import RESULT_SCHEMA
+from softtargets.contents import SHOWN
 from softtargets.disk import Damaged, canonical, read_json
 from softtargets.errors import BadInput
 from softtargets.help import CONF
@@ -181,7 +182,9 @@ def _differing(configs: list[dict]) -> list[str]:
 
 
 def _plain(value: object) -> object:
-    """Return a setting's value as it is typed where it is a list, which has no place in a key."""
+    """Return a setting's value as it is typed where it is a list, which has no place in a key; a file's hash cut."""
+    if isinstance(value, str) and value.startswith("sha256:"):
+        return f"{value[: len('sha256:') + SHOWN]}…"
     return canonical(value) if isinstance(value, tuple) else value
 
 

@@ -18,7 +18,8 @@ CONFIG, CHOICES = "Config", "Choices"
 
 def sections(config: dict) -> dict[str, dict[str, str]]:
     """Return what ClearML shows of a resolved config, every value by its dotted name."""
-    values = {name: _text(value) for name, value in flat(config)}
+    # an agent's machine has files of its own, which are read as they are there
+    values = {name: _text(value) for name, value in flat(config) if not name.startswith("contents.")}
     choices = {name: text for name, text in values.items() if name.startswith("choices.")}
     return {CONFIG: {name: text for name, text in values.items() if name not in choices}, CHOICES: choices}
 
