@@ -182,7 +182,7 @@ def _differing(configs: list[dict]) -> list[str]:
 
 
 def _plain(value: object) -> object:
-    """Return a setting's value as it is typed where it is a list, which has no place in a key; a file's hash cut."""
+    """Return a setting's value as it is typed: a list has no place in a key. Of a hash, the first digits."""
     if isinstance(value, str) and value.startswith("sha256:"):
         return f"{value[: len('sha256:') + SHOWN]}…"
     return canonical(value) if isinstance(value, tuple) else value
