@@ -30,6 +30,13 @@ def test_a_version_is_within_its_range(pinned, requirement):
     assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)])
 
 
+@pytest.mark.parametrize("given", ["torch 2.6.0", "torch 2.8.0+cu128", "torch 3.0.0", "torchvision 0.21.0"])
+def test_a_clusters_torch_is_kept(given):
+    name, version = given.split()
+    (asked,) = (one for one in map(Requirement, PROJECT["dependencies"]) if one.name == name)
+    assert asked.specifier.contains(version)
+
+
 def test_what_dependencies_depend_on_is_named_too(pinned):
     """As far as this environment tells, which may have other versions."""
     named, waiting = set(), [canonicalize_name(Requirement(line).name) for line in ASKED]
