@@ -17,6 +17,9 @@ from softtargets import contents, torch_compat
 from softtargets.disk import atomic, write_json
 from softtargets.types import Samples, Split
 
+HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+"""Variables by which git looks at one repository, wherever it is called."""
+
 
 def finite(value):
     """Replace every number that JSON cannot hold by None, at any depth."""
@@ -67,7 +70,7 @@ def describe(data: Split) -> dict:
 
 def provenance(config: dict, config_hash: str, started: datetime.datetime) -> dict:
     """Return where, when and with what a result was made."""
-    commit = _git("rev-parse", "HEAD")
+    commit = _commit()
     files = {setting: path for setting, path, _ in contents.rows(config)}
     packages = ("softtargets", "torch", "numpy", "hydra-core")
     return {
@@ -96,12 +99,19 @@ def processor(device: str) -> str:
     return f"{torch.cuda.get_device_name()}; {found}" if device == "cuda" else found
 
 
+def _commit() -> str | None:
+    """Return the commit of this very code; None for an installed copy, whatever repository it lies in."""
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    return _git("rev-parse", "HEAD") if tracked else None
+
+
 def _git(*arguments: str) -> str | None:
-    here = Path(__file__).parent
+    """Ask git about the folder of this file; None where git, a repository or an answer is missing."""
+    # a hook of git's sets these, for the repository that it belongs to
+    environment = {name: value for name, value in os.environ.items() if name not in HOOKS}
+    command = {"cwd": Path(__file__).parent, "env": environment, "timeout": 10}
     try:
-        found = subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        )
+        found = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, **command)
     except (OSError, subprocess.SubprocessError):
-        return None  # an installed copy has no history
+        return None
     return found.stdout.strip()

@@ -1,7 +1,11 @@
 """The whole run on real digits: what it leaves, that it repeats, and that arms differ in their targets alone."""
 
+import datetime
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ import torch
 from conftest import CONF, SMALL, options, suited
 
 import softtargets
-from softtargets import torch_compat
+from softtargets import result, torch_compat
 from softtargets.console import Console
 from softtargets.disk import read_json
 from softtargets.errors import BadInput
@@ -335,3 +339,52 @@ def test_a_folder_of_ones_own_images(run, tmp_path, layout):
     assert sizes["forget"] == (24 if forget == "marked" else 11)
     assert result["data"]["classes"] == 3
     assert result["metrics"]["original"]["test_acc"] > 0.6
+
+
+@pytest.fixture
+def placed(tmp_path, monkeypatch):
+    """Lay a copy of result.py in a folder where `placed(*arguments)` calls git."""
+    place = tmp_path / "repository"
+    (place / ".venv/softtargets").mkdir(parents=True)
+    (place / "notes.txt").write_text("of somebody's own")
+    copy = place / ".venv/softtargets/result.py"
+    copy.write_bytes(Path(result.__file__).read_bytes())
+    shutil.copy(copy, place / "result.py")
+    monkeypatch.setattr(result, "__file__", str(copy))
+
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=one", "-c", "user.email=one@example.org")
+        done = subprocess.run(["git", *who, *arguments], cwd=place, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    return git
+
+
+def provenance(composed) -> tuple[str | None, bool | None]:
+    found = result.provenance(composed(*SMALL), "", datetime.datetime.now(datetime.UTC))
+    return found["git_commit"], found["git_dirty"]
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_copy_in_a_strangers_repository_has_no_commit(placed, composed, monkeypatch, ignored):
+    assert provenance(composed) == (None, None)  # no repository yet
+    placed("init", "-q")
+    assert provenance(composed) == (None, None)  # one without a commit
+    placed("add", "notes.txt", "result.py")
+    placed("commit", "-qm", "Note")
+    if ignored:
+        placed("config", "core.excludesFile", ".venv/ignore")
+        (Path(result.__file__).parents[1] / "ignore").write_text(".venv\n")
+    assert placed("rev-parse", "HEAD")
+    assert provenance(composed) == (None, None)
+    monkeypatch.setenv("GIT_DIR", str(Path(result.__file__).parents[2] / ".git"))  # as in a hook of theirs
+    assert provenance(composed) == (None, None)
+
+
+def test_code_in_its_own_repository_has_its_commit(placed, composed, monkeypatch, tmp_path):
+    placed("init", "-q")
+    placed("add", "-f", ".")
+    placed("commit", "-qm", "Begin")
+    assert provenance(composed) == (placed("rev-parse", "HEAD"), False)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "another"))
+    assert provenance(composed)[1] is False
