@@ -1,8 +1,8 @@
 """Default hyper-parameters of every arm (algorithm × targets), all found with one budget.
 
 `python benchmarks/search.py [architecture=mlp] [forget_set=random] [mu_algo=a,b] [targets=c,d] [trials=12]
-[steps=600] [settings]` searches the arms that have no file in conf/tuned yet and leaves one for each; delete a
-file to have it found again. `python benchmarks/search.py table` prints what the files say, in Markdown.
+[steps=600] [settings]` searches the arms that have no entry in conf/tuned yet and adds one for each; delete an
+entry to search its arm again. `python benchmarks/search.py table` prints the entries in Markdown.
 
 An arm gets `trials` tries of Optuna's TPE, the first of them our first guess, on run seeds 1000 and 1001 and
 forget set 1000, which no study uses. The training set is that of the benchmarks, 5,700 images of Fashion-MNIST,
@@ -20,13 +20,13 @@ import io
 import sys
 from pathlib import Path
 
+import filelock
 import optuna
 import torch
-import yaml
 from glance import composed
 from targets import RECIPE, options
 
-from softtargets import pipeline
+from softtargets import pipeline, tuned
 from softtargets.console import Console
 from softtargets.errors import BadInput
 from softtargets.evaluate import evaluate
@@ -37,6 +37,7 @@ from softtargets.stages import Stages
 from softtargets.store import Store, folder
 from softtargets.target_sets import target_sets
 
+TABLES = CONF / "tuned"
 SEEDS = (1000, 1001)
 DATA = (*RECIPE, "dataset.train_size=8143", "dataset.validation_fraction=0.3", "forget_set.seed=1000")
 MOST = (
@@ -77,41 +78,48 @@ def main(
     steps: str = "600",
     **settings: str,
 ) -> None:
-    """Search every arm that has no file yet."""
+    """Search every arm that has no entry yet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = TABLES / "fashion_mnist" / architecture / f"{forget_set}.yaml"
     presets = targets.split(",") if targets else options("targets")
     for algorithm in mu_algo.split(",") if mu_algo else SPACE:
-        place = CONF / "tuned/fashion_mnist" / architecture / forget_set
         chosen = (f"architecture={architecture}", f"forget_set={forget_set}", f"mu_algo={algorithm}")
         chosen += tuple(f"{name}={value}" for name, value in settings.items())
-        for preset in ("hard",) if algorithm in BLIND else presets:
-            file = place / f"{algorithm}-{preset}.yaml"
-            if not file.exists():
-                asked = (*DATA, *chosen, f"targets={preset}", "tuned=none", *MOST, f"unlearn.max_steps={steps}")
-                search(file, SPACE[algorithm], asked, int(trials))
-            if algorithm in BLIND and file.exists():
-                for other in options("targets"):
-                    (place / f"{algorithm}-{other}.yaml").write_text(file.read_text())
+        for preset in (tuned.ANY_TARGETS,) if algorithm in BLIND else presets:
+            if not tuned.entry(tuned.read(file) or {}, algorithm, preset):
+                used = "hard" if preset == tuned.ANY_TARGETS else preset
+                asked = (*DATA, *chosen, f"targets={used}", "tuned=none", *MOST, f"unlearn.max_steps={steps}")
+                search(file, algorithm, preset, asked, int(trials))
 
 
-def search(file: Path, space: dict, overrides: tuple[str, ...], trials: int) -> None:
-    """Search one arm and leave its file; an arm that cannot be run is named and passed over."""
+def search(file: Path, algorithm: str, targets: str, overrides: tuple[str, ...], trials: int) -> None:
+    """Search one arm and add its entry to a table; an arm that cannot be run is named and passed over."""
     try:
         runs = [Run(*overrides, f"seed={seed}") for seed in SEEDS]
     except BadInput as error:
-        print(f"{file.stem}: {error}", flush=True)
+        print(f"{algorithm}/{targets}: {error}", flush=True)
         return
+    space = SPACE[algorithm]
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=5))
     study.enqueue_trial({name: runs[0].first(name) for name in space})
     study.optimize(functools.partial(tried, space, runs), n_trials=trials)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scores = f"# score {study.best_value:.4f}; {study.trials[0].value:.4f} before the search; {trials} trials\n"
     values = {
         name: float(f"{value:.2g}") if isinstance(value, float) else value
-        for name, value in study.best_params.items()
+        for name, value in sorted(study.best_params.items())
     }
-    file.write_text(scores + yaml.safe_dump(values))
-    print("/".join(file.parts[-3:]), scores.strip(), values, flush=True)
+    scores = {"score": round(study.best_value, 4), "before": round(study.trials[0].value, 4)}
+    entry = {"values": values, **scores, "trials": trials}
+    add(file, algorithm, targets, entry)
+    print(f"{file.parent.name}/{file.stem}/{algorithm}/{targets}: {entry}", flush=True)
+
+
+def add(file: Path, algorithm: str, targets: str, entry: dict) -> None:
+    """Add an arm's entry to a table, to which a search of other arms may add at the same time."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(file.with_name(f".{file.name}.lock")):
+        table = tuned.read(file) or {}
+        arms = table.get(algorithm, {}) | {targets: [entry]}
+        tuned.write(file, table | {algorithm: arms})
 
 
 def tried(space: dict, runs: list["Run"], trial: optuna.Trial) -> float:
@@ -175,17 +183,15 @@ def scored(columns: dict[str, list], diverged: bool) -> float:
 
 
 def table() -> None:
-    """Print what the files in conf/tuned say."""
+    """Print the entries of conf/tuned."""
     head = ("dataset", "architecture", "forget set", "algorithm", "targets", "score", "before", "values")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
-    for file in sorted((CONF / "tuned").glob("*/*/*/*.yaml")):
-        *arm, (algorithm, preset) = (*file.parts[-4:-1], file.stem.split("-"))
-        if algorithm in BLIND and preset != "hard":
-            continue
-        preset = "all" if algorithm in BLIND else preset
-        scores = file.read_text().splitlines()[0].split()
-        values = ", ".join(f"{name} {value:g}" for name, value in yaml.safe_load(file.read_text()).items())
-        print(f"| {' | '.join((*arm, algorithm, preset))} | {scores[2].rstrip(';')} | {scores[3]} | {values} |")
+    for name in tuned.names(TABLES):
+        for algorithm, arms in tuned.read(TABLES / f"{name}.yaml").items():
+            for preset, (entry,) in arms.items():
+                values = ", ".join(f"{setting} {value:g}" for setting, value in entry["values"].items())
+                scores = f"{entry['score']:.4f} | {entry['before']:.4f}"
+                print(f"| {' | '.join((*name.split('/'), algorithm, preset))} | {scores} | {values} |")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """One config that Hydra composed: what it resolves to, whether it can run, and its run."""
 
 import contextlib
+import os
 import traceback
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from softtargets import parts
+from softtargets import parts, tuned
 from softtargets.disk import Damaged, clear, read_json, share_all, write_json
-from softtargets.errors import BadInput
-from softtargets.help import CONF
+from softtargets.errors import BadInput, nearest
 from softtargets.locks import locked
 from softtargets.settings import RERUN_KEEPS, config_hash, require_writable, resolve
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
+ARM = ("dataset", "architecture", "forget_set", "mu_algo", "targets")
+"""The choices that tuned values are for: those of a table, then the arm's."""
 SIDES = ("targets/forget", "targets/retain")
 
 
@@ -73,7 +75,7 @@ def check(config: DictConfig, elsewhere: bool = False) -> None:
     overrides = list(config.hydra.overrides.task)
     if config.rerun is not None:
         _only_kept(overrides)
-    _known_tuned(overrides)
+    check_tuned(config)
     resolved = resolved_config(config)
     build(resolved | {"device": "cpu"} if elsewhere else resolved)
 
@@ -98,13 +100,35 @@ def _only_kept(overrides: list[str]) -> None:
             raise BadInput(f"{override}: cannot be given with rerun, which takes only {', '.join(RERUN_KEEPS)}")
 
 
-def _known_tuned(overrides: list[str]) -> None:
-    """Refuse what is asked for by name and not there; what was never searched is no mistake."""
-    for override in overrides:
-        group, _, name = override.partition("=")
-        if group == "tuned" and name != "none" and not (CONF / "tuned" / f"{name}.yaml").is_file():
-            arm = "DATASET/ARCHITECTURE/FORGET_SET/ALGORITHM-TARGETS"
-            raise BadInput(f"{override}: nothing was found for it; allowed are none, or {arm} as in conf/tuned")
+def check_tuned(config: DictConfig) -> None:
+    """Raise BadInput where the values that stand in a composed config are not the tuned ones that were meant."""
+    _known_tuned(config)
+    _read_tables(config)
+
+
+def _known_tuned(config: DictConfig) -> None:
+    """Refuse tuned values that are asked for by name and do not exist; an arm without any is no mistake."""
+    chosen, sources = config.hydra.runtime.choices, config.hydra.runtime.config_sources
+    name, usual = chosen.get("tuned"), "/".join(chosen[group] for group in ARM)
+    asked = name != usual or f"tuned={name}" in config.hydra.overrides.task
+    if name and asked and "tuned" not in config:  # Hydra passes over an optional entry of the defaults list
+        folders = [Path(source.path) for source in sources if source.schema == "tuned"]
+        tables = [table for folder in folders for table in tuned.names(folder)]
+        allowed = f"tuned=none or one of {', '.join(tables)}"
+        raise BadInput(f"tuned={name}: no tuned values for it; use {allowed}{nearest(name, tables)}")
+
+
+def _read_tables(config: DictConfig) -> None:
+    """Refuse a table among a user's configs, unless its folder is named as one of tables before."""
+    option, known = config.hydra.runtime.choices.get("tuned") or "none", set()
+    for source in config.hydra.runtime.config_sources:
+        if source.schema == "tuned":
+            known.add(Path(source.path).resolve())
+        folder = Path(source.path, "tuned").resolve()
+        table = tuned.table_file(folder, option)
+        if source.schema == "file" and folder not in known and table and os.path.isfile(table):
+            place = f"put tuned://{folder} before file://{source.path}"
+            raise BadInput(f"hydra.searchpath: {table} would not be read as a table; {place}")
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

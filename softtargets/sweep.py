@@ -139,6 +139,7 @@ def _models(resolved: dict) -> tuple[str, str]:
 
 def _without_auto(config: DictConfig, folder: Path) -> tuple[DictConfig, dict, list[str]]:
     """Return what a task would get, with its choices, and the overrides that settle device and precision."""
+    job.check_tuned(config)  # here, as cells with wrong values may be finished, or be taken for others
     task, chosen = job.without_hydra(config), job.choices(config.hydra.runtime.choices)
     machine = resolve_machine_once(folder, {name: task[name] for name in ("device", "precision")})
     task.update(machine)

@@ -9,6 +9,7 @@ from conftest import CONF, options, suited
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
+from softtargets import tuned
 from softtargets.errors import BadInput
 from softtargets.experiment import build
 from softtargets.settings import config_hash
@@ -117,19 +118,30 @@ def test_a_search_scores_the_model_that_a_stopped_run_leaves():
     assert search.scored(way, diverged=True) == search.scored(way | {"forget_acc": [1.0, None, None]}, False) == 3
 
 
-def test_what_was_found_is_for_arms_that_exist_and_within_the_bounds():
-    files = sorted((CONF / "tuned").glob("*/*/*/*.yaml"))
-    assert files
-    for file in files:
-        dataset, architecture, forget_set, algorithm, preset = (*file.parts[-4:-1], *file.stem.split("-"))
-        assert dataset in options("dataset")
-        assert architecture in options("architecture")
-        assert forget_set in options("forget_set")
-        assert preset in options("targets")
-        found = OmegaConf.load(file)
-        assert set(found) == set(search.SPACE[algorithm])
-        for name, (_, low, high) in search.SPACE[algorithm].items():
-            assert low * 0.95 <= found[name] <= high * 1.05  # rounded to two digits
+TABLES = {name: tuned.read(CONF / "tuned" / f"{name}.yaml") for name in tuned.names(CONF / "tuned")}
+ARMS = [
+    (table, algorithm, targets)
+    for table, arms in TABLES.items()
+    for algorithm, entries in arms.items()
+    for targets in entries
+]
+
+
+def test_there_is_a_table_for_each_cell_that_was_searched():
+    cells = itertools.product(("cnn", "mlp"), ("class", "mislabelled", "random"))
+    assert list(TABLES) == [f"fashion_mnist/{architecture}/{forget_set}" for architecture, forget_set in cells]
+    assert len(ARMS) == 163
+
+
+@pytest.mark.parametrize(("table", "algorithm", "targets"), ARMS)
+def test_tuned_values_are_for_arms_that_exist_and_within_the_bounds(table, algorithm, targets):
+    for group, option in zip(("dataset", "architecture", "forget_set"), table.split("/"), strict=True):
+        assert option in options(group)
+    assert targets == tuned.ANY_TARGETS if algorithm in search.BLIND else targets in options("targets")
+    values = tuned.entry(TABLES[table], algorithm, targets)["values"]
+    assert set(values) == set(search.SPACE[algorithm])
+    for name, (_, low, high) in search.SPACE[algorithm].items():
+        assert low * 0.95 <= values[name] <= high * 1.05  # rounded to two digits
 
 
 USUAL = {"architecture": "mlp", "forget_set": "random", "mu_algo": "", "targets": ""}
@@ -143,8 +155,8 @@ def test_no_arm_of_the_study_is_a_straw_man():
         groups = (cell.get(name, usual) for name, usual in USUAL.items())
         for arm in itertools.product(*(words.split(",") for words in groups)):
             architecture, forget_set, algorithm, targets = arm
-            file = CONF / f"tuned/fashion_mnist/{architecture}/{forget_set}/{algorithm}-{targets}.yaml"
-            assert file.is_file() or (algorithm in ("relabel", "salun") and targets == "hard"), arm
+            entry = tuned.entry(TABLES[f"fashion_mnist/{architecture}/{forget_set}"], algorithm, targets)
+            assert entry or (algorithm in ("relabel", "salun") and targets == "hard"), arm
 
 
 @pytest.mark.parametrize("algorithm", search.SPACE)
@@ -160,10 +172,9 @@ def test_what_is_searched_is_taken_up_where_nothing_else_is_given(composed, algo
 
 def test_an_arm_takes_what_was_found_for_it_and_a_value_given_goes_before(composed):
     arm = ("dataset=fashion_mnist", "architecture=mlp", "forget_set=random", "mu_algo=graddiff", "targets=hard")
-    found = OmegaConf.load(CONF / "tuned/fashion_mnist/mlp/random/graddiff-hard.yaml")
     config = composed(*arm)
-    assert config["unlearn"]["optimizer"]["lr"] == found.lr
-    assert config["mu_algo"]["alpha"] == found.alpha
+    assert config["unlearn"]["optimizer"]["lr"] == 0.072
+    assert config["mu_algo"]["alpha"] == 6.8
     assert composed(*arm, "mu_algo.alpha=5")["mu_algo"]["alpha"] == 5
     assert composed(*arm, "unlearn=graddiff_reference")["unlearn"]["optimizer"]["lr"] == 5e-5
     assert composed(*arm, "tuned=none")["mu_algo"]["alpha"] == 1

@@ -1,0 +1,311 @@
+"""Tables of tuned values, and how Hydra finds an arm in them."""
+
+import sys
+
+import pytest
+import search
+import yaml
+from conftest import CONF, ROOT, SMALL
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from test_bad_input import refused  # noqa: F401, a fixture
+
+import run
+import softtargets.command
+from hydra_plugins.softtargets_sweeper import CheckedSweeper
+from softtargets import job, sweep, tuned
+from softtargets.disk import read_json
+from softtargets.errors import BadInput
+from softtargets.settings import config_hash
+
+NPO = ("dataset=fashion_mnist", "mu_algo=npo", "targets=soft")
+SOFT = {"alpha": 3.7, "beta": 0.78, "lr": 0.0073}
+GUESS = {"alpha": 1.0, "beta": 1.0, "lr": 0.003}
+HARD = {"alpha": 1.3, "beta": 0.9, "lr": 0.0071}
+ENTRY = "{values: {alpha: 2.5, lr: 0.25}}"
+
+
+def used(config: dict) -> dict:
+    """Return the values that a run would use."""
+    return {name: value for name, value in config["mu_algo"].items() if not name.startswith("_")} | {
+        "lr": config["unlearn"]["optimizer"]["lr"]
+    }
+
+
+def typed(monkeypatch, *words: str) -> list[dict]:
+    """Type a command line; return the config of every run that it would start."""
+    configs = []
+    monkeypatch.setattr(sys, "argv", ["run.py", *words])
+    monkeypatch.setattr(job, "run_one", lambda cfg, hydra: configs.append(cfg))
+    monkeypatch.setattr(CheckedSweeper, "launch", lambda *_: None)
+    monkeypatch.setattr(sweep, "summary", lambda cells: True)
+    softtargets.command.command(run.main)
+    return configs
+
+
+# the tables
+
+
+def test_a_table_is_written_as_it_is_read(tmp_path):
+    for name in tuned.names(CONF / "tuned"):
+        file = CONF / "tuned" / f"{name}.yaml"
+        copy = tmp_path / f"{name}.yaml"
+        tuned.write(copy, tuned.read(file))
+        assert copy.read_text() == file.read_text()
+
+
+def test_an_arm_has_its_own_entry_or_that_of_all_targets():
+    table = {"npo": {"hard": [{"values": {"lr": 1}}]}, "finetune": {"all": [{"values": {"lr": 2}}]}}
+    assert tuned.entry(table, "npo", "hard") == {"values": {"lr": 1}}
+    assert tuned.entry(table, "finetune", "anything") == {"values": {"lr": 2}}
+    assert tuned.entry(table, "npo", "soft") is None
+    assert tuned.entry(table, "pull", "hard") is None
+
+
+BROKEN = {
+    "[]": "must be a table",
+    "": "must be a table",
+    "npo: {hard: {lr: 1}}": "must be a table",
+    "npo: {hard: [{lr: 1}]}": "must be a table",
+    f"npo: {{hard: [{ENTRY}, {ENTRY}]}}": "must be a table",
+    "npo: {hard: [{values: {lr: 1e-3}}]}": "1.0e-3",
+    "npo: {hard: [{values: {lr: [1]}}]}": "must be a table",
+    "npo: {hard: [{values: {lr: 1}, socre: 1}]}": "must be a table",
+    "1: {hard: [{values: {lr: 1}}]}": "must be a table",
+    f"npo: {{hard: [{ENTRY}], hard: [{ENTRY}]}}": "a key stands twice",
+    f"npo: {{hard: [{ENTRY}]}}\nnpo: {{}}": "a key stands twice",
+    "npo: {[a]: 1}": "cannot be read",
+    "npo: {": "cannot be read",
+    "npo: \udcff": "cannot be read",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=repr)
+def test_a_file_that_is_no_table_is_refused_by_name(text, tmp_path):
+    file = tmp_path / "random.yaml"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(BadInput, match=BROKEN[text]) as error:
+        tuned.read(file)
+    assert str(error.value).startswith(f"{file}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_is_parsed_once_until_it_changes(tmp_path, monkeypatch):
+    file, parsed, load = tmp_path / "random.yaml", [], yaml.load
+    monkeypatch.setattr(yaml, "load", lambda *given: parsed.append(1) or load(*given))
+    for rate in (1, 2):  # written within one tick of the file system's clock, and of one size
+        tuned.write(file, {"npo": {"hard": [{"values": {"lr": rate}}]}})
+        for _ in range(3):
+            assert tuned.entry(tuned.read(file), "npo", "hard") == {"values": {"lr": rate}}
+    assert len(parsed) == 2
+    assert tuned.read(tmp_path / "class.yaml") is None
+    assert tuned.read(tmp_path / f"{'long' * 100}.yaml") is None
+
+
+# what a search adds
+
+
+class Easy:
+    """A run whose score is the distance of its learning rate to 0.01."""
+
+    def __init__(self, *overrides: str):
+        if "targets=uniform" in overrides:
+            raise BadInput("targets=uniform: not here")
+
+    def first(self, name: str) -> float:
+        return 0.02
+
+    def score(self, values: dict) -> float:
+        return abs(values["lr"] - 0.01)
+
+
+def test_a_search_adds_entries_to_a_table_and_searches_no_arm_twice(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(search, "TABLES", tmp_path)
+    monkeypatch.setattr(search, "Run", Easy)
+    search.main(mu_algo="gradasc,finetune", targets="hard,uniform", trials="3")
+    assert "gradasc/uniform: targets=uniform: not here" in capsys.readouterr().out
+    (name,) = tuned.names(tmp_path)
+    file = tmp_path / f"{name}.yaml"
+    table = tuned.read(file)
+    assert name == "fashion_mnist/mlp/random"
+    assert {algorithm: list(arms) for algorithm, arms in table.items()} == {
+        "finetune": ["all"],
+        "gradasc": ["hard"],
+    }
+    assert tuned.entry(table, "gradasc", "hard") | {"values": 0} == {
+        "values": 0,
+        "score": round(abs(tuned.entry(table, "gradasc", "hard")["values"]["lr"] - 0.01), 4),
+        "before": 0.01,
+        "trials": 3,
+    }
+    before = file.stat().st_ino
+    search.main(mu_algo="gradasc,finetune", targets="hard", trials="3")
+    assert (capsys.readouterr().out, file.stat().st_ino) == ("", before)
+    search.table()
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split(" | ")[:5] for line in lines] == [
+        ["| fashion_mnist", "mlp", "random", "finetune", "all"],
+        ["| fashion_mnist", "mlp", "random", "gradasc", "hard"],
+    ]
+
+
+# how Hydra finds an arm
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        (NPO, SOFT),
+        ((*NPO, "targets=hard"), HARD),
+        ((*NPO, "tuned=none"), GUESS),
+        ((*NPO, "~tuned"), GUESS),
+        ((*NPO, "targets=uniform"), GUESS),
+        ((*NPO, "dataset=mnist_5k"), GUESS),
+        ((*NPO, "forget_set=class_fraction"), GUESS),
+        ((*NPO, "dataset=mnist_5k", "tuned=fashion_mnist/mlp/random"), SOFT),
+        ((*NPO, "architecture=cnn", "targets=hard", "tuned=fashion_mnist/mlp/random"), HARD),
+        ((*NPO, "targets=uniform", "tuned=fashion_mnist/mlp/random"), GUESS),
+        ((*NPO, "tuned=fashion_mnist/mlp/random/npo/hard"), HARD),
+        ((*NPO, "mu_algo.beta=2"), SOFT | {"beta": 2}),
+        ((*NPO, "+tuned.lr=0.5", "dataset=mnist_5k"), GUESS | {"lr": 0.5}),
+        ((*NPO, "tuned.lr=0.5"), SOFT | {"lr": 0.5}),
+        (("dataset=fashion_mnist", "mu_algo=finetune", "targets=hard"), {"lr": 0.091}),
+        (("dataset=fashion_mnist", "mu_algo=finetune", "targets=oracle"), {"lr": 0.091}),
+        (("dataset=fashion_mnist", "experiment=seed_grid", "unlearn=graddiff"), {"alpha": 1.0, "lr": 0.003}),
+    ],
+    ids=" ".join,
+)
+def test_a_run_uses_the_values_of_its_arm(words, values, composed):
+    assert used(composed(*words)) == values
+
+
+@pytest.mark.parametrize("resolve", [(), ("--resolve",)])
+def test_cfg_shows_the_values_of_the_arm(resolve, monkeypatch, capsys):
+    typed(monkeypatch, *NPO, "--cfg", "job", *resolve)
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert shown.tuned == SOFT
+    assert used(shown) == SOFT
+
+
+def test_every_cell_of_a_sweep_uses_its_own_values(monkeypatch, composed, tmp_path):
+    cells = []
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path))
+    monkeypatch.setattr(sweep, "left", lambda found: cells.extend(found) or [])
+    grid = ("mu_algo=npo", "targets=soft,hard", "tuned=none,fashion_mnist/mlp/random")
+    typed(monkeypatch, "-m", *SMALL, *grid)
+    assert {cell.hash for cell in cells} == {
+        config_hash(composed(*SMALL, "mu_algo=npo", f"targets={targets}", f"tuned={table}"))
+        for targets in ("soft", "hard")
+        for table in ("none", "fashion_mnist/mlp/random")
+    }
+    assert len(cells) == 4
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("launcher", ["local", "submitit_local"])
+def test_workers_use_the_values_of_their_arm(launcher, monkeypatch, tmp_path):
+    for name in ("RUNS", "STORE"):
+        monkeypatch.setenv(f"SOFTTARGETS_{name}", str(tmp_path / name.lower()))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    words = ("mu_algo=npo", "targets=soft,hard", "tuned=fashion_mnist/mlp/random", f"hydra/launcher={launcher}")
+    monkeypatch.setattr(sys, "argv", ["run.py", "-m", *SMALL, *words])
+    softtargets.command.command(run.main)
+    runs = [read_json(file) for file in tmp_path.glob("runs/sweep/*/result.json")]
+    values = {one["choices"]["targets"]: used(one["config"]) for one in runs}
+    assert values == {"soft": SOFT, "hard": HARD}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("tuned=fashion_mnist/mlp/rndom",), "fashion_mnist/mlp/rndom"),
+        (("tuned=fashion_mnist/mlp/random/npo/sotf",), "fashion_mnist/mlp/random/npo/sotf"),
+        (("tuned=fashion_mnist/mlp/random/npo-soft",), "fashion_mnist/mlp/random/npo-soft"),
+        (("tuned=mnist_5k/mlp/random/npo/soft", "mu_algo=npo", "targets=soft"), "mnist_5k/mlp/random/npo/soft"),
+        (("-m", "tuned=none,fashion_mnist/mlp/rndom"), "fashion_mnist/mlp/rndom"),
+        ((f"tuned={'a' * 300}/mlp/random",), "aaa"),
+        (("experiment=mine", "hydra.searchpath=[file://MINE]"), "fashion_mnist/mlp/rndom"),
+    ],
+)
+def test_tuned_values_that_do_not_exist_are_refused_by_name(words, named, refused, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "experiment").mkdir()
+    experiment = "# @package _global_\ndefaults:\n  - override /tuned: fashion_mnist/mlp/rndom\n"
+    (tmp_path / "experiment/mine.yaml").write_text(experiment)
+    sentence = refused(lambda: typed(monkeypatch, *(word.replace("MINE", str(tmp_path)) for word in words)))
+    assert sentence.startswith(f"tuned={named}")
+    assert "use tuned=none or one of fashion_mnist/cnn/class, " in sentence
+    assert named != "fashion_mnist/mlp/rndom" or "did you mean fashion_mnist/mlp/random?" in sentence
+
+
+# tables of a user's
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A user's configs, with an algorithm that reads tuned values, and their tables in a folder beside."""
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
+    algorithm = (CONF / "mu_algo/graddiff.yaml").read_text()
+    for file, text in {
+        "conf/mu_algo/pull.yaml": algorithm,
+        "tuned/fashion_mnist/mlp/random.yaml": f"pull: {{all: [{ENTRY}]}}\nnpo: {{soft: [{ENTRY}]}}",
+        "tuned/mnist_5k/mlp/random.yaml": f"pull: {{hard: [{ENTRY}]}}",
+    }.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    return tmp_path
+
+
+PULL = ("mu_algo=pull", "unlearn=graddiff")
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        (PULL, {"alpha": 2.5, "lr": 0.25}),
+        ((*PULL, "targets=soft"), {"alpha": 1.0, "lr": 0.003}),
+        ((*PULL, "targets=soft", "dataset=fashion_mnist"), {"alpha": 2.5, "lr": 0.25}),
+        ((*PULL, "targets=soft", "tuned=fashion_mnist/mlp/random"), {"alpha": 2.5, "lr": 0.25}),
+        ((*PULL, "tuned=none"), {"alpha": 1.0, "lr": 0.003}),
+        (NPO, SOFT),
+    ],
+)
+def test_a_users_tables_are_for_arms_that_ours_lack(words, values, mine, composed):
+    path = f"hydra.searchpath=[file://{mine}/conf,tuned://{mine}/tuned]"
+    assert used(composed(*words, path)) == values
+
+
+def test_a_users_algorithm_without_a_table_keeps_its_values(mine, composed):
+    for dataset in ("mnist_5k", "fashion_mnist"):
+        config = composed(*PULL, f"dataset={dataset}", f"hydra.searchpath=[file://{mine}/conf]")
+        assert used(config) == {"alpha": 1.0, "lr": 0.003}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("file://MINE", "tuned://MINE/tuned before file://MINE"),
+        ("file://MINE,tuned://MINE/tuned", "tuned://MINE/tuned before file://MINE"),
+        ("tuned://MINE/tuned,file://MINE", None),
+        ("file://MINE/conf,tuned://MINE/broken", "MINE/broken/mnist_5k/mlp/random.yaml: must be a table"),
+    ],
+)
+def test_a_table_that_would_be_passed_over_is_refused(path, said, mine, refused, monkeypatch):  # noqa: F811
+    (mine / "broken/mnist_5k/mlp").mkdir(parents=True)
+    (mine / "broken/mnist_5k/mlp/random.yaml").write_text("pull: {hard: {lr: 1}}")
+    words = (*SMALL, f"hydra.searchpath=[{path.replace('MINE', str(mine))}]")
+    if said:
+        assert said.replace("MINE", str(mine)) in refused(lambda: typed(monkeypatch, *words))
+    else:
+        assert len(typed(monkeypatch, *words)) == 1
+
+
+def test_other_programs_do_not_get_our_tables(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: 1")
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        config = compose("config", return_hydra_config=True)
+    assert [one.schema for one in config.hydra.runtime.config_sources] == ["pkg", "file", "structured"]
+    assert not GlobalHydra.instance().is_initialized()
