@@ -80,7 +80,7 @@ def verdict(line: dict) -> str:
     words = line["verdict"]
     if " closer to retrained" in words:
         return farther if words.startswith(f"{line['one']} closer") else closer
-    if words.startswith("nothing to compare"):
+    if words.startswith(("nothing to compare", "no verdict")):
         return apart
     return equivalent if words.startswith(("equivalent", "the same")) else nothing
 

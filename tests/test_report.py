@@ -715,6 +715,11 @@ def test_many_runs_without_a_result_are_counted_on_screen_and_listed_in_the_summ
     assert (place / "summary.md").read_text().count("no luck") == 9
 
 
+def test_a_file_in_place_of_a_folder_of_runs_is_called_so(folder, capsys):
+    assert main([str(folder(result()) / "run0/result.json")]) == 2
+    assert re.fullmatch(r"softtargets.report: \S+/result.json: no folder; .*\n", capsys.readouterr().err)
+
+
 def test_a_folder_where_every_run_failed_says_why(tmp_path, capsys):
     failed(tmp_path / "lost", "no luck")
     assert main([str(tmp_path)]) == 2
@@ -805,7 +810,7 @@ def test_an_arm_that_is_alone_has_its_numbers_and_no_comparison(folder):
     alone = [verdict for verdict in verdicts if verdict.where == "end" and verdict.other is None]
     (found,) = alone
     assert (found.one.name, found.one.mean, found.paired, found.p) == ("hard", pytest.approx(0.03), None, None)
-    assert found.words == "nothing to compare: only one kind of targets was run here"
+    assert found.words == "nothing to compare: only one kind of targets has results here"
     pair = next(v for v in verdicts if v.where == "end" and v.other)
     assert pair.p == pair.paired.t_p  # what is not compared is no hypothesis
     shown = [line for line in tables.markdown(verdicts, [], {}).splitlines() if "rmu | hard | nothing" in line]
@@ -822,8 +827,11 @@ def test_an_arm_that_is_alone_has_its_numbers_and_no_comparison(folder):
 def test_a_folder_of_one_arm_has_a_report_that_says_so(folder, capsys, runs):
     place = folder(*(result(seed) for seed in range(runs)))
     assert main([str(place)]) == 0
-    assert "nothing to compare: no cell has two kinds of targets, only hard" in capsys.readouterr().out
-    assert "hard | nothing to compare: only one kind of targets was run here" in (place / "summary.md").read_text()
+    assert "nothing to compare: no cell has results of two kinds of targets, only hard" in capsys.readouterr().out
+    assert (
+        "hard | nothing to compare: only one kind of targets has results here"
+        in (place / "summary.md").read_text()
+    )
     assert (place / "report.html").stat().st_size > 1e6
 
 

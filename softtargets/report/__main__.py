@@ -24,6 +24,8 @@ def main(words: list[str] | None = None) -> int:
     out = given.out or given.runs_dir
     try:
         wanted, width = arms(given.compare), margin(given.margin)
+        if given.runs_dir.exists() and not given.runs_dir.is_dir():
+            raise BadInput(f"{given.runs_dir}: no folder; give one which holds result.json files")
         check_out(out, "--out" if given.out else "without --out, RUNS_DIR")
         summarise(given.runs_dir, out, wanted, tuple(given.metric or ENDPOINTS), width)
     except BadInput as error:

@@ -87,7 +87,9 @@ def show(verdicts: list[Verdict]) -> None:
         screen.print(table)
     if all(verdict.other is None for verdict in verdicts):
         arms = ", ".join(sorted({verdict.one.name for verdict in verdicts}))
-        screen.print(visible(f"nothing to compare: no cell has two kinds of targets, only {arms}"), markup=False)
+        screen.print(
+            visible(f"nothing to compare: no cell has results of two kinds of targets, only {arms}"), markup=False
+        )
     if made := tables.unlike(verdicts):
         screen.print(made, markup=False)
     refused = tables.refused(verdicts)

@@ -173,7 +173,7 @@ def words(verdict: Verdict, p: float | None) -> str:
     if said := _degenerate(verdict):
         return said
     if verdict.other is None:
-        return "nothing to compare: only one kind of targets was run here"
+        return "nothing to compare: only one kind of targets has results here"
     if verdict.paired is None:
         return f"nothing to compare: {'; '.join(_counted(verdict)) or 'no two runs make a pair'}"
     return "; ".join([_shown(verdict, p), *_farther(verdict), *_counted(verdict)])
