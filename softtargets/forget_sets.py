@@ -108,7 +108,7 @@ def marked(candidates: Candidates, generator: Generator) -> Choice:
     Raises ValueError for a dataset without marks.
     """
     if candidates.marked is None or not len(candidates.marked):
-        raise ValueError("this dataset marks nothing; allowed with a folder that has class folders named CLASSe")
+        raise ValueError("this dataset marks nothing; allowed with a folder of classes such as 3 and 3e")
     return Choice(torch.isin(candidates.index, candidates.marked).nonzero()[:, 0], candidates.labels)
 
 

@@ -49,3 +49,9 @@ def first_class(source):
     targets = source.one_hot() * 0
     targets[:, 0] = 1
     return targets
+
+
+def edits_its_list(original, forget, retain, fit):
+    """An algorithm during which somebody edits the list of what is to be forgotten."""
+    Path("ed.txt").write_text("".join(f"{number}\n" for number in range(30)))
+    return original

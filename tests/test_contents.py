@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from softtargets.errors import BadInput
 from softtargets.experiment import build
 from softtargets.report import runs
 from softtargets.settings import NO_INFLUENCE, config_hash
+from softtargets.tracker.clone import CONFIG, sections
 
 
 @pytest.fixture
@@ -299,6 +301,13 @@ def test_other_contents_are_other_cells_and_other_paths_are_not(run, here):
     assert sorted(cells) == sorted([f"sha256:{first[:12]}…"] * 2 + [f"sha256:{second[:12]}…"])
 
 
+def test_a_task_that_is_cloned_reads_the_files_of_its_own_machine(composed, here):
+    listing(here / "one.txt", 1, 2)
+    task = sections(composed("forget_set=indices", "forget_set.path=one.txt"))
+    assert task[CONFIG]["forget_set.path"] == "one.txt"
+    assert not any(name.startswith("contents") for name in task[CONFIG])
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("what", ["indices", "checkpoint", "folder"])
 def test_a_sweep_runs_again_what_reads_another_file_and_says_so(folder, run, what):  # noqa: F811
@@ -332,3 +341,17 @@ def test_a_sweep_runs_again_what_reads_another_file_and_says_so(folder, run, wha
     assert len(both) == 2
     read = [json.loads(file.read_text())["hashes"] for file in both]
     assert read[0] != read[1]
+
+
+@pytest.mark.long
+def test_a_run_of_a_sweep_refuses_what_was_edited_since_the_plan(folder):  # noqa: F811
+    listing(folder / "ed.txt", *range(20))
+    words = ("~mu_algo.alpha", "mu_algo._target_=own_parts.edits_its_list", "plugins=[own_parts]", "seed=0,1")
+    code, stdout, _ = sweep(folder, "forget_set=indices", "forget_set.path=ed.txt", *words)
+    assert code == 1
+    assert "1 of 2 runs finished, 1 failed" in stdout
+    reason = r"BadInput: forget_set\.path=ed\.txt: its content has changed since the sweep was planned"
+    assert re.search(rf"failed: seed=1\S*: {reason}", stdout)
+    code, stdout, _ = sweep(folder, "forget_set=indices", "forget_set.path=ed.txt", *words)
+    assert code == 0
+    assert "2 of 2 runs finished" in stdout

@@ -378,6 +378,17 @@ def test_a_damaged_image_is_read_or_named(tmp_path, suffix):
             load(tmp_path)
 
 
+def test_a_format_that_only_claims_to_be_known_is_named(tmp_path):
+    grow(tmp_path, "train/a/1.png", "test/a/1.png")
+    broken = tmp_path / "train/a/2.dds"
+    save(broken, picture(9, 16))
+    content = bytearray(broken.read_bytes())
+    content[80:84] = bytes(4)  # the flags of the pixel format, for which Pillow raises a NotImplementedError
+    broken.write_bytes(content)
+    with pytest.raises(ValueError, match=r"2\.dds cannot be read as an image: Unknown pixel format"):
+        load(tmp_path)
+
+
 def test_a_file_of_many_pixels_is_refused_though_small(tmp_path):
     grow(tmp_path, "train/a/1.png", "test/a/1.png")
     Image.new("1", (10_000, 10_000)).save(tmp_path / "train/a/2.png")
