@@ -1,8 +1,10 @@
 """Train, retrain, make targets, unlearn, evaluate: `python run.py --help` tells what can be set."""
 
 from softtargets.ending import heed
+from softtargets.terminal import steady
 
 if __name__ == "__main__":
+    steady()
     heed()  # before imports that take a while
 
 import hydra

@@ -1,5 +1,6 @@
 """An end by signal: one sentence, nothing half-written, no process left behind."""
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -7,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import types
 
 LIMIT = 10.0
@@ -33,7 +35,8 @@ def _end(number: int, frame: types.FrameType | None) -> None:
     global code
     name, code = signal.Signals(number).name, 128 + number
     said = f"run.py: ended by {name}; the same command, called again, goes on from what is finished\n"
-    os.write(2, said.encode())
+    with contextlib.suppress(OSError):  # nobody may be there to read it
+        os.write(2, said.encode())
     if _importing_torch(frame):
         os._exit(code)
     timer = threading.Timer(LIMIT, os._exit, (code,))
@@ -62,6 +65,12 @@ def _lost(number: int, told) -> None:  # as `sys.unraisablehook` gets it, whose 
 
 def _unwind(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
+
+
+def is_end(error: BaseException) -> bool:
+    """Return whether it ends this process on purpose: by a signal, or as submitit ends a job that is requeued."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, SystemExit) and (code is not None or frames[-1].startswith("submitit"))
 
 
 def stop(thread: threading.Thread, seconds: float) -> None:

@@ -10,6 +10,7 @@ from softtargets.report.measures import MEASURES
 from softtargets.report.summary import ENDPOINTS, summarise
 from softtargets.schema import naming
 from softtargets.settings import require_writable
+from softtargets.terminal import steady
 
 
 def main(words: list[str] | None = None) -> int:
@@ -63,4 +64,5 @@ def check_out(folder: Path, setting: str) -> None:
 
 
 if __name__ == "__main__":
+    steady()
     sys.exit(main())

@@ -16,6 +16,7 @@ from softtargets.disk import clock
 from softtargets.errors import BadInput, visible
 from softtargets.locks import Busy, locked
 from softtargets.store import entries, load, manifest, set_aside
+from softtargets.terminal import steady
 
 DAY = 86400
 
@@ -160,4 +161,5 @@ def _used(path: Path) -> float:
 
 
 if __name__ == "__main__":
+    steady()
     sys.exit(main())

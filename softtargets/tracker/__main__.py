@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from softtargets.terminal import steady, stream
 from softtargets.tracker import SESSION, TASK
 from softtargets.tracker.clone import fetch
 from softtargets.tracker.player import NoServer, configured, login, note, play, require_configuration, tell_sweep
@@ -49,7 +50,7 @@ def main(words: list[str] | None = None) -> int:
 def quiet() -> Iterator[Callable[[str], None]]:
     """Keep the SDK's own words off the screen; yields how to say something nevertheless."""
     with (
-        os.fdopen(os.dup(1), "w") as screen,
+        stream(os.dup(1), sys.stdout) as screen,
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stdout(nowhere),
     ):
@@ -92,4 +93,5 @@ def failed(session: Path) -> str | None:
 
 
 if __name__ == "__main__":
+    steady()
     sys.exit(main())
