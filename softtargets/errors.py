@@ -8,6 +8,10 @@ class BadInput(ValueError):
     """One sentence for a user: the setting, its value and what is allowed. Ends a program with exit code 2."""
 
 
+class Failed(Exception):
+    """One sentence on a run that has ended without a result. Ends a program with exit code 1."""
+
+
 def visible(text: object) -> str:
     """Return a text in one line with control characters as escapes: it may come from elsewhere, like a name."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))

@@ -218,8 +218,14 @@ def _check_groups(config: dict) -> None:
                 raise BadInput(f"{name}={value}: must be a finite number")
 
 
+NAME, PATH = 255, 3600
+"""Most bytes of one name in a path, and of the path of a folder for runs: what is in it has a longer one."""
+
+
 def require_writable(setting: str, folder: Path) -> None:
     """Refuse a folder that could not be made or written to, without writing."""
+    if len(os.fsencode(folder.absolute())) > PATH or any(len(os.fsencode(part)) > NAME for part in folder.parts):
+        raise BadInput(f"{setting}={folder}: too long; each name has at most {NAME} bytes, the path {PATH:,}")
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK, effective_ids=True):
         raise BadInput(

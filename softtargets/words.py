@@ -6,6 +6,7 @@ Imported by `run.py --help` too: no torch here.
 import contextlib
 import re
 import sys
+import traceback
 from typing import NoReturn
 
 from hydra import compose, initialize_config_dir
@@ -15,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
+from yaml import MarkedYAMLError
 
 from softtargets.errors import BadInput, nearest
 from softtargets.help import CONF
@@ -62,6 +64,9 @@ def sentence(error: Exception) -> str:
             f"{error.override}: cannot be read ({reason}); it must be setting=value, the value in quotes where it "
             "holds anything but letters, digits and -_./"
         )
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        return f"{mark.name}, line {mark.line + 1}: {error.problem or error.context}; it must be plain YAML"
     if found := re.search(r"Could not override '(.*?)'", text):
         given = next((word for word in sys.argv if word.startswith(f"{found[1]}=")), found[1])
         return f"{given}: no such setting{_beside(found[1])}"
@@ -71,7 +76,16 @@ def sentence(error: Exception) -> str:
         return f"{found[1]}: one value is allowed here; several make a sweep, with -m as the first argument"
     if found := re.fullmatch(r"Error merging override (.+)", text, re.DOTALL):
         return f"{found[1]}: {_line(error.__cause__)}"
+    if file := _file_read(error):
+        return f"{file}: {_line(error if str(error) else error.__cause__ or error)}; it must be plain YAML"
     return _line(error)
+
+
+def _file_read(error: Exception) -> str | None:
+    """Return the option file that Hydra was reading, which what it raises does not name."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames += [frame for frame, _ in traceback.walk_tb(error.__cause__ and error.__cause__.__traceback__)]
+    return next((frame.f_locals["full_path"] for frame in frames if "full_path" in frame.f_locals), None)
 
 
 def _line(error: BaseException) -> str:
