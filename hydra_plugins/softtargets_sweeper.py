@@ -1,11 +1,16 @@
 """Hydra's basic sweeper, made resumable and safe: see `CheckedSweeper.sweep`."""
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from softtargets.errors import BadInput, visible
 
 
 class CheckedSweeper(BasicSweeper):
@@ -33,9 +38,10 @@ class CheckedSweeper(BasicSweeper):
             unfinished = sweep.left(cells)
             sweep.check(unfinished, self.composed, elsewhere=self.on_slurm())
         with sweep.one_warming(folder, cells):
+            missing = sweep.Missing({}, frozenset())
             if unfinished:
-                self.launch(sweep.Display(cells, unfinished), folder)
-            finished = sweep.summary(cells)
+                missing = self.launch(sweep.Display(cells, unfinished), folder)
+            finished = sweep.summary(cells, missing)
         self.track(folder)
         if not finished:
             sys.exit(1)
@@ -54,11 +60,25 @@ class CheckedSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         combinations, swept = [], {}
         for line in self.cells:
-            overrides = parser.parse_overrides(self._parse_config() + line.split() + list(arguments))
+            words = self.words(parser, line)
+            overrides = parser.parse_overrides(self._parse_config() + words + list(arguments))
             combinations += self.split_arguments(overrides, None)[0]
             named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
-            swept |= dict.fromkeys([*(word.partition("=")[0] for word in line.split()), *named])
+            swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
         return combinations, list(swept)
+
+    def words(self, parser: OverridesParser, line: str) -> list[str]:
+        """Split a line of `cells` as a shell splits what is typed; raises BadInput where it holds no overrides."""
+        try:
+            words = shlex.split(line)
+            parser.parse_overrides(words)
+        except (ValueError, HydraException) as error:
+            reason = str(error).partition("\nSee ")[0]
+            raise BadInput(
+                f"hydra.sweeper.cells: line {self.cells.index(line) + 1}, {line!r}, cannot be read "
+                f"({' '.join(reason.split())}); it must hold overrides as on the command line, quoted as there"
+            ) from error
+        return words
 
     def composed(self, overrides: list[str]) -> DictConfig:
         """Compose one cell."""
@@ -68,12 +88,12 @@ class CheckedSweeper(BasicSweeper):
         """Tell whether the runs go to other machines."""
         return self.config.hydra.launcher._target_.endswith(".SlurmLauncher")
 
-    def launch(self, display, folder: Path) -> None:
-        """Hand the unfinished cells to the launcher, and watch until all have ended."""
+    def launch(self, display, folder: Path):
+        """Hand the unfinished cells to the launcher, and watch until all have ended; returns what is missing."""
         from softtargets import sweep
         from softtargets.command import refuse
         from softtargets.disk import make_folder, share
-        from softtargets.launch import bind_workers, launch
+        from softtargets.launch import Account, bind_workers, launch, sentence
 
         if (
             self.on_slurm()
@@ -88,28 +108,24 @@ class CheckedSweeper(BasicSweeper):
         make_folder(folder / ".submitit" if self.on_slurm() else folder)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         share(folder / "multirun.yaml")
-        queue, raised = self.queue(display, folder) if self.on_slurm() else None, None
+        queue = self.queue(display, folder) if self.on_slurm() else None
         # what an earlier call submitted may have finished cells meanwhile
         unfinished = sweep.spread(sweep.left(display.unfinished))
-        # the launcher was set up with the sweep's folder still open; it reads the config again when it launches
-        jobs = [
-            [
-                *cell.overrides,
-                *cell.planned,
-                f"hydra.sweep.dir={_quoted(str(folder))}",
-                f"hydra.sweep.subdir={_quoted(cell.folder.name)}",
-            ]
-            for cell in unfinished
-        ]
-        if unfinished:
-            sweep.prepare(folder, unfinished)
+        hopeless = sweep.prepare(folder, unfinished) if unfinished else {}
+        began = {cell: cell.said() for cell in unfinished if cell not in hopeless}
+        account = Account()
+        if began:
+            jobs = [self.job(cell, folder) for cell in began]
             with display:
-                raised = launch(lambda: self.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
-        if raised:
-            print(
-                f"run.py: the launcher ended with {type(raised).__name__}: {str(raised).partition(chr(10))[0]}",
-                file=sys.stderr,
-            )
+                account = launch(lambda: self.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
+        if account.raised:
+            print(f"run.py: {visible(sentence(account.raised, queue))}", file=sys.stderr)
+        return sweep.missing(began, hopeless, account.failures(), raised=account.raised is not None)
+
+    def job(self, cell, folder: Path) -> list[str]:
+        """Return the overrides of a run; the launcher was set up with the sweep's folder still open."""
+        place = f"hydra.sweep.dir={_quoted(str(folder))}", f"hydra.sweep.subdir={_quoted(cell.folder.name)}"
+        return [*cell.overrides, *cell.planned, *place]
 
     def queue(self, display, folder: Path):
         """Wait for jobs that an earlier call of this sweep left in the queue; return the queue of this one's."""
@@ -127,5 +143,5 @@ class CheckedSweeper(BasicSweeper):
 
 
 def _quoted(text: str) -> str:
-    """Quote a value for Hydra's grammar of overrides."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """Quote a value for Hydra's grammar of overrides, where a backslash is plain unless a quote comes after it."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text) + "'"

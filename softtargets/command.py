@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,9 +18,10 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from softtargets import ending, parts, words
-from softtargets.errors import BadInput, visible
+from softtargets.errors import BadInput, Failed, visible
 from softtargets.help import register
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -35,19 +37,33 @@ def command(main: Callable[[], None]) -> None:
             words.check(sys.argv[1:])
             main()
     except Exception as error:
-        if ending.code is None:
-            tell(error)
-            sys.exit(1)
+        fail(error)
     if ending.code is not None:
         sys.exit(ending.code)
 
 
-def tell(error: Exception) -> None:
-    """Say what failed: in a sentence where it was the disk."""
-    if isinstance(error, OSError) and error.errno in DISK:
+def fail(error: BaseException) -> NoReturn:
+    """End with exit code 1, or with that of the signal that has come, and say why."""
+    if ending.code is None:
+        tell(error)
+    sys.exit(ending.code or 1)
+
+
+def tell(error: BaseException) -> None:
+    """Say what failed: in a sentence where it is known."""
+    if isinstance(error, Failed):
+        print(f"run.py: {visible(error)}", file=sys.stderr)
+    elif isinstance(error, OSError) and (error.errno in DISK or _is_ours(error)):
         print(f"run.py: {error.strerror}: {error.filename or 'a file that Hydra writes'}", file=sys.stderr)
     else:
-        traceback.print_exc()
+        traceback.print_exception(error)
+
+
+def _is_ours(error: OSError) -> bool:
+    """Return whether Hydra or this package was at a file, and no code of the user's, which wants its traceback."""
+    names = [frame.f_globals["__name__"].partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    helpers = sys.stdlib_module_names | {"omegaconf", "filelock", "yaml"}
+    return [name for name in names if name not in helpers][-1:] in (["hydra"], ["softtargets"], ["hydra_plugins"])
 
 
 @contextlib.contextmanager
@@ -82,7 +98,7 @@ def checking():
         Hydra.compose_config = compose
 
 
-def refuse(reason: str) -> None:
+def refuse(reason: str) -> NoReturn:
     """End with exit code 2 and one sentence on stderr, in one line whatever was typed."""
     if ending.code is not None:
         sys.exit(ending.code)  # what Hydra calls an error is the end by a signal, which has been told
@@ -91,10 +107,25 @@ def refuse(reason: str) -> None:
 
 
 def run_one(cfg: DictConfig) -> float | None:
-    """Run one config that Hydra composed, in the folder that Hydra made for it."""
+    """Run one config that Hydra composed, in the folder that Hydra made for it.
+
+    A single run that fails ends the program here: Hydra would put a line of its own before the sentence.
+    """
     from softtargets import job
 
-    return job.run_one(cfg, HydraConfig.get())
+    hydra = HydraConfig.get()
+    if hydra.mode.name == "MULTIRUN":
+        return job.run_one(cfg, hydra)
+    try:
+        return job.run_one(cfg, hydra)
+    except BadInput as error:
+        refuse(str(error))
+    except SystemExit as error:
+        if ending.is_end(error):
+            raise
+        fail(error)
+    except Exception as error:
+        fail(error)
 
 
 class CheckBeforeRun(Callback):
@@ -115,10 +146,8 @@ class CheckBeforeRun(Callback):
                 job.check(config)
                 HydraConfig.instance().set_config(config)  # as Hydra does next: the folder is named by its choices
                 job.check_folder(config, "hydra.run.dir")
-        except Exception:
-            if ending.code is None:
-                traceback.print_exc()
-            sys.exit(ending.code or 1)
+        except Exception as error:
+            fail(error)
 
 
 @contextlib.contextmanager
@@ -128,9 +157,9 @@ def refusing():
         yield
     except BadInput as error:
         refuse(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         refuse(words.sentence(error))
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, RecursionError) as error:
         if not _by_hydra(error):
             raise
         refuse(words.sentence(error))

@@ -1,53 +1,96 @@
 """One config that Hydra composed: what it resolves to, whether it can run, and its run."""
 
 import contextlib
+import datetime
 import os
+import socket
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from omegaconf import DictConfig, OmegaConf
 
-from softtargets import parts, tuned
+from softtargets import contents, memory, parts, tuned
 from softtargets.disk import Damaged, clear, read_json, share_all, write_json
-from softtargets.errors import BadInput, nearest
+from softtargets.ending import is_end
+from softtargets.errors import BadInput, Failed, nearest
 from softtargets.locks import locked
-from softtargets.settings import RERUN_KEEPS, config_hash, require_writable, resolve
+from softtargets.settings import RERUN_KEEPS, config_hash, flat, require_writable, resolve
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
 ARM = ("dataset", "architecture", "forget_set", "mu_algo", "targets")
 """The choices that tuned values are for: those of a table, then the arm's."""
 SIDES = ("targets/forget", "targets/retain")
+PLACES = (
+    *("data_dir", "runs_dir", "checkpoint", "rerun", "store.dir"),
+    *("dataset.root", "dataset.path", "forget_set.path"),
+)
+"""Settings that name a file or a folder."""
 
 
 def run_one(cfg: DictConfig, hydra: DictConfig) -> float | None:
     """Run `cfg` in the folder that Hydra made for it; returns the JS distance to the retrained model.
 
-    A run that raises leaves error.json. In a sweep the screen belongs to the sweep: a run writes to run.log. And
-    two calls of one sweep may reach a cell at once: the second waits, and takes the first one's result.
+    A run that raises leaves error.json. In a sweep the screen belongs to the sweep: a run writes to run.log, and
+    what it raises is Failed, which every launcher can hand on. Two calls of one sweep may reach a cell at once:
+    the second waits, and takes the first one's result.
     """
+    output, log, swept = Path(hydra.runtime.output_dir), None, hydra.mode.name == "MULTIRUN"
+    with contextlib.ExitStack() as files:
+        files.callback(share_all, output)
+        try:
+            share_all(output)  # what Hydra wrote
+            if swept:
+                log = files.enter_context(_cell(output))
+            return _run(cfg, hydra, output, log)
+        except (Exception, SystemExit) as error:
+            from softtargets.result import clear_earlier
+
+            if is_end(error):
+                raise
+            if log or not swept:  # else another call may be at this cell, or done
+                clear_earlier(output)
+            known = memory.advice(error, str(hydra.launcher._target_))
+            sentence = _leave_error(output, error, known, log)
+            if not (swept or known):
+                raise
+        # outside of `except`, since an exception that holds another keeps alive all that the other's frames hold
+        raise Failed(sentence)
+
+
+@contextlib.contextmanager
+def _cell(output: Path) -> Iterator[TextIO]:
+    """Have a cell's folder alone; yields its log."""
+    with locked(output / ".lock", busy=lambda: None):
+        clear(output)
+        with (output / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            print(f"{now}: process {os.getpid()} on {socket.gethostname()}", file=log, flush=True)
+            yield log
+
+
+def _run(cfg: DictConfig, hydra: DictConfig, output: Path, log: TextIO | None) -> float | None:
     from softtargets import pipeline
     from softtargets.console import Console
 
-    output = Path(hydra.runtime.output_dir)
-    with contextlib.ExitStack() as files:
-        share_all(output)  # what Hydra wrote
-        files.callback(share_all, output)
-        log = None
-        if hydra.mode.name == "MULTIRUN":
-            files.enter_context(locked(output / ".lock", busy=lambda: None))
-            clear(output)
-            log = files.enter_context((output / "run.log").open("a", encoding="utf-8"))
-        try:
-            config = resolve(cfg, choices(hydra.runtime.choices))
-            there = _there(output, config) if log and config["stage"] == "all" else None
-            found = there or pipeline.run(config, output, Console(log))
-        except Exception as error:
-            first = str(error).partition("\n")[0]
-            report = {"error": type(error).__name__, "message": first, "traceback": traceback.format_exc()}
-            with contextlib.suppress(OSError):  # a full disk may be what is reported
-                write_json(output / "error.json", report)
-            raise
+    config = resolved(cfg, hydra)
+    there = _there(output, config) if log and config["stage"] == "all" else None
+    found = there or pipeline.run(config, output, Console(log))
     return found and found["distance"]["js_forget"]
+
+
+def _leave_error(output: Path, error: BaseException, known: str | None, log: TextIO | None) -> str:
+    """Leave error.json, and the traceback in the log; returns what happened, in one line."""
+    name, first = type(error).__name__, known or str(error).partition("\n")[0]
+    details = "".join(traceback.format_exception(error))
+    # a full disk may be what is reported: the sentence goes another way too
+    with contextlib.suppress(OSError):
+        write_json(output / "error.json", {"error": name, "message": first, "traceback": details})
+    if log:
+        with contextlib.suppress(OSError):
+            print(details, file=log, flush=True)
+    return known or f"{name}: {first}"
 
 
 def _there(output: Path, config: dict) -> dict | None:
@@ -76,21 +119,62 @@ def check(config: DictConfig, elsewhere: bool = False) -> None:
     if config.rerun is not None:
         _only_kept(overrides)
     check_tuned(config)
-    resolved = resolved_config(config)
-    build(resolved | {"device": "cpu"} if elsewhere else resolved)
+    with _naming_files(config):
+        found = resolved_config(config)
+        build(found | {"device": "cpu"} if elsewhere else found)
+
+
+@contextlib.contextmanager
+def _naming_files(config: DictConfig) -> Iterator[None]:
+    """Have what the system says of a file name the setting that the file came from."""
+    try:
+        yield
+    except OSError as error:
+        if not error.filename:
+            raise
+        given = flat(OmegaConf.to_container(without_hydra(config)))
+        named = (f"{name}={value}" for name, value in given if value and str(value) in str(error.filename))
+        asked = next(named, error.filename)
+        raise BadInput(f"{asked}: {error.strerror}; it must be a file or a folder that you can use") from error
 
 
 def check_folder(config: DictConfig, setting: str) -> None:
     """Refuse a folder for runs, the value of `setting`, that could not be made or written to."""
     folder = Path(OmegaConf.select(config, setting))
+    if setting == "hydra.run.dir":
+        _refuse_own_file(config.checkpoint, folder)
     if folder.is_relative_to(str(config.runs_dir)):
         setting, folder = "runs_dir", Path(config.runs_dir)
     require_writable(setting, folder)
 
 
+def _refuse_own_file(checkpoint: str | None, folder: Path) -> None:
+    """Refuse a checkpoint that the run would remove or replace, as what an earlier run has left in its folder."""
+    from softtargets.result import LEFT
+
+    file = Path(checkpoint or "").expanduser().absolute()
+    if checkpoint and file.parent == folder.absolute() and file.name in LEFT:
+        raise BadInput(f"checkpoint={checkpoint}: lies in hydra.run.dir={folder}; they must be different folders")
+
+
 def resolved_config(config: DictConfig) -> dict:
     """Resolve a composed config, `hydra` node included."""
-    return resolve(without_hydra(config), choices(config.hydra.runtime.choices))
+    return resolved(without_hydra(config), config.hydra)
+
+
+def resolved(cfg: DictConfig, hydra: DictConfig, digest: Callable = contents.digest) -> dict:
+    """Resolve the config of a task; with `hydra.job.chdir` paths stay those of the folder of the call."""
+    if not hydra.job.chdir:
+        return resolve(cfg, choices(hydra.runtime.choices), digest)
+    with contextlib.chdir(hydra.runtime.cwd):
+        config = resolve(cfg, choices(hydra.runtime.choices), digest)
+        config["store"]["dir"] = config["store"]["dir"] or os.environ.get("SOFTTARGETS_STORE")
+        for place in PLACES:
+            group, _, name = place.rpartition(".")
+            node = config[group] if group else config
+            if node.get(name):
+                node[name] = os.path.abspath(os.path.expanduser(node[name]))
+    return config
 
 
 def _only_kept(overrides: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import shlex
 import time
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def run(config: dict, output: Path, console: Console) -> dict | None:
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports torch's compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs a tenth of a small step
     experiment = build(config)
+    result.clear_earlier(output)
     with tracking(experiment.settings.tracker, config, experiment.epoch_steps(), output, console) as tracker:
         return _run(experiment, output, console, tracker, started)
 
@@ -198,7 +200,7 @@ def leave(output: Path, experiment: Experiment, content: dict, evaluations, mode
     path = result.write(output, content, margins(experiment, evaluations))
     console.result(content)
     console.say(f"result: {path}")
-    console.say(f"report: python -m softtargets.report {output.parent}")
+    console.say(f"report: python -m softtargets.report {shlex.quote(str(output.parent))}")
 
 
 def margins(experiment: Experiment, evaluations: dict[str, Evaluation]) -> dict[str, numpy.ndarray]:

@@ -1,5 +1,6 @@
 """The result of a run: the public interface that reports read."""
 
+import contextlib
 import datetime
 import functools
 import math
@@ -14,11 +15,17 @@ import numpy
 import torch
 
 from softtargets import contents, torch_compat
-from softtargets.disk import atomic, write_json
+from softtargets.disk import Damaged, atomic, read_json, write_json
 from softtargets.types import Samples, Split
 
 HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 """Variables by which git looks at one repository, wherever it is called."""
+LEFT = (
+    *("result.json", "error.json", "data.json", "train.json", "margins.npz", "config.yaml"),
+    *("original.safetensors", "retrained.safetensors", "unlearned.safetensors"),
+    *("tracking.jsonl", "clearml.zip", "clearml.json"),
+)
+"""All that a run may leave in its folder, but for its log."""
 
 
 def finite(value):
@@ -34,9 +41,28 @@ def write(folder: Path, result: dict, margins: dict[str, numpy.ndarray]) -> Path
     """Write margins.npz and then result.json; where the latter is, the run is complete."""
     with atomic(folder / "margins.npz") as temporary, temporary.open("wb") as file:
         numpy.savez(file, **margins)
-    (folder / "error.json").unlink(missing_ok=True)
+    (folder / "error.json").unlink(missing_ok=True)  # of another call of a sweep, meanwhile
     write_json(folder / "result.json", finite(result))
     return folder / "result.json"
+
+
+def clear_earlier(folder: Path) -> None:
+    """Remove what an earlier run has left in a folder that is used again; the files of nobody's run stay."""
+    if not _left_by_a_run(folder):
+        return
+    for name in LEFT:  # the result first: without its other files it would be no result
+        (folder / name).unlink(missing_ok=True)
+
+
+def _left_by_a_run(folder: Path) -> bool:
+    """Return whether the folder's files are a run's: files of these names may be somebody's own."""
+    for name in ("result.json", "error.json", "data.json", "train.json"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, Damaged):
+            return bool(read_json(folder / name))
+    try:  # a run that was killed while it wrote
+        return "\nchoices:\n" in (folder / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
 
 
 def leave_stage(folder: Path, stage: str, config_hash: str, models_from: dict[str, list[str]]) -> None:
@@ -76,7 +102,8 @@ def provenance(config: dict, config_hash: str, started: datetime.datetime) -> di
     return {
         "config_hash": config_hash,
         "git_commit": commit,
-        "git_dirty": bool(_git("status", "--porcelain")) if commit else None,
+        # files that git does not track, such as an environment or results, do not make the code another
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "host": socket.gethostname(),
         "pid": os.getpid(),

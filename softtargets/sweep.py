@@ -26,12 +26,17 @@ from softtargets.settings import (
     LauncherSettings,
     SweeperSettings,
     config_hash,
-    resolve,
     resolve_machine,
 )
 
 MACHINE = "machine.json"
 CONTENTS = "contents.json"
+SUBDIR = "${hydra:job.num}"
+"""What `hydra.sweep.subdir` is in conf/config.yaml."""
+HYDRA = ".hydra"
+"""Where Hydra writes before a run begins."""
+NAME = 255 - 13
+"""Most bytes of a folder's name before its hash."""
 ORIGINAL = ("seed", "dataset", "architecture", "training")
 """What the original model depends on; the retrained one on `forget_set` too."""
 
@@ -67,19 +72,29 @@ class Cell:
             return "finished" if result["provenance"]["config_hash"] == self.hash else "waiting"
         if (self.folder / "error.json").exists():
             return "failed"
-        return "running" if self.folder.exists() else "waiting"
+        return "running" if self.said() else "waiting"
 
-    def error(self) -> str:
-        """Return the first line of what went wrong."""
-        report = _json(self.folder / "error.json")
-        return f"{report['error']}: {report['message']}" if report else "no result; its process was ended"
+    def said(self) -> int:
+        """Return the length of the run's log, which grows as soon as a run begins; 0 without one."""
+        try:
+            return (self.folder / "run.log").stat().st_size
+        except OSError:
+            return 0
+
+    def error(self) -> str | None:
+        """Return the first line of what went wrong, if the run has left it."""
+        if report := _json(self.folder / "error.json"):
+            return f"{report['error']}: {report['message']}"
+        return (
+            "its result is of another config: what it reads has changed meanwhile" if _json(self.outcome) else None
+        )
 
 
 def _json(path: Path) -> dict | None:
     """Return what a file holds; None where there is none or it is damaged."""
     try:
         return read_json(path)
-    except (FileNotFoundError, Damaged):
+    except (OSError, Damaged):
         return None
 
 
@@ -101,6 +116,12 @@ def check_settings(config: DictConfig) -> None:
     for name, model in (("sweeper", SweeperSettings), ("launcher", LauncherSettings)):
         node = OmegaConf.to_container(config.hydra[name])
         check_model(model, {key: value for key, value in node.items() if key != "_target_"}, f"hydra.{name}")
+    subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]
+    if subdir != SUBDIR:
+        raise BadInput(
+            f"hydra.sweep.subdir={subdir}: not used, since a run's folder is named by what differs and by its "
+            "config's hash; allowed is hydra.sweep.dir"
+        )
     job.check_folder(config, "hydra.sweep.dir")
 
 
@@ -121,9 +142,9 @@ def cells(
     looked_at = functools.cache(contents.digest)  # a plan is of one moment, and looks at every file once
     for overrides in combinations:
         rest, seed = _apart(overrides)
-        config, chosen, machine = composed(rest)
+        config, hydra, machine = composed(rest)
         config.seed = config.seed if seed is None else seed
-        resolved = resolve(config, chosen, looked_at)
+        resolved = job.resolved(config, hydra, looked_at)
         digest = config_hash(resolved)
         place = there.get(digest[:12], folder / f"{_differing(overrides, swept)}-{digest[:12]}")
         files = contents.rows(resolved)
@@ -137,13 +158,13 @@ def _models(resolved: dict) -> tuple[str, str]:
     return original, original + canonical(resolved["forget_set"])
 
 
-def _without_auto(config: DictConfig, folder: Path) -> tuple[DictConfig, dict, list[str]]:
-    """Return what a task would get, with its choices, and the overrides that settle device and precision."""
+def _without_auto(config: DictConfig, folder: Path) -> tuple[DictConfig, DictConfig, list[str]]:
+    """Return what a task would get, with its `hydra` node, and the overrides that settle device and precision."""
     job.check_tuned(config)  # here, as cells with wrong values may be finished, or be taken for others
-    task, chosen = job.without_hydra(config), job.choices(config.hydra.runtime.choices)
+    task = job.without_hydra(config)
     machine = resolve_machine_once(folder, {name: task[name] for name in ("device", "precision")})
     task.update(machine)
-    return task, chosen, [f"{name}={value}" for name, value in machine.items()]
+    return task, config.hydra, [f"{name}={value}" for name, value in machine.items()]
 
 
 def _apart(overrides: Iterable[str]) -> tuple[tuple[str, ...], int | None]:
@@ -155,7 +176,8 @@ def _apart(overrides: Iterable[str]) -> tuple[tuple[str, ...], int | None]:
 
 def _differing(overrides: list[str], swept: list[str]) -> str:
     named = ",".join(word for word in overrides if word.partition("=")[0] in swept)
-    return re.sub(r"[^\w=,.+-]+", "_", named)[:150] or "run"
+    name = re.sub(r"[^\w=,.+-]+", "_", named).encode(errors="replace")
+    return name[:NAME].decode(errors="ignore") or "run"
 
 
 def check(unfinished: list[Cell], compose: Callable[[list[str]], DictConfig], elsewhere: bool) -> None:
@@ -204,17 +226,28 @@ def one_warming(folder: Path, cells: list[Cell]) -> Iterator[None]:
         yield
 
 
-def prepare(folder: Path, unfinished: list[Cell]) -> None:
-    """Write down what `auto` was resolved to; take away the traces of earlier failures, and damaged results."""
+def prepare(folder: Path, unfinished: list[Cell]) -> dict[Cell, str]:
+    """Write down what `auto` was resolved to, and make every cell ready; returns why some cannot be run."""
     device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
     if not (folder / MACHINE).exists():
         write_json(folder / MACHINE, {"device": device, "precision": precision})
     _tell_changes(folder, unfinished)
+    hopeless = {}
     for cell in left(unfinished):  # another call of this sweep may have finished some
-        (cell.folder / "error.json").unlink(missing_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            _tell_damage(cell.outcome)
-        cell.outcome.unlink(missing_ok=True)  # of an earlier warming; of a result there is none that is whole
+        try:
+            _make_ready(cell)
+        except OSError as error:
+            hopeless[cell] = f"{type(error).__name__}: {error}"
+    return hopeless
+
+
+def _make_ready(cell: Cell) -> None:
+    """Make a cell's folder; take away the traces of an earlier failure, and a damaged result."""
+    make_folder(cell.folder / HYDRA)  # in the launcher a failure to do so would end the other runs too
+    (cell.folder / "error.json").unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        _tell_damage(cell.outcome)
+    cell.outcome.unlink(missing_ok=True)  # of an earlier warming; of a result there is none that is whole
 
 
 def _tell_changes(folder: Path, unfinished: list[Cell]) -> None:
@@ -279,19 +312,41 @@ class Display:
         return line
 
 
-def summary(cells: list[Cell]) -> bool:
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """The cells without a result: why, where that is known, and those that nobody has begun."""
+
+    reasons: dict[Cell, str]
+    unbegun: frozenset[Cell]
+
+
+def missing(began: dict[Cell, int], hopeless: dict[Cell, str], failures: dict[int, str], raised: bool) -> Missing:
+    """Return why runs have no result. `began`: cells in the order of their launch, with `said()` before it.
+
+    `failures`: what runs raised, by number. Where the launcher itself `raised`, some runs may never have begun.
+    """
+    cells = list(began)
+    unbegun = frozenset(cell for cell, length in began.items() if raised and cell.said() == length)
+    return Missing({cells[number]: text for number, text in failures.items()} | hopeless, unbegun)
+
+
+def summary(cells: list[Cell], missing: Missing) -> bool:
     """Say how the sweep ended; returns whether every cell is finished."""
-    missing = [cell for cell in cells if cell.state() != "finished"]
-    for cell in missing:
-        print(visible(f"failed: {cell.folder.name}: {cell.error()}"))
+    without = [cell for cell in cells if cell.state() != "finished"]
+    unbegun = [cell for cell in without if cell in missing.unbegun and not cell.error()]
+    failed = [cell for cell in without if cell not in unbegun]
+    for cell in failed:
+        reason = cell.error() or missing.reasons.get(cell) or "no result; its process was ended"
+        print(visible(f"failed: {cell.folder.name}: {reason}"))
     taken, made = _trainings(cells)
-    ended = f"{len(cells) - len(missing)} of {len(cells)} runs finished, {len(missing)} failed"
+    ended = f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(failed)} failed"
+    ended += f", {len(unbegun)} not started" if unbegun else ""
     print(f"{ended}; {made} models were trained for them, {taken} came from the store")
     folder = cells[0].folder.parent
-    print(f"sweep: {folder}")
-    if cells[0].stage == "all" and len(missing) < len(cells):
+    print(visible(f"sweep: {folder}"))
+    if cells[0].stage == "all" and len(without) < len(cells):
         verdicts(folder)
-    return not missing
+    return not without
 
 
 def verdicts(folder: Path) -> None:

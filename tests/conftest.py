@@ -1,7 +1,9 @@
 """What the tests share: a store, a data folder, and configs composed as the command line composes them."""
 
 import os
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -21,6 +23,13 @@ SMALL = (
     "unlearn.epochs=2",
 )
 """A run in well under a second, on real digits."""
+
+
+class Ended(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
 
 torch.set_num_threads(1)
 
@@ -96,6 +105,33 @@ def run(composed, tmp_path):
         return pipeline.run(composed(*overrides), made[-1], Console()), made[-1]
 
     return result
+
+
+@pytest.fixture
+def here(elsewhere, monkeypatch, capfd):
+    """`here(*arguments)`: how the program ends in this process, which has imported torch already."""
+
+    import run
+    from softtargets.command import command
+
+    def ended(*arguments: str, cwd: Path = elsewhere) -> Ended:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        try:
+            command(run.main)
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return Ended(code, *capfd.readouterr())
+
+    return ended
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A working folder in which runs are written, and nothing else is."""
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
+    return tmp_path
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from softtargets.losses import cross_entropy
@@ -55,3 +57,25 @@ def edits_its_list(original, forget, retain, fit):
     """An algorithm during which somebody edits the list of what is to be forgotten."""
     Path("ed.txt").write_text("".join(f"{number}\n" for number in range(30)))
     return original
+
+
+def hungry(original, forget, retain, fit):
+    """An algorithm that asks for more memory than there is."""
+    return torch.empty(10**15)
+
+
+def gives_up(original, forget, retain, fit):
+    """An algorithm that ends the program."""
+    sys.exit("I give up")
+
+
+class Stubborn(Exception):
+    """An error that cannot be unpickled, since it is made of two arguments and has one."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+def stubborn(original, forget, retain, fit):
+    """An algorithm whose error cannot cross from a worker to the sweep."""
+    raise Stubborn("one", "two")

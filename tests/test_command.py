@@ -5,13 +5,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from conftest import CONF, ROOT, SMALL, options
+from conftest import CONF, ROOT, SMALL, Ended, options
 
-import run
-import softtargets.command
 from softtargets import ending
 
 GROUPS = sorted({file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")})
@@ -21,41 +18,11 @@ OWN_GROUPS = [group for group in GROUPS if not group.startswith(("hydra", "tuned
 BROKEN = ("mu_algo._target_=own_parts.broken", "~mu_algo.alpha", "plugins=[own_parts]")
 
 
-class Ended(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def command(*arguments: str, cwd: Path) -> Ended:
     """Run the program in a process of its own."""
     whole = [sys.executable, ROOT / "run.py", *arguments]
     found = subprocess.run(whole, cwd=cwd, capture_output=True, text=True, timeout=120)
     return Ended(found.returncode, found.stdout, found.stderr)
-
-
-@pytest.fixture
-def here(elsewhere, monkeypatch, capfd):
-    """`here(*arguments)`: the same in this process, which has imported torch already."""
-
-    def ended(*arguments: str, cwd: Path = elsewhere) -> Ended:
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
-        try:
-            softtargets.command.command(run.main)
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        return Ended(code, *capfd.readouterr())
-
-    return ended
-
-
-@pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """A working folder in which runs are written, and nothing else is."""
-    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
-    return tmp_path
 
 
 def test_an_end_by_signal_that_hydra_calls_an_error_is_no_bad_input(here, monkeypatch):
@@ -190,6 +157,142 @@ def test_a_run_that_raises_leaves_error_json(elsewhere):
     assert (error["error"], error["message"]) == ("ZeroDivisionError", "division by zero")
     assert "own_parts.py" in error["traceback"]
     assert not list(elsewhere.glob("runs/*/result.json"))
+
+
+OWN = ("~mu_algo.alpha", "plugins=[own_parts]")
+
+
+def test_strict_is_refused_in_one_sentence(here, elsewhere):
+    found = here(*SMALL, "mu_algo=gradasc", "targets=soft", "targets.forget.temperature=1", "strict=true")
+    assert found.returncode == 2
+    assert found.stderr.startswith("run.py: strict=true: the run is degenerate: ")
+    assert found.stderr.count("\n") == 1
+    (error,) = (json.loads(file.read_text()) for file in elsewhere.glob("runs/*/error.json"))
+    assert error["message"] in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("hungry", "out of memory; lower unlearn.batch_size, or dataset.train_size ("),
+        ("gives_up", "SystemExit: I give up"),
+        ("stubborn", "Stubborn: one and two"),
+    ],
+)
+def test_what_ends_a_run_is_said_once_and_kept(name, said, here, elsewhere):
+    found = here(*SMALL, *OWN, f"mu_algo._target_=own_parts.{name}")
+    assert found.returncode == 1
+    assert found.stderr.count(said) == 1
+    assert "Error executing job" not in found.stderr
+    assert (found.stderr.count("\n") == 1) == (name == "hungry"), "what only its author can mend has a traceback"
+    (error,) = (json.loads(file.read_text()) for file in elsewhere.glob("runs/*/error.json"))
+    assert (
+        f"{error['error']}: {error['message']}".partition(": ")[(name == "hungry" and 2) or 0]
+        in said + error["message"]
+    )
+    assert "own_parts.py" in error["traceback"]
+
+
+MODELS = {"original.safetensors", "retrained.safetensors", "unlearned.safetensors"}
+RESULT = {"config.yaml", "margins.npz", "result.json"}
+
+
+def test_all_in_a_folder_that_is_used_again_belongs_to_the_last_run(here, elsewhere):
+    folder = elsewhere / "fixed"
+    fixed = (*SMALL, f"hydra.run.dir={folder}")
+    lives = {
+        ("save_models=true",): RESULT | MODELS,
+        ("seed=1",): RESULT,
+        (*OWN, "mu_algo._target_=own_parts.broken"): {"error.json"},
+        ("stage=train",): {"train.json"},
+        (): RESULT,
+    }
+    (folder / "mine").mkdir(parents=True)
+    (folder / "unlearned.safetensors").write_text("somebody's own")
+    assert here(*fixed, "stage=data").returncode == 0
+    assert (folder / "unlearned.safetensors").read_text() == "somebody's own"
+    for words, left in lives.items():
+        here(*fixed, *words)
+        assert {path.name for path in folder.iterdir()} - {".hydra", "mine"} == left, words
+
+
+def test_a_checkpoint_is_not_replaced_by_the_run_that_reads_it(here, elsewhere):
+    fixed = (*SMALL, f"hydra.run.dir={elsewhere}/fixed")
+    assert here(*fixed, "save_models=true").returncode == 0
+    before = {path: path.stat().st_ino for path in elsewhere.glob("fixed/*")}
+    file = elsewhere / "fixed/original.safetensors"
+    found = here(*fixed, f"checkpoint={file}")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert f"checkpoint={file}: lies in hydra.run.dir={file.parent}" in found.stderr
+    assert {path: path.stat().st_ino for path in elsewhere.glob("fixed/*")} == before
+
+
+LONG = "x" * 256
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (f"hydra.run.dir={LONG}",),
+        (f"hydra.run.dir={'x/' * 2000}",),
+        (f"hydra.run.dir='{'é' * 128}'",),
+        ("-m", f"hydra.sweep.dir={LONG}"),
+        (f"runs_dir={LONG}",),
+        (f"store.dir={LONG}",),
+        (f"rerun={LONG}",),
+        (f"checkpoint={LONG}",),
+        (f"dataset.path={LONG}", "dataset=folder"),
+        (f"data_dir={LONG}", "dataset=fashion_mnist"),
+    ],
+    ids=lambda words: " ".join(word[:16] for word in words),
+)
+def test_a_path_too_long_is_refused(words, here, elsewhere):
+    found = here(*words)
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert "too long" in found.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        (b"# @package _global_\nseed: 1\nseed: 2\n", ", line 3", "duplicate key seed"),
+        (b"# @package _global_\nseed:\t1\n\tx: 1\n", ", line 2", "cannot start any token"),
+        (b"seed: !!python/object:os.system 1\n", ", line 1", "os.system"),
+        (b"? [1]\n: 2\n", ", line 1", "unhashable key"),
+        (b"seed: \xff\n", "", "0xff"),
+        (b"seed: ${\n", "", "${"),
+        (b"a: &a [*a]\n", "", "recursion"),
+    ],
+    ids=str,
+)
+def test_an_option_file_that_cannot_be_read_is_named(content, line, reason, here, elsewhere):
+    file = elsewhere / "conf/experiment/mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    found = here(f"hydra.searchpath=[file://{elsewhere}/conf]", "experiment=mine")
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert found.stderr.startswith(f"run.py: {file}{line}: ")
+    assert reason in found.stderr
+
+
+@pytest.mark.parametrize(
+    "many", [(), ("-m",), pytest.param(("-m", "hydra/launcher=local"), marks=pytest.mark.kill)]
+)
+def test_with_chdir_paths_are_those_of_the_folder_of_the_call(many, here, elsewhere, monkeypatch):
+    for name in ("RUNS", "STORE", "DATA"):
+        monkeypatch.setenv(f"SOFTTARGETS_{name}", name.lower())
+    (elsewhere / "mine.txt").write_text("\n".join(map(str, range(20))))
+    found = here(*many, *SMALL, "hydra.job.chdir=true", "forget_set=indices", "forget_set.path=mine.txt")
+    assert found.returncode == 0, found.stderr + found.stdout
+    (result,) = elsewhere.glob("runs/**/result.json")
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["mine.txt", "runs", "store"]
+    assert not list(result.parent.glob("[!.]*/")), "no store in the run's folder"
+    again = here(f"rerun={result.parent.relative_to(elsewhere)}", "hydra.job.chdir=true")
+    assert again.returncode == 0, again.stderr
+    assert (
+        len({json.loads(file.read_text())["hashes"]["forget_set"] for file in elsewhere.rglob("result.json")}) == 1
+    )
 
 
 @pytest.fixture(autouse=True)

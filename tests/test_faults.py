@@ -93,9 +93,8 @@ def test_a_full_disk_is_named_and_a_second_call_ends_the_work(full, disk, tmp_pa
     there = {full: place / full}
     found = called(tmp_path, **there)
     assert (found.returncode, found.stdout.count("\n") < 40) == (1, True)
-    *by_hydra, sentence = found.stderr.splitlines()
+    (sentence,) = found.stderr.splitlines()
     assert sentence.startswith(f"run.py: No space left on device: {place}")
-    assert [line.partition(":")[0] for line in by_hydra] == ["Error executing job with overrides"]
     assert not list((tmp_path / "runs").glob("*/result.json")) + list(place.glob("runs/*/result.json"))
     for path in store.entries(there.get("store", tmp_path / "store")):
         assert store.load(path) is not None

@@ -388,3 +388,9 @@ def test_code_in_its_own_repository_has_its_commit(placed, composed, monkeypatch
     assert provenance(composed) == (placed("rev-parse", "HEAD"), False)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "another"))
     assert provenance(composed)[1] is False
+    monkeypatch.delenv("GIT_DIR")
+    repository = Path(placed("rev-parse", "--show-toplevel"))
+    (repository / "untracked.txt").write_text("one")
+    assert provenance(composed)[1] is False, "an environment or results make no code another"
+    (repository / "notes.txt").write_text("two")
+    assert provenance(composed)[1] is True

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL, options
 
+from softtargets import sweep as sweeps
 from softtargets.disk import write_json
-from softtargets.sweep import Cell, prepare, spread
+from softtargets.launch import Account, sentence
+from softtargets.sweep import Cell, missing, prepare, spread
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
 
@@ -147,7 +150,8 @@ def test_a_killed_worker_loses_no_finished_result(folder):
     killed = ("~mu_algo.alpha", "mu_algo._target_=own_parts.killed_once", "plugins=[own_parts]")
     code, _, stderr = sweep(folder, *killed, *arguments)
     assert code == 1
-    assert "TerminatedWorkerError" in stderr
+    assert "run.py: a worker was ended (SIGKILL" in stderr
+    assert "hydra.launcher.n_jobs" in stderr
     before = results(folder)
     assert len(before) < 6
     code, _, stderr = sweep(folder, *killed, *arguments)
@@ -215,3 +219,121 @@ def test_what_another_call_finished_meanwhile_is_not_taken_away(tmp_path):
         write_json(cell.outcome, {"provenance": {"config_hash": digest}})
     prepare(tmp_path, [ours, theirs])
     assert (ours.outcome.exists(), theirs.outcome.exists()) == (False, True)
+
+
+def spoilt(cells: list[Path]) -> dict[str, str]:
+    """Spoil the folders of four cells, each in another way; returns what is to be said of each."""
+    log, file, link, own = cells
+    (log / "run.log").mkdir(parents=True)
+    file.write_text("")
+    link.symlink_to("nowhere")
+    own.mkdir()
+    (own / ".hydra").write_text("")
+    return {
+        log.name: "IsADirectoryError",
+        file.name: "FileExistsError",
+        link.name: "FileExistsError",
+        own.name: "FileExistsError",
+    }
+
+
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("local", marks=pytest.mark.kill)])
+def test_what_fails_before_a_run_begins_is_said_and_stops_no_other(folder, launcher, here):
+    words = ("-m", *SMALL, "seed=range(5)", "stage=data")
+    assert here(*words).returncode == 0
+    *places, last = sorted(folder.glob("runs/sweep/seed=*"))
+    for place in (*places, last):
+        shutil.rmtree(place)
+    told = spoilt(places)
+    code, stdout, stderr = here(*words, f"hydra/launcher={launcher}")
+    assert (code, stderr) == (1, "")
+    failed = dict(re.findall(r"^failed: (\S+): (\w+): .+$", stdout, re.MULTILINE))
+    assert failed == told
+    assert stdout.count(str(folder)) >= len(told), "each names its file"
+    assert "1 of 5 runs finished, 4 failed; " in stdout
+    assert (last / "data.json").exists()
+
+
+@pytest.mark.parametrize("name", ["stubborn", "hungry", "gives_up"])
+@pytest.mark.kill
+def test_whatever_a_worker_raises_comes_with_its_reason(folder, name):
+    own = (f"mu_algo._target_=own_parts.{name}", "~mu_algo.alpha", "plugins=[own_parts]")
+    code, stdout, stderr = sweep(folder, "seed=0,1", *own, "hydra/launcher=local", "hydra.launcher.n_jobs=2")
+    assert (code, stderr) == (1, "")
+    said = {"stubborn": "Stubborn: one and two", "hungry": "hydra.launcher.n_jobs", "gives_up": "I give up"}[name]
+    assert [said in line for line in stdout.splitlines() if line.startswith("failed: ")] == [True, True]
+    for log in folder.glob("runs/sweep/*/run.log"):
+        assert f"in {name}\n" in log.read_text(), "the log holds the error"
+
+
+def cell(folder: Path) -> Cell:
+    return Cell((), folder, folder.name, "all", ("", ""))
+
+
+def test_runs_that_nobody_began_are_counted_and_not_called_ended(tmp_path, capsys):
+    began, ended, never = (cell(tmp_path / name) for name in ("began", "ended", "never"))
+    for one in (began, ended):
+        one.folder.mkdir()
+        (one.folder / "run.log").write_text("an earlier life\n")
+    before = {one: one.said() for one in (began, ended, never)}
+    with (began.folder / "run.log").open("a") as log:
+        log.write("this life\n")
+    assert not sweeps.summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, raised=True))
+    out = capsys.readouterr().out
+    assert "failed: began: no result; its process was ended\n" in out
+    assert "0 of 3 runs finished, 1 failed, 2 not started; " in out
+    assert not sweeps.summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, raised=False))
+    assert "failed: ended: KeyError: 'a'\n" in capsys.readouterr().out
+
+
+def test_what_slurm_refuses_is_said_in_its_own_words():
+    class Empty:
+        jobs = frozenset
+
+    said = "sbatch: error: Batch job submission failed: Invalid job array specification\n"
+    assert sentence(RuntimeError(said), Empty()) == (
+        "SLURM took no job: sbatch: error: Batch job submission failed: Invalid job array specification; it takes "
+        "arrays of fewer runs than MaxArraySize (scontrol show config): sweep over fewer at a time"
+    )
+    assert sentence(KeyError("a"), None) == "the launcher ended with KeyError: 'a'"
+    assert Account().failures() == {}
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "漢"])
+def test_a_folder_is_named_by_as_much_as_the_disk_takes(letter, tmp_path):
+    name = sweeps._differing([f"a={letter * 300}"], ["a"])
+    assert name == f"a={letter * 300}"[: len(name)]
+    assert 255 - 13 - 2 <= len(name.encode()) <= 255 - 13
+    (tmp_path / f"{name}-{'0' * 12}").mkdir()
+
+
+@pytest.mark.parametrize("place", ["a=b c'd\"e", "back\\slash", "→ é", "x,y{z}[w]", "$HOME"])
+def test_a_sweep_lies_where_it_is_told_and_is_resumed_there(place, here):
+    quoted = place.replace("'", "\\'")
+    words = ("-m", *SMALL, "stage=data", "seed=0,1", f"hydra.sweep.dir='there/{quoted}'")
+    found = here(*words)
+    assert found.returncode == 0, found.stderr
+    assert sorted(path.name[:6] for path in Path("there", place).glob("seed=*")) == ["seed=0", "seed=1"]
+    assert len(list(Path("there").iterdir())) == 1
+
+
+def test_a_sweep_is_resumed_behind_symbolic_links(here, monkeypatch, tmp_path):
+    words = ("-m", *SMALL, "seed=0,1", "hydra.sweep.dir=there")
+    assert here(*words).returncode == 0
+    Path("there").rename("real")
+    Path("there").symlink_to("real")
+    cell = next(Path("real").glob("seed=0-*"))
+    cell.rename("cell")
+    cell.symlink_to(Path("cell").absolute())
+    found = here(*words)
+    assert found.returncode == 0, found.stderr
+    assert "2 of 2 runs finished, 0 failed" in found.stdout
+    assert "done (" not in found.stdout, "nothing is run again"
+
+
+def test_cells_are_split_as_a_shell_would(here):
+    line = "'forget_set.classes=[1, 2]' forget_set=class seed=1,2"
+    found = here("-m", *SMALL, "stage=data", f"hydra.sweeper.cells=[\"{line}\",'seed=0']")
+    assert found.returncode == 0, found.stderr
+    names = {path.name.rpartition("-")[0] for path in Path("runs/sweep").glob("*-*")}
+    assert names == {f"forget_set.classes=_1,2_,forget_set=class,seed={seed}" for seed in (1, 2)} | {"seed=0"}

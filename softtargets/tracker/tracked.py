@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -110,7 +111,8 @@ class Tracked(Untracked):
             (self.folder / EVENTS).unlink()
         elif self.told(self.play(offline=True)):
             (self.folder / EVENTS).unlink()
-            self.console.say(f"tracking: kept; to upload it: python -m softtargets.tracker upload {self.folder}")
+            place = shlex.quote(str(self.folder))
+            self.console.say(f"tracking: kept; to upload it: python -m softtargets.tracker upload {place}")
         else:
             self.console.say(f"tracking: no session could be made ({self.why})")
             self.console.say(f"tracking: what was to be told is in {self.folder / EVENTS}")
@@ -162,4 +164,4 @@ def track_sweep(folder: Path, settings: TrackerSettings) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)
         print(f"tracking: {done.stdout.strip() or 'the server has no task of this sweep'}")
     except subprocess.TimeoutExpired:
-        print(f"tracking: the server was too slow; try again by: {' '.join(command[1:])}")
+        print(f"tracking: the server was too slow; try again by: {shlex.join(command)}")
