@@ -587,13 +587,15 @@ def test_there_is_no_floor_between_models_that_saw_other_samples(folder):
         assert Floors().of(MEASURES[name], alone) is not None
 
 
-def test_margins_of_another_number_of_samples_are_refused(folder, capsys):
+@pytest.mark.parametrize("left", [np.full((3, 2), 0.5), np.full(2, 0.5), np.full((2, 2), "a")], ids=str)
+def test_arrays_of_another_shape_or_type_are_refused(folder, capsys, left):
     place = folder(*both(2))
     for file in place.glob("*/margins.npz"):
-        np.savez(file, forget_probs_retrained=np.full((3, 2), 0.5))
+        np.savez(file, forget_probs_retrained=left)
     assert main([str(place)]) == 2
-    err = capsys.readouterr().err
-    assert "margins.npz: forget_probs_retrained has 3 samples, the forget set of its run 2" in err
+    assert re.search(
+        r"margins.npz: forget_probs_retrained is .* floats of shape \(2, 2\)", capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("seeds", [range(12), [0, 0, *range(1, 10)]])
@@ -697,7 +699,7 @@ def test_runs_without_a_result_are_shown_everywhere(folder, capsys):
         "ended: it is running, or its process was ended",
     )
     page = data_of((place / "report.html").read_text())
-    assert "3 of 13 runs have no result:" in said
+    assert "with a result: 10, without: 3" in said
     for reason in (*reasons, "lost: ValueError: no <b>luck</b>"):
         assert reason in " ".join(said.split())
         assert reason.replace("<", "&lt;") in (place / "summary.md").read_text()
@@ -710,9 +712,24 @@ def test_many_runs_without_a_result_are_counted_on_screen_and_listed_in_the_summ
     for number in range(9):
         failed(place / f"lost{number}", "no luck")
     assert main([str(place)]) == 0
-    assert "9 of 19 runs have no result:" in (said := capsys.readouterr().out)
+    assert "with a result: 10, without: 9" in (said := capsys.readouterr().out)
     assert (said.count("no luck"), "4 more, named in summary.md" in said) == (5, True)
     assert (place / "summary.md").read_text().count("no luck") == 9
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, capsys, monkeypatch):
+    place = folder(*both(2))
+    (place / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path).name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert main([str(place)]) == 0
+    assert "lost+found: the folder cannot be read (Permission denied)" in capsys.readouterr().out
 
 
 def test_a_file_in_place_of_a_folder_of_runs_is_called_so(folder, capsys):

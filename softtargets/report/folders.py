@@ -1,11 +1,10 @@
 """The folders of runs below a folder: those with a result, and those that have none, with the reason."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from softtargets.disk import Damaged, read_json
-from softtargets.errors import BadInput
 
 ENDED = {"result.json", "train.json", "data.json"}
 """What a run leaves that ended as it was asked to."""
@@ -13,13 +12,13 @@ STARTED = {".hydra", "run.log"}
 """What a run's folder holds from its start."""
 
 
-def walk(folder: Path) -> Iterator[tuple[Path, set[str]]]:
+def walk(folder: Path, refused: Callable[[OSError], None] | None = None) -> Iterator[tuple[Path, set[str]]]:
     """Yield every folder from `folder` down with the names in it; links are followed, each folder comes once.
 
-    Raises BadInput for a folder that cannot be read.
+    `refused` is called for a folder that cannot be read, and the walk goes on.
     """
     seen = {os.path.realpath(folder)}
-    for here, below, files in os.walk(folder, followlinks=True, onerror=_refuse):
+    for here, below, files in os.walk(folder, followlinks=True, onerror=refused):
         yield Path(here), {*below, *files}
         below[:] = [name for name in sorted(below) if _first_time(os.path.join(here, name), seen)]
 
@@ -33,22 +32,24 @@ def _first_time(place: str, seen: set[str]) -> bool:
     return True
 
 
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # taken away meanwhile
-        raise BadInput(f"{error.filename}: cannot be read ({error.strerror}); take it away") from error
-
-
 def results(folder: Path) -> list[Path]:
-    """Return the result files below `folder`, each once."""
+    """Return the result files below `folder`, each once; `without_result` names what cannot be read."""
     files = (place / "result.json" for place, names in walk(folder) if "result.json" in names)
     once = {os.path.realpath(file): file for file in files}
     return sorted(file for file in once.values() if not file.is_dir())
 
 
 def without_result(folder: Path) -> dict[str, str]:
-    """Return of every run below `folder` that has no result the reason, by its folder's name."""
+    """Return of every run below `folder` that has no result the reason, by its folder's name.
+
+    Folders that cannot be read are there too: runs may be in them.
+    """
     found = {}
-    for place, names in walk(folder):
+
+    def refused(error: OSError) -> None:
+        found[_name(Path(error.filename), folder)] = f"the folder cannot be read ({error.strerror})"
+
+    for place, names in walk(folder, refused):
         if "error.json" in names and "result.json" not in names:
             found[_name(place, folder)] = _error(place / "error.json")
         elif names & STARTED and not names & ENDED:

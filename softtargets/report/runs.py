@@ -72,13 +72,14 @@ class Run:
         return forget_set | {f"{name}_set": hashes[name] for name in ("train", "test")}
 
     def of_forget_set(self, *names: str) -> list[numpy.ndarray]:
-        """Read arrays of margins.npz, an entry a sample of the forget set; raises BadInput for any other."""
-        found, samples = self.arrays(*names), self.result["data"]["sizes"]["forget"]
+        """Read arrays of margins.npz, a row a sample of the forget set; raises BadInput for any other."""
+        found, data = self.arrays(*names), self.result["data"]
         for name, array in zip(names, found, strict=True):
-            if len(array) != samples:
+            shape = (data["sizes"]["forget"], data["classes"])[: 2 if "probs" in name else 1]
+            if array.shape != shape or array.dtype.kind != "f":
                 raise BadInput(
-                    f"{self.folder / 'margins.npz'}: {name} has {len(array)} samples, the forget set of its run "
-                    f"{samples}; take its run's folder away, or make it again"
+                    f"{self.folder / 'margins.npz'}: {name} is {array.dtype} of shape {array.shape}, and must be "
+                    f"floats of shape {shape}; take its run's folder away, or make it again"
                 )
         return found
 

@@ -103,7 +103,7 @@ def _show_missing(there: int, missing: dict[str, str]) -> None:
     """Print how many runs have no result, and of the first of them why."""
     if not missing:
         return
-    print(f"{len(missing)} of {there + len(missing)} runs have no result:")
+    print(f"with a result: {there}, without: {len(missing)}")
     for sentence in tables.without_result(missing)[:NAMED]:
         print(visible(f"  {sentence}"))
     if len(missing) > NAMED:
