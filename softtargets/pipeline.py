@@ -14,7 +14,7 @@ from torch import nn
 from softtargets import RESULT_SCHEMA, matched, result
 from softtargets.console import Console
 from softtargets.diagnosis import MEANING, Diagnosis, diagnose
-from softtargets.disk import write_text
+from softtargets.disk import make_folder, write_text
 from softtargets.errors import BadInput
 from softtargets.evaluate import Evaluation, change, distance, evaluate, predict_sets
 from softtargets.evidence import confidence_attack, relearn_steps
@@ -89,9 +89,13 @@ def _run(
         "data": result.describe(experiment.data),
         "provenance": result.provenance(config, experiment.config_hash, started),
     }
-    leave(output, experiment, content, evaluations, models, console)
-    tracker.result(content)
-    return content
+    first = result.made_meanwhile(output, started, experiment.config_hash)
+    if first:
+        console.say(f"another process ended this run first; its result is kept: {output}")
+    else:
+        leave(output, experiment, content, evaluations, models, console)
+    tracker.result(first or content)
+    return first or content
 
 
 def examine(
@@ -193,7 +197,7 @@ def hashes(
 
 def leave(output: Path, experiment: Experiment, content: dict, evaluations, models, console: Console) -> None:
     """Write everything, the result last, and show it."""
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(experiment.config)))
     if experiment.settings.save_models:
         save_models(output, models)

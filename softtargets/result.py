@@ -65,6 +65,20 @@ def _left_by_a_run(folder: Path) -> bool:
         return False
 
 
+def made_meanwhile(folder: Path, started: datetime.datetime, config_hash: str) -> dict | None:
+    """Return the result that another process has left for this config since this run started, if any is whole.
+
+    Where locks do not exclude, two may be at one run of a sweep. Clocks that differ do no harm: numbers are equal.
+    """
+    try:
+        since = (folder / "result.json").stat().st_mtime
+        other = read_json(folder / "result.json")
+    except (FileNotFoundError, Damaged):
+        return None
+    same = other["provenance"]["config_hash"] == config_hash
+    return other if same and since >= started.timestamp() else None
+
+
 def leave_stage(folder: Path, stage: str, config_hash: str, models_from: dict[str, list[str]]) -> None:
     """Write `<stage>.json`, the mark of a run that was asked to stop after that stage."""
     done = {"provenance": {"config_hash": config_hash}, "cost": models_from}

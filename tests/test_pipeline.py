@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import torch
 from conftest import CONF, SMALL, options, suited
 
 import softtargets
-from softtargets import result, torch_compat
+from softtargets import pipeline, result, torch_compat
 from softtargets.console import Console
 from softtargets.disk import read_json
 from softtargets.errors import BadInput
@@ -394,3 +395,31 @@ def test_code_in_its_own_repository_has_its_commit(placed, composed, monkeypatch
     assert provenance(composed)[1] is False, "an environment or results make no code another"
     (repository / "notes.txt").write_text("two")
     assert provenance(composed)[1] is True
+
+
+def test_of_two_processes_that_make_one_run_at_once_the_first_result_is_kept(run, composed, tmp_path, monkeypatch):
+    """Where a file system's locks exclude nobody."""
+    first, folder = run(*SMALL, "save_models=true")
+    place, judge = tmp_path / "cell", pipeline.judge
+
+    def overtaken(*arguments):
+        shutil.copytree(folder, place)
+        for file in place.iterdir():
+            file.touch()
+        return judge(*arguments)
+
+    monkeypatch.setattr(pipeline, "judge", overtaken)
+    second = pipeline.run(composed(*SMALL, "save_models=true"), place, Console())
+    assert second["provenance"] == first["provenance"]
+    assert {file.name: file.read_bytes() for file in place.iterdir()} == {
+        file.name: file.read_bytes() for file in folder.iterdir()
+    }
+
+
+def test_a_run_in_the_folder_of_an_earlier_one_is_made(run, composed, monkeypatch):
+    first, folder = run(*SMALL)
+    for file in folder.iterdir():
+        os.utime(file, (1e9, 1e9))
+    second = pipeline.run(composed(*SMALL), folder, Console())
+    assert second["provenance"]["finished"] >= first["provenance"]["finished"]
+    assert (folder / "result.json").stat().st_mtime > 1.1e9
