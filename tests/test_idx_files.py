@@ -2,10 +2,13 @@ import gzip
 import hashlib
 import multiprocessing
 import os
+import stat
 import struct
 import sys
+import tempfile
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -363,3 +366,37 @@ def test_threads_on_one_damaged_folder_all_succeed(tmp_path):
     assert len(warned) == 1
     for each in found:
         check("FashionMNIST", each)
+
+
+def prepared(root: Path, debian: Path) -> None:
+    """Prepare the images as another user of group 12000 would, with the usual umask."""
+    os.setgroups([12000])
+    number = 12001 if not root.exists() else 12002
+    os.setresgid(number, number, number)
+    os.setresuid(number, number, number)
+    os.umask(0o022)
+    idx_files.MD5["FashionMNIST"], idx_files.DEBIAN = digests("FashionMNIST"), debian
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check("FashionMNIST", read("FashionMNIST", root))
+
+
+def test_two_users_of_a_group_share_the_images_whatever_their_umask():
+    if os.geteuid() != 0:
+        pytest.skip("only root may be two users")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["softtargets.idx_files"])
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to other users
+        os.chmod(place, 0o2775)
+        os.chown(place, 0, 12000)
+        root = Path(place, "data")
+        debian = fill(Path(place, "debian"), "FashionMNIST", compress=True)
+        for _ in range(2):  # the second mends what the first has left
+            process = server.Process(target=prepared, args=(root, debian))
+            process.start()
+            process.join(60)
+            assert process.exitcode == 0
+            assert all(path.stat().st_mode & stat.S_IWGRP for path in root.rglob("*"))
+            truncate(root / "FashionMNIST/raw" / NAMES[0])
+        names = {path.name for path in root.rglob("*")}
+        assert {".FashionMNIST.lock", f"{NAMES[0]}.damaged"} <= names

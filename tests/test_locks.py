@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import filelock
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SMALL
 
 from softtargets import locks
 from softtargets.locks import Busy, locked
@@ -277,3 +278,71 @@ def test_a_folder_that_takes_no_file_is_an_error_that_names_the_lock(tmp_path, o
             enter(tmp_path / "lock")
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+# by real calls
+
+
+def start(place: Path, *words: str, library: Path | None = None, flock: str = "", **named) -> subprocess.Popen:
+    """Start the command with places of its own and the usual umask, and a library preloaded."""
+    folders = {f"SOFTTARGETS_{name}": str(place / name.lower()) for name in ("STORE", "DATA", "RUNS")}
+    preloaded = {"LD_PRELOAD": str(library), "FLOCK": flock} if library else {}
+    command = [sys.executable, ROOT / "run.py", *words, *SMALL, "hydra.sweep.dir=${runs_dir}/sweep"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = os.environ | folders | preloaded
+    return subprocess.Popen(command, cwd=place, env=environment, text=True, umask=0o022, **pipes, **named)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("flock", [str(errno.ENOLCK), "excludes nobody"])
+def test_two_calls_of_one_sweep_end_well_where_locks_fail(library, tmp_path, flock):
+    calls = [start(tmp_path, "-m", "seed=0,1", library=library, flock=flock) for _ in range(2)]
+    for call in calls:
+        said, complaints = call.communicate(timeout=200)
+        assert call.returncode == 0, complaints
+        assert "2 of 2 runs finished, 0 failed" in said
+        assert "Traceback" not in complaints
+        assert ("cannot be locked (No locks available)" in complaints) == (flock != "excludes nobody")
+    assert len(list((tmp_path / "runs" / "sweep").glob("*/result.json"))) == 2
+    assert not list((tmp_path / "store").glob("*/*.damaged-*")) + list(tmp_path.rglob("*.json.*"))
+
+
+@pytest.mark.long
+def test_a_sweep_that_fills_the_store_ends_well_where_locks_fail(library, tmp_path):
+    call = start(tmp_path, "-m", "seed=0", "stage=train", library=library, flock=str(errno.EOPNOTSUPP))
+    said, complaints = call.communicate(timeout=200)
+    assert (call.returncode, "Traceback" in complaints) == (0, False)
+    assert "1 of 1 runs finished" in said
+
+
+@pytest.mark.long
+def test_all_that_a_sweep_leaves_in_a_groups_folder_is_the_groups(tmp_path):
+    tmp_path.chmod(0o2775)
+    for words in (["-m", "seed=0"], ["-m", "seed=0", "stage=train"], ["seed=0"]):
+        call = start(tmp_path, *words)
+        _, complaints = call.communicate(timeout=200)
+        assert call.returncode == 0, complaints
+    found = {path for path in tmp_path.rglob("*") if not path.stat().st_mode & stat.S_IWGRP}
+    assert found == set()
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert {"result.json", "run.log", ".lock", ".stage.lock", "multirun.yaml", "machine.json", ".hydra"} <= names
+
+
+@pytest.mark.long
+def test_a_store_only_to_be_read_serves_runs_whose_models_are_there(tmp_path):
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("only root may mount a disk")
+    first = start(tmp_path, "seed=0")
+    assert first.communicate(timeout=200)[1] == ""
+    for options in ([str(tmp_path / "store"), "--bind"], ["-o", "remount,ro,bind"]):
+        subprocess.run(["mount", *options, tmp_path / "store"], check=True)
+    try:
+        again, other = (start(tmp_path, f"seed={seed}") for seed in (0, 1))
+        assert again.communicate(timeout=200)[1] == ""
+        complaints = other.communicate(timeout=200)[1]
+    finally:
+        subprocess.run(["umount", tmp_path / "store"], check=True)
+    assert (again.returncode, other.returncode) == (0, 2)
+    sentence = complaints.splitlines()[-1]
+    assert sentence.startswith(f"run.py: store.dir={tmp_path}/store: {tmp_path}/store/model cannot")
+    assert sentence.endswith("(Read-only file system); give a folder of yours, store.dir=DIR")
