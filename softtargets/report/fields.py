@@ -74,7 +74,10 @@ class Hashes(_Read):
 
 
 class Trajectory(_Read):
-    """Columns of one length, which is 0 where none was kept."""
+    """Columns of one length, which is 0 where none was kept. More than these go into tables as they are."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, list]
 
     step: list[int]
     forget_acc: list[Number]
@@ -83,7 +86,7 @@ class Trajectory(_Read):
 
     @pydantic.model_validator(mode="after")
     def _one_length(self) -> "Trajectory":
-        if len({len(getattr(self, name)) for name in type(self).model_fields}) > 1:
+        if len({len(column) for column in self.model_dump().values()}) > 1:
             raise ValueError("its columns differ in length")
         return self
 
@@ -138,6 +141,7 @@ class Result(_Read):
     hashes: Hashes
     trajectory: Trajectory
     diagnosis: Diagnosis
+    change: dict = {}
     cost: Cost
     data: Data
     provenance: dict
