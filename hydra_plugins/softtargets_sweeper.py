@@ -120,7 +120,9 @@ class CheckedSweeper(BasicSweeper):
                 account = launch(lambda: self.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
         if account.raised:
             print(f"run.py: {visible(sentence(account.raised, queue))}", file=sys.stderr)
-        return sweep.missing(began, hopeless, account.failures(), raised=account.raised is not None)
+        # a job that SLURM took and that never began was cancelled: it is named as the others that were ended
+        gave_up = account.raised is not None and not (queue and queue.jobs())
+        return sweep.missing(began, hopeless, account.failures(), gave_up)
 
     def job(self, cell, folder: Path) -> list[str]:
         """Return the overrides of a run; the launcher was set up with the sweep's folder still open."""

@@ -320,13 +320,13 @@ class Missing:
     unbegun: frozenset[Cell]
 
 
-def missing(began: dict[Cell, int], hopeless: dict[Cell, str], failures: dict[int, str], raised: bool) -> Missing:
+def missing(began: dict[Cell, int], hopeless: dict[Cell, str], failures: dict[int, str], gave_up: bool) -> Missing:
     """Return why runs have no result. `began`: cells in the order of their launch, with `said()` before it.
 
-    `failures`: what runs raised, by number. Where the launcher itself `raised`, some runs may never have begun.
+    `failures`: what runs raised, by number. Where the launcher `gave_up`, some runs may never have begun.
     """
     cells = list(began)
-    unbegun = frozenset(cell for cell, length in began.items() if raised and cell.said() == length)
+    unbegun = frozenset(cell for cell, length in began.items() if gave_up and cell.said() == length)
     return Missing({cells[number]: text for number, text in failures.items()} | hopeless, unbegun)
 
 

@@ -278,11 +278,11 @@ def test_runs_that_nobody_began_are_counted_and_not_called_ended(tmp_path, capsy
     before = {one: one.said() for one in (began, ended, never)}
     with (began.folder / "run.log").open("a") as log:
         log.write("this life\n")
-    assert not sweeps.summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, raised=True))
+    assert not sweeps.summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=True))
     out = capsys.readouterr().out
     assert "failed: began: no result; its process was ended\n" in out
     assert "0 of 3 runs finished, 1 failed, 2 not started; " in out
-    assert not sweeps.summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, raised=False))
+    assert not sweeps.summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=False))
     assert "failed: ended: KeyError: 'a'\n" in capsys.readouterr().out
 
 
