@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from softtargets.linear import Linear
 
@@ -16,10 +18,18 @@ Width = Annotated[int, Field(ge=1, le=10**6)]
 
 
 def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classes: int) -> nn.Module:
-    """Call `architecture` with what it takes of `input_shape` (without the batch) and `classes`."""
+    """Call `architecture` with what it takes by name of `input_shape` (without the batch) and `classes`.
+
+    Lazy layers, which learn their sizes from their first inputs, learn them here.
+    """
     shape = {"input_shape": input_shape, "classes": classes}
     taken = inspect.signature(getattr(architecture, "func", architecture)).parameters
-    return architecture(**{name: value for name, value in shape.items() if name in taken})
+    model = architecture(**{name: value for name, value in shape.items() if name in taken})
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *input_shape))
+        model.train()
+    return model
 
 
 def mlp(*, input_shape: Shape, classes: int, hidden: Width) -> nn.Module:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from softtargets.fit import Account, Fit, trainable
+from softtargets.fit import Account, Fit, lone_samples, trainable
 from softtargets.losses import cross_entropy
 from softtargets.types import Samples
 
@@ -103,7 +103,8 @@ def _gradient(model: nn.Module, samples: Samples, batch_size: int = 256) -> Floa
     for start in range(0, len(samples), batch_size):
         batch = samples.take(torch.arange(start, min(start + batch_size, len(samples))))
         loss = cross_entropy(model(batch.inputs), batch.targets) * len(batch) / len(samples)
-        total += torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)]).double()
+        gradient = torch.autograd.grad(loss, parameters, materialize_grads=True)  # some may play no part
+        total += torch.cat([g.flatten() for g in gradient]).double()
     return total
 
 
@@ -132,7 +133,7 @@ class FirstUpdate(Fit):
         optimizer, _ = self.optimisation(model, self.steps(len(first)))
         count = math.ceil(len(first) / self.batch_size)
         model.train()
-        with self.noise():
+        with self.noise(), lone_samples(model):
             for batch in itertools.islice(self.batches(first, *others), count):
                 (self.value(loss, batch) * len(batch[0]) / len(first)).backward()
         self.clip(model)

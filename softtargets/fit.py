@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -89,7 +90,7 @@ class Fit:
         return self._run(model, work, min(sum(lengths), self.max_steps or sum(lengths)))
 
     def _run(self, model: nn.Module, work: Iterator[tuple], steps: int) -> nn.Module:
-        with self.noise():
+        with self.noise(), lone_samples(model):
             self._loop(model, *self.optimisation(model, steps), work, steps)
         return model.eval()
 
@@ -189,6 +190,36 @@ class Fit:
         for plan in plans:
             sha.update(plan.numpy().tobytes())
         return sha.hexdigest()
+
+
+@contextlib.contextmanager
+def lone_samples(model: nn.Module):
+    """Let the model train on a batch that leaves batch normalisation one value for each channel.
+
+    Such a value has no variance, and torch raises. Here the layer normalises it by the running statistics, and
+    leaves these as they are. Nothing changes for any other batch.
+    """
+    switched = set()
+
+    def before(layer: nn.Module, given: tuple) -> None:
+        values = given[0]
+        if layer.training and values.dim() > 1 and values.numel() == values.shape[1]:
+            layer.training = False
+            switched.add(layer)
+
+    def after(layer: nn.Module, given: tuple, out: object) -> None:
+        if layer in switched:
+            layer.training = True
+            switched.remove(layer)
+
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    hooks = [layer.register_forward_pre_hook(before) for layer in layers]
+    hooks += [layer.register_forward_hook(after, always_call=True) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def predict(model: nn.Module, inputs: Tensor, batch_size: int = 256) -> Tensor:

@@ -56,7 +56,8 @@ def saliency(model: nn.Module, forget: Samples, share: float) -> list[Bool[Tenso
         batch = forget.take(part)
         hard = F.one_hot(batch.labels, batch.targets.shape[1]).float()
         value = cross_entropy(model(batch.inputs), hard) * len(batch)
-        for sum_, grad in zip(total, torch.autograd.grad(value, trainable(model)), strict=True):
+        gradient = torch.autograd.grad(value, trainable(model), materialize_grads=True)  # some may play no part
+        for sum_, grad in zip(total, gradient, strict=True):
             sum_ += grad
     size = torch.cat([grad.abs().flatten() for grad in total])
     chosen = torch.zeros_like(size, dtype=torch.bool)
