@@ -19,8 +19,10 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from softtargets import contents, parts, store, torch_compat
+from softtargets import contents, parts, schedules, store, torch_compat
 from softtargets.architectures import construct
 from softtargets.datasets import Images
 from softtargets.errors import BadInput
@@ -29,6 +31,7 @@ from softtargets.schema import FORBID, check, check_call, naming
 from softtargets.settings import (
     GROUPS,
     OPTIMIZER,
+    UNFIT,
     DatasetSettings,
     ForgetSetSettings,
     Optimisation,
@@ -41,6 +44,7 @@ from softtargets.settings import (
 )
 from softtargets.split import Sampled, sampled, split
 from softtargets.targets import MODIFIERS, Recipe
+from softtargets.trial import Trial
 from softtargets.types import Split, generator
 
 RELEARNING = 500
@@ -124,19 +128,21 @@ def build(config: dict) -> Experiment:
     torch.set_num_threads(settings.threads)
     data = _split(*(_with_contents(config, group) for group in ("dataset", "forget_set")), settings.device)
     architecture = _architecture(config["architecture"], data)
-    unlearn = _callable(config["mu_algo"], "mu_algo", given=4)
+    unlearn = _callable(config["mu_algo"], "mu_algo", given=("original", "forget", "retain", "fit"))
     recipes = {name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
     _refuse_signed(unlearn, recipes)
     _refuse_parts_of_classes(unlearn, data)
-    _refuse_network(unlearn, architecture, data)
-    training, unlearning = _optimisation(Training, config["training"], "training"), _unlearning(config["unlearn"])
+    training, unlearning = (
+        _optimisation(Training, config["training"], "training", settings.device),
+        _unlearning(config["unlearn"], settings.device),
+    )
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         _refuse_batch(name, settings_.batch_size, len(data.train))
     checkpoint = _checkpoint(settings.checkpoint, architecture)
     read = config.get("contents", {})
     now = config | {"contents": contents.hashes(config, GROUPS, contents.digest)}
     contents.require(now, read, "this run began to read it", "run it again")
-    return Experiment(
+    experiment = Experiment(
         config=config,
         settings=settings,
         data=data,
@@ -148,6 +154,8 @@ def build(config: dict) -> Experiment:
         recipes=recipes,
         checkpoint=checkpoint,
     )
+    _try_network(experiment)
+    return experiment
 
 
 def _require(device: str) -> None:
@@ -196,7 +204,9 @@ def _split(dataset: str, forget_set: str, device: str) -> Split:
     drawn, seed = _taken(DatasetSettings, node, "dataset"), _taken(ForgetSetSettings, kind, "forget_set").seed
     images = _images(json.dumps([node, known]))
     _refuse_channels(drawn, images.train_pixels.shape[1])
-    choose = _callable(kind, "forget_set", given=2, beside=ForgetSetSettings.model_fields)
+    choose = _callable(
+        kind, "forget_set", given=("candidates", "generator"), beside=ForgetSetSettings.model_fields
+    )
 
     @functools.wraps(choose.func)
     def named(candidates, drawn_from):
@@ -245,45 +255,109 @@ def _moved(data: Split, device: str) -> Split:
 
 
 def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
-    """Build the model once and try it, so that a misfit shows before any work."""
     partial = _callable(node, "architecture", named=("input_shape", "classes"))
-    build = functools.partial(construct, partial, data.input_shape, data.classes)
-    with naming(f"architecture does not fit inputs of shape {data.input_shape}", (Exception,)):
-        logits = build().eval()(torch.zeros(2, *data.input_shape))
-    with naming("architecture", (AttributeError, ValueError)):
-        if logits.shape != (2, data.classes):
-            raise ValueError(f"logits of shape {tuple(logits.shape)}; must be (2, {data.classes}) for 2 inputs")
-    return build
+    return functools.partial(construct, partial, data.input_shape, data.classes)
 
 
-def _optimisation(model: type[Optimisation], node: dict, where: str) -> Optimisation:
-    """Check a group that carries an optimiser by taking a step of it, over a parameter of no account."""
+_TRIED: set[str] = set()
+"""What was tried in this process."""
+
+
+def _try_network(experiment: Experiment) -> None:
+    """Try the network as this run will use it, once a process for all runs that use it alike."""
+    config, data, device = experiment.config, experiment.data, experiment.settings.device
+    sizes, unlearn = _batch_sizes(experiment), experiment.unlearn
+    groups = [config[name] for name in ("architecture", "training", "unlearn", "mu_algo")]
+    key = json.dumps([groups, data.input_shape, data.classes, device, sizes])
+    if key in _TRIED:
+        return
+    where = f"architecture._target_={config['architecture']['_target_']}"
+    fits = [
+        Fit(seed=0, name=name, epochs=1, **{field: getattr(one, field) for field in Optimisation.model_fields})
+        for name, one in (("training", experiment.training), ("unlearn", experiment.unlearning))
+    ]
+    attempt = Trial(where, experiment.architecture, data.input_shape, data.classes, device)
+    attempt(fits, sizes, getattr(unlearn.func, "check_network", None))
+    _TRIED.add(key)
+
+
+def _batch_sizes(experiment: Experiment) -> list[int]:
+    """Return the smallest and the largest batch in which anything is trained."""
+    data = experiment.data
+    streams = [len(data.train), len(data.retain), len(data.forget)]
+    for recipe in experiment.recipes.values():
+        folds = recipe.kind.keywords.get("folds", 0)
+        streams += [len(data.train) - (len(data.train) + more) // folds for more in (0, folds - 1) if folds]
+    found = set()
+    for size in (experiment.training.batch_size, experiment.unlearning.batch_size):
+        found |= {min(n, size) for n in streams} | {n % size for n in streams}
+    found.discard(0)
+    return sorted({min(found), max(found)})
+
+
+def _optimisation(model: type[Optimisation], node: dict, where: str, device: str) -> Optimisation:
+    """Check a group that carries an optimiser by taking ten steps of it, over a parameter of no account."""
     node = copy.deepcopy(node)
-    for name, given in (("optimizer", 1), ("schedule", 2)):
+    for name, made in (("optimizer", _optimizer), ("schedule", _schedule)):
         if node.get(name) is not None:
-            node[name] = _optimizer(node[name], f"{where}.{name}", given)
+            node[name] = made(node[name], f"{where}.{name}")
     settings = check(model, node, where)
-    parameter = torch.zeros(1, requires_grad=True)
-    parameter.grad = torch.zeros(1)
+    parameter = torch.zeros(2, 2, requires_grad=True, device=device)
+    parameter.grad = torch.zeros_like(parameter)
     with naming(f"{where}.optimizer", (Exception,)):
         optimizer = settings.optimizer([parameter])
         optimizer.step()
     with naming(f"{where}.schedule", (Exception,)):
         if settings.schedule:
-            schedule = settings.schedule(optimizer, 10)
-            optimizer.step()
-            schedule.step()
+            _try_schedule(settings.schedule(optimizer, 10), optimizer)
     return settings
 
 
-def _optimizer(node: object, where: str, given: int) -> functools.partial:
+def _try_schedule(schedule: LRScheduler, optimizer: Optimizer) -> None:
+    for step in range(1, 11):
+        optimizer.step()
+        schedule.step()
+        rate = float(optimizer.param_groups[0]["lr"])
+        if not 0 <= rate < math.inf:
+            raise ValueError(f"gives the learning rate {rate} at step {step}; must be 0 or more, and finite")
+
+
+def _optimizer(node: object, where: str) -> functools.partial:
     partial = _instantiate(node, where)
-    others = partial.func.__module__.startswith("torch.")
-    return check_call(partial, where, given=given, hints=OPTIMIZER if others else None)
+    if not _is_torchs(partial):
+        return check_call(partial, where, given=("parameters",))
+    _refuse_unfit(partial, where, UNFIT, "torch.optim.SGD, Adam or AdamW")
+    found = check_call(partial, where, given=("params",), hints=OPTIMIZER)
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in found.keywords.items()}
+    return functools.partial(found.func, **settings)
 
 
-def _unlearning(node: dict) -> Unlearning:
-    settings = _optimisation(Unlearning, node, "unlearn")
+def _schedule(node: object, where: str) -> Callable:
+    partial = _instantiate(node, where)
+    if _is_torchs(partial):
+        _refuse_unfit(
+            partial, where, schedules.UNFIT, "CosineAnnealingLR, LinearLR or StepLR of torch.optim.lr_scheduler"
+        )
+    if partial.func.__name__ == "ConstantLR" and "total_iters" not in partial.keywords:
+        raise BadInput(f"{where}.total_iters is missing; it must be given, in steps (batches)")
+    length = schedules.length_of(partial)
+    named = (length,) if length else ()
+    hints = OPTIMIZER if _is_torchs(partial) else None
+    return schedules.by_name(check_call(partial, where, given=("optimizer",), named=named, hints=hints))
+
+
+def _is_torchs(partial: functools.partial) -> bool:
+    return partial.func.__module__.startswith("torch.")
+
+
+def _refuse_unfit(partial: functools.partial, where: str, unfit: dict[str, str], instead: str) -> None:
+    if reason := unfit.get(partial.func.__name__):
+        target = f"{partial.func.__module__}.{partial.func.__name__}"
+        raise BadInput(f"{where}._target_={target}: {reason}; allowed are {instead}, for example")
+
+
+def _unlearning(node: dict, device: str) -> Unlearning:
+    settings = _optimisation(Unlearning, node, "unlearn", device)
     if settings.stop == "matched" and settings.evaluate_every is None:
         raise BadInput("unlearn.evaluate_every=None: unlearn.stop=matched needs a number of steps, 1 or more")
     return settings
@@ -314,7 +388,7 @@ class Modifiers(pydantic.BaseModel):
 def _recipe(node: dict, where: str) -> Recipe:
     node = dict(node)
     chosen = check(Modifiers, {"modifiers": node.pop("modifiers", [])}, where)
-    kind = _callable(node, where, given=1, beside=Modifiers.model_fields)
+    kind = _callable(node, where, given=("source",), beside=Modifiers.model_fields)
     with naming(where):
         return Recipe(kind, tuple(chosen.modifiers))
 
@@ -337,13 +411,6 @@ def _refuse_parts_of_classes(unlearn: functools.partial, data: Split) -> None:
             f"forget_set: {unlearn.func.__name__} forgets whole classes, and this set leaves samples of its own; "
             "allowed is forget_set=class"
         )
-
-
-def _refuse_network(unlearn: functools.partial, architecture: Callable[[], nn.Module], data: Split) -> None:
-    """Let an algorithm that asks something of the network look at one."""
-    if look := getattr(unlearn.func, "check_network", None):
-        with naming("architecture"):
-            look(architecture(), torch.zeros(2, *data.input_shape))
 
 
 def _refuse_batch(where: str, size: int, samples: int) -> None:

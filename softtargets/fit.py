@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -192,6 +191,9 @@ class Fit:
         return sha.hexdigest()
 
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
 @contextlib.contextmanager
 def lone_samples(model: nn.Module):
     """Let the model train on a batch that leaves batch normalisation one value for each channel.
@@ -212,7 +214,7 @@ def lone_samples(model: nn.Module):
             layer.training = True
             switched.remove(layer)
 
-    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    layers = [layer for layer in model.modules() if isinstance(layer, BATCH_NORMS)]
     hooks = [layer.register_forward_pre_hook(before) for layer in layers]
     hooks += [layer.register_forward_hook(after, always_call=True) for layer in layers]
     try:

@@ -1,5 +1,8 @@
 """Learning-rate schedules, stepped once a batch: `schedule(optimizer, steps, *, settings)`."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import Field
@@ -22,3 +25,35 @@ def one_cycle(
     total = max(steps, 2)
     # the rise must end after the first step, or PyTorch divides by its length of zero
     return OneCycleLR(optimizer, max_lr=peak, total_steps=total, pct_start=max(warmup, 1.5 / total))
+
+
+LENGTHS = ("steps", "total_steps", "num_training_steps", "T_max", "total_iters")
+"""Names by which schedules take the number of steps; the first that one has is given."""
+FUNCTION = "needs a function, which no setting can be; write a schedule(optimizer, steps) of your own"
+OTHERS = "needs other schedules, which no setting can be; write a schedule(optimizer, steps) of your own"
+UNFIT = {
+    "ReduceLROnPlateau": "needs a metric at every step, and there is none",
+    "LambdaLR": FUNCTION,
+    "MultiplicativeLR": FUNCTION,
+    "SequentialLR": OTHERS,
+    "ChainedScheduler": OTHERS,
+}
+"""Why a schedule of torch's cannot be one here."""
+
+
+def length_of(schedule: functools.partial) -> str | None:
+    """Return the name by which a schedule takes the number of steps; None where it takes none or has one set."""
+    if schedule.func.__name__ == "ConstantLR":
+        return None  # its number is that of the steps at another rate, not of all
+    taken = inspect.signature(schedule.func).parameters
+    name = next((name for name in LENGTHS if name in taken), None)
+    return None if name in schedule.keywords else name
+
+
+def by_name(schedule: functools.partial) -> Callable[[Optimizer, int], LRScheduler]:
+    """Return `schedule(optimizer, steps)`, which gives the number of steps by the schedule's own name for it.
+
+    By position it would be another setting of most: the factor of one, the decay of another.
+    """
+    length = length_of(schedule)
+    return lambda optimizer, steps: schedule(optimizer, **({length: steps} if length else {}))

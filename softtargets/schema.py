@@ -64,34 +64,56 @@ def check_call(
     partial: functools.partial,
     where: str,
     *,
-    given: int = 0,
+    given: tuple[str, ...] = (),
     named: tuple[str, ...] = (),
     hints: dict | None = None,
     beside: Iterable[str] = (),
 ) -> functools.partial:
-    """Return `partial`, known to be callable with `given` positional arguments and the `named` ones.
+    """Return `partial`, known to be callable with what is `given` by position and what is `named`.
 
     Its keywords are held against the annotations too (and take their type: 1 becomes 1.0 where a float is asked
     for), or against `hints` in their place, as for other people's classes. `beside` is as in `check`.
     """
     with naming(where):
         parameters = list(inspect.signature(partial.func).parameters.values())
+    _check_positions(parameters, given, f"{where}._target_={_path(partial.func)}")
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return partial  # it takes anything and must check for itself
     constructor = partial.func.__init__ if inspect.isclass(partial.func) else partial.func
     if hints is None:
-        hints = typing.get_type_hints(constructor, include_extras=True)
+        with naming(f"{where}: its annotations cannot be read", (NameError, TypeError, SyntaxError)):
+            hints = typing.get_type_hints(constructor, include_extras=True)
     fields = {
         # under a name of its own: a setting may be called like a method of pydantic's
         f"setting_{parameter.name}": (hints.get(parameter.name, typing.Any), _field(parameter))
-        for parameter in parameters[given:]
-        if parameter.name not in named
+        for parameter in parameters[len(given) :]
+        if parameter.name not in named and parameter.kind is not parameter.VAR_POSITIONAL
     }
     model = pydantic.create_model("Keywords", __config__=FORBID, **fields)
     found = check(model, partial.keywords, where, beside)
     return functools.partial(
         partial.func, **{name: getattr(found, f"setting_{name}") for name in partial.keywords}
     )
+
+
+def _check_positions(parameters: list[inspect.Parameter], given: tuple[str, ...], part: str) -> None:
+    """Refuse a part whose arguments would take another's place."""
+    names = [parameter.name for parameter in parameters]
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    takes_more = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    wanted = f"it is called with ({', '.join(given)})"
+    if len(places) < len(given) and not takes_more:
+        raise BadInput(f"{part}: takes ({', '.join(p.name for p in places)}) by position; {wanted}")
+    for place, name in enumerate(given):
+        if name in names and names.index(name) != place:
+            raise BadInput(f"{part}: takes {name} as argument {names.index(name) + 1}; {wanted}, in this order")
+    for parameter in places[len(given) :]:
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise BadInput(f"{part}: takes {parameter.name} by position alone; settings are given by name")
+
+
+def _path(part: object) -> str:
+    return f"{part.__module__}.{getattr(part, '__qualname__', type(part).__qualname__)}"
 
 
 def _field(parameter: inspect.Parameter) -> FieldInfo:

@@ -119,13 +119,34 @@ class Unlearning(Optimisation):
     evaluate_samples: Annotated[int, Field(ge=100, le=10**9)] | None
 
 
+def _descending(maximize: bool) -> bool:
+    if maximize:
+        raise ValueError("turns every descent into ascent; the direction is the algorithm's, so it must be false")
+    return maximize
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Choice = bool | None
 OPTIMIZER = {
     "lr": Weight,
-    "momentum": Annotated[float, Field(ge=0, lt=1)],
+    "momentum": Share,
     "weight_decay": Weight,
-    "fused": bool | None,
+    "betas": Annotated[list[Share], Field(min_length=2, max_length=2)],
+    "maximize": Annotated[bool, pydantic.AfterValidator(_descending)],
+    "fused": Choice,
+    "foreach": Choice,
+    "nesterov": bool,
+    "amsgrad": bool,
+    "centered": bool,
+    "capturable": bool,
+    "decoupled_weight_decay": bool,
 }
 """Types of settings of PyTorch's optimisers, which do not check them all."""
+UNFIT = {
+    "LBFGS": "asks for the loss several times a step, and is given it once",
+    "SparseAdam": "takes sparse gradients, and they are dense",
+}
+"""Why an optimiser of PyTorch's cannot be one here."""
 
 
 class SweeperSettings(pydantic.BaseModel):

@@ -42,12 +42,18 @@ def pytest_generate_tests(metafunc):
 def loaded(path: str) -> functools.partial:
     """The algorithm of a YAML of group mu_algo, or one without settings by its import path."""
     node = OmegaConf.load(path) if path.endswith(".yaml") else {"_target_": path}
-    return check_call(instantiate(node, _convert_="all", _partial_=True), "mu_algo", given=4)
+    return check_call(
+        instantiate(node, _convert_="all", _partial_=True),
+        "mu_algo",
+        given=("original", "forget", "retain", "fit"),
+    )
 
 
 def algorithm(name: str, **changes) -> functools.partial:
     node = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml")
-    return check_call(instantiate(node, _convert_="all", **changes), "mu_algo", given=4)
+    return check_call(
+        instantiate(node, _convert_="all", **changes), "mu_algo", given=("original", "forget", "retain", "fit")
+    )
 
 
 def made(**changes) -> Fit:

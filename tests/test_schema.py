@@ -35,7 +35,7 @@ def part(
 
 
 def called(**changes):
-    return check_call(functools.partial(part, **{"alpha": 0.5, "count": 2} | changes), "mu_algo", given=1)
+    return check_call(functools.partial(part, **{"alpha": 0.5, "count": 2} | changes), "mu_algo", given=("given",))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_empty_list_is_refused_where_one_is_needed():
 
 def test_missing_setting_is_named():
     with pytest.raises(BadInput, match=r"^mu_algo\.count is missing; it must be given$"):
-        check_call(functools.partial(part, alpha=1.0), "mu_algo", given=1)
+        check_call(functools.partial(part, alpha=1.0), "mu_algo", given=("given",))
 
 
 def test_checked_call_gets_what_was_asked_for():
@@ -103,7 +103,7 @@ def test_other_peoples_types_are_left_alone_but_their_names_are_not():
     def optimizer(parameters, lr: float = 0.1, fused: bool | None = None):
         return lr
 
-    loose = functools.partial(check_call, given=1, hints={})
+    loose = functools.partial(check_call, given=("params",), hints={})
     assert loose(functools.partial(optimizer, lr="0.3"), "optimizer")([]) == "0.3"
     with pytest.raises(BadInput, match=r"optimizer\.rate=1: no such setting; allowed are lr, fused"):
         loose(functools.partial(optimizer, rate=1), "optimizer")
@@ -158,3 +158,67 @@ def test_naming_lets_bad_input_and_other_errors_pass():
     for error in (BadInput("seed=-1"), ZeroDivisionError("1/0")):
         with pytest.raises(type(error), match=f"^{error}$"), naming("dataset"):
             raise error
+
+
+def takes(original, forget, retain, fit, *, alpha: float = 1.0):
+    return original, forget, retain, fit
+
+
+def other_order(original, retain, forget, fit):
+    return original
+
+
+def too_few(original, forget):
+    return original
+
+
+def by_position_alone(original, forget, retain, fit, alpha, /):
+    return original
+
+
+def other_words(model, forgotten, kept, trainer):
+    return model
+
+
+def anything(original, *arguments, **settings):
+    return settings
+
+
+def unreadable(original, forget, retain, fit, *, alpha: "Missing"):  # noqa: F821
+    return original
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (
+            other_order,
+            "takes forget as argument 3; it is called with (original, forget, retain, fit), in this order",
+        ),
+        (too_few, "takes (original, forget) by position; it is called with (original, forget, retain, fit)"),
+        (by_position_alone, "takes alpha by position alone; settings are given by name"),
+    ],
+)
+def test_a_part_that_takes_an_argument_at_anothers_place_is_refused(function, sentence):
+    with pytest.raises(BadInput) as caught:
+        check_call(functools.partial(function), "mu_algo", given=("original", "forget", "retain", "fit"))
+    assert str(caught.value) == f"mu_algo._target_=test_schema.{function.__name__}: {sentence}"
+
+
+@pytest.mark.parametrize("function", [takes, other_words, anything])
+def test_a_part_may_have_other_words_for_what_it_is_given(function):
+    check_call(functools.partial(function), "mu_algo", given=("original", "forget", "retain", "fit"))
+
+
+def test_a_part_that_takes_any_setting_gets_them_as_they_are():
+    found = check_call(functools.partial(anything, alpha="1"), "mu_algo", given=("original",))
+    assert found(None) == {"alpha": "1"}
+
+
+def test_annotations_that_cannot_be_read_are_refused():
+    with pytest.raises(
+        BadInput, match=r"^mu_algo: its annotations cannot be read: name 'Missing' is not defined$"
+    ):
+        check_call(
+            functools.partial(unreadable, alpha=1), "mu_algo", given=("original", "forget", "retain", "fit")
+        )

@@ -168,7 +168,7 @@ def loaded(side: str, name: str):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         node = OmegaConf.to_container(compose("config", [f"targets/{side}={name}"]).targets[side])
     modifiers = node.pop("modifiers")
-    kind = check_call(instantiate(node, _convert_="all"), f"targets.{side}", given=1)
+    kind = check_call(instantiate(node, _convert_="all"), f"targets.{side}", given=("source",))
     return kind, Recipe(kind, tuple(modifiers))
 
 

@@ -39,6 +39,7 @@ def boundary_shrink(
 
 
 boundary_shrink.ignores_forget_targets = True
+boundary_shrink.check_network = lambda model, batch: nearest_class(model.eval(), batch, 0.0)
 
 
 def nearest_class(model: nn.Module, samples: Samples, epsilon: float) -> Float[Tensor, "n k"]:

@@ -53,7 +53,7 @@ def rmu(
 
 
 rmu.ignores_forget_targets = True
-rmu.check_network = lambda model, inputs: Body(model).eval()(inputs)
+rmu.check_network = lambda model, batch: Body(model).eval()(batch.inputs)
 
 
 class Body(nn.Module):

@@ -51,6 +51,7 @@ def ssd(
 
 
 ssd.has_no_loop = True
+ssd.check_network = lambda model, batch: importance(model.eval(), batch)
 
 
 def importance(model: nn.Module, samples: Samples) -> Importance:
@@ -69,7 +70,7 @@ def importance(model: nn.Module, samples: Samples) -> Importance:
         for parameter, squares in _squares(model, layers, batch):
             total[names[parameter]] += squares
         for name, each in _each(model, rest, batch).items():
-            total[name] += each.square_().sum(0)
+            total[name] += each.square().sum(0)  # not in place: without influence it is one zero, expanded
     return {name: squares / len(samples) for name, squares in total.items()}
 
 
@@ -91,7 +92,11 @@ def _plain_linear(model: nn.Module, samples: Samples) -> list[nn.Linear]:
 def _noted(layers: list[nn.Linear]) -> Iterator[dict[nn.Linear, list[tuple[Tensor, Tensor]]]]:
     """Note inputs and outputs of layers."""
     calls = {}
-    note = lambda layer, given, out: calls.setdefault(layer, []).append((given[0], out))  # noqa: E731
+
+    def note(layer: nn.Linear, given: tuple, out: Tensor) -> Tensor:
+        calls.setdefault(layer, []).append((given[0], out))
+        return out.clone()  # what follows may work in place, as ReLU does, and `out` would become its result
+
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
         yield calls
@@ -107,7 +112,8 @@ def _squares(model: nn.Module, layers: list[nn.Linear], batch: Samples) -> Itera
     with _noted(layers) as calls:
         loss = len(batch) * cross_entropy(model(batch.inputs), batch.targets)
     inputs, outputs = zip(*(calls[layer][0] for layer in layers), strict=True)
-    for layer, a, delta in zip(layers, inputs, torch.autograd.grad(loss, outputs), strict=True):
+    gradients = torch.autograd.grad(loss, outputs, materialize_grads=True)  # some may play no part
+    for layer, a, delta in zip(layers, inputs, gradients, strict=True):
         yield layer.weight, delta.square().T @ a.detach().square()
         if layer.bias is not None:
             yield layer.bias, delta.square().sum(0)
