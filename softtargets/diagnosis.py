@@ -12,16 +12,19 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from softtargets.fit import Account, Fit, lone_samples, trainable
 from softtargets.losses import cross_entropy
+from softtargets.metrics import accuracy
 from softtargets.types import Samples
 
 Flag = Literal["ok", "degenerate", "hard-like", "anti-forgetting"]
 
 MEANING = {
+    "untrained": "the original predicts its training data no better than before its training, or than the most "
+    "frequent class does: it learnt nothing, so there is nothing to forget",
     "degenerate": "the forget targets are the original's own predictions: they have no gradient, "
     "and what forgetting there is comes from rounding noise or from the retain set",
     "hard-like": "the forget targets pull exactly as hard labels do: nothing can be learnt here about softness",
@@ -65,6 +68,19 @@ class Diagnosis:
         if self.label_distance > 0 and self.grad_cosine is not None and self.grad_cosine >= hard_like:
             return "hard-like"
         return "ok"
+
+
+def learnt_nothing(
+    logits: Float[Tensor, "n k"], initial: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]
+) -> bool:
+    """Return whether a model's predictions of training data are no better than without any training.
+
+    Without training: those of its own initialisation (`initial`), or the most frequent class for every sample.
+    Better: more accurate by over two standard errors of an accuracy over n samples.
+    """
+    n = len(labels)
+    without = max(accuracy(initial, labels), labels.bincount().max().item() / n)
+    return accuracy(logits, labels) <= without + 2 * math.sqrt(without * (1 - without) / n)
 
 
 def diagnose(

@@ -266,9 +266,12 @@ _TRIED: set[str] = set()
 def _try_network(experiment: Experiment) -> None:
     """Try the network as this run will use it, once a process for all runs that use it alike."""
     config, data, device = experiment.config, experiment.data, experiment.settings.device
-    sizes, unlearn = _batch_sizes(experiment), experiment.unlearn
-    groups = [config[name] for name in ("architecture", "training", "unlearn", "mu_algo")]
-    key = json.dumps([groups, data.input_shape, data.classes, device, sizes])
+    sizes, look = _batch_sizes(experiment), getattr(experiment.unlearn.func, "check_network", None)
+    loops = [
+        [config[name]["optimizer"]["_target_"], config[name]["precision"]] for name in ("training", "unlearn")
+    ]
+    tried = config["mu_algo"]["_target_"] if look else None
+    key = json.dumps([config["architecture"], data.input_shape, data.classes, device, sizes, loops, tried])
     if key in _TRIED:
         return
     where = f"architecture._target_={config['architecture']['_target_']}"
@@ -277,7 +280,7 @@ def _try_network(experiment: Experiment) -> None:
         for name, one in (("training", experiment.training), ("unlearn", experiment.unlearning))
     ]
     attempt = Trial(where, experiment.architecture, data.input_shape, data.classes, device)
-    attempt(fits, sizes, getattr(unlearn.func, "check_network", None))
+    attempt(fits, sizes, look)
     _TRIED.add(key)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import shlex
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy
@@ -13,13 +14,13 @@ from torch import nn
 
 from softtargets import RESULT_SCHEMA, matched, result
 from softtargets.console import Console
-from softtargets.diagnosis import MEANING, Diagnosis, diagnose
+from softtargets.diagnosis import MEANING, Diagnosis, diagnose, learnt_nothing
 from softtargets.disk import make_folder, write_text
 from softtargets.errors import BadInput
 from softtargets.evaluate import Evaluation, change, distance, evaluate, predict_sets
 from softtargets.evidence import confidence_attack, relearn_steps
 from softtargets.experiment import Experiment, build
-from softtargets.fit import Account, Fit
+from softtargets.fit import Account, Fit, predict
 from softtargets.saved import save_models
 from softtargets.settings import asked
 from softtargets.stages import Stages, Trained
@@ -62,14 +63,16 @@ def _run(
     models_from = {"made": stages.made, "from_store": stages.from_store}
     if experiment.settings.stage == "train":
         return result.leave_stage(output, "train", experiment.config_hash, models_from)
-    diagnosis = examine(experiment, original.model, targets, reference["original"], console)
+    untrained = is_untrained(experiment, reference["original"])
+    diagnosis = examine(experiment, original.model, targets, reference["original"], console, untrained)
     trajectory = follow(experiment, reference["retrained"])
     fit, unlearned, unlearn_s = unlearn(experiment, original.model, targets, trajectory, console)
     found = evaluate(predict_sets(unlearned, experiment.data), experiment.data)
     evaluations = reference | {"unlearned": found}
     models = {"original": original.model, "retrained": retrained.model, "unlearned": unlearned}
     more = evidence(experiment, models, evaluations)
-    status = judge(experiment, diagnosis, fit.account, unlearned, (original, retrained))
+    flag = flagged(experiment, diagnosis, untrained)
+    status = judge(flag, fit.account, unlearned, (original, retrained))
     content = {
         "schema": RESULT_SCHEMA,
         "status": status,
@@ -98,22 +101,36 @@ def _run(
     return first or content
 
 
+def is_untrained(experiment: Experiment, original: Evaluation) -> bool:
+    """Return whether the original learnt nothing, by the retain samples on which models are measured."""
+    seen = experiment.along.split.retain
+    logits = original.logits["retain"][experiment.along.positions["retain"]]
+    return learnt_nothing(logits, predict(experiment.initialised("original"), seen.inputs), seen.labels)
+
+
 def examine(
-    experiment: Experiment, original: nn.Module, targets: TargetSets, reference: Evaluation, console: Console
+    experiment: Experiment,
+    original: nn.Module,
+    targets: TargetSets,
+    reference: Evaluation,
+    console: Console,
+    untrained: bool = False,
 ) -> Diagnosis:
     """Diagnose the targets at the original, before anything is unlearned; with `strict` refuse what is flagged."""
     fit = experiment.unlearning_fit(lambda step, steps, loss: None, lambda model, step: False)
     probs = reference.logits["forget"].softmax(1)
     found = diagnose(original, experiment.unlearn, targets.forget, targets.retain, fit, probs)
-    flag = flagged(experiment, found)
+    flag = flagged(experiment, found, untrained)
     console.diagnosis(found, flag)
     if experiment.settings.strict and flag != "ok":
         raise BadInput(f"strict=true: the run is {flag}: {MEANING[flag]}; allowed with strict=false")
     return found
 
 
-def flagged(experiment: Experiment, diagnosis: Diagnosis) -> str:
-    """Judge a diagnosis by the thresholds of the config."""
+def flagged(experiment: Experiment, diagnosis: Diagnosis, untrained: bool = False) -> str:
+    """Judge a diagnosis by the thresholds of the config; of an original that is untrained it says nothing."""
+    if untrained:
+        return "untrained"
     matter = not getattr(experiment.unlearn.func, "ignores_forget_targets", False)
     return diagnosis.flag(**experiment.settings.diagnosis.model_dump(), targets_matter=matter)
 
@@ -154,12 +171,12 @@ def evidence(experiment: Experiment, models: dict[str, nn.Module], evaluations: 
     return found
 
 
-def judge(experiment: Experiment, diagnosis: Diagnosis, account: Account, unlearned: nn.Module, trained) -> str:
-    """Return the status: divergence first, then what the diagnosis flags."""
+def judge(flag: str, account: Account, unlearned: nn.Module, trained: Iterable[Trained]) -> str:
+    """Return the status: divergence first, then the flag from before the unlearning."""
     finite = all(bool(parameter.isfinite().all()) for parameter in unlearned.parameters())
     if account.diverged or not finite or any(model.diverged for model in trained):
         return "diverged"
-    return flagged(experiment, diagnosis)
+    return flag
 
 
 def costs(original: Trained, retrained: Trained, targets: TargetSets, unlearn_s: float, account: Account) -> dict:

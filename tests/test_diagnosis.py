@@ -15,7 +15,7 @@ from torch import nn
 from softtargets.architectures import mlp
 from softtargets.console import Console
 from softtargets.datasets import mnist_5k
-from softtargets.diagnosis import Diagnosis, diagnose
+from softtargets.diagnosis import Diagnosis, diagnose, learnt_nothing
 from softtargets.evaluate import evaluate
 from softtargets.experiment import build
 from softtargets.fit import Fit, predict
@@ -269,6 +269,38 @@ def test_first_updates_go_where_the_documents_say(kind, composed):
         said = words.partition(f"{direction}: ")[2]
         assert said.startswith({1: "forgets", -1: "reinforces"}[np.sign(found.first_order)])
         assert (flagged(stages.experiment, found) == "anti-forgetting") == said.startswith("reinforces")
+
+
+def predicting(right: int, n: int) -> torch.Tensor:
+    """Logits that name the label of the first `right` of n samples with the labels 0 1 2 0 1 2 ..."""
+    labels = torch.arange(n) % 3
+    return F.one_hot(torch.where(torch.arange(n) < right, labels, (labels + 1) % 3), 3).float()
+
+
+@pytest.mark.parametrize(
+    ("right", "initially", "nothing"),
+    [
+        (30, 20, True),
+        (38, 20, True),  # a third of 90, and two standard errors of 4.5 samples, is 38.9
+        (39, 20, False),
+        (50, 50, True),
+        (59, 50, True),  # 50 and two of 4.7 is 59.4
+        (60, 50, False),
+        (90, 20, False),
+        (90, 90, True),
+    ],
+)
+def test_nothing_was_learnt_where_training_made_it_no_better(right, initially, nothing):
+    labels = torch.arange(90) % 3
+    assert learnt_nothing(predicting(right, 90), predicting(initially, 90), labels) == nothing
+
+
+def test_the_most_frequent_class_is_no_knowledge():
+    labels = torch.cat([torch.zeros(80), torch.ones(20)]).long()
+    always = torch.tensor([1.0, 0.0]).expand(100, 2)
+    never = always.flip(1)
+    assert learnt_nothing(always, never, labels)
+    assert not learnt_nothing(F.one_hot(labels, 2).float(), never, labels)
 
 
 @pytest.mark.parametrize(("first_order", "flag"), [(0.1, "ok"), (-0.1, "anti-forgetting"), (None, "ok")])

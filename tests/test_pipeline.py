@@ -16,6 +16,7 @@ from conftest import CONF, SMALL, options, suited
 import softtargets
 from softtargets import pipeline, result, torch_compat
 from softtargets.console import Console
+from softtargets.diagnosis import MEANING
 from softtargets.disk import read_json
 from softtargets.errors import BadInput
 from softtargets.experiment import build
@@ -110,6 +111,39 @@ def test_original_and_retrained_are_trained_from_scratch_on_their_own_sets(compo
         fit = experiment.training_fit(trained.name, lambda step, steps, loss: None)
         fit(model, lambda batch, model=model: cross_entropy(model(batch.inputs), batch.targets), samples)
         assert model_digest(model) == trained.digest
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("training.schedule.peak=1e-9",), "untrained"),
+        (("training=mlp_reference", "training.epochs=1", "training.optimizer.lr=1e-9"), "untrained"),
+        (("training.schedule.peak=1e-9", "targets=soft", "targets.forget.temperature=1"), "untrained"),
+        (
+            (
+                "training.schedule.peak=1e-9",
+                "mu_algo=gradasc",
+                "unlearn.optimizer.lr=1000000",
+                "unlearn.clip_norm=null",
+            ),
+            "diverged",
+        ),
+        ((), "ok"),
+        (("training.epochs=1",), "ok"),
+    ],
+    ids=str,
+)
+def test_an_original_that_learnt_nothing_has_a_status_of_its_own(run, words, status):
+    result, _ = run(*SMALL, *words)
+    assert result["status"] == status
+    assert result["explanation"] == MEANING.get(status)
+
+
+def test_strict_refuses_to_unlearn_what_was_never_learnt(run):
+    with pytest.raises(
+        BadInput, match=r"^strict=true: the run is untrained: the original predicts its training data"
+    ):
+        run(*SMALL, "training.schedule.peak=1e-9", "strict=true")
 
 
 @pytest.mark.parametrize("algorithm", options("mu_algo"))

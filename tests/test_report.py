@@ -425,6 +425,23 @@ def test_a_status_speaks_for_an_arm_if_most_of_its_runs_have_it(folder):
     assert found.words.endswith("; 1 of 10 runs of soft had targets without a gradient (status degenerate)")
 
 
+def test_runs_of_an_untrained_original_are_no_evidence_and_are_counted(folder):
+    runs = both(10)
+    runs[-1]["status"] = "untrained"
+    found = one_verdict(folder(*runs))
+    assert found.words.endswith("; 1 of 10 runs of soft had an original that learnt nothing (status untrained)")
+
+
+def test_an_arm_of_untrained_originals_has_no_verdict(folder):
+    runs = both(10)
+    for one in runs:
+        one["status"] = "untrained"
+    assert one_verdict(folder(*runs)).words == (
+        "no verdict: in 10 of 10 runs the original of hard learnt nothing, so there is nothing to forget "
+        "(status untrained)"
+    )
+
+
 def test_what_was_not_measured_is_not_said_to_have_never_forgotten(folder):
     runs = both(6)
     for run in runs[:6]:

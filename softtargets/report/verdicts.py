@@ -170,7 +170,7 @@ def _missing(run: Run, where: str) -> str:
 
 def words(verdict: Verdict, p: float | None) -> str:
     """Say what the comparison shows, and what is to be known beside it."""
-    if said := _degenerate(verdict):
+    if said := _no_verdict(verdict):
         return said
     if verdict.other is None:
         return "nothing to compare: only one kind of targets has results here"
@@ -179,13 +179,21 @@ def words(verdict: Verdict, p: float | None) -> str:
     return "; ".join([_shown(verdict, p), *_farther(verdict), *_counted(verdict)])
 
 
-def _degenerate(verdict: Verdict) -> str | None:
+NO_VERDICT = {
+    "degenerate": "the targets of {} give no gradient, so they cannot cause forgetting",
+    "untrained": "the original of {} learnt nothing, so there is nothing to forget",
+}
+"""Statuses by which an arm cannot be judged, and why."""
+
+
+def _no_verdict(verdict: Verdict) -> str | None:
     """Name an arm that cannot be judged by its numbers: a status speaks for an arm if most of its runs have it."""
     for arm in verdict.arms:
-        count = arm.flags.get("degenerate", 0)
-        if 2 * count > arm.runs:
-            why = f"in {count} of {arm.runs} runs the targets of {arm.name} give no gradient"
-            return f"no verdict: {why}, so they cannot cause forgetting (status degenerate)"
+        for status, why in NO_VERDICT.items():
+            count = arm.flags.get(status, 0)
+            if 2 * count > arm.runs:
+                where = f"in {count} of {arm.runs} runs"
+                return f"no verdict: {where} {why.format(arm.name)} (status {status})"
     return None
 
 
@@ -261,6 +269,9 @@ def _counted(verdict: Verdict) -> list[str]:
         "did not measure this": [arm.unmeasured for arm in verdict.arms],
         "had targets without a gradient (status degenerate)": [
             arm.flags.get("degenerate", 0) for arm in verdict.arms
+        ],
+        "had an original that learnt nothing (status untrained)": [
+            arm.flags.get("untrained", 0) for arm in verdict.arms
         ],
     }
     return [f"{_of_arms(each, verdict.arms)} {what}" for what, each in counts.items() if any(each)]
