@@ -14,9 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-Place = Annotated[str, Field(min_length=1)]
+
+def _with_home(path: str) -> str:
+    try:
+        Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError("names a home folder that is not known; give the path without ~") from None
+    return path
+
+
+Place = Annotated[str, Field(min_length=1), AfterValidator(_with_home)]
 """A path, as a setting."""
 
 ABANDONED = 3600.0

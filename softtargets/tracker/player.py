@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from softtargets.disk import write_text
 from softtargets.tracker import EVENTS, SESSION, TASK
 from softtargets.tracker.clone import sections
 
@@ -67,7 +68,7 @@ def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
 def note(task, folder: Path) -> str:
     """Leave word of the task that a server has; returns its address."""
     left = {"task": task.id, "url": task.get_output_log_web_page()}
-    (folder / TASK).write_text(json.dumps(left), encoding="utf-8")
+    write_text(folder / TASK, json.dumps(left))
     return left["url"]
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from softtargets.console import Console
+from softtargets.disk import make_folder, share
 from softtargets.settings import TrackerSettings
 from softtargets.tracker import EVENTS
 
@@ -46,8 +47,9 @@ class Tracked(Untracked):
     ):
         self.settings, self.epochs, self.folder, self.console = settings, epochs, folder, console
         self.losses: list[float] = []
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.file = (folder / EVENTS).open("w", encoding="utf-8", buffering=1)
+        share(folder / EVENTS)
         script = os.path.abspath(sys.argv[0])  # where an agent finds what to run
         self.tell("start", config=config, project=settings.project, script=script)
         self.player = self.play(settings.offline)
