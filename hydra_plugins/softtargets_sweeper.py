@@ -127,7 +127,8 @@ class CheckedSweeper(BasicSweeper):
     def job(self, cell, folder: Path) -> list[str]:
         """Return the overrides of a run; the launcher was set up with the sweep's folder still open."""
         place = f"hydra.sweep.dir={_quoted(str(folder))}", f"hydra.sweep.subdir={_quoted(cell.folder.name)}"
-        return [*cell.overrides, *cell.planned, *place]
+        planned = [f"+contents={_quoted(cell.planned)}"] if cell.contents else []
+        return [*cell.overrides, *planned, *place]
 
     def queue(self, display, folder: Path):
         """Wait for jobs that an earlier call of this sweep left in the queue; return the queue of this one's."""

@@ -8,6 +8,7 @@ since the text may be "/", and the folder the whole disk. Nor does `dataset.root
 import functools
 import hashlib
 import inspect
+import json
 import os
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -75,6 +76,12 @@ def require(config: dict, known: dict[str, str], since: str, advice: str) -> Non
                 f"{setting}={value}: its content has changed since {since}. Its sha256 was {sha256[:SHOWN]}… and "
                 f"is {now[:SHOWN]}…; {advice}"
             )
+
+
+def planned(text: object) -> dict[str, str]:
+    """Return what a sweep hands its runs in the setting `contents`, the hashes of its plan; raises BadInput."""
+    with naming(f"contents={text}"):
+        return checked(json.loads(text), f"contents={text}")
 
 
 def checked(value: object, where: str) -> dict[str, str]:

@@ -445,7 +445,7 @@ def _tensors(file: Path) -> object:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # whose advice is to let the file run code
-        raise ValueError("it holds more than tensors; save model.state_dict(), not the model") from error
+        raise ValueError("it does not hold tensors alone; save model.state_dict(), not the model") from error
 
 
 def _refuse_state(state: object, wanted: dict[str, torch.Tensor]) -> None:

@@ -206,7 +206,7 @@ def resolve(cfg: DictConfig, choices: dict[str, str], digest: Callable = content
         raise BadInput("choices: it is made from the groups, and cannot be given")
     for taken_up in ("experiment", "tuned"):
         config.pop(taken_up, None)
-    planned = contents.checked(config.pop("contents", {}), "contents")
+    planned = contents.planned(config.pop("contents", "{}"))
     check(Settings, settings_of(config), "")
     config |= {"choices": choices}
     repeated = {}

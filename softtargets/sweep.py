@@ -7,6 +7,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import json
 import re
 import sys
 import time
@@ -61,10 +62,9 @@ class Cell:
         return self.folder / ("result.json" if self.stage == "all" else f"{self.stage}.json")
 
     @property
-    def planned(self) -> list[str]:
-        """Return the overrides that hold the run to the contents which it was planned for."""
-        known = ",".join(f"{setting}:'{sha256}'" for setting, _, sha256 in self.contents)
-        return [f"+contents={{{known}}}"] if known else []
+    def planned(self) -> str:
+        """Return as JSON the contents that the run was planned for, by setting."""
+        return json.dumps({setting: sha256 for setting, _, sha256 in self.contents})
 
     def state(self) -> str:
         """Tell from the folder alone: finished, failed, running or waiting."""

@@ -240,14 +240,15 @@ def test_contents_that_are_none_are_refused(run, here, garbage):
 def test_a_run_refuses_what_was_not_planned(composed, here):
     listing(here / "one.txt", 1, 2)
     asked = ("forget_set=indices", "forget_set.path=one.txt")
-    planned = composed(*asked)["contents"]["forget_set.path"]
-    hold = f"+contents={{forget_set.path:'{planned}'}}"
+    planned = json.dumps(composed(*asked)["contents"])
+    hold = f"+contents='{planned}'"
     assert config_hash(composed(*asked, hold)) == config_hash(composed(*asked))
     listing(here / "one.txt", 1, 3)
     with pytest.raises(BadInput, match=r"one\.txt: its content has changed since the sweep was planned"):
         composed(*asked, hold)
-    with pytest.raises(BadInput, match="contents: must map settings to hashes"):
-        composed(*asked, "+contents=3")
+    for garbage in ("3", "[a]", "'[1]'", "'{'", "'3'", "{a:3}", "null"):
+        with pytest.raises(BadInput, match=r"^contents="):
+            composed(*asked, f"+contents={garbage}")
 
 
 def test_images_that_go_are_missed_within_a_process_too(run, here):
