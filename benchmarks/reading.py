@@ -7,6 +7,7 @@ Settings such as `dataset.train_size=500` go to the run.
 
 import contextlib
 import copy
+import functools
 import itertools
 import resource
 import shutil
@@ -21,6 +22,7 @@ from glance import composed
 from softtargets import pipeline
 from softtargets.console import Console
 from softtargets.disk import read_json, write_json
+from softtargets.settings import asked
 
 ARMS = ("hard", "soft", "ugradsl", "out_of_fold", "delete")
 ALGORITHMS = (
@@ -69,7 +71,7 @@ def lay(folder: Path, wanted: int, *settings: str) -> int:
         result = copy.deepcopy(one)
         result["choices"] |= {"dataset": dataset, "architecture": architecture, "mu_algo": algorithm}
         result["choices"] |= {"targets": targets, "seed": seed, "unlearn": algorithm, "training": architecture}
-        result["config"]["seed"] = seed
+        result["config"] = configured(architecture, algorithm, targets, *settings) | {"seed": seed}
         shared = f"{dataset} {architecture} {seed}"
         result["hashes"] |= {"original": shared, "retrained": shared}
         for place in (result["distance"], result["matched"] or {}):
@@ -81,6 +83,14 @@ def lay(folder: Path, wanted: int, *settings: str) -> int:
         (place / "margins.npz").hardlink_to(first / "margins.npz")
     shutil.rmtree(first)
     return wanted
+
+
+@functools.cache
+def configured(architecture: str, algorithm: str, targets: str, *settings: str) -> dict:
+    """Return what a run of these choices asks for, by which reports name it."""
+    rest = [word for word in settings if not word.startswith("architecture.")]
+    chosen = (f"architecture={architecture}", f"mu_algo={algorithm}", f"targets={targets}")
+    return asked(composed("unlearn.epochs=20", *rest, *chosen))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -31,6 +31,7 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 def command(main: Callable[[], None]) -> None:
     """Run Hydra's `main` as a program: exit code 2 and one sentence for bad input, 1 for a failure, else 0."""
     register()
+    OmegaConf.register_new_resolver("softtargets.title", title, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     try:
         with as_cloned(), refusing(), checking():
@@ -104,6 +105,13 @@ def refuse(reason: str) -> NoReturn:
         sys.exit(ending.code)  # what Hydra calls an error is the end by a signal, which has been told
     print(f"run.py: {visible(reason)}", file=sys.stderr)
     sys.exit(2)
+
+
+def title(*, _root_: DictConfig) -> str:
+    """Name a single run's folder, for `hydra.run.dir`."""
+    from softtargets import job
+
+    return job.title(_root_)
 
 
 def run_one(cfg: DictConfig) -> float | None:

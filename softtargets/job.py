@@ -1,8 +1,10 @@
 """One config that Hydra composed: what it resolves to, whether it can run, and its run."""
 
 import contextlib
+import dataclasses
 import datetime
 import os
+import re
 import socket
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,8 +17,10 @@ from softtargets import contents, memory, parts, tuned
 from softtargets.disk import Damaged, clear, read_json, share_all, write_json
 from softtargets.ending import is_end
 from softtargets.errors import BadInput, Failed, nearest
+from softtargets.help import CONF
 from softtargets.locks import locked
-from softtargets.settings import RERUN_KEEPS, config_hash, flat, require_writable, resolve
+from softtargets.names import Chosen
+from softtargets.settings import RERUN_KEEPS, config_hash, flat, require_writable, resolve, saved
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
 ARM = ("dataset", "architecture", "forget_set", "mu_algo", "targets")
@@ -27,6 +31,10 @@ PLACES = (
     *("dataset.root", "dataset.path", "forget_set.path"),
 )
 """Settings that name a file or a folder."""
+TITLE = ("dataset", "architecture", "mu_algo", "targets")
+"""Choices that name the folder of a single run."""
+LONGEST = 200
+"""Bytes of their names in it; a file system takes 255, and date, time and seed are to be in it."""
 
 
 def run_one(cfg: DictConfig, hydra: DictConfig) -> float | None:
@@ -102,9 +110,23 @@ def _there(output: Path, config: dict) -> dict | None:
     return found if found["provenance"]["config_hash"] == config_hash(config) else None
 
 
-def choices(chosen: DictConfig) -> dict[str, str]:
-    """Return the chosen option of each group of ours; a side of the targets as `targets_forget`."""
-    return {group.replace("/", "_"): chosen[group] for group in (*CHOSEN, *SIDES)}
+def chosen(runtime: DictConfig) -> Chosen:
+    """Return the chosen option of each group of ours, and where options are looked for, from `hydra.runtime`."""
+    options = {group.replace("/", "_"): runtime.choices[group] for group in (*CHOSEN, *SIDES)}
+    places = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
+    return Chosen(options, tuple(dict.fromkeys([CONF, *places])))
+
+
+def title(config: DictConfig) -> str:
+    """Name the run of a composed config, `hydra` node included, for its folder: without torch or its files."""
+    task, options = OmegaConf.to_container(without_hydra(config), resolve=True), chosen(config.hydra.runtime)
+    if task["rerun"] is not None:
+        task = saved(Path(task["rerun"]).expanduser())
+        options = dataclasses.replace(options, options=task["choices"])
+    names = options.names(task)
+    name = "-".join(str(names[group]) for group in TITLE)
+    short = re.sub(r"[^\w=,.+-]+", "_", name).encode()[:LONGEST].decode(errors="ignore")
+    return f"{short}-{task['seed']}"
 
 
 def check(config: DictConfig, elsewhere: bool = False) -> None:
@@ -165,9 +187,9 @@ def resolved_config(config: DictConfig) -> dict:
 def resolved(cfg: DictConfig, hydra: DictConfig, digest: Callable = contents.digest) -> dict:
     """Resolve the config of a task; with `hydra.job.chdir` paths stay those of the folder of the call."""
     if not hydra.job.chdir:
-        return resolve(cfg, choices(hydra.runtime.choices), digest)
+        return resolve(cfg, chosen(hydra.runtime), digest)
     with contextlib.chdir(hydra.runtime.cwd):
-        config = resolve(cfg, choices(hydra.runtime.choices), digest)
+        config = resolve(cfg, chosen(hydra.runtime), digest)
         config["store"]["dir"] = config["store"]["dir"] or os.environ.get("SOFTTARGETS_STORE")
         for place in PLACES:
             group, _, name = place.rpartition(".")

@@ -1,5 +1,6 @@
 """The settings of a run: their types and ranges, their resolved form, and its hash."""
 
+import dataclasses
 import functools
 import hashlib
 import math
@@ -19,6 +20,7 @@ from yaml import YAMLError
 from softtargets import contents, parts
 from softtargets.disk import Place, canonical, read_json
 from softtargets.errors import BadInput
+from softtargets.names import Chosen
 from softtargets.schema import FORBID, Count, Seed, Weight, check, naming
 
 Natural = Annotated[int, Field(ge=0, le=10**9)]
@@ -189,10 +191,10 @@ AGAIN = "call the sweep again, which plans anew"
 RESTORE = "put back what was there, or give the settings without rerun"
 
 
-def resolve(cfg: DictConfig, choices: dict[str, str], digest: Callable = contents.digest) -> dict:
+def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest) -> dict:
     """Return the config as plain data in which nothing is left open: no interpolation, no `auto`.
 
-    `choices` are the group options it was composed from. With `rerun` it is the config saved in that run's
+    `choices` names what runs, by the options that were `chosen`. With `rerun` it is the config saved in that run's
     folder, save for what cannot change the result. Beside them stand the hashes of the `sources` of own parts, and
     of the `contents` of the user's files, made by `digest`.
 
@@ -208,13 +210,14 @@ def resolve(cfg: DictConfig, choices: dict[str, str], digest: Callable = content
         config.pop(taken_up, None)
     planned = contents.planned(config.pop("contents", "{}"))
     check(Settings, settings_of(config), "")
-    config |= {"choices": choices}
     repeated = {}
     if config["rerun"] is not None:
-        config = _saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
+        config = saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
         repeated = config.pop("contents", {})
         check(Settings, settings_of(config), "")
+        chosen = dataclasses.replace(chosen, options=config["choices"])
     _check_groups(config)
+    config |= {"choices": chosen.names(config)}
     if found := parts.sources(config, config["plugins"]):
         config["sources"] = found
     if found := contents.hashes(config, GROUPS, digest):
@@ -259,7 +262,8 @@ def settings_of(config: dict) -> dict:
     return {name: value for name, value in config.items() if name not in (*GROUPS, *ADDED)}
 
 
-def _saved(run: Path) -> dict:
+def saved(run: Path) -> dict:
+    """Return the config that a run left in its folder; raises BadInput where it is not whole."""
     file = run / "config.yaml"
     if not file.is_file():
         raise BadInput(f"rerun={run}: no run's folder; it must hold the config.yaml that a run leaves")

@@ -146,7 +146,8 @@ def cells(
         config.seed = config.seed if seed is None else seed
         resolved = job.resolved(config, hydra, looked_at)
         digest = config_hash(resolved)
-        place = there.get(digest[:12], folder / f"{_differing(overrides, swept)}-{digest[:12]}")
+        name = _differing(overrides, swept, resolved["choices"])
+        place = there.get(digest[:12], folder / f"{name}-{digest[:12]}")
         files = contents.rows(resolved)
         cell = Cell((*overrides, *machine), place, digest, config.stage, _models(resolved), files)
         found.setdefault(digest, cell)
@@ -174,8 +175,11 @@ def _apart(overrides: Iterable[str]) -> tuple[tuple[str, ...], int | None]:
     return rest, int(seeds[0].partition("=")[2]) if seeds else None
 
 
-def _differing(overrides: list[str], swept: list[str]) -> str:
-    named = ",".join(word for word in overrides if word.partition("=")[0] in swept)
+def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
+    """Name a cell by its values of what is swept over, and a group's option by what it came to be."""
+    words = [word.partition("=") for word in overrides if word.partition("=")[0] in swept]
+    short = {group: names[group].partition(" ")[0] for group in job.CHOSEN}
+    named = ",".join(f"{key}={short.get(key, value)}" for key, _, value in words)
     name = re.sub(r"[^\w=,.+-]+", "_", named).encode(errors="replace")
     return name[:NAME].decode(errors="ignore") or "run"
 

@@ -22,7 +22,7 @@ from test_parts import canary  # noqa: F401, a fixture
 from test_report_page import data_of
 
 import softtargets
-from softtargets import datasets, idx_files, store
+from softtargets import datasets, idx_files, names, store
 from softtargets.console import Console
 from softtargets.disk import Damaged, read_json, write_json
 from softtargets.errors import BadInput
@@ -319,8 +319,9 @@ def test_the_store_lists_names_as_they_are(tmp_path, capsys):
 def test_a_preset_is_no_path(tmp_path):
     elsewhere = tmp_path / "elsewhere.yaml"
     elsewhere.write_text("defaults: 1\n")
-    up = os.path.relpath(elsewhere.with_suffix(""), runs.CONF / "targets")
-    assert runs._sides(up) == runs._sides(str(elsewhere.with_suffix(""))) == {}
+    up = os.path.relpath(elsewhere.with_suffix(""), names.CONF / "targets")
+    for name in (up, str(elsewhere.with_suffix("")), "", "\n", "soft\n", "../targets/soft"):
+        assert names.Chosen({"targets": name}).names({})["targets"] == name
 
 
 def test_errors_are_one_line(tmp_path, capsys):

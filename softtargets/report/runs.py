@@ -2,21 +2,18 @@
 
 import collections
 import dataclasses
-import functools
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
-from omegaconf import OmegaConf
 
 from softtargets import RESULT_SCHEMA
 from softtargets.contents import SHOWN
 from softtargets.disk import Damaged, canonical, read_json
 from softtargets.errors import BadInput
-from softtargets.help import CONF
+from softtargets.names import Chosen
 from softtargets.report.fields import wrong
 from softtargets.report.folders import results, without_result
 from softtargets.settings import flat
@@ -112,7 +109,8 @@ def read(folder: Path) -> list[Run]:
         raise BadInput(f"{folder}: no finished run below it; give a folder which holds result.json files{also}")
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for place, result in found:
-        groups[_chosen(result)][_targets(result["choices"])].append((place, result))
+        names = Chosen(result["choices"]).names(result["config"])  # before, a preset's name stood for any parts
+        groups[tuple((name, names[name]) for name in FACTORS)][names["targets"]].append((place, result))
     runs = [run for chosen, arms in groups.items() for run in _varied(chosen, arms)]
     return _named(_by_data(runs))
 
@@ -133,30 +131,6 @@ def _result(file: Path) -> dict:
     if said := wrong(result):
         raise BadInput(f"{file}: {said}; another version of softtargets may have written it; {away}")
     return result
-
-
-def _chosen(result: dict) -> Settings:
-    return tuple((name, result["choices"][name]) for name in FACTORS)
-
-
-def _targets(choices: dict) -> str:
-    """Name targets by their preset, and by a side that is not the preset's own."""
-    name = choices["targets"]
-    other = {
-        side: choices.get(f"targets_{side}")
-        for side, own in _sides(name).items()
-        if choices.get(f"targets_{side}") not in (own, None)
-    }
-    return " ".join([name, *(f"{side}={kind}" for side, kind in other.items())])
-
-
-@functools.cache
-def _sides(preset: str) -> dict[str, str]:
-    """Return the kinds of a preset of ours; nothing is known of a user's own."""
-    file = CONF / "targets" / f"{preset}.yaml"
-    if not re.fullmatch(r"\w+", preset) or not file.is_file():
-        return {}
-    return {side: kind for entry in OmegaConf.load(file).defaults for side, kind in entry.items()}
 
 
 def _varied(chosen: Settings, arms: dict[str, list[tuple[Path, dict]]]) -> Iterator[Run]:
