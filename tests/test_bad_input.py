@@ -402,7 +402,7 @@ def typed(words: list[str]) -> None:
         (["-m", "seed=range(0)"], "seed: the sweep is empty"),
         (["-m", "foo=1,2"], "foo=1,2: no such setting"),
         (["-m", "hydra.sweep.subdir=mine"], "hydra.sweep.subdir=mine: not used"),
-        (["-m", 'hydra.sweeper.cells=[seed=1,"seed=\'1"]'], 'cells: line 2, "seed=\'1", cannot be read'),
+        (["-m", "hydra.sweeper.cells=['seed=1',\"seed='1\"]"], 'cells: line 2, "seed=\'1", cannot be read'),
         (["-m", "hydra.sweeper.cells=['seed=1 [2']"], "cells: line 1, 'seed=1 [2', cannot be read"),
         (["-m", "hydra.sweeper.cells=['seed=1','--seed 3']"], "cells: line 2, '--seed 3', cannot be read"),
         (["-m", "hydra.sweeper.cells=3"], "hydra.sweeper.cells=3"),
