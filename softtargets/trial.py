@@ -37,8 +37,9 @@ class Trial:
         """
         with torch.random.fork_rng():
             model = self._built()
-            self._parameters(model)
+            self._state(model)
             self._predict(model)
+            self._parameters(model)
             start = copy_of_state(model)
             for fit in fits:
                 for size in sizes:
@@ -113,12 +114,14 @@ class Trial:
     def _near(self, one: Tensor, other: Tensor) -> bool:
         return bool((one - other).abs().max() <= SPREAD * other.abs().max() + 1e-6)
 
-    def _parameters(self, model: nn.Module) -> None:
+    def _state(self, model: nn.Module) -> None:
         for name, value in model.state_dict().items():
             self._require(
                 isinstance(value, Tensor),
                 f"its state dict holds a {type(value).__name__}, {name}; must be tensors",
             )
+
+    def _parameters(self, model: nn.Module) -> None:
         self._require(bool(trainable(model)), "has no parameter that can be trained")
         self._require(
             not any(parameter.is_complex() for parameter in model.parameters()),
