@@ -17,7 +17,20 @@ def visible(text: object) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
+MEANT = {
+    "gpu": "cuda",
+    "algo": "mu_algo",
+    "algorithm": "mu_algo",
+    "model": "architecture",
+    "network": "architecture",
+}
+MEANT |= {"forget": "forget_set", "data": "dataset"}
+"""What other programs call it."""
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return the end of a sentence that asks for what may have been meant, or nothing."""
-    found = difflib.get_close_matches(word, list(allowed), n=1)
+    names = list(allowed)
+    same = [name for name in names if name in (MEANT.get(word.lower()), word.lower())]
+    found = same or difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {found[0]}?" if found else ""

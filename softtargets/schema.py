@@ -50,7 +50,19 @@ def _sentence(error: dict, model: type[pydantic.BaseModel], where: str, beside: 
         return f"{name}={error['input']!r}: must be a group of settings, as in {name}.SETTING=VALUE"
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
     meant = nearest(str(error["input"]), re.findall("'(.+?)'", error.get("ctx", {}).get("expected", "")))
+    if error["type"] == "list_type" and isinstance(error["input"], str | int | float):
+        meant = f"; a list stands in brackets: {name}=[{error['input']}]"
+    elif error["type"] == "int_type" and (several := _several(error["input"])):
+        meant = f"; several values make a sweep: -m '{name}={several}'"
     return f"{name}={error['input']!r}: {message[0].lower()}{message[1:]}{meant}"
+
+
+def _several(value: object) -> str | None:
+    """Return how a sweep is typed over what looks like a list or a range, else None."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    ends = re.fullmatch(r"(\d+)(?:\.\.|-|:)(\d+)", str(value))
+    return f"range({ends[1]},{int(ends[2]) + 1})" if ends else None
 
 
 def _names(model: type[pydantic.BaseModel], error: dict) -> list[str]:

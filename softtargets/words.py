@@ -15,11 +15,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from yaml import MarkedYAMLError
 
 from softtargets.errors import BadInput, nearest
 from softtargets.help import CONF
+
+FOLLOWS = {"training": "architecture", "unlearn": "mu_algo"}
+"""Groups whose option is that of another, unless it is typed."""
 
 
 def check(words: list[str]) -> None:
@@ -55,6 +58,12 @@ def sentence(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
         allowed = ", ".join(error.options)
+        if (leader := FOLLOWS.get(group)) and not any(word.startswith(f"{group}=") for word in sys.argv):
+            usual = "mlp" if group == "training" else "graddiff"
+            return (
+                f"{leader}={option}: {group} follows it, and has no option of that name; type {group}={usual}, or "
+                f"another of {allowed}"
+            )
         return f"{group}={option}: no such option; allowed are {allowed}{nearest(option, error.options)}"
     if isinstance(error, OverrideParseException):
         reason = " ".join(
@@ -74,6 +83,8 @@ def sentence(error: Exception) -> str:
         return f"~{found[1]}: no such setting{_beside(found[1])}"
     if found := re.search(r"Ambiguous value for argument '(.+?)'", text):
         return f"{found[1]}: one value is allowed here; several make a sweep, with -m as the first argument"
+    if found := re.search(r"Sweep parameters '(.+?)' requires --multirun", text):
+        return f"{found[1]}: several values make a sweep; type -m as the first argument"
     if found := re.fullmatch(r"Error merging override (.+)", text, re.DOTALL):
         return f"{found[1]}: {_line(error.__cause__)}"
     if file := _file_read(error):
@@ -92,6 +103,16 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).partition("\n    full_key")[0].split()) or type(error).__name__
 
 
+def _leaves(node: DictConfig, above: str = "") -> list[str]:
+    """Return the dotted names of all settings."""
+    found = []
+    for name in node:
+        child = node._get_node(name)
+        whole = not OmegaConf.is_dict(child) or not child._content
+        found += [f"{above}{name}"] if whole else _leaves(child, f"{above}{name}.")
+    return found
+
+
 def _beside(setting: str) -> str:
     """List what could have been meant: what stands beside the setting under the groups that were chosen."""
     words = [word.partition("=") for word in sys.argv[1:]]
@@ -99,6 +120,7 @@ def _beside(setting: str) -> str:
     running = GlobalHydra.instance().is_initialized()
     with contextlib.nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
         node = compose("config", groups, return_hydra_config=True)
+    deeper = _leaves(OmegaConf.masked_copy(node, [name for name in node if name not in ("hydra", "tuned")]))
     known = []
     for part in setting.split("."):
         if not OmegaConf.is_dict(node) or part not in node:
@@ -107,4 +129,8 @@ def _beside(setting: str) -> str:
         node = node._get_node(part)
     names = [str(name) for name in node] if OmegaConf.is_dict(node) else []
     where = ".".join(known) or "the top level"
-    return f"; allowed under {where} are {', '.join(names)}{nearest(part, names)}" if names else ""
+    last = setting.rpartition(".")[2]
+    below = [name for name in deeper if name.rpartition(".")[2] == last]
+    own = [name for name in below if name.startswith(f"{setting.partition('.')[0]}.")] if "." in setting else below
+    meant = nearest(part, names) or (f"; did you mean {' or '.join(own)}?" if own else "")
+    return f"; allowed under {where} are {', '.join(names)}{meant}" if names else ""

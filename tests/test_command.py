@@ -50,6 +50,20 @@ def test_help_explains_every_group_and_option_in_words(elsewhere):
 
 
 BAD = {
+    "unlearn.lr=1": "did you mean unlearn.optimizer.lr?",
+    "training.lr=1": "did you mean training.optimizer.lr?",
+    "lr=1": "did you mean training.optimizer.lr or unlearn.optimizer.lr?",
+    "epochs=3": "did you mean training.epochs or unlearn.epochs?",
+    "algo=npo": "did you mean mu_algo?",
+    "model=cnn": "did you mean architecture?",
+    "forget=random": "did you mean forget_set?",
+    "device=gpu": "did you mean cuda?",
+    "device=cuda:0": "did you mean cuda?",
+    "evidence=svc": "evidence=[svc]",
+    "architecture.hidden=[3]": "integer; several values make a sweep: -m",
+    "seed=0..4": "-m 'seed=range(0,5)'",
+    "seed=range(5)": "-m as the first",
+    "targets=HARD": "did you mean hard?",
     "mu_algo=foo": "gradasc, graddiff",
     "training.epoch=3": "epochs",
     "training.epochs=-1": "1",
@@ -101,6 +115,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(override, here, elsewhere):
     ("overrides", "allowed"),
     [
         (("forget_set=class", "forget_set.classes=[12]"), "0 to 9"),
+        (("forget_set=class", "forget_set.classes=3"), "forget_set.classes=[3]"),
+        (("architecture=cnn", "architecture.channels=32"), "architecture.channels=[32]"),
         (("forget_set=indices", "forget_set.path=/no/such.txt"), "/no/such.txt"),
         (("forget_set=indices",), "forget_set.path"),
         (("forget_set=marked",), "folder"),
@@ -122,6 +138,16 @@ def test_bad_combinations_too(overrides, allowed, here, elsewhere):
     assert (found.returncode, len(found.stderr.splitlines())) == (2, 1), found.stderr
     assert allowed in found.stderr
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_group_that_follows_an_own_option_is_asked_for(here, elsewhere, tmp_path_factory):
+    conf = tmp_path_factory.mktemp("conf")
+    for group, said in (("architecture", "type training=mlp"), ("mu_algo", "type unlearn=graddiff")):
+        (conf / group).mkdir()
+        (conf / group / "own.yaml").write_text("_target_: own_parts.TinyNet\n")
+        found = here(f"hydra.searchpath=[file://{conf}]", f"{group}=own")
+        assert found.returncode == 2
+        assert said in found.stderr
 
 
 def test_bad_input_in_a_real_process(elsewhere):

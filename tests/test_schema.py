@@ -56,12 +56,21 @@ def called(**changes):
         ({"count": 0}, "mu_algo.count=0: must be greater than or equal to 1"),
         ({"count": True}, "mu_algo.count=True: must be a valid integer"),
         ({"count": 1.0}, "mu_algo.count=1.0: must be a valid integer"),
+        (
+            {"count": "0-4"},
+            "mu_algo.count='0-4': must be a valid integer; several values make a sweep: -m "
+            "'mu_algo.count=range(0,5)'",
+        ),
+        (
+            {"count": [1, 2]},
+            "mu_algo.count=[1, 2]: must be a valid integer; several values make a sweep: -m 'mu_algo.count=1,2'",
+        ),
         ({"count": "3"}, "mu_algo.count='3': must be a valid integer"),
         ({"name": 3}, "mu_algo.name=3: must be a valid string"),
         ({"loud": 1}, "mu_algo.loud=1: must be a valid boolean"),
         ({"loud": "false"}, "mu_algo.loud='false': must be a valid boolean"),
         ({"widths": [3, 0]}, "mu_algo.widths.1=0: must be greater than or equal to 1"),
-        ({"widths": 3}, "mu_algo.widths=3: must be a valid list"),
+        ({"widths": 3}, "mu_algo.widths=3: must be a valid list; a list stands in brackets: mu_algo.widths=[3]"),
     ],
     ids=str,
 )
