@@ -6,6 +6,7 @@
 import time
 
 import torch
+from usage import call
 
 from softtargets import torch_compat
 
@@ -36,4 +37,4 @@ def speed(shape: tuple[int, int, int], dtype: torch.dtype) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    call(main, __doc__)

@@ -6,11 +6,11 @@ such as `dataset=fashion_mnist dataset.train_size=6000` go to every run.
 
 import io
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from usage import call
 
 from softtargets import pipeline
 from softtargets.console import Console
@@ -62,4 +62,4 @@ def composed(*overrides: str) -> dict:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    call(main, __doc__)

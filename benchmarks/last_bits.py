@@ -7,9 +7,9 @@ measured, over seeds; beside that of two seeds, the noise that every comparison 
 
 import itertools
 import statistics
-import sys
 
 from glance import result
+from usage import call
 
 USUAL = ("threads=1", "precision=float32")
 OTHERS = {"threads=2": ("threads=2", "precision=float32"), "precision=bf16": ("threads=1", "precision=bf16")}
@@ -56,4 +56,4 @@ def apart(pairs: list[tuple[dict, dict]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    call(main, __doc__)

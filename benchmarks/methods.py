@@ -8,9 +8,9 @@ reached it, and at the end where not; the last column says which.
 """
 
 import statistics
-import sys
 
 from glance import result
+from usage import call
 
 DATA = ("dataset=fashion_mnist", "dataset.train_size=10000")
 TARGETS = {
@@ -93,4 +93,4 @@ def line(kind: str, algorithm: str, preset: str, *columns) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    call(main, __doc__)

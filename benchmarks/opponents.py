@@ -11,11 +11,11 @@ import dataclasses
 import functools
 import io
 import statistics
-import sys
 
 from glance import composed
 from torch import nn
 from torch.optim import AdamW
+from usage import call
 
 from softtargets import metrics
 from softtargets.console import Console
@@ -92,4 +92,4 @@ def descended(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    call(main, __doc__)

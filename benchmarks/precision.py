@@ -6,10 +6,10 @@ Student's t.
 """
 
 import statistics
-import sys
 
 from recipes import spread, trained
 from scipy import stats
+from usage import call
 
 MEASURED = ("test accuracy", "forget - test")
 
@@ -40,4 +40,4 @@ def interval(one: list[float], other: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(**dict(word.split("=", 1) for word in sys.argv[1:]))
+    call(main, __doc__)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy
 from glance import composed
+from usage import call
 
 from softtargets import pipeline
 from softtargets.console import Console
@@ -94,4 +95,4 @@ def configured(architecture: str, algorithm: str, targets: str, *settings: str) 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    call(main, __doc__)

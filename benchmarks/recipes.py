@@ -8,6 +8,7 @@ import statistics
 import sys
 
 from hydra import compose, initialize_config_dir
+from usage import call
 
 from softtargets.console import Console
 from softtargets.experiment import build
@@ -53,4 +54,4 @@ def spread(values: tuple[float, ...]) -> str:
 
 
 if __name__ == "__main__":
-    main(**dict(word.split("=") for word in sys.argv[1:]))
+    call(main, __doc__)

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import torch
+from usage import call
 
 from softtargets import torch_compat
 
@@ -250,4 +251,4 @@ def measured(*words: str, **environment: str) -> dict:
 
 
 if __name__ == "__main__":
-    main(**dict(word.split("=", 1) for word in sys.argv[1:]))
+    call(main, __doc__)

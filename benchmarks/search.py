@@ -25,6 +25,7 @@ import optuna
 import torch
 from glance import composed
 from targets import RECIPE, options
+from usage import call
 
 from softtargets import pipeline, tuned
 from softtargets.console import Console
@@ -198,4 +199,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["table"]:
         table()
     else:
-        main(**dict(word.split("=", 1) for word in sys.argv[1:]))
+        call(main, __doc__)

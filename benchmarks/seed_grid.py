@@ -6,8 +6,9 @@ targets by JS to the retrained model on the forget set, in Markdown.
 """
 
 import csv
-import sys
 from pathlib import Path
+
+from usage import call
 
 GRIDS = {"seed_grid": "end", "seed_grid_matched": "matched"}
 
@@ -50,4 +51,4 @@ def mean(line: dict, side: str) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    call(main, __doc__)

@@ -8,7 +8,6 @@ kind is run and counted as often as it occurs. Writing the files is not counted.
 
 import itertools
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
+from usage import call
 
 from softtargets.datasets import fashion_mnist
 
@@ -147,4 +147,4 @@ def main(architecture: str = "mlp", whole: str = "false", root: str = "data") ->
 
 
 if __name__ == "__main__":
-    main(**dict(word.split("=", 1) for word in sys.argv[1:]))
+    call(main, __doc__)

@@ -6,11 +6,11 @@ nothing), at matched forgetting.
 """
 
 import csv
-import sys
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib import pyplot
+from usage import call
 
 PRIMARY = ("js_forget", "matched")
 NETWORKS = {"mlp 6,000": "o", "cnn 6,000": "s", "mlp 60,000": "D"}
@@ -127,4 +127,4 @@ def legend(page) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    call(main, __doc__)

@@ -10,9 +10,9 @@ forgetting and at the end. JS is to the retrained model on the forget set, floor
 import io
 import itertools
 import statistics
-import sys
 
 from glance import composed, result
+from usage import call
 
 from softtargets import metrics, pipeline
 from softtargets.console import Console
@@ -128,4 +128,4 @@ def mean(values) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    call(main, __doc__)
