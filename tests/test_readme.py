@@ -3,11 +3,18 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, SMALL
+from hydra import compose, initialize_config_dir
+from omegaconf import open_dict
+
+from softtargets import job
 
 
 def blocks(language: str) -> list[str]:
@@ -34,3 +41,23 @@ def test_the_algorithm_in_the_readme_runs_from_a_package_of_ones_own(tmp_path):
     result = json.loads(file.read_text())
     assert result["choices"]["mu_algo"] == "pull"
     assert result["metrics"]["unlearned"]["forget_loss"] > result["metrics"]["original"]["forget_loss"]
+
+
+def uses() -> list[list[str]]:
+    """Return the words of every run in the block "Use"; of a sweep those of its first run."""
+    (block,) = [block for block in blocks("bash") if "run.py --help" in block]
+    lines = [shlex.split(line, comments=True)[2:] for line in block.splitlines()]
+    return [[word for word in words if word != "-m"] for words in lines if words != ["--help"]]
+
+
+@pytest.mark.parametrize("words", uses(), ids=" ".join)
+def test_every_run_of_the_readme_is_composed_and_built(words, fashion, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "rerun=runs/first" in words:
+        shutil.copytree(run(*SMALL)[1], "runs/first")
+    first = [word.replace("range(5)", "0").partition(",")[0] if "[" not in word else word for word in words]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", first, return_hydra_config=True)
+    with open_dict(config):
+        config.hydra.overrides.task = first
+    job.check(config)
