@@ -5,14 +5,12 @@ This module is imported by `run.py --help` too: torch is imported only where the
 
 import contextlib
 import errno
-import functools
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
@@ -20,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from softtargets import ending, parts, words
+from softtargets import ending, hydra_compat, parts, words
 from softtargets.errors import BadInput, Failed, visible
 from softtargets.help import register
 
@@ -34,7 +32,7 @@ def command(main: Callable[[], None]) -> None:
     OmegaConf.register_new_resolver("softtargets.title", title, replace=True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     try:
-        with as_cloned(), refusing(), checking():
+        with as_cloned(), refusing(), hydra_compat.checking(parts.check_hydra):
             words.check(sys.argv[1:])
             main()
     except Exception as error:
@@ -79,24 +77,6 @@ def as_cloned():
     with overrides(task) as edited:
         sys.argv += edited
         yield
-
-
-@contextlib.contextmanager
-def checking():
-    """Check what Hydra composes before Hydra makes parts of it, which it does before it calls any hook."""
-    compose = Hydra.compose_config
-
-    @functools.wraps(compose)
-    def checked(*arguments: object, **named: object) -> DictConfig:
-        config = compose(*arguments, **named)
-        parts.check_hydra(config)
-        return config
-
-    Hydra.compose_config = checked
-    try:
-        yield
-    finally:
-        Hydra.compose_config = compose
 
 
 def refuse(reason: str) -> NoReturn:

@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-from hydra._internal.hydra import Hydra
 from omegaconf import OmegaConf
+
+from softtargets.hydra_compat import list_no_groups
 
 CONF = Path(__file__).parent.parent / "conf"
 HIDDEN = ("hydra/**/*", "tuned/*/**/*")
@@ -16,8 +17,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("softtargets.options", options, replace=True)
     OmegaConf.register_new_resolver("softtargets.settings", settings, replace=True)
     if {"--help", "-h"} & set(sys.argv):
-        # the template has no place for Hydra's own lists of groups, which would take most of the time to make
-        Hydra.format_config_groups = lambda *_, **__: ""
+        list_no_groups()
 
 
 def options() -> str:

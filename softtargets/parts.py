@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hydra._internal.utils import _locate
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from softtargets.errors import BadInput
+from softtargets.hydra_compat import located
 
 OPTIMISATION = ("torch.optim", "softtargets.schedules")
 OURS = {
@@ -114,7 +114,7 @@ def _walk(node: object, where: str = "") -> Iterator[tuple[str, object]]:
 def _home(target: str, asked: str) -> str:
     """Return where the part was defined, whatever it is called elsewhere."""
     try:
-        found = _locate(target)
+        found = located(target)
     except Exception as error:  # a module of the user's may raise anything
         raise BadInput(f"{asked}: cannot be imported ({' '.join(str(error).split())})") from error
     if not callable(found):

@@ -10,14 +10,14 @@ import traceback
 from typing import NoReturn
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from yaml import MarkedYAMLError
 
+from softtargets import hydra_compat
 from softtargets.errors import BadInput, nearest
 from softtargets.help import CONF
 
@@ -27,8 +27,7 @@ FOLLOWS = {"training": "architecture", "unlearn": "mu_algo"}
 
 def check(words: list[str]) -> None:
     """Refuse flags that Hydra does not know, words that are no overrides, and groups without an option."""
-    parser = get_args_parser()
-    parser.error = _refuse_flag
+    parser = hydra_compat.parser(_refuse_flag)
     for override in OverridesParser.create().parse_overrides(parser.parse_args(words).overrides):
         _check_group(override)
 
@@ -103,12 +102,11 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).partition("\n    full_key")[0].split()) or type(error).__name__
 
 
-def _leaves(node: DictConfig, above: str = "") -> list[str]:
+def _leaves(node: dict, above: str = "") -> list[str]:
     """Return the dotted names of all settings."""
     found = []
-    for name in node:
-        child = node._get_node(name)
-        whole = not OmegaConf.is_dict(child) or not child._content
+    for name, child in node.items():
+        whole = not isinstance(child, dict) or not child
         found += [f"{above}{name}"] if whole else _leaves(child, f"{above}{name}.")
     return found
 
@@ -120,14 +118,14 @@ def _beside(setting: str) -> str:
     running = GlobalHydra.instance().is_initialized()
     with contextlib.nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
         node = compose("config", groups, return_hydra_config=True)
-    deeper = _leaves(OmegaConf.masked_copy(node, [name for name in node if name not in ("hydra", "tuned")]))
-    known = []
+    node, known = OmegaConf.to_container(node), []
+    deeper = _leaves({name: child for name, child in node.items() if name not in ("hydra", "tuned")})
     for part in setting.split("."):
-        if not OmegaConf.is_dict(node) or part not in node:
+        if not isinstance(node, dict) or part not in node:
             break
         known.append(part)
-        node = node._get_node(part)
-    names = [str(name) for name in node] if OmegaConf.is_dict(node) else []
+        node = node[part]
+    names = list(map(str, node)) if isinstance(node, dict) else []
     where = ".".join(known) or "the top level"
     last = setting.rpartition(".")[2]
     below = [name for name in deeper if name.rpartition(".")[2] == last]
