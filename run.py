@@ -1,7 +1,7 @@
-"""Train, retrain, make targets, unlearn, evaluate: `python run.py --help` tells what can be set."""
+"""Train, retrain, make targets, unlearn, evaluate: `python run.py --help` explains what can be set."""
 
-from softtargets.ending import heed
-from softtargets.terminal import steady
+from softtargets.system.signals import heed
+from softtargets.system.terminal import steady
 
 if __name__ == "__main__":
     steady()
@@ -10,8 +10,8 @@ if __name__ == "__main__":
 import hydra
 from omegaconf import DictConfig
 
-from softtargets.command import command, run_one
-from softtargets.help import CONF
+from softtargets.cli.main import command, run_one
+from softtargets.layout import CONF
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

@@ -8,7 +8,7 @@ import time
 import torch
 from usage import call
 
-from softtargets import torch_compat
+from softtargets.compat import torch_names
 
 SHAPES = ((128, 784, 800), (256, 784, 800), (1024, 1024, 1024))
 REPEATS = 50
@@ -17,7 +17,7 @@ REPEATS = 50
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
-    print(f"amx_bf16: {torch_compat.cpu().get('amx_bf16', False)}")
+    print(f"amx_bf16: {torch_names.cpu().get('amx_bf16', False)}")
     print("| product | float32 GFLOP/s | bf16 GFLOP/s | bf16 / float32 |\n|---|---|---|---|")
     for shape in SHAPES:
         single, half = (speed(shape, dtype) for dtype in (torch.float32, torch.bfloat16))

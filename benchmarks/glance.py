@@ -12,10 +12,10 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from usage import call
 
-from softtargets import pipeline
 from softtargets.console import Console
-from softtargets.help import CONF
-from softtargets.job import resolved_config
+from softtargets.execution import pipeline
+from softtargets.execution.composed_run import resolved_config
+from softtargets.layout import CONF
 
 ASCENT = ("mu_algo=gradasc",)
 SELF = (*ASCENT, "targets=soft", "targets.forget.temperature=1", "unlearn=gradasc_reference")

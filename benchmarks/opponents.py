@@ -17,13 +17,13 @@ from torch import nn
 from torch.optim import AdamW
 from usage import call
 
-from softtargets import metrics
 from softtargets.console import Console
-from softtargets.experiment import Experiment, build
+from softtargets.evaluation import metrics
+from softtargets.execution.experiment import Experiment, build
+from softtargets.execution.models import Stages
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.schedules import one_cycle
-from softtargets.stages import Stages
 from softtargets.store import Store, folder
 from softtargets.types import Samples
 

@@ -20,10 +20,10 @@ import numpy
 from glance import composed
 from usage import call
 
-from softtargets import pipeline
+from softtargets.config.resolve import asked
 from softtargets.console import Console
-from softtargets.disk import read_json, write_json
-from softtargets.settings import asked
+from softtargets.execution import pipeline
+from softtargets.system.files import read_json, write_json
 
 ARMS = ("hard", "soft", "ugradsl", "out_of_fold", "delete")
 ALGORITHMS = (

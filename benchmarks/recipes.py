@@ -11,11 +11,11 @@ from hydra import compose, initialize_config_dir
 from usage import call
 
 from softtargets.console import Console
-from softtargets.experiment import build
-from softtargets.help import CONF
-from softtargets.job import resolved_config
-from softtargets.metrics import accuracy
-from softtargets.stages import Stages
+from softtargets.evaluation.metrics import accuracy
+from softtargets.execution.composed_run import resolved_config
+from softtargets.execution.experiment import build
+from softtargets.execution.models import Stages
+from softtargets.layout import CONF
 from softtargets.store import Store, folder
 
 

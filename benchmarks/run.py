@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from usage import call
 
-from softtargets import torch_compat
+from softtargets.compat import torch_names
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks/results"
@@ -44,7 +44,7 @@ FLOPS["cnn"] += 6 * (1152 * 128 + 1280)
 
 def main(parts: str = "peers_mlp,peers_cnn,memory,start,roofline,growth,workers") -> None:
     """Print and keep every part."""
-    machine = f"{torch_compat.cpu().get('cpu_name', platform.processor())}, {os.cpu_count()} cores"
+    machine = f"{torch_names.cpu().get('cpu_name', platform.processor())}, {os.cpu_count()} cores"
     KEPT.mkdir(exist_ok=True)
     file = KEPT / "speed.json"
     kept = json.loads(file.read_text()) if file.exists() else {}
@@ -126,7 +126,7 @@ def start() -> list[dict]:
 def roofline() -> list[dict]:
     """The share of the machine's own best matrix product that a training step reaches."""
     torch.set_num_threads(1)
-    native = torch_compat.cpu().get("avx512_bf16", False)  # elsewhere bfloat16 is emulated, and slower
+    native = torch_names.cpu().get("avx512_bf16", False)  # elsewhere bfloat16 is emulated, and slower
     precisions = (torch.float32, torch.bfloat16) if native else (torch.float32,)
     rows = []
     for name, batch, dtype in itertools.product(FLOPS, (32, 128, 256), precisions):
@@ -143,8 +143,8 @@ def best_product(dtype: torch.dtype) -> float:
     n = 1024
     a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
     products = [lambda: a @ b]
-    if torch_compat.has_product():
-        products.append(lambda: torch_compat.product(a, b))
+    if torch_names.has_product():
+        products.append(lambda: torch_names.product(a, b))
     return 2 * n**3 / min(min(timed(product)) for product in products) / 1e9
 
 

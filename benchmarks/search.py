@@ -27,16 +27,17 @@ from glance import composed
 from targets import RECIPE, options
 from usage import call
 
-from softtargets import pipeline, tuned
+from softtargets.config import tuned
 from softtargets.console import Console
 from softtargets.errors import BadInput
-from softtargets.evaluate import evaluate
-from softtargets.experiment import Experiment, build
-from softtargets.help import CONF
+from softtargets.evaluation.evaluate import evaluate
+from softtargets.execution import pipeline
+from softtargets.execution.experiment import Experiment, build
+from softtargets.execution.models import Stages
+from softtargets.execution.target_sets import target_sets
+from softtargets.layout import CONF
 from softtargets.split import Sampled, sampled
-from softtargets.stages import Stages
 from softtargets.store import Store, folder
-from softtargets.target_sets import target_sets
 
 TABLES = CONF / "tuned"
 SEEDS = (1000, 1001)
@@ -159,7 +160,7 @@ class Run:
         for name, value in values.items():
             self.node(config, name)[name] = value
         experiment = dataclasses.replace(build(config), along=self.along)
-        way = pipeline.follow(experiment, self.reference)
+        way = pipeline.watcher(experiment, self.reference)
         fit, unlearned, _ = pipeline.unlearn(experiment, self.original.model, self.targets, way, self.console)
         if not way.columns["step"]:  # an algorithm without a loop has no way but its end
             way(unlearned, 0)

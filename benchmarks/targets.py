@@ -14,14 +14,15 @@ import statistics
 from glance import composed, result
 from usage import call
 
-from softtargets import metrics, pipeline
 from softtargets.console import Console
-from softtargets.evaluate import evaluate
-from softtargets.experiment import build
-from softtargets.help import CONF
-from softtargets.stages import Stages
+from softtargets.evaluation import metrics
+from softtargets.evaluation.evaluate import evaluate
+from softtargets.execution import pipeline
+from softtargets.execution.experiment import build
+from softtargets.execution.models import Stages
+from softtargets.execution.target_sets import target_sets
+from softtargets.layout import CONF
 from softtargets.store import Store, folder
-from softtargets.target_sets import target_sets
 
 RECIPE = (
     "dataset=fashion_mnist",
@@ -85,7 +86,7 @@ def diagnosed(made: Stages):
     original = made.original()
     targets = target_sets(made, original, made.retrained())
     known = evaluate(made.logits(original), made.experiment.data)
-    return pipeline.examine(made.experiment, original.model, targets, known, made.console)
+    return pipeline.diagnose_targets(made.experiment, original.model, targets, known, made.console)
 
 
 def reference(common: tuple[str, ...], seeds: range) -> tuple[float, float, dict]:

@@ -9,7 +9,7 @@ from typing import NoReturn
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from softtargets import words
+from softtargets.cli import refusals
 from softtargets.errors import BadInput
 
 
@@ -30,7 +30,7 @@ def call(main: Callable, usage: str) -> None:
     try:
         main(**named) if named else main(*typed)
     except (BadInput, HydraException, OmegaConfBaseException) as error:
-        _refuse(words.sentence(error))
+        _refuse(refusals.sentence(error))
 
 
 def _named(typed: list[str]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from softtargets import tuned
-from softtargets.help import CONF
+from softtargets.config import tuned
+from softtargets.layout import CONF
 
 
 class TunedSearchPath(SearchPathPlugin):

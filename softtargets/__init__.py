@@ -3,16 +3,16 @@
 import typing
 
 if typing.TYPE_CHECKING:
-    from softtargets.given_models import audit
+    from softtargets.execution.audit import audit
+    from softtargets.execution.saved_models import load
     from softtargets.report.rows import results, trajectories
-    from softtargets.saved import load
 
 __all__ = ["RESULT_SCHEMA", "audit", "load", "results", "trajectories"]
 RESULT_SCHEMA = 1
 """Of result.json; raised when a change of it would mislead who reads it."""
 _HOMES = {
-    "audit": "softtargets.given_models",
-    "load": "softtargets.saved",
+    "audit": "softtargets.execution.audit",
+    "load": "softtargets.execution.saved_models",
     "results": "softtargets.report.rows",
     "trajectories": "softtargets.report.rows",
 }

@@ -10,8 +10,8 @@ import rich.console
 import rich.progress
 import rich.table
 
-from softtargets.diagnosis import Diagnosis
 from softtargets.errors import visible
+from softtargets.evaluation.diagnosis import Diagnosis
 
 REDRAW = 0.1
 """Least seconds between two looks of a progress bar."""

@@ -14,8 +14,8 @@ from jaxtyping import Int64, UInt8
 from pydantic import Field
 from torch import Tensor
 
-from softtargets import idx_files
-from softtargets.disk import Place
+from softtargets.ranges import Place
+from softtargets.readers import idx_files
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -16,10 +16,9 @@ from jaxtyping import Int64
 from pydantic import Field
 from torch import Generator, Tensor
 
-from softtargets.disk import Place
 from softtargets.errors import BadInput
+from softtargets.ranges import Fraction, Place
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
 """Python converts no longer ones, lest it takes ages."""
 NAME = re.compile(r"""(# ?)?(["']?)[A-Za-z_][\w .-]*\2""")

@@ -4,13 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from softtargets import torch_compat
-from softtargets.torch_compat import product
+from softtargets.compat import torch_names
+from softtargets.compat.torch_names import product
 
 
 def _faster() -> bool:
-    able = torch_compat.cpu()
-    return bool(able.get("avx512_f", False)) and "AMD" in able.get("cpu_name", "") and torch_compat.has_product()
+    able = torch_names.cpu()
+    return bool(able.get("avx512_f", False)) and "AMD" in able.get("cpu_name", "") and torch_names.has_product()
 
 
 FASTER = _faster()
@@ -32,7 +32,7 @@ class Linear(nn.Linear):
 
 
 def _asked_otherwise() -> bool:
-    return torch.is_autocast_enabled("cpu") or torch_compat.in_transform()
+    return torch.is_autocast_enabled("cpu") or torch_names.in_transform()
 
 
 class _Product(torch.autograd.Function):

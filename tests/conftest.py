@@ -82,7 +82,7 @@ def composed(folders):
     """`composed(*overrides)`: the resolved config of a command line."""
     from hydra import compose, initialize_config_dir
 
-    from softtargets.job import resolved_config
+    from softtargets.execution.composed_run import resolved_config
 
     def config(*overrides: str) -> dict:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -95,8 +95,8 @@ def composed(folders):
 @pytest.fixture
 def run(composed, tmp_path):
     """`run(*overrides)`: the result of a run in this process, and the folder it is in."""
-    from softtargets import pipeline
     from softtargets.console import Console
+    from softtargets.execution import pipeline
 
     made = []
 
@@ -112,7 +112,7 @@ def here(elsewhere, monkeypatch, capfd):
     """`here(*arguments)`: how the program ends in this process, which has imported torch already."""
 
     import run
-    from softtargets.command import command
+    from softtargets.cli.main import command
 
     def ended(*arguments: str, cwd: Path = elsewhere) -> Ended:
         monkeypatch.chdir(cwd)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from softtargets import store
-from softtargets.disk import read_json
+from softtargets.system.files import read_json
 
 ROOT = Path(__file__).parent.parent
 TINY = (
@@ -130,7 +130,7 @@ class Place:
     def damaged(self) -> list[str]:
         """Name store entries that do not verify, or did not."""
         aside = [path.name for path in self.store.glob("*/*.damaged-*")]
-        return aside + [path.name for path in store.entries(self.store) if store.load(path) is None]
+        return aside + [path.name for path in store.entries(self.store) if store.load_entry(path) is None]
 
     def leftovers(self, killed: bool) -> list[str]:
         """Name files that no design names.

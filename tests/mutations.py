@@ -417,14 +417,14 @@ reflect-other-way: the target is reflected at the label
 + 2 * targets - source.one_hot()
 > test_targets.py::test_reflected_is_twice_the_label_less_the_target
 
-== softtargets/target_sets.py
+== softtargets/execution/target_sets.py
 > test_target_sets.py::test_own_predictions_are_the_originals_on_each_sample
 
 targets-misaligned: soft labels are indexed by sample
 - retarget(entry.tensors["targets"].to(device))
 + retarget(entry.tensors["targets"].to(device).flip(0))
 
-== softtargets/teachers.py
+== softtargets/execution/teachers.py
 > test_target_sets.py::test_out_of_fold_targets_come_from_a_model_that_never_saw_the_sample
 
 folds-swapped: a teacher is asked about what it was trained on
@@ -476,14 +476,14 @@ copies-of-forgotten-unseen: what is forgotten stays among the retained
 + _refuse_shared(prints["forget"][:0], prints["retain"],
 > test_split.py::test_guard_sees_a_planted_leak
 
-== softtargets/experiment.py
+== softtargets/execution/experiment.py
 > test_pipeline.py::test_the_retrained_model_starts_from_its_own_initialisation
 
 shared-initialisation: the retrained model's is its own
 - f"{name}/init"
 + "init"
 
-== softtargets/stages.py
+== softtargets/execution/models.py
 > test_pipeline.py::test_original_and_retrained_are_trained_from_scratch_on_their_own_sets
 
 retrained-from-original: retraining starts from the original's weights
@@ -503,7 +503,7 @@ retrained-on-everything: the forget set is trained on
 - self.trained("retrained", self.experiment.data.retain)
 + self.trained("retrained", self.experiment.data.train)
 
-== softtargets/pipeline.py
+== softtargets/execution/pipeline.py
 > test_trajectory.py::test_unlearning_is_timed_without_the_evaluation_on_its_way
 
 timed-with-evaluation: evaluation is no cost of unlearning
@@ -515,7 +515,7 @@ rte-without-targets: making the targets is part of unlearning
 + unlearn_s
 > test_target_sets.py::test_what_targets_cost_is_told_apart_from_what_their_teachers_cost
 
-== softtargets/trajectory.py
+== softtargets/evaluation/trajectory.py
 > test_trajectory.py::test_unlearning_is_timed_without_the_evaluation_on_its_way
 
 last-look-timed-alone: all evaluations are taken off
@@ -537,7 +537,7 @@ predicts-with-dropout: soft labels are made in eval mode
 + was_training = model.training
 > test_fit.py::test_predict_gives_eval_mode_logits_in_order_and_restores_the_mode
 
-== softtargets/diagnosis.py
+== softtargets/evaluation/diagnosis.py
 > test_diagnosis.py::test_numbers_by_hand_on_a_linear_model
 
 first-order-sign: the update is new less old
@@ -572,7 +572,7 @@ hard-like-inverted: flagged where the cosine is near 1
 + self.grad_cosine <= hard_like
 > test_diagnosis.py::test_flags_at_their_thresholds
 
-== softtargets/metrics.py
+== softtargets/evaluation/metrics.py
 > test_metrics.py::test_js_is_scipys_squared_distance_in_nats
 
 js-default-reduction: the mean over samples and classes
@@ -603,7 +603,7 @@ gaps-signed: gaps must not cancel
 + [(one[f"{name}_acc"] - other[f"{name}_acc"])
 > test_metrics.py::test_distances_between_accuracies_by_hand
 
-== softtargets/attacks.py
+== softtargets/evaluation/attacks.py
 > test_attacks.py::test_is_scikit_learns
 
 auc-of-nonmembers: members score higher
@@ -618,7 +618,7 @@ svc-classes-swapped: members are the positive class
 + [torch.zeros(len(learnt[0])), torch.ones(len(learnt[1]))]
 > test_evidence.py::test_scores_between_the_learnt_ones_are_called_by_the_nearer
 
-== softtargets/evidence.py
+== softtargets/evaluation/evidence.py
 > test_evidence.py::test_an_attack_is_balanced_and_is_asked_about_others_than_it_learnt
 
 svc-overlap: it is asked about what it learnt
@@ -637,7 +637,7 @@ svc-accuracy-of-yes: nonmembers called members are errors
 - found.members + 1 - found.nonmembers
 + found.members + found.nonmembers
 
-== softtargets/evaluate.py
+== softtargets/evaluation/evaluate.py
 > test_evaluate.py::test_attack_compares_the_chosen_members_with_the_chosen_nonmembers_under_their_labels
 
 mia-on-all-members: the whole forget set is more than there are nonmembers
@@ -654,8 +654,8 @@ mia-gap-signed: a gap is a distance
 > test_evaluate.py::test_a_weaker_attack_is_as_far_as_a_stronger_one
 
 level-on-test-data: test data serve reporting only
-- _unseen_accuracy(logits["validation"], data)
-+ _unseen_accuracy(logits["test"], data)
+- logits["validation"][level.positions]
++ logits["test"][level.positions]
 > test_evaluate.py::test_forgotten_at_the_level_of_unseen_data
 
 forgotten-inverted: at or below data never seen
@@ -663,7 +663,7 @@ forgotten-inverted: at or below data never seen
 + found["forget_acc"] >= found
 > test_evaluate.py::test_forgotten_at_the_level_of_unseen_data
 
-== softtargets/matched.py
+== softtargets/evaluation/matched.py
 > test_matched.py::test_the_crossing_is_interpolated
 
 matched-from-below: the first point at or below

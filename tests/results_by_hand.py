@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from softtargets.disk import write_json
 from softtargets.report.runs import FACTORS
+from softtargets.system.files import write_json
 
 SHARED = ("original", "retrained", "forget_set", "batches")
 STATE = ("target_distance", "sharpness", "target_entropy", "grad_cosine", "first_order")

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from softtargets.architectures import cnn, construct, mlp
-from softtargets.schema import check_call
+from softtargets.config.validation import check_call
 
 
 def parameters(model) -> int:

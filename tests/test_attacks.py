@@ -5,7 +5,7 @@ import torch
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from softtargets.attacks import auc
+from softtargets.evaluation.attacks import auc
 
 
 def scores(n, seed, shift=0.0):

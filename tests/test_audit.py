@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 
 import softtargets
 from softtargets.errors import BadInput
-from softtargets.experiment import build
+from softtargets.execution.experiment import build
 from softtargets.types import Samples
 
 KINDS = {

@@ -20,15 +20,10 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 import run
-import softtargets.command
-from hydra_plugins.softtargets_sweeper import CheckedSweeper
-from softtargets import job, sweep
-from softtargets.command import refusing
-from softtargets.experiment import Modifiers
-from softtargets.fit import Fit
-from softtargets.schema import FORBID
-from softtargets.settings import (
-    GROUPS,
+import softtargets.cli.main
+from softtargets.cli.main import refusing
+from softtargets.config.resolve import GROUPS
+from softtargets.config.settings import (
     OPTIMIZER,
     DatasetSettings,
     ForgetSetSettings,
@@ -39,6 +34,11 @@ from softtargets.settings import (
     Training,
     Unlearning,
 )
+from softtargets.config.validation import FORBID
+from softtargets.execution import composed_run
+from softtargets.execution.experiment import Modifiers
+from softtargets.fit import Fit
+from softtargets.study import sweep
 
 MODELS = {
     "": Settings,
@@ -195,7 +195,7 @@ def with_value(setting: Setting, value: object, key: str = "") -> None:
     config = copy.deepcopy(composed(*setting.words))
     with open_dict(config):
         OmegaConf.update(config, key or setting.key, value, merge=False)
-        job.check(config)
+        composed_run.check_runnable(config)
 
 
 def names(sentence: str, key: str, value: object) -> bool:
@@ -310,7 +310,7 @@ def test_every_mistake_in_every_setting_is_named_with_its_value(group, refused):
     ids=str,
 )
 def test_what_cannot_be_is_refused(words, named, allowed, refused):
-    sentence = refused(lambda: job.check(composed(*words)))
+    sentence = refused(lambda: composed_run.check_runnable(composed(*words)))
     assert named in sentence
     assert allowed in sentence
 
@@ -341,7 +341,7 @@ def no_images(**settings):
 )
 def test_own_parts_that_do_not_fit_are_refused(words, allowed, refused, monkeypatch):
     monkeypatch.setenv("SOFTTARGETS_PLUGINS", "test_bad_input,torch.nn")
-    sentence = refused(lambda: job.check(composed(*words)))
+    sentence = refused(lambda: composed_run.check_runnable(composed(*words)))
     assert words[-1].partition(".")[0] in sentence
     assert allowed in sentence
 
@@ -370,7 +370,9 @@ def test_malformed_index_files_are_refused(name, refused, tmp_path_factory):
         file.mkdir()
     elif name == "fractions.npy":
         numpy.save(file, numpy.array([0.5, 1.5]))
-    sentence = refused(lambda: job.check(composed("forget_set=indices", f"forget_set.path={file}")))
+    sentence = refused(
+        lambda: composed_run.check_runnable(composed("forget_set=indices", f"forget_set.path={file}"))
+    )
     assert sentence.startswith("forget_set")
 
 
@@ -378,10 +380,10 @@ def typed(words: list[str]) -> None:
     """Type a command line, in which no run does anything."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["run.py", *words])
-        patch.setattr(job, "run_one", lambda config, hydra: 0.0)
-        patch.setattr(CheckedSweeper, "launch", lambda *_: None)
-        patch.setattr(sweep, "summary", lambda cells: True)
-        softtargets.command.command(run.main)
+        patch.setattr(composed_run, "run_in_folder", lambda config, hydra: 0.0)
+        patch.setattr(sweep, "_launch", lambda *_: None)
+        patch.setattr(sweep, "summary", lambda cells, missing: True)
+        softtargets.cli.main.command(run.main)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import CONF, ROOT, SMALL, Ended, options
 
-from softtargets import ending
+from softtargets.system import signals
 
 GROUPS = sorted({file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")})
 OWN_GROUPS = [group for group in GROUPS if not group.startswith(("hydra", "tuned/")) and group != "experiment"]
@@ -26,7 +26,7 @@ def command(*arguments: str, cwd: Path) -> Ended:
 
 
 def test_an_end_by_signal_that_hydra_calls_an_error_is_no_bad_input(here, monkeypatch):
-    monkeypatch.setattr(ending, "code", 143)
+    monkeypatch.setattr(signals, "code", 143)
     assert here("nothing=1") == Ended(143, "", "")
 
 

@@ -13,12 +13,12 @@ from conftest import SMALL
 from PIL import Image
 from test_sweep import folder, sweep  # noqa: F401, a fixture
 
-from softtargets import contents
-from softtargets.disk import canonical
+from softtargets.config import contents
+from softtargets.config.resolve import NO_INFLUENCE, config_hash
 from softtargets.errors import BadInput
-from softtargets.experiment import build
+from softtargets.execution.experiment import build
 from softtargets.report import runs
-from softtargets.settings import NO_INFLUENCE, config_hash
+from softtargets.system.files import canonical
 from softtargets.tracker.clone import CONFIG, sections
 
 
@@ -105,7 +105,7 @@ def test_folders_are_known_by_the_names_and_bytes_of_their_images(composed, here
 PART = """
 from typing import Literal
 from pathlib import Path
-from softtargets.disk import Place
+from softtargets.system.files import Place
 from softtargets import datasets, forget_sets
 
 def read(*, place: Place = "-", text: str = "-", places: list[Place] = (), word: Literal["a", "word"] = "a",
@@ -270,7 +270,7 @@ NET = """
 from pathlib import Path
 import torch
 from torch import nn
-from softtargets.disk import Place
+from softtargets.system.files import Place
 
 def net(*, weights: Place, classes: int):
     torch.manual_seed(int(Path(weights).read_text()))

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from softtargets import idx_files
 from softtargets.datasets import fashion_mnist, folder, mnist, mnist_5k
+from softtargets.readers import idx_files
 from softtargets.split import _without_copies
 
 

@@ -15,17 +15,17 @@ from torch import nn
 from softtargets.architectures import mlp
 from softtargets.console import Console
 from softtargets.datasets import mnist_5k
-from softtargets.diagnosis import Diagnosis, diagnose, learnt_nothing
-from softtargets.evaluate import evaluate
-from softtargets.experiment import build
+from softtargets.evaluation.diagnosis import Diagnosis, diagnose, learnt_nothing
+from softtargets.evaluation.evaluate import evaluate
+from softtargets.execution.experiment import build
+from softtargets.execution.models import Stages
+from softtargets.execution.pipeline import diagnose_targets, flagged
+from softtargets.execution.target_sets import target_sets
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.mu_algo.gradasc import gradasc
 from softtargets.mu_algo.graddiff import graddiff
-from softtargets.pipeline import examine, flagged
-from softtargets.stages import Stages
 from softtargets.store import Store, folder
-from softtargets.target_sets import target_sets
 from softtargets.types import Samples
 
 LR = 1e-3
@@ -265,7 +265,7 @@ def test_first_updates_go_where_the_documents_say(kind, composed):
         original = stages.original()
         targets = target_sets(stages, original, stages.retrained())
         known = evaluate(stages.logits(original), stages.experiment.data)
-        found = examine(stages.experiment, original.model, targets, known, stages.console)
+        found = diagnose_targets(stages.experiment, original.model, targets, known, stages.console)
         said = words.partition(f"{direction}: ")[2]
         assert said.startswith({1: "forgets", -1: "reinforces"}[np.sign(found.first_order)])
         assert (flagged(stages.experiment, found) == "anti-forgetting") == said.startswith("reinforces")

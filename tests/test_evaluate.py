@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from softtargets.evaluate import change, distance, evaluate, has_forgotten
+from softtargets.evaluation.evaluate import change, distance, evaluate, has_forgotten
 from softtargets.types import ForgottenLevel, MembershipTest, Samples, Split
 
 LABELS = {"forget": [0, 0, 1], "retain": [0, 1, 2, 2], "validation": [0, 1], "test": [0, 1, 2, 2]}

@@ -7,9 +7,9 @@ import torch
 from conftest import SMALL
 from torch import nn
 
-from softtargets import evidence
-from softtargets.attacks import Attack, svc
-from softtargets.experiment import build
+from softtargets.evaluation import evidence
+from softtargets.evaluation.attacks import Attack, svc
+from softtargets.execution.experiment import build
 from softtargets.fit import Fit
 from softtargets.types import Samples
 

@@ -9,10 +9,10 @@ from conftest import CONF, options, suited
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from softtargets import tuned
+from softtargets.config import tuned
+from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
-from softtargets.experiment import build
-from softtargets.settings import config_hash
+from softtargets.execution.experiment import build
 
 TINY = ("dataset.train_size=300",)
 NEEDS = {

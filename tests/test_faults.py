@@ -20,9 +20,10 @@ import pytest
 from conftest import ROOT, SMALL
 
 import softtargets
-from softtargets import stages, store, target_sets
+from softtargets import store
 from softtargets.errors import BadInput
-from softtargets.job import _there
+from softtargets.execution import models, target_sets
+from softtargets.execution.composed_run import _there
 from softtargets.report import runs
 from softtargets.store.__main__ import verify
 
@@ -97,7 +98,7 @@ def test_a_full_disk_is_named_and_a_second_call_ends_the_work(full, disk, tmp_pa
     assert sentence.startswith(f"run.py: No space left on device: {place}")
     assert not list((tmp_path / "runs").glob("*/result.json")) + list(place.glob("runs/*/result.json"))
     for path in store.entries(there.get("store", tmp_path / "store")):
-        assert store.load(path) is not None
+        assert store.load_entry(path) is not None
     assert not list(place.rglob(".new-*"))
     disk("size=100m")
     found = called(tmp_path, **there)
@@ -211,14 +212,14 @@ def test_a_clock_that_jumps_changes_no_number(jump, run, tmp_path, monkeypatch):
     result, disturbed = run(*SMALL, "save_models=true")
     assert faults.read(disturbed / "result.json") == faults.read(folder / "result.json")
     assert all(0 < result["cost"][name] < 60 for name in ("train_s", "retrain_s", "unlearn_s"))
-    assert all(store.load(path) for path in store.entries(tmp_path / "store"))
+    assert all(store.load_entry(path) for path in store.entries(tmp_path / "store"))
 
 
 def test_two_versions_of_the_code_share_a_store_and_nothing_in_it(run, tmp_path, monkeypatch):
     monkeypatch.setenv("SOFTTARGETS_STORE", str(tmp_path / "store"))
     first, _ = run(*SMALL)
     before = {path: path.stat().st_ino for path in store.entries(tmp_path / "store")}
-    monkeypatch.setattr(stages, "CODE", {name: version + 1 for name, version in stages.CODE.items()})
+    monkeypatch.setattr(models, "CODE", {name: version + 1 for name, version in models.CODE.items()})
     monkeypatch.setattr(target_sets, "CODE", target_sets.CODE + 1)
     newer, _ = run(*SMALL)
     assert newer["cost"]["made"] == first["cost"]["made"] == ["original", "retrained"]

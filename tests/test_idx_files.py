@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from softtargets import idx_files
-from softtargets.idx_files import DataUnavailable, read
+from softtargets.readers import idx_files
+from softtargets.readers.idx_files import DataUnavailable, read
 
 NAMES = tuple(idx_files.MD5["MNIST"])  # training images and labels, test images and labels
 SHAPES = ((6, 4, 5), (6,), (3, 4, 5), (3,))
@@ -330,7 +330,7 @@ def one_of_many(barrier, root: str, log: str) -> None:
 
 def test_four_processes_on_one_empty_folder_download_once(tmp_path):
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["softtargets.idx_files"])  # torch is imported once, not four times
+    server.set_forkserver_preload(["softtargets.readers.idx_files"])  # torch is imported once, not four times
     barrier, log = server.Barrier(4), tmp_path / "log"
     arguments = (barrier, str(tmp_path / "root"), str(log))
     processes = [server.Process(target=one_of_many, args=arguments) for _ in range(4)]
@@ -385,7 +385,7 @@ def test_two_users_of_a_group_share_the_images_whatever_their_umask():
     if os.geteuid() != 0:
         pytest.skip("only root may be two users")
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["softtargets.idx_files"])
+    server.set_forkserver_preload(["softtargets.readers.idx_files"])
     with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to other users
         os.chmod(place, 0o2775)
         os.chown(place, 0, 12000)

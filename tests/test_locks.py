@@ -16,8 +16,8 @@ import filelock
 import pytest
 from conftest import ROOT, SMALL
 
-from softtargets import locks
-from softtargets.locks import Busy, locked
+from softtargets.system import locks
+from softtargets.system.locks import Busy, locked
 
 REFUSALS = ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "EIO", "EPERM", "EACCES", "EWOULDBLOCK")
 BEHAVIOURS = (*REFUSALS, "excludes nobody", "never answers", "as usual")
@@ -44,7 +44,9 @@ from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 import test_idx_files as idx
-from softtargets import idx_files, locks, store
+from softtargets import store
+from softtargets.readers import idx_files
+from softtargets.system import locks
 from softtargets.store.__main__ import prune, verify
 
 def both(act):
@@ -240,7 +242,7 @@ def test_a_holder_that_gives_signs_of_life_is_waited_for(tmp_path, monkeypatch):
 
 def test_a_killed_holder_is_followed_at_once(tmp_path):
     holds = (
-        "import sys, time; from pathlib import Path; from softtargets.locks import locked\n"
+        "import sys, time; from pathlib import Path; from softtargets.system.locks import locked\n"
         "with locked(Path(sys.argv[1]), exit): print('holds', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", holds, tmp_path / "lock"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from softtargets.matched import compare, point
+from softtargets.evaluation.matched import compare_matched, point
 
 
 def way(forget, unseen, **others) -> dict:
@@ -46,8 +46,8 @@ def test_what_never_gets_there_is_censored(forget, unseen):
     trajectory = way(forget, unseen, js_forget=[0.1] * len(forget))
     assert point(trajectory) is None
     there = way([1.0, 0.6], [0.8, 0.8], js_forget=[0.1, 0.3])
-    assert compare(trajectory, there, "js_forget") == (None, pytest.approx(0.2))
-    assert compare(trajectory, there, "js_forget").difference is None
+    assert compare_matched(trajectory, there, "js_forget") == (None, pytest.approx(0.2))
+    assert compare_matched(trajectory, there, "js_forget").difference is None
 
 
 def test_a_metric_that_is_missing_beside_the_crossing_is_missing_at_it():
@@ -58,5 +58,5 @@ def test_a_metric_that_is_missing_beside_the_crossing_is_missing_at_it():
 def test_arms_are_compared_each_at_its_own_point():
     one = way([1.0, 0.6], [0.8, 0.8], js_forget=[0.1, 0.3])
     other = way([0.9, 0.85, 0.8], [0.8] * 3, js_forget=[0.0, 0.05, 0.15])
-    assert compare(one, other, "js_forget").difference == pytest.approx(0.2 - 0.15)
-    assert compare(other, one, "step").difference == pytest.approx(20 - 5)
+    assert compare_matched(one, other, "js_forget").difference == pytest.approx(0.2 - 0.15)
+    assert compare_matched(other, one, "step").difference == pytest.approx(20 - 5)

@@ -9,7 +9,7 @@ from scipy.spatial.distance import cityblock, euclidean, jensenshannon
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
-from softtargets import metrics
+from softtargets.evaluation import metrics
 
 
 def logits(n=50, k=7, seed=0, scale=3.0):

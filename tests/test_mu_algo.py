@@ -18,13 +18,13 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from softtargets.architectures import mlp
+from softtargets.config.validation import check_call
 from softtargets.datasets import mnist_5k
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.mu_algo.ssd import importance, ssd
 from softtargets.mu_algo.ugradsl_plus import crowding
 from softtargets.mu_algo.unsir import error_maximising
-from softtargets.schema import check_call
 from softtargets.types import Samples, digest, generator
 
 ALGORITHMS = options("mu_algo")

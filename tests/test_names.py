@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from results_by_hand import leave, result
 
-from softtargets import job, sweep
+from softtargets.execution import composed_run
 from softtargets.report.runs import read
 
 CHANGED = {
@@ -55,7 +55,7 @@ def hydra_config(*overrides):
 
 @pytest.mark.parametrize("overrides", CHANGED, ids=" ".join)
 def test_what_was_changed_is_called_by_its_parts(overrides):
-    found = job.resolved_config(hydra_config(*overrides))["choices"]
+    found = composed_run.resolved_config(hydra_config(*overrides))["choices"]
     assert CHANGED[overrides].items() <= found.items()
     usual = {group: name for group, name in USUAL.items() if group not in CHANGED[overrides]}
     assert usual.items() <= found.items()
@@ -63,8 +63,8 @@ def test_what_was_changed_is_called_by_its_parts(overrides):
 
 @pytest.mark.parametrize("overrides", CHANGED, ids=" ".join)
 def test_a_result_that_was_filed_under_its_option_is_reported_under_its_parts(overrides, tmp_path):
-    config = job.resolved_config(hydra_config(*overrides))
-    before = job.chosen(hydra_config(*overrides).hydra.runtime).options
+    config = composed_run.resolved_config(hydra_config(*overrides))
+    before = composed_run.chosen(hydra_config(*overrides).hydra.runtime).options
     runs = read(
         leave(tmp_path, *(result(i, choices=c, config=config) for i, c in enumerate((before, config["choices"]))))
     )
@@ -77,7 +77,9 @@ def test_a_result_that_was_filed_under_its_option_is_reported_under_its_parts(ov
 
 @pytest.mark.parametrize("kind", options("targets/forget"))
 def test_a_kind_keeps_its_name_on_either_side(kind):
-    found = job.resolved_config(hydra_config(f"targets/forget={kind}", f"targets/retain={kind}"))["choices"]
+    found = composed_run.resolved_config(hydra_config(f"targets/forget={kind}", f"targets/retain={kind}"))[
+        "choices"
+    ]
     assert (found["targets_forget"], found["targets_retain"]) == (kind, kind)
     assert found["targets"] == ("hard" if kind == "hard" else f"{kind}/{kind}").replace("self/self", "soft")
 
@@ -89,26 +91,26 @@ def test_a_run_is_filed_under_its_names():
         (("targets=soft", "targets.forget.temperature=1"), "mnist_5k-mlp-graddiff-soft_forget.temperature=1-0"),
         (("architecture._target_=own_parts.TinyNet",), "mnist_5k-own_parts.TinyNet-graddiff-hard-0"),
     ):
-        assert job.title(hydra_config(*overrides)) == name
+        assert composed_run.title(hydra_config(*overrides)) == name
 
 
 def test_a_repeated_run_is_filed_under_what_is_repeated(tmp_path):
-    config = job.resolved_config(hydra_config(*SMALL, "mu_algo=npo", "targets=delete", "seed=7"))
+    config = composed_run.resolved_config(hydra_config(*SMALL, "mu_algo=npo", "targets=delete", "seed=7"))
     config["choices"] |= {"targets": "hard"}  # as results of before are filed
     OmegaConf.save(OmegaConf.create(config), tmp_path / "config.yaml")
     again = hydra_config(f"rerun={tmp_path}")
-    assert job.title(again) == "mnist_5k-mlp-npo-delete-7"
-    assert job.resolved_config(again)["choices"]["targets"] == "delete"
+    assert composed_run.title(again) == "mnist_5k-mlp-npo-delete-7"
+    assert composed_run.resolved_config(again)["choices"]["targets"] == "delete"
 
 
 def test_an_edited_copy_of_a_run_is_called_by_what_it_came_to_be(tmp_path):
     own = ("targets=soft", "targets.forget.temperature=2", "mu_algo._target_=own_parts.broken")
-    config = job.resolved_config(hydra_config(*SMALL, *own))
+    config = composed_run.resolved_config(hydra_config(*SMALL, *own))
     assert config["choices"]["targets"] == "soft forget.temperature=2"
     config["targets"]["forget"]["temperature"] = 0.5
     config["mu_algo"]["_target_"] = "softtargets.mu_algo.graddiff.graddiff"
     OmegaConf.save(OmegaConf.create(config), tmp_path / "config.yaml")
-    found = job.resolved_config(hydra_config(f"rerun={tmp_path}"))["choices"]
+    found = composed_run.resolved_config(hydra_config(f"rerun={tmp_path}"))["choices"]
     assert (found["targets"], found["mu_algo"]) == ("soft", "graddiff")
 
 
@@ -121,17 +123,17 @@ def test_options_of_the_users_own_keep_their_names_until_their_parts_are_changed
     )
     found = f"hydra.searchpath=[file://{tmp_path}]"
     own = (found, "mu_algo=pull", "unlearn=npo", "targets=own")
-    chosen = job.resolved_config(hydra_config(*own))["choices"]
+    chosen = composed_run.resolved_config(hydra_config(*own))["choices"]
     assert (chosen["mu_algo"], chosen["targets"]) == ("pull", "own")
     more = (*own, "mu_algo._target_=own_parts.in_place", "targets.forget.temperature=2")
-    chosen = job.resolved_config(hydra_config(*more))["choices"]
+    chosen = composed_run.resolved_config(hydra_config(*more))["choices"]
     assert (chosen["mu_algo"], chosen["targets"]) == ("own_parts.in_place", "own forget.temperature=2")
 
 
 def test_a_cell_is_filed_under_what_ran_and_an_ordinary_one_as_typed(tmp_path):
     def folders(*overrides):
         cells = [[*overrides, f"targets={preset}"] for preset in ("hard", "soft")]
-        found = sweep.cells(cells, ["targets"], tmp_path, lambda words: hydra_config(*words))
+        found = cells.cells(cells, ["targets"], tmp_path, lambda words: hydra_config(*words))
         return [cell.folder.name.rpartition("-")[0] for cell in found]
 
     assert folders() == ["targets=hard", "targets=soft"]

@@ -14,16 +14,17 @@ import torch
 from conftest import CONF, SMALL, options, suited
 
 import softtargets
-from softtargets import pipeline, result, torch_compat
+from softtargets.compat import torch_names
 from softtargets.console import Console
-from softtargets.diagnosis import MEANING
-from softtargets.disk import read_json
 from softtargets.errors import BadInput
-from softtargets.experiment import build
+from softtargets.evaluation.diagnosis import MEANING
+from softtargets.execution import pipeline, result
+from softtargets.execution.experiment import build
+from softtargets.execution.models import Stages
 from softtargets.fit import predict
 from softtargets.losses import cross_entropy
-from softtargets.stages import Stages
 from softtargets.store import Store
+from softtargets.system.files import read_json
 from softtargets.types import model_digest
 
 MODELS = ("original", "retrained", "unlearned")
@@ -45,7 +46,7 @@ def test_result_has_the_public_interface(run):
     assert set(names) <= set(on_disk["cost"])
     assert on_disk["provenance"]["config_hash"]
     assert torch.backends.cpu.get_cpu_capability() in on_disk["provenance"]["machine"]["processor"]
-    assert on_disk["provenance"]["machine"]["plain_torch"] is torch_compat.PLAIN
+    assert on_disk["provenance"]["machine"]["plain_torch"] is torch_names.PLAIN
     assert on_disk["choices"]["targets"] == "hard"
     assert on_disk["choices"]["forget_seed"] == 0
 
@@ -382,7 +383,7 @@ def placed(tmp_path, monkeypatch):
     place = tmp_path / "repository"
     (place / ".venv/softtargets").mkdir(parents=True)
     (place / "notes.txt").write_text("of somebody's own")
-    copy = place / ".venv/softtargets/result.py"
+    copy = place / ".venv/softtargets/execution/result.py"
     copy.write_bytes(Path(result.__file__).read_bytes())
     shutil.copy(copy, place / "result.py")
     monkeypatch.setattr(result, "__file__", str(copy))
@@ -434,7 +435,7 @@ def test_code_in_its_own_repository_has_its_commit(placed, composed, monkeypatch
 def test_of_two_processes_that_make_one_run_at_once_the_first_result_is_kept(run, composed, tmp_path, monkeypatch):
     """Where a file system's locks exclude nobody."""
     first, folder = run(*SMALL, "save_models=true")
-    place, judge = tmp_path / "cell", pipeline.judge
+    place, judge = tmp_path / "cell", pipeline.status_of
 
     def overtaken(*arguments):
         shutil.copytree(folder, place)
@@ -442,7 +443,7 @@ def test_of_two_processes_that_make_one_run_at_once_the_first_result_is_kept(run
             file.touch()
         return judge(*arguments)
 
-    monkeypatch.setattr(pipeline, "judge", overtaken)
+    monkeypatch.setattr(pipeline, "status_of", overtaken)
     second = pipeline.run(composed(*SMALL, "save_models=true"), place, Console())
     assert second["provenance"] == first["provenance"]
     assert {file.name: file.read_bytes() for file in place.iterdir()} == {

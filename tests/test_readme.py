@@ -14,7 +14,7 @@ from conftest import ROOT, SMALL
 from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
 
-from softtargets import job
+from softtargets.execution import composed_run
 
 
 def blocks(language: str) -> list[str]:
@@ -60,4 +60,4 @@ def test_every_run_of_the_readme_is_composed_and_built(words, fashion, run, tmp_
         config = compose("config", first, return_hydra_config=True)
     with open_dict(config):
         config.hydra.overrides.task = first
-    job.check(config)
+    composed_run.check_runnable(config)

@@ -19,9 +19,8 @@ from results_by_hand import ACCURACIES, WAY, both, diverged, leave, made, result
 from scipy import stats
 from test_report_page import data_of
 
-from softtargets import metrics
-from softtargets.disk import write_json, write_text
 from softtargets.errors import BadInput
+from softtargets.evaluation import metrics
 from softtargets.report import alike, tables
 from softtargets.report.__main__ import main
 from softtargets.report.measures import MEASURES, Floors, js
@@ -31,6 +30,7 @@ from softtargets.report.seeds import over_seeds
 from softtargets.report.statistics import compare, detectable, equivalence, holm, interval, power, signed_rank
 from softtargets.report.summary import ENDPOINTS, judged
 from softtargets.report.verdicts import judge
+from softtargets.system.files import write_json, write_text
 
 # statistics
 

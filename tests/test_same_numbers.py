@@ -12,7 +12,7 @@ from pathlib import Path
 import faults
 import pytest
 
-from softtargets.disk import read_json
+from softtargets.system.files import read_json
 
 pytestmark = pytest.mark.kill
 

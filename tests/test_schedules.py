@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 
-from softtargets import torch_compat
+from softtargets.compat import torch_names
+from softtargets.config.settings import Training
 from softtargets.errors import BadInput
-from softtargets.experiment import _optimisation
+from softtargets.execution.experiment import _optimisation
 from softtargets.schedules import by_name, one_cycle
-from softtargets.settings import Training
 
-torch_compat.delay_compiler()
+torch_names.delay_compiler()
 
 PEAK = 0.5
 

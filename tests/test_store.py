@@ -21,11 +21,11 @@ import torch
 
 from softtargets import store as store_module
 from softtargets.errors import BadInput
-from softtargets.locks import locked
 from softtargets.store import Store, key
 from softtargets.store import __main__ as housekeeping
 from softtargets.store.__main__ import main as look_after
 from softtargets.store.__main__ import prune
+from softtargets.system.locks import locked
 
 INGREDIENTS = {"seed": 0, "training": {"lr": 0.1, "epochs": 3}, "sizes": [1, 2]}
 TENSORS = {"weight": torch.arange(6.0).view(2, 3), "count": torch.tensor(3)}

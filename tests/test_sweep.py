@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL, options
 
-from softtargets import sweep as sweeps
-from softtargets.disk import write_json
-from softtargets.launch import Account, sentence
-from softtargets.sweep import Cell, missing, prepare, spread
+from softtargets.study import cells as sweeps
+from softtargets.study.cells import Cell, missing, prepare, spread
+from softtargets.study.launching import Account, sentence
+from softtargets.system.files import write_json
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
 
@@ -113,7 +113,7 @@ def test_a_sweep_may_list_its_cells(folder):
 
 def test_a_finished_sweep_is_told_without_torch(folder):
     assert sweep(folder, "seed=0,1")[0] == 0
-    code = "import sys, run; from softtargets.command import command; sys.argv = sys.argv[1:]\n"
+    code = "import sys, run; from softtargets.cli.main import command; sys.argv = sys.argv[1:]\n"
     code += "command(run.main)\nassert 'torch' not in sys.modules"
     arguments = ["run.py", "-m", *SMALL, "seed=0,1"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -7,12 +7,12 @@ import torch
 from conftest import SMALL, options
 
 from softtargets.console import Console
-from softtargets.experiment import build
+from softtargets.execution.experiment import build
+from softtargets.execution.models import Stages
+from softtargets.execution.target_sets import target_sets
+from softtargets.execution.teachers import Teachers
 from softtargets.fit import predict
-from softtargets.stages import Stages
 from softtargets.store import Store, entries
-from softtargets.target_sets import target_sets
-from softtargets.teachers import Teachers
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_teacher_oracle_and_bad_teacher_are_the_models_meant(stages):
 @pytest.mark.parametrize("preset", options("targets"))
 def test_targets_are_made_once(stages, preset, monkeypatch):
     first = targets(stages(f"targets={preset}"))
-    monkeypatch.setattr("softtargets.target_sets.Teachers", None)  # nobody is asked again
+    monkeypatch.setattr("softtargets.execution.target_sets.Teachers", None)  # nobody is asked again
     again = targets(stages(f"targets={preset}"))
     for one, two in ((first.forget, again.forget), (first.retain, again.retain)):
         assert torch.equal(one.targets, two.targets)

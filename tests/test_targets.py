@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from scipy.stats import chisquare
 
-from softtargets.schema import check_call
+from softtargets.config.validation import check_call
 from softtargets.targets import (
     Recipe,
     Source,

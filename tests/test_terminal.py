@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL
 
-from softtargets.terminal import stream
+from softtargets.system.terminal import stream
 
 SAYS = """
 import contextlib, os, sys
 from pathlib import Path
-from softtargets.terminal import steady
+from softtargets.system.terminal import steady
 steady()
 with Path(sys.argv[1]).open("w") as file:
     for number in (1, 2):

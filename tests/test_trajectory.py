@@ -8,20 +8,20 @@ import pytest
 import torch
 from conftest import SMALL
 
-from softtargets import pipeline
-from softtargets import trajectory as trajectory_module
 from softtargets.console import Console
-from softtargets.evaluate import evaluate, predict_sets
-from softtargets.experiment import build
-from softtargets.matched import point
-from softtargets.target_sets import TargetSets
+from softtargets.evaluation import trajectory as trajectory_module
+from softtargets.evaluation.evaluate import evaluate, predict_sets
+from softtargets.evaluation.matched import point
+from softtargets.execution import pipeline
+from softtargets.execution.experiment import build
+from softtargets.execution.target_sets import TargetSets
 
 
 def followed(composed, *overrides):
     """An experiment, and its trajectory against an untrained model in the place of the retrained one."""
     experiment = build(composed(*SMALL, *overrides))
     retrained = evaluate(predict_sets(experiment.initialised("retrained"), experiment.data), experiment.data)
-    return experiment, pipeline.follow(experiment, retrained)
+    return experiment, pipeline.watcher(experiment, retrained)
 
 
 def test_a_row_is_the_evaluation_of_the_model_at_that_step(composed):

@@ -12,12 +12,13 @@ from omegaconf import OmegaConf
 from test_bad_input import refused  # noqa: F401, a fixture
 
 import run
-import softtargets.command
-from hydra_plugins.softtargets_sweeper import CheckedSweeper
-from softtargets import job, sweep, tuned
-from softtargets.disk import read_json
+import softtargets.cli.main
+from softtargets.config import tuned
+from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
-from softtargets.settings import config_hash
+from softtargets.execution import composed_run
+from softtargets.study import sweep
+from softtargets.system.files import read_json
 
 NPO = ("dataset=fashion_mnist", "mu_algo=npo", "targets=soft")
 SOFT = {"alpha": 3.7, "beta": 0.78, "lr": 0.0073}
@@ -37,10 +38,10 @@ def typed(monkeypatch, *words: str) -> list[dict]:
     """Type a command line; return the config of every run that it would start."""
     configs = []
     monkeypatch.setattr(sys, "argv", ["run.py", *words])
-    monkeypatch.setattr(job, "run_one", lambda cfg, hydra: configs.append(cfg))
-    monkeypatch.setattr(CheckedSweeper, "launch", lambda *_: None)
-    monkeypatch.setattr(sweep, "summary", lambda cells: True)
-    softtargets.command.command(run.main)
+    monkeypatch.setattr(composed_run, "run_in_folder", lambda cfg, hydra: configs.append(cfg))
+    monkeypatch.setattr(sweep, "_launch", lambda *_: None)
+    monkeypatch.setattr(sweep, "summary", lambda cells, missing: True)
+    softtargets.cli.main.command(run.main)
     return configs
 
 
@@ -191,7 +192,7 @@ def test_cfg_shows_the_values_of_the_arm(resolve, monkeypatch, capsys):
 def test_every_cell_of_a_sweep_uses_its_own_values(monkeypatch, composed, tmp_path):
     cells = []
     monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path))
-    monkeypatch.setattr(sweep, "left", lambda found: cells.extend(found) or [])
+    monkeypatch.setattr(sweep.on_disk, "left", lambda found: cells.extend(found) or [])
     grid = ("mu_algo=npo", "targets=soft,hard", "tuned=none,fashion_mnist/mlp/random")
     typed(monkeypatch, "-m", *SMALL, *grid)
     assert {cell.hash for cell in cells} == {
@@ -210,7 +211,7 @@ def test_workers_use_the_values_of_their_arm(launcher, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     words = ("mu_algo=npo", "targets=soft,hard", "tuned=fashion_mnist/mlp/random", f"hydra/launcher={launcher}")
     monkeypatch.setattr(sys, "argv", ["run.py", "-m", *SMALL, *words])
-    softtargets.command.command(run.main)
+    softtargets.cli.main.command(run.main)
     runs = [read_json(file) for file in tmp_path.glob("runs/sweep/*/result.json")]
     values = {one["choices"]["targets"]: used(one["config"]) for one in runs}
     assert values == {"soft": SOFT, "hard": HARD}

@@ -18,17 +18,19 @@ import torch
 from conftest import SMALL
 from omegaconf import OmegaConf
 from results_by_hand import both, leave
-from test_parts import canary  # noqa: F401, a fixture
+from test_allowed_targets import canary  # noqa: F401, a fixture
 from test_report_page import data_of
 
 import softtargets
-from softtargets import datasets, idx_files, names, store
+from softtargets import datasets, store
+from softtargets.config import names
 from softtargets.console import Console
-from softtargets.disk import Damaged, read_json, write_json
 from softtargets.errors import BadInput
+from softtargets.readers import idx_files
 from softtargets.report import runs
 from softtargets.report.__main__ import main
 from softtargets.store.__main__ import main as look_after
+from softtargets.system.files import Damaged, read_json, write_json
 
 # files that would run code, if they were read by what runs it
 
@@ -197,7 +199,9 @@ def test_an_idx_file_of_more_than_there_is_to_read_is_refused_unread(suffix, tmp
             whole.truncate(2**31)
     tracemalloc.start()
     started = time.monotonic()
-    with pytest.raises(idx_files.Damaged, match=r"train-images\S+ is altered: it holds more than 1000000 bytes"):
+    with pytest.raises(
+        idx_files.NotVerified, match=r"train-images\S+ is altered: it holds more than 1000000 bytes"
+    ):
         idx_files._verified(file, "0")
     assert tracemalloc.get_traced_memory()[1] < 2 * 10**7
     tracemalloc.stop()

@@ -6,7 +6,7 @@ from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
-from softtargets.schema import Weight
+from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 

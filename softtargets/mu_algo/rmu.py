@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from softtargets.fit import Fit, predict
-from softtargets.schema import Weight
+from softtargets.ranges import Weight
 from softtargets.types import Samples, generator
 
 

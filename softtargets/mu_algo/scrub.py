@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy, kl_divergence
-from softtargets.schema import Weight
+from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 

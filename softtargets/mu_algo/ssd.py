@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
-from softtargets.schema import Weight
+from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 Importance = dict[str, Float[Tensor, "..."]]

@@ -9,7 +9,7 @@ from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
-from softtargets.schema import Count, Weight
+from softtargets.ranges import Count, Weight
 from softtargets.types import Samples, generator
 
 

@@ -5,12 +5,12 @@ import math
 import sys
 from pathlib import Path
 
+from softtargets.config.validation import naming
 from softtargets.errors import BadInput, visible
 from softtargets.report.measures import MEASURES
 from softtargets.report.summary import ENDPOINTS, summarise
-from softtargets.schema import naming
-from softtargets.settings import require_writable
-from softtargets.terminal import steady
+from softtargets.system.files import require_writable
+from softtargets.system.terminal import steady
 
 
 def main(words: list[str] | None = None) -> int:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from softtargets.disk import Damaged, read_json
+from softtargets.system.files import Damaged, read_json
 
 ENDED = {"result.json", "train.json", "data.json"}
 """What a run leaves that ended as it was asked to."""

@@ -3,9 +3,9 @@
 import collections
 import dataclasses
 
+from softtargets.config.resolve import flat
 from softtargets.report.alike import unlike
 from softtargets.report.runs import Cell, Run
-from softtargets.settings import flat
 
 SHARED = ("original", "retrained", "forget_set", "batches")
 """Hashes that are equal in a pair: its runs differ in their targets and in nothing else."""

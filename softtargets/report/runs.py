@@ -10,26 +10,26 @@ from pathlib import Path
 import numpy
 
 from softtargets import RESULT_SCHEMA
-from softtargets.contents import SHOWN
-from softtargets.disk import Damaged, canonical, read_json
+from softtargets.config.contents import SHOWN
+from softtargets.config.names import Chosen
+from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
-from softtargets.names import Chosen
 from softtargets.report.fields import wrong
 from softtargets.report.folders import results, without_result
-from softtargets.settings import flat
+from softtargets.system.files import Damaged, canonical, read_json
 
 FACTORS = ("dataset", "architecture", "forget_set", "forget_seed", "mu_algo", "training", "unlearn")
 """Choices that make a cell, within which arms are compared."""
 OWN = ("seed", "device", "threads", "precision", "choices")
 """Settings that make neither a cell nor an arm."""
-Settings = tuple[tuple[str, object], ...]
+Factors = tuple[tuple[str, object], ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cell:
     """What runs have in common that are compared."""
 
-    settings: Settings
+    settings: Factors
     """Choices, whatever else was varied that is no matter of targets, and hashes of data where these differ."""
     name: str = ""
 
@@ -133,7 +133,7 @@ def _result(file: Path) -> dict:
     return result
 
 
-def _varied(chosen: Settings, arms: dict[str, list[tuple[Path, dict]]]) -> Iterator[Run]:
+def _varied(chosen: Factors, arms: dict[str, list[tuple[Path, dict]]]) -> Iterator[Run]:
     """Tell runs of the same choices apart by the settings in which runs of one arm differ.
 
     Settings of the targets make arms of their own. All others make cells, for the arms that do not vary them too.

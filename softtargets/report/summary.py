@@ -7,7 +7,7 @@ import rich.console
 import rich.table
 from rich.text import Text
 
-from softtargets.disk import write_text
+from softtargets.config.validation import naming
 from softtargets.errors import BadInput, visible
 from softtargets.report import tables
 from softtargets.report.folders import without_result
@@ -17,7 +17,7 @@ from softtargets.report.pairs import pairings
 from softtargets.report.runs import Run, read
 from softtargets.report.seeds import over_seeds
 from softtargets.report.verdicts import WHERE, Verdict, judge
-from softtargets.schema import naming
+from softtargets.system.files import write_text
 
 ENDPOINTS = ("js_forget", "mia_gap")
 """The primary and the second endpoint."""

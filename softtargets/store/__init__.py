@@ -25,9 +25,9 @@ import platformdirs
 import safetensors.torch
 from torch import Tensor
 
-from softtargets.disk import canonical, make_folder, naming, share_all
 from softtargets.errors import BadInput
-from softtargets.locks import locked
+from softtargets.system.files import canonical, make_folder, naming_file, share_all
+from softtargets.system.locks import locked
 
 Tensors = dict[str, Tensor]
 MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
@@ -147,7 +147,7 @@ def _content(file: Path) -> bytes | None:
         raise
 
 
-def load(path: Path) -> Entry | None:
+def load_entry(path: Path) -> Entry | None:
     """Return a whole entry; None where there is none or it is damaged. Raises OSError where it cannot be read."""
     said, content = manifest(path), _content(path / "tensors.safetensors")
     if said is None or content is None or _seal(content, said) != said.get("sha256"):
@@ -161,7 +161,7 @@ def load(path: Path) -> Entry | None:
 
 def _used(path: Path) -> Entry | None:
     """Load an entry and mark it as used, by which `prune` goes."""
-    if entry := load(path):
+    if entry := load_entry(path):
         with contextlib.suppress(OSError):  # a store that is only read from keeps no account of use
             os.utime(path / "manifest.json")
     return entry
@@ -178,7 +178,7 @@ def set_aside(path: Path) -> Path | None:
 
     It is looked at again, since another process may have made it anew.
     """
-    if not os.path.lexists(path) or load(path):
+    if not os.path.lexists(path) or load_entry(path):
         return None
     aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
     try:
@@ -194,7 +194,7 @@ def _write(path: Path, tensors: Tensors, manifest: dict) -> bool:
     manifest |= {"sha256": _seal(content, manifest)}
     temporary = path.with_name(f".new-{uuid.uuid4().hex}")
     try:
-        with naming(path):
+        with naming_file(path):
             temporary.mkdir()
             (temporary / "tensors.safetensors").write_bytes(content)
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))

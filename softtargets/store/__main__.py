@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from softtargets import store
-from softtargets.disk import clock
 from softtargets.errors import BadInput, visible
-from softtargets.locks import Busy, locked
-from softtargets.store import entries, load, manifest, set_aside
-from softtargets.terminal import steady
+from softtargets.store import entries, load_entry, manifest, set_aside
+from softtargets.system.files import clock
+from softtargets.system.locks import Busy, locked
+from softtargets.system.terminal import steady
 
 DAY = 86400
 
@@ -101,7 +101,7 @@ def verify(folder: Path) -> int:
 
 
 def _verify(path: Path) -> bool:
-    if load(path):
+    if load_entry(path):
         return True
     with locked(path.with_suffix(".lock"), _refuse):
         if aside := set_aside(path):

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from softtargets.terminal import steady, stream
+from softtargets.system.terminal import steady, stream
 from softtargets.tracker import SESSION, TASK
 from softtargets.tracker.clone import fetch
 from softtargets.tracker.player import NoServer, configured, login, note, play, require_configuration, tell_sweep

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from softtargets.settings import flat
+from softtargets.config.resolve import flat
 
 CONFIG, CHOICES = "Config", "Choices"
 """Sections of a task: every value of its resolved config, to be edited; and the options that it came from."""

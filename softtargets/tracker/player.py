@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from softtargets.disk import write_text
+from softtargets.system.files import write_text
 from softtargets.tracker import EVENTS, SESSION, TASK
 from softtargets.tracker.clone import sections
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from softtargets.config.settings import TrackerSettings
 from softtargets.console import Console
-from softtargets.disk import make_folder, share
-from softtargets.settings import TrackerSettings
+from softtargets.system.files import make_folder, share
 from softtargets.tracker import EVENTS
 
 IMPORT, PATIENCE = 120.0, 30.0

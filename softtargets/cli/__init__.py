@@ -1,0 +1,1 @@
+"""The command line: what it starts, what it refuses, and what it explains."""

@@ -1,0 +1,1 @@
+"""Settings of a run: their types and ranges, their resolved form, and what a config may name."""

@@ -1,0 +1,208 @@
+"""User files, known by content: a SHA-256 for every setting of a run that names a file or a folder.
+
+A setting counts where a part annotates it as a `Place` and its value names an existing file or folder. A text of
+another annotation counts where it names a file: the part may have forgotten to say `Place`. A folder does not,
+since the text may be "/", and the folder the whole disk. Nor does `dataset.root`, which a loader of ours verifies.
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+import os
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from hydra.utils import get_object
+
+from softtargets.config import allowed_targets
+from softtargets.config.validation import naming
+from softtargets.errors import BadInput
+from softtargets.ranges import Place
+
+SHOWN = 12
+"""Hexadecimal digits by which a hash is shown."""
+Reads = Callable[[Path], Iterable[Path]]
+"""The mark `reads` of a part: lists the files that it reads of a folder."""
+
+
+class Text(typing.NamedTuple):
+    """A text in the groups of a config."""
+
+    setting: str
+    """Its dotted name."""
+    value: str
+    part: str
+    """The `_target_` that takes it."""
+    parameter: str
+    """The name under which the part takes it; the text itself may lie deeper."""
+
+
+def hashes(config: dict, groups: Iterable[str], digest: Callable[[Path, Reads | None], str]) -> dict[str, str]:
+    """Return the SHA-256 of what each setting of `config` names, by the setting's dotted name.
+
+    Raises BadInput for a file that cannot be read, and for a `_target_` that is not allowed.
+    """
+    named = [text for text in _texts({group: config[group] for group in groups}) if _is_there(text, config)]
+    if named:
+        allowed_targets.require_allowed(
+            {group: config[group] for group in groups}, config["plugins"]
+        )  # before one is imported
+    files = [(text.setting, text.value, *how) for text in named if (how := _taken(text))]
+    if config["checkpoint"] is not None:
+        files.append(("checkpoint", config["checkpoint"], False, None))
+    found = {}
+    for setting, value, may_be_folder, reads in files:
+        path = Path(value).expanduser()
+        if path.is_file() or (may_be_folder and path.is_dir()):
+            with naming(f"{setting}={value}", (OSError, ValueError)):
+                found[setting] = digest(path, reads)
+    return found
+
+
+def holds_downloads(config: dict) -> bool:
+    """Return whether `dataset.root` is where a loader keeps what it has downloaded and verifies by itself."""
+    dataset = config["dataset"]
+    return str(dataset.get("_target_")).startswith("softtargets.") or dataset.get("root") == config["data_dir"]
+
+
+def require(config: dict, known: dict[str, str], since: str, advice: str) -> None:
+    """Raise BadInput for the first setting whose content is not the `known` one, that of `since`."""
+    for setting, sha256 in known.items():
+        value, now = value_of(config, setting), config.get("contents", {}).get(setting)
+        if now is None:
+            raise BadInput(f"{setting}={value}: no such file or folder, and {since} has read it; {advice}")
+        if now != sha256:
+            raise BadInput(
+                f"{setting}={value}: its content has changed since {since}. Its sha256 was {sha256[:SHOWN]}… and "
+                f"is {now[:SHOWN]}…; {advice}"
+            )
+
+
+def planned(text: object) -> dict[str, str]:
+    """Return what a sweep hands its runs in the setting `contents`, the hashes of its plan; raises BadInput."""
+    with naming(f"contents={text}"):
+        return checked(json.loads(text), f"contents={text}")
+
+
+def checked(value: object, where: str) -> dict[str, str]:
+    """Return `value`, a mapping of settings to hashes; raises BadInput for anything else."""
+    if isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair):
+        return value
+    raise BadInput(f"{where}: must map settings to hashes, as a run writes it into its config.yaml")
+
+
+def value_of(config: dict, setting: str) -> str | None:
+    """Return the path that a setting names; None where there is no such setting."""
+    texts = {text.setting: text.value for text in _texts(config)}
+    return texts.get(setting, config.get(setting))
+
+
+def rows(config: dict) -> tuple[tuple[str, str, str], ...]:
+    """Return setting, path and SHA-256 of everything whose content is known."""
+    known = config.get("contents", {})
+    return tuple((setting, str(value_of(config, setting)), sha256) for setting, sha256 in known.items())
+
+
+def by_content(config: dict) -> dict:
+    """Return the config with `sha256:…` in the place of every path whose content is known."""
+    known = config.get("contents", {})
+    return _replaced(config, {setting: f"sha256:{sha256}" for setting, sha256 in known.items()})
+
+
+def _replaced(node: object, new: dict[str, str], where: str = "") -> object:
+    if where in new:
+        return new[where]
+    if isinstance(node, dict):
+        return {key: _replaced(child, new, f"{where}.{key}" if where else str(key)) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_replaced(child, new, f"{where}.{i}") for i, child in enumerate(node)]
+    return node
+
+
+def _texts(node: object, where: str = "", part: str = "", parameter: str = "") -> Iterator[Text]:
+    """Yield every text that a part takes, at any depth."""
+    if isinstance(node, str) and part:
+        yield Text(where, node, part, parameter)
+    own = isinstance(node, dict) and "_target_" in node
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, child in children:
+        if own and str(key).startswith("_"):
+            continue  # _target_, _partial_ and the like are Hydra's
+        name = f"{where}.{key}" if where else str(key)
+        yield from _texts(child, name, *((str(node["_target_"]), str(key)) if own else (part, parameter)))
+
+
+def _is_there(text: Text, config: dict) -> bool:
+    """Return whether a text names something that is there; no part is imported for it."""
+    if text.setting == "dataset.root" and holds_downloads(config):
+        return False
+    try:
+        return Path(text.value).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long for a path, a NUL in it, an unknown user's home
+        return False
+
+
+def _taken(text: Text) -> tuple[bool, Reads | None] | None:
+    """Return whether a path may be a folder, and what lists the files read of it; None for what is no path."""
+    part = get_object(text.part)
+    constructor = part.__init__ if inspect.isclass(part) else part
+    takes = inspect.signature(part).parameters
+    if text.parameter not in takes and not any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        return None  # checked elsewhere, like the settings that every dataset has
+    hint = _annotations(typing.get_type_hints(constructor, include_extras=True).get(text.parameter))
+    if any(typing.get_origin(one) is typing.Literal for one in hint):
+        return None
+    return Place in hint, getattr(part, "reads", None)
+
+
+def _annotations(hint: object) -> list[object]:
+    """Return an annotation and all that is in it: that of `list[Place] | None` has `Place` in it."""
+    return [hint, *(inner for one in typing.get_args(hint) for inner in _annotations(one))]
+
+
+def digest(path: Path, reads: Reads | None = None) -> str:
+    """Hash a file's bytes, or the relative names and bytes of the files in a folder, those that `reads` lists.
+
+    A process reads what has not changed since, by size and times, once.
+    """
+    if path.is_file():
+        return _file_digest(path, _stamp(path))
+    files = list(reads(path)) if reads else _below(path)
+    start = len(f"{path}{os.sep}")
+    return _folder_digest(path, tuple((str(file)[start:], _stamp(file)) for file in files))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def _below(folder: Path) -> list[Path]:
+    """List every file below a folder but hidden ones, behind links too."""
+    found, entered = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        entered.add(os.path.realpath(place))
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in entered
+        ]
+        found += [Path(place, name) for name in files if not name.startswith(".")]
+    return sorted(found)
+
+
+@functools.lru_cache(maxsize=64)
+def _file_digest(path: Path, stamp: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.lru_cache(maxsize=8)
+def _folder_digest(folder: Path, listing: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
+    whole = hashlib.sha256()
+    for name, _ in listing:
+        content = Path(folder, name).read_bytes()
+        whole.update(os.fsencode(Path(name).as_posix()) + b"\0" + hashlib.sha256(content).digest())
+    return whole.hexdigest()

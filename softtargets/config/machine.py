@@ -1,0 +1,52 @@
+"""What `auto` means on this machine: the device, and the precision of training."""
+
+import functools
+import time
+import types
+
+import softtargets.compat.torch_names
+
+
+def resolve_machine(asked: dict) -> dict:
+    """Resolve `device=auto` and `precision=auto` for this machine; both are part of a result."""
+    device, precision = asked["device"], asked["precision"]
+    if "auto" in (device, precision):
+        import torch  # a second and a half that a sweep with nothing left to do should not pay
+
+        if device == "auto":
+            gpu = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
+            device = gpu or "cpu"
+        if precision == "auto":
+            precision = "bf16" if _multiplies_bf16(torch, device) else "float32"
+    return {"device": device, "precision": precision}
+
+
+@functools.cache
+def _multiplies_bf16(torch: types.ModuleType, device: str) -> bool:
+    """Tell whether the processor multiplies matrices of bf16 natively.
+
+    On CPUs AMX does. AVX-512 has bf16 instructions too, with which a product takes a quarter of float32's time on
+    one processor and 1.7 times as much on another (`benchmarks/gemm.py`): a trial of some milliseconds tells.
+    """
+    if device == "cuda":
+        # where a login node without a GPU resolves for nodes that have one, take them to be of this decade
+        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+
+    able = softtargets.compat.torch_names.cpu()
+    if device != "cpu" or not able.get("avx512_bf16", False):
+        return False
+    return able.get("amx_bf16", False) or 1.5 * _product(torch, torch.bfloat16) < _product(torch, torch.float32)
+
+
+def _product(torch: types.ModuleType, dtype: object) -> float:
+    """Return the CPU seconds of the mlp's largest product on one thread, the least of twenty."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other count as work
+    inputs, weights = torch.zeros(128, 784, dtype=dtype), torch.zeros(800, 784, dtype=dtype)
+    times = []
+    for _ in range(20):
+        started = time.thread_time()
+        torch.nn.functional.linear(inputs, weights)
+        times.append(time.thread_time() - started)
+    torch.set_num_threads(threads)
+    return min(times)

@@ -1,0 +1,182 @@
+"""Names of what ran: a group is called by its option only while its parts are those of the option's file.
+
+Targets are called by a preset, or by their kinds as `forget/retain`, and by every value that is not the usual one.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from softtargets.layout import CONF
+
+SIDES = ("forget", "retain")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The options that a config was composed from, and the folders in which their files are."""
+
+    options: dict[str, str]
+    """By group; a side of the targets as `targets_forget`."""
+    places: tuple[Path, ...] = (CONF,)
+
+    def names(self, config: dict) -> dict:
+        """Return what the `options` are in a resolved config; what it does not hold keeps its name."""
+        sides = {f"targets_{side}": side for side in SIDES}
+        found = dict(self.options)
+        for group, option in self.options.items():
+            if group in sides:
+                found[group] = self._kind(sides[group], config.get("targets"))[0]
+            elif group != "targets" and isinstance(option, str) and isinstance(config.get(group), dict):
+                found[group] = self._group(group, config[group], option)
+        return found | {"targets": self._targets(config.get("targets"))}
+
+    def _group(self, group: str, node: dict, name: str) -> str:
+        """Name a group: by its option and the parts that are not the option's, or by a `_target_` of its own."""
+        option = name.partition(" ")[0]
+        usual, here = self._file(group, option), _parts(node)
+        if not here or (usual is None and "." not in option):
+            return name  # nothing to name it by, or the user's own option, whose file is not here
+        usual = _parts(usual or {})
+        if here.get("") != usual.get(""):
+            same = [other for other in self._options(group) if _parts(self._file(group, other)) == here]
+            return same[0] if same else str(node.get("_target_"))
+        changed = [
+            f"{at}={here.get(at, 'null')}" for at in sorted({*usual, *here}) if here.get(at) != usual.get(at)
+        ]
+        return " ".join([option, *changed])
+
+    def _targets(self, node: object) -> str:
+        """Name targets by the preset that is equal, or has the same kinds; else by their kinds."""
+        name = self.options["targets"]
+        preset = name.partition(" ")[0]
+        presets = {other: self._file("targets", other) for other in (preset, *self._options("targets"))}
+        if presets[preset] is None and not re.search("[./ ]", name):
+            return name
+        for other, sides in presets.items():
+            if sides is not None and _comparable(sides) == _comparable(node):
+                return other
+        (forget, usual_forget), (retain, usual_retain) = (self._kind(side, node) for side in SIDES)
+        if None in (forget, retain):
+            return name
+        kinds, usual = (forget, retain), {"forget": usual_forget, "retain": usual_retain}
+        same = next((other for other in presets if _kinds(other, self.places) == kinds), None)
+        return " ".join([same or "/".join(kinds), *_changed(node, presets.get(same) or usual)])
+
+    def _kind(self, side: str, targets: object) -> tuple[str | None, dict | None]:
+        """Return the name of a side's kind and its usual values, none of an own kind."""
+        option = self.options.get(f"targets_{side}")
+        node = targets.get(side) if isinstance(targets, dict) else None
+        target = _parts(node).get("")
+        if target is None:
+            return option, None
+        group = f"targets/{side}"
+        files = {other: self._file(group, other) for other in (option, *self._options(group)) if other}
+        if option in files and files[option] is None and "." not in option:
+            return option, None
+        alike = {other: file for other, file in files.items() if file and _parts(file).get("") == target}
+        equal = (other for other, file in alike.items() if _comparable(file) == _comparable(node))
+        name = next(equal, next(iter(alike), None))
+        return (node["_target_"], {}) if name is None else (name, alike[name])
+
+    def _options(self, group: str) -> list[str]:
+        return _options(group, self.places)
+
+    def _file(self, group: str, option: str) -> dict | None:
+        return _composed(group, option, self.places)
+
+
+@functools.cache
+def _options(group: str, places: tuple[Path, ...]) -> list[str]:
+    return sorted({file.stem for place in places for file in (place / group).glob("*.yaml")})
+
+
+@functools.cache
+def _kinds(preset: str, places: tuple[Path, ...]) -> tuple[str | None, ...] | None:
+    """Return the kinds of a preset's two sides."""
+    if (file := _find("targets", preset, places)) is None:
+        return None
+    kinds = {side: kind for entry in OmegaConf.load(file).get("defaults", []) for side, kind in _items(entry)}
+    return tuple(kinds.get(side) for side in SIDES)
+
+
+def _items(entry: object) -> Iterator[tuple[str, str]]:
+    return iter(entry.items() if OmegaConf.is_dict(entry) else ())
+
+
+def _parts(node: object, at: str = "") -> dict[str, str]:
+    """Return every `_target_` in a node by its place; ours without their modules, which may be moved."""
+    if not isinstance(node, dict):
+        return {}
+    target = node.get("_target_")
+    found = {at: re.sub(r"^softtargets\.(\w+\.)*", "softtargets.", target)} if isinstance(target, str) else {}
+    for name, child in node.items():
+        found |= _parts(child, f"{at}.{name}" if at else name)
+    return found
+
+
+def _comparable(node: object) -> object:
+    """Return a node in which parts of ours are named without their modules."""
+    if not isinstance(node, dict):
+        return node
+    rest = {name: _comparable(child) for name, child in node.items() if name != "_target_"}
+    return rest | {"_target_": _parts(node).get("")}
+
+
+def _changed(node: object, usual: dict) -> list[str]:
+    """Return the values of both sides that are not the usual ones, as they are typed."""
+    found = []
+    for side in SIDES:
+        values = node.get(side) if isinstance(node, dict) else None
+        if isinstance(values, dict) and "_target_" in values and usual[side] is not None:
+            default = {"modifiers": [], "_partial_": True} | usual[side]
+            other = {name: v for name, v in values.items() if name != "_target_" and v != default.get(name)}
+            found += [f"{side}.{name}={_typed(value)}" for name, value in other.items()]
+    return found
+
+
+def _typed(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    return "null" if value is None else str(value)
+
+
+def _find(group: str, option: str, places: tuple[Path, ...]) -> Path | None:
+    """Return an option's file; a name in a result may be anything, and must lead to no other place."""
+    if not re.fullmatch(r"[\w-]+(/[\w-]+)*", str(option)):
+        return None
+    files = (place / group / f"{option}.yaml" for place in places)
+    return next((file for file in files if file.is_file()), None)
+
+
+@functools.cache
+def _composed(group: str, option: str, places: tuple[Path, ...]) -> dict | None:
+    """Compose one option; None where there is no such file, or it draws on what only Hydra can find.
+
+    Hydra takes a tenth of a second for it, and needs the whole config.
+    """
+    if (file := _find(group, option, places)) is None:
+        return None
+    own = OmegaConf.load(file)
+    defaults = list(own.pop("defaults", []))
+    found = OmegaConf.create()
+    for entry in [*defaults, *(["_self_"] if "_self_" not in defaults else [])]:
+        more = OmegaConf.to_container(own) if entry == "_self_" else _included(group, entry, places)
+        if more is None:
+            return None
+        found = OmegaConf.merge(found, more)
+    return OmegaConf.to_container(found)
+
+
+def _included(group: str, entry: object, places: tuple[Path, ...]) -> dict | None:
+    """Compose an entry of a defaults list: a neighbour, /GROUP/OPTION@_here_, or one option of a group below."""
+    if isinstance(entry, str):
+        other = entry.removesuffix("@_here_")
+        above, _, option = other.rpartition("/") if other.startswith("/") else (f"/{group}", "", other)
+        return _composed(above.strip("/"), option, places)
+    found = {side: _composed(f"{group}/{side}", kind, places) for side, kind in _items(entry)}
+    return None if None in found.values() else found

@@ -1,0 +1,165 @@
+"""The settings of a run: their types and ranges, their resolved form, and its hash."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from softtargets.config.validation import FORBID
+from softtargets.ranges import Count, Natural, Place, Seed, Weight
+
+
+class StoreSettings(pydantic.BaseModel):
+    """Where trained models are kept."""
+
+    model_config = FORBID
+    dir: Place | None
+
+
+class Thresholds(pydantic.BaseModel):
+    """Of the status flags."""
+
+    model_config = FORBID
+    degenerate: Weight
+    hard_like: Annotated[float, Field(gt=0, le=1)]
+
+
+class TrackerSettings(pydantic.BaseModel):
+    """Group `tracker`."""
+
+    model_config = FORBID
+    kind: Literal["none", "clearml"]
+    offline: bool
+    project: Annotated[str, Field(min_length=1)]
+    fallback: Literal["offline", "none"]
+
+
+class Settings(pydantic.BaseModel):
+    """The settings outside the groups."""
+
+    model_config = FORBID
+    seed: Seed
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    precision: Literal["auto", "bf16", "float32"]
+    stage: Literal["all", "data", "train"]
+    checkpoint: Place | None
+    rerun: Place | None
+    strict: bool
+    save_models: bool
+    evidence: list[Literal["svc", "relearn"]]
+    plugins: list[str]
+    data_dir: Place
+    runs_dir: Place
+    store: StoreSettings
+    tracker: TrackerSettings
+    diagnosis: Thresholds
+
+
+class DatasetSettings(pydantic.BaseModel):
+    """The part of group `dataset` that every dataset has."""
+
+    model_config = FORBID
+    train_size: Annotated[int, Field(ge=10, le=10**9)] | None
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Seed
+    mean: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=3)]
+    std: Annotated[list[Annotated[float, Field(ge=1e-3, le=1)]], Field(min_length=1, max_length=3)]
+
+
+class ForgetSetSettings(pydantic.BaseModel):
+    """The part of group `forget_set` that every kind has."""
+
+    model_config = FORBID
+    seed: Seed
+
+
+class Optimisation(pydantic.BaseModel):
+    """What groups `training` and `unlearn` have in common."""
+
+    model_config = FORBID
+    batch_size: Count
+    optimizer: Callable
+    schedule: Callable | None
+    clip_norm: Annotated[float, Field(gt=0, le=10**6)] | None
+    precision: Literal["float32", "bf16"]
+
+
+class Training(Optimisation):
+    """Group `training`."""
+
+    epochs: Count | None
+    min_epochs: Count
+    min_steps: Count
+
+
+class Unlearning(Optimisation):
+    """Group `unlearn`."""
+
+    epochs: Count
+    max_steps: Count | None
+    stop: Literal["none", "matched"]
+    evaluate_every: Count | None
+    evaluate_growth: Weight
+    evaluate_samples: Annotated[int, Field(ge=100, le=10**9)] | None
+
+
+def _descending(maximize: bool) -> bool:
+    if maximize:
+        raise ValueError("turns every descent into ascent; the direction is the algorithm's, so it must be false")
+    return maximize
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Choice = bool | None
+OPTIMIZER = {
+    "lr": Weight,
+    "momentum": Share,
+    "weight_decay": Weight,
+    "betas": Annotated[list[Share], Field(min_length=2, max_length=2)],
+    "maximize": Annotated[bool, pydantic.AfterValidator(_descending)],
+    "fused": Choice,
+    "foreach": Choice,
+    "nesterov": bool,
+    "amsgrad": bool,
+    "centered": bool,
+    "capturable": bool,
+    "decoupled_weight_decay": bool,
+}
+"""Types of settings of PyTorch's optimisers, which do not check them all."""
+UNFIT = {
+    "LBFGS": "asks for the loss several times a step, and is given it once",
+    "SparseAdam": "takes sparse gradients, and they are dense",
+}
+"""Why an optimiser of PyTorch's cannot be one here."""
+
+
+class SweeperSettings(pydantic.BaseModel):
+    """Node `hydra.sweeper`."""
+
+    model_config = FORBID
+    params: dict[str, Any] | None
+    cells: list[str] | None
+
+
+def _no_zero(number: int) -> int:
+    if not number:
+        raise ValueError("must be -1, one for every core, or 1 and more")
+    return number
+
+
+class LauncherSettings(pydantic.BaseModel):
+    """The numbers in node `hydra.launcher`, each of some launcher; Hydra knows their types and no range."""
+
+    model_config = FORBID | pydantic.ConfigDict(extra="ignore")
+    n_jobs: Annotated[int, Field(ge=-1, le=10**9), pydantic.AfterValidator(_no_zero)] = 1
+    timeout_min: Count = 1
+    signal_delay_s: Natural = 0
+    max_num_timeout: Natural = 0
+    array_parallelism: Count = 1
+    cpus_per_task: Count | None = None
+    tasks_per_node: Count | None = None
+    nodes: Count | None = None
+    mem_gb: Count | None = None
+    gpus_per_node: Natural | None = None

@@ -1,0 +1,116 @@
+"""Tables of tuned values: a file for each dataset, architecture and forget set, with an entry for each arm.
+
+    npo:
+      hard:
+        - {values: {alpha: 1.3, beta: 0.9, lr: 0.0071}, score: 0.0651, before: 0.0698, trials: 12}
+
+The keys are the algorithm, then the targets, or `all` for an algorithm to which forget targets do not matter.
+"""
+
+# An arm is a list, though it has one entry today: a search at a given cost can add entries that name their `cost`,
+# and an entry without one stays the arm's at any cost. A mapping by cost would have floats as keys, which neither
+# YAML nor OmegaConf's dotted names take well. Hydra picks the arm, as only Hydra knows the choices; among an arm's
+# entries a resolver can pick by a setting of the run, which a cost is.
+
+import functools
+import os
+from pathlib import Path
+
+import yaml
+
+from softtargets.errors import BadInput
+from softtargets.system.files import write_text
+
+Table = dict[str, dict[str, list[dict]]]
+"""Algorithm → targets → entries."""
+
+ANY_TARGETS = "all"
+NOTES = {"score", "before", "trials"}
+"""What an entry says of its search: the best score, that of the first guess, and the number of trials."""
+FORM = "ALGORITHM: {TARGETS: [{values: {SETTING: NUMBER}}]}, a power of ten written as 1.0e-3"
+HEAD = "# tuned values of {}: algorithm, targets, entry; see docs/search.md\n"
+
+
+def read(file: Path) -> Table | None:
+    """Read a table; None where there is no file. Raises BadInput for a file of another form."""
+    if not os.path.isfile(file):  # unlike Path.is_file, False for a name that is too long
+        return None
+    state = file.stat()  # a table that is written twice within a clock tick is another file
+    return _read(file, (state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@functools.cache
+def _read(file: Path, _state: tuple[int, ...]) -> Table:
+    """Read a table once for each state of its file: Hydra looks for an arm several times for each config."""
+    try:
+        table = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        raise BadInput(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
+    if not _is_table(table):
+        raise BadInput(f"{file}: must be a table of tuned values, {FORM}")
+    return table
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """libyaml's loader, a tenth of the time of OmegaConf's; like that, it takes no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Raise an error for a key that a mapping has twice: the later would replace the earlier in silence."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) < len(keys):
+            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _is_table(table: object) -> bool:
+    return _is_mapping(table) and all(
+        _is_mapping(arms) and all(map(_is_arm, arms.values())) for arms in table.values()
+    )
+
+
+def _is_arm(entries: object) -> bool:
+    if not isinstance(entries, list) or len(entries) != 1 or not _is_mapping(entries[0]):
+        return False
+    values = entries[0].get("values")
+    numbers = _is_mapping(values) and all(isinstance(value, int | float) for value in values.values())
+    return numbers and entries[0].keys() <= {"values", *NOTES}
+
+
+def _is_mapping(node: object) -> bool:
+    return isinstance(node, dict) and all(isinstance(key, str) for key in node)
+
+
+def table_file(folder: Path, option: str) -> Path | None:
+    """Return the file of the table that an option of group `tuned` names; None for an option like `none`.
+
+    The option is DATASET/ARCHITECTURE/FORGET_SET, or that with /ALGORITHM/TARGETS for one arm of the table.
+    """
+    place = option.split("/")
+    return Path(folder, *place[:2], f"{place[2]}.yaml") if len(place) in (3, 5) else None
+
+
+def names(folder: Path) -> list[str]:
+    """Return the tables in a folder, each as DATASET/ARCHITECTURE/FORGET_SET."""
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.glob("*/*/*.yaml"))
+
+
+def entry(table: Table, algorithm: str, targets: str) -> dict | None:
+    """Return what a table holds for an arm, None where it was not searched."""
+    arms = table.get(algorithm, {})
+    entries = arms.get(targets, arms.get(ANY_TARGETS))
+    return entries and entries[0]
+
+
+def write(file: Path, table: Table) -> None:
+    """Write a table, sorted, with a line for each entry."""
+    lines = [HEAD.format("/".join((*file.parts[-3:-1], file.stem)))]
+    for algorithm, arms in sorted(table.items()):
+        lines.append(f"{algorithm}:\n")
+        for targets, entries in sorted(arms.items()):
+            lines.append(f"  {targets}:\n")
+            lines += [f"    - {_in_one_line(one)}\n" for one in entries]
+    write_text(file, "".join(lines))
+
+
+def _in_one_line(entry: dict) -> str:
+    return yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, width=float("inf")).strip()

@@ -1,0 +1,1 @@
+"""Measures of models: accuracies, distances, attacks, trajectories, and what targets do at the original."""

@@ -1,0 +1,127 @@
+"""What the models do on the four sets, and how far one is from another."""
+
+import dataclasses
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from softtargets.evaluation import metrics
+from softtargets.evaluation.attacks import auc
+from softtargets.fit import predict
+from softtargets.types import Evaluated
+
+Logits = dict[str, Float[Tensor, "n k"]]
+"""A model's logits by the name of the set."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """One model's metrics, and the margins of its forget and test samples."""
+
+    metrics: dict
+    margins: dict[str, Tensor]
+    logits: Logits
+
+
+def evaluate(logits: Logits, data: Evaluated) -> Evaluation:
+    """Measure a model by its logits on `data.evaluated()`; nothing is finite where the logits are not."""
+    found = {}
+    for name, samples in data.evaluated().items():
+        finite = bool(logits[name].isfinite().all())
+        found[f"{name}_acc"] = metrics.accuracy(logits[name], samples.labels) if finite else None
+        found[f"{name}_loss"] = metrics.loss(logits[name], samples.labels) if finite else None
+    margins = {name: metrics.margins(logits[name], getattr(data, name).labels) for name in ("forget", "test")}
+    if all(set_logits.isfinite().all() for set_logits in logits.values()):
+        found |= _detail(logits, data, margins["forget"])
+    else:
+        found |= dict.fromkeys(("unseen_acc", "forget_true_acc", "class_acc", "forget_class_acc", "mia_auc"))
+    return Evaluation(found, margins, logits)
+
+
+def _detail(logits: Logits, data: Evaluated, forget_margins: Tensor) -> dict:
+    asked = data.membership
+    unseen = metrics.margins(logits["test"][asked.nonmembers], asked.nonmember_labels)
+    return {
+        "unseen_acc": None if data.level is None else _unseen_accuracy(logits, data),
+        "forget_true_acc": metrics.accuracy(logits["forget"], data.forget_true_labels),
+        "class_acc": metrics.class_accuracy(logits["test"], data.test.labels),
+        "forget_class_acc": metrics.class_accuracy(logits["forget"], data.forget.labels),
+        "mia_auc": auc(forget_margins[asked.members], unseen) if len(unseen) else None,
+    }
+
+
+def distance(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
+    """Distances of a model to the retrained one on `data`; all None where one of the two is not finite."""
+    mine, theirs = one.metrics, reference.metrics
+    finite = mine["class_acc"] is not None and theirs["class_acc"] is not None
+    values = _apart(one, reference, data) if finite else dict.fromkeys(APART)
+    accuracies = {
+        "accuracy_distance": lambda: metrics.accuracy_distance(mine["class_acc"], theirs["class_acc"]),
+        "accuracy_distance_forget": lambda: metrics.accuracy_distance(
+            mine["forget_class_acc"], theirs["forget_class_acc"]
+        ),
+        "avg_gap": lambda: metrics.average_gap(mine, theirs),
+        "tow": lambda: metrics.tow(mine, theirs),
+        "mia_gap": lambda: None if mine["mia_auc"] is None else abs(mine["mia_auc"] - theirs["mia_auc"]),
+    }
+    return values | {name: found() if finite else None for name, found in accuracies.items()}
+
+
+APART = (
+    "js_forget",
+    "js_validation",
+    "js_test",
+    "l1_forget",
+    "l1_test",
+    "activation_distance_forget",
+    "activation_distance_test",
+    "disagreement_forget",
+    "disagreement_test",
+    "class_js_forget",
+    "class_js_test",
+)
+"""Distances of predictions; the last two are lists, an entry a class."""
+
+
+def _apart(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
+    seen = data.validation is not None
+    found = {
+        "js_validation": metrics.js(one.logits["validation"], reference.logits["validation"]) if seen else None
+    }
+    for name in ("forget", "test"):
+        pair, labels = (one.logits[name], reference.logits[name]), getattr(data, name).labels
+        each = metrics.js_each(*pair)
+        found[f"js_{name}"] = each.mean().item()
+        found[f"class_js_{name}"] = metrics.class_means(each, labels, data.classes)
+        found[f"l1_{name}"] = metrics.l1(*pair)
+        found[f"activation_distance_{name}"] = metrics.activation_distance(*pair)
+        found[f"disagreement_{name}"] = metrics.disagreement(*pair)
+    return {name: found[name] for name in APART}
+
+
+def change(model: nn.Module, original: nn.Module) -> dict:
+    """How far the parameters have moved; None where they are not finite."""
+    values = {
+        "avg_parameter_change": metrics.average_parameter_change(model, original),
+        "relative_l2": metrics.relative_l2(model, original),
+    }
+    return {name: value if torch.tensor(value).isfinite() else None for name, value in values.items()}
+
+
+def _unseen_accuracy(logits: Logits, data: Evaluated) -> float:
+    """Accuracy on data that no model has seen but that are like the forget set (see `ForgottenLevel`)."""
+    level = data.level
+    if level.fixed is not None:
+        return level.fixed
+    return metrics.accuracy(logits["validation"][level.positions], level.labels)
+
+
+def has_forgotten(found: dict) -> bool:
+    """Tell by a model's metrics whether the forget set is predicted no better than data never seen."""
+    return found["unseen_acc"] is not None and found["forget_acc"] <= found["unseen_acc"]
+
+
+def predict_sets(model: nn.Module, data: Evaluated) -> Logits:
+    """Return a model's logits on `data.evaluated()`."""
+    return {name: predict(model, samples.inputs) for name, samples in data.evaluated().items()}

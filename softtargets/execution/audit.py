@@ -1,0 +1,120 @@
+"""An audit of models that were made elsewhere: what a run reports of its own unlearned model."""
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int64
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from softtargets.errors import BadInput
+from softtargets.evaluation.evaluate import Evaluation, change, distance, evaluate, predict_sets
+from softtargets.execution.result import finite
+from softtargets.fit import predict
+from softtargets.split import audited
+from softtargets.types import Evaluated, Samples, model_digest
+
+Model = nn.Module | Mapping[str, Tensor]
+"""A network from inputs to logits, or the state dict of one."""
+Data = Samples | tuple[Tensor, Tensor] | Dataset
+"""Samples; or inputs (n, ...) as the network takes them, with integer labels (n,); or a dataset of such pairs."""
+
+
+def audit(
+    *,
+    original: Model,
+    unlearned: Model,
+    retrained: Model | None = None,
+    forget: Data,
+    retain: Data,
+    test: Data,
+    validation: Data | None = None,
+    architecture: Callable[[], nn.Module] | None = None,
+    forget_true_labels: Int64[Tensor, " n"] | None = None,
+    seed: int = 0,
+) -> dict:
+    """Measure models that were made elsewhere, as a run measures its own.
+
+    Returns plain data under the names that `result.json` has: `metrics` of each model, `distance` of the unlearned
+    model to the retrained one and `baseline`, the same for doing nothing (both None without a retrained model),
+    `change` from the original, `hashes`, `sizes`. Distances are in nats where result.json has them in nats.
+
+    `architecture()` returns a network for models that are state dicts. `validation` are images that no model has
+    seen; without them `unseen_acc` and `js_validation` are None. `forget_true_labels` are what the forget set
+    shows, where its labels were corrupted. `seed` draws the membership test, as `forget_set.seed` does in a run.
+    No model is changed.
+
+    Raises BadInput, a ValueError, for sets and models that do not fit each other.
+    """
+    given = {"original": original, "retrained": retrained, "unlearned": unlearned}
+    models = {name: _network(model, architecture, name) for name, model in given.items() if model is not None}
+    sets = {"forget": forget, "retain": retain, "test": test, "validation": validation}
+    pairs = {name: _pair(data, name) for name, data in sets.items() if data is not None}
+    classes = _classes(models, pairs)
+    samples = {name: _samples(*pair, classes, name) for name, pair in pairs.items()}
+    true = samples["forget"].labels if forget_true_labels is None else forget_true_labels
+    data = audited(samples["forget"], samples["retain"], samples["test"], samples.get("validation"), true, seed)
+    return finite(_report(models, data))
+
+
+def _report(models: dict[str, nn.Module], data: Evaluated) -> dict:
+    evaluations = {name: evaluate(predict_sets(model, data), data) for name, model in models.items()}
+    reference: Evaluation | None = evaluations.get("retrained")
+    far = {name: reference and distance(evaluations[name], reference, data) for name in ("unlearned", "original")}
+    return {
+        "metrics": {name: evaluation.metrics for name, evaluation in evaluations.items()},
+        "distance": far["unlearned"],
+        "baseline": far["original"],
+        "change": change(models["unlearned"], models["original"]),
+        "hashes": {name: model_digest(model) for name, model in models.items()}
+        | {"forget_set": data.forget.digest},
+        "sizes": {name: len(samples) for name, samples in data.evaluated().items()},
+    }
+
+
+def _network(model: Model, architecture: Callable[[], nn.Module] | None, name: str) -> nn.Module:
+    if isinstance(model, nn.Module):
+        return model
+    if not isinstance(model, Mapping):
+        raise BadInput(f"{name} is {type(model).__name__}; it must be a torch.nn.Module or a state dict")
+    if architecture is None:
+        raise BadInput(f"{name} is a state dict; give architecture, a function that returns a network for it")
+    network = copy.deepcopy(architecture())
+    try:
+        network.load_state_dict(model)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{name}: its state dict does not fit the architecture: {reason}") from error
+    return network
+
+
+def _pair(data: Data, name: str) -> tuple[Tensor, Tensor]:
+    """Return inputs and labels of any form of data."""
+    if isinstance(data, Samples):
+        return data.inputs, data.labels
+    if isinstance(data, Dataset):
+        rows = [data[i] for i in range(len(data))]
+        data = torch.stack([torch.as_tensor(row[0]) for row in rows]), torch.tensor([int(row[1]) for row in rows])
+    if not isinstance(data, tuple | list) or len(data) != 2 or not all(isinstance(part, Tensor) for part in data):
+        raise BadInput(f"{name} must be a pair of tensors, inputs and labels, or a dataset of such pairs")
+    inputs, labels = data
+    if not len(inputs) or len(inputs) != len(labels):
+        raise BadInput(f"{name} has {len(inputs)} inputs and {len(labels)} labels; give one label for each input")
+    return inputs.float(), labels.long()
+
+
+def _classes(models: dict[str, nn.Module], pairs: dict[str, tuple[Tensor, Tensor]]) -> int:
+    """Return how many classes the models tell apart, the same for all."""
+    inputs = pairs["forget"][0][:1]
+    widths = {name: predict(model, inputs).shape[1] for name, model in models.items()}
+    if len(set(widths.values())) > 1:
+        raise BadInput(f"the models have logits of different widths: {widths}")
+    return widths["original"]
+
+
+def _samples(inputs: Tensor, labels: Tensor, classes: int, name: str) -> Samples:
+    if labels.min() < 0 or labels.max() >= classes:
+        raise BadInput(f"{name} has labels from {labels.min()} to {labels.max()}; allowed are 0 to {classes - 1}")
+    return Samples(inputs, labels, F.one_hot(labels, classes).float())

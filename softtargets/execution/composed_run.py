@@ -1,0 +1,243 @@
+"""One config that Hydra composed: what it resolves to, whether it can run, and its run."""
+
+import contextlib
+import dataclasses
+import datetime
+import os
+import re
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from omegaconf import DictConfig, OmegaConf
+
+from softtargets.config import allowed_targets, contents, tuned
+from softtargets.config.names import Chosen
+from softtargets.config.resolve import RERUN_KEEPS, config_hash, flat, resolve, saved
+from softtargets.errors import BadInput, Failed, nearest
+from softtargets.execution import memory
+from softtargets.layout import CONF
+from softtargets.system.files import Damaged, clear, read_json, require_writable, share_all, write_json
+from softtargets.system.locks import locked
+from softtargets.system.signals import is_end
+
+CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
+ARM = ("dataset", "architecture", "forget_set", "mu_algo", "targets")
+"""The choices that tuned values are for: those of a table, then the arm's."""
+SIDES = ("targets/forget", "targets/retain")
+PLACES = (
+    *("data_dir", "runs_dir", "checkpoint", "rerun", "store.dir"),
+    *("dataset.root", "dataset.path", "forget_set.path"),
+)
+"""Settings that name a file or a folder."""
+TITLE = ("dataset", "architecture", "mu_algo", "targets")
+"""Choices that name the folder of a single run."""
+LONGEST = 200
+"""Bytes of their names in it; a file system takes 255, and date, time and seed are to be in it."""
+
+
+def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
+    """Run `cfg` in the folder that Hydra made for it; returns the JS distance to the retrained model.
+
+    A run that raises leaves error.json. In a sweep the screen belongs to the sweep: a run writes to run.log, and
+    what it raises is Failed, which every launcher can hand on. Two calls of one sweep may reach a cell at once:
+    the second waits, and takes the first one's result.
+    """
+    output, log, swept = Path(hydra.runtime.output_dir), None, hydra.mode.name == "MULTIRUN"
+    with contextlib.ExitStack() as files:
+        files.callback(share_all, output)
+        try:
+            share_all(output)  # what Hydra wrote
+            if swept:
+                log = files.enter_context(_cell(output))
+            return _run(cfg, hydra, output, log)
+        except (Exception, SystemExit) as error:
+            from softtargets.execution.result import clear_earlier
+
+            if is_end(error):
+                raise
+            if log or not swept:  # else another call may be at this cell, or done
+                clear_earlier(output)
+            known = memory.advice(error, str(hydra.launcher._target_))
+            sentence = _leave_error(output, error, known, log)
+            if not (swept or known):
+                raise
+        # outside of `except`, since an exception that holds another keeps alive all that the other's frames hold
+        raise Failed(sentence)
+
+
+@contextlib.contextmanager
+def _cell(output: Path) -> Iterator[TextIO]:
+    """Have a cell's folder alone; yields its log."""
+    with locked(output / ".lock", busy=lambda: None):
+        clear(output)
+        with (output / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            print(f"{now}: process {os.getpid()} on {socket.gethostname()}", file=log, flush=True)
+            yield log
+
+
+def _run(cfg: DictConfig, hydra: DictConfig, output: Path, log: TextIO | None) -> float | None:
+    from softtargets.console import Console
+    from softtargets.execution import pipeline
+
+    config = resolved(cfg, hydra)
+    there = _there(output, config) if log and config["stage"] == "all" else None
+    found = there or pipeline.run(config, output, Console(log))
+    return found and found["distance"]["js_forget"]
+
+
+def _leave_error(output: Path, error: BaseException, known: str | None, log: TextIO | None) -> str:
+    """Leave error.json, and the traceback in the log; returns what happened, in one line."""
+    name, first = type(error).__name__, known or str(error).partition("\n")[0]
+    details = "".join(traceback.format_exception(error))
+    # a full disk may be what is reported: the sentence goes another way too
+    with contextlib.suppress(OSError):
+        write_json(output / "error.json", {"error": name, "message": first, "traceback": details})
+    if log:
+        with contextlib.suppress(OSError):
+            print(details, file=log, flush=True)
+    return known or f"{name}: {first}"
+
+
+def _there(output: Path, config: dict) -> dict | None:
+    """Return the result of this config that is in the folder already, if any that is whole."""
+    try:
+        found = read_json(output / "result.json")
+    except (FileNotFoundError, Damaged):
+        return None
+    return found if found["provenance"]["config_hash"] == config_hash(config) else None
+
+
+def chosen(runtime: DictConfig) -> Chosen:
+    """Return the chosen option of each group of ours, and where options are looked for, from `hydra.runtime`."""
+    options = {group.replace("/", "_"): runtime.choices[group] for group in (*CHOSEN, *SIDES)}
+    places = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
+    return Chosen(options, tuple(dict.fromkeys([CONF, *places])))
+
+
+def title(config: DictConfig) -> str:
+    """Name the run of a composed config, `hydra` node included, for its folder: without torch or its files."""
+    task, options = OmegaConf.to_container(without_hydra(config), resolve=True), chosen(config.hydra.runtime)
+    if task["rerun"] is not None:
+        task = saved(Path(task["rerun"]).expanduser())
+        options = dataclasses.replace(options, options=task["choices"])
+    names = options.names(task)
+    name = "-".join(str(names[group]) for group in TITLE)
+    short = re.sub(r"[^\w=,.+-]+", "_", name).encode()[:LONGEST].decode(errors="ignore")
+    return f"{short}-{task['seed']}"
+
+
+def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
+    """Build a composed config, `hydra` node included; raises BadInput where that cannot be done.
+
+    `elsewhere`: it will run on another machine, which may have a device that this one lacks.
+    """
+    from softtargets.execution.experiment import build
+
+    allowed_targets.users_own(config)
+    overrides = list(config.hydra.overrides.task)
+    if config.rerun is not None:
+        _only_kept(overrides)
+    check_tuned(config)
+    with _naming_files(config):
+        found = resolved_config(config)
+        build(found | {"device": "cpu"} if elsewhere else found)
+
+
+@contextlib.contextmanager
+def _naming_files(config: DictConfig) -> Iterator[None]:
+    """Have what the system says of a file name the setting that the file came from."""
+    try:
+        yield
+    except OSError as error:
+        if not error.filename:
+            raise
+        given = flat(OmegaConf.to_container(without_hydra(config)))
+        named = (f"{name}={value}" for name, value in given if value and str(value) in str(error.filename))
+        asked = next(named, error.filename)
+        raise BadInput(f"{asked}: {error.strerror}; it must be a file or a folder that you can use") from error
+
+
+def check_folder(config: DictConfig, setting: str) -> None:
+    """Refuse a folder for runs, the value of `setting`, that could not be made or written to."""
+    folder = Path(OmegaConf.select(config, setting))
+    if setting == "hydra.run.dir":
+        _refuse_own_file(config.checkpoint, folder)
+    if folder.is_relative_to(str(config.runs_dir)):
+        setting, folder = "runs_dir", Path(config.runs_dir)
+    require_writable(setting, folder)
+
+
+def _refuse_own_file(checkpoint: str | None, folder: Path) -> None:
+    """Refuse a checkpoint that the run would remove or replace, as what an earlier run has left in its folder."""
+    from softtargets.execution.result import LEFT
+
+    file = Path(checkpoint or "").expanduser().absolute()
+    if checkpoint and file.parent == folder.absolute() and file.name in LEFT:
+        raise BadInput(f"checkpoint={checkpoint}: lies in hydra.run.dir={folder}; they must be different folders")
+
+
+def resolved_config(config: DictConfig) -> dict:
+    """Resolve a composed config, `hydra` node included."""
+    return resolved(without_hydra(config), config.hydra)
+
+
+def resolved(cfg: DictConfig, hydra: DictConfig, digest: Callable = contents.digest) -> dict:
+    """Resolve the config of a task; with `hydra.job.chdir` paths stay those of the folder of the call."""
+    if not hydra.job.chdir:
+        return resolve(cfg, chosen(hydra.runtime), digest)
+    with contextlib.chdir(hydra.runtime.cwd):
+        config = resolve(cfg, chosen(hydra.runtime), digest)
+        config["store"]["dir"] = config["store"]["dir"] or os.environ.get("SOFTTARGETS_STORE")
+        for place in PLACES:
+            group, _, name = place.rpartition(".")
+            node = config[group] if group else config
+            if node.get(name):
+                node[name] = os.path.abspath(os.path.expanduser(node[name]))
+    return config
+
+
+def _only_kept(overrides: list[str]) -> None:
+    """Refuse overrides that `rerun` would have to ignore."""
+    for override in overrides:
+        if override.lstrip("+~").partition("=")[0].partition(".")[0] not in RERUN_KEEPS:
+            raise BadInput(f"{override}: cannot be given with rerun, which takes only {', '.join(RERUN_KEEPS)}")
+
+
+def check_tuned(config: DictConfig) -> None:
+    """Raise BadInput where the values that stand in a composed config are not the tuned ones that were meant."""
+    _known_tuned(config)
+    _read_tables(config)
+
+
+def _known_tuned(config: DictConfig) -> None:
+    """Refuse tuned values that are asked for by name and do not exist; an arm without any is no mistake."""
+    chosen, sources = config.hydra.runtime.choices, config.hydra.runtime.config_sources
+    name, usual = chosen.get("tuned"), "/".join(chosen[group] for group in ARM)
+    asked = name != usual or f"tuned={name}" in config.hydra.overrides.task
+    if name and asked and "tuned" not in config:  # Hydra passes over an optional entry of the defaults list
+        folders = [Path(source.path) for source in sources if source.schema == "tuned"]
+        tables = [table for folder in folders for table in tuned.names(folder)]
+        allowed = f"tuned=none or one of {', '.join(tables)}"
+        raise BadInput(f"tuned={name}: no tuned values for it; use {allowed}{nearest(name, tables)}")
+
+
+def _read_tables(config: DictConfig) -> None:
+    """Refuse a table among a user's configs, unless its folder is named as one of tables before."""
+    option, known = config.hydra.runtime.choices.get("tuned") or "none", set()
+    for source in config.hydra.runtime.config_sources:
+        if source.schema == "tuned":
+            known.add(Path(source.path).resolve())
+        folder = Path(source.path, "tuned").resolve()
+        table = tuned.table_file(folder, option)
+        if source.schema == "file" and folder not in known and table and os.path.isfile(table):
+            place = f"put tuned://{folder} before file://{source.path}"
+            raise BadInput(f"hydra.searchpath: {table} would not be read as a table; {place}")
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Return a copy of what a task function would get."""
+    return OmegaConf.masked_copy(config, [name for name in config if name != "hydra"])

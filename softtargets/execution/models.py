@@ -1,0 +1,118 @@
+"""The stages of a run that a store can answer: trained models and their predictions."""
+
+import dataclasses
+import functools
+
+from torch import Tensor, nn
+
+from softtargets.config import allowed_targets
+from softtargets.config.resolve import asked
+from softtargets.console import Console
+from softtargets.evaluation.evaluate import Logits
+from softtargets.execution.experiment import Experiment
+from softtargets.fit import predict
+from softtargets.losses import cross_entropy
+from softtargets.store import Entry, Store
+from softtargets.types import Samples, model_digest
+
+CODE = {"model": 2, "logits": 2}
+"""Raised when a change of the code changes what a stage makes, so that old entries are not taken for new."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model in eval mode, with the account of its training."""
+
+    name: str
+    model: nn.Module
+    digest: str
+    seconds: float
+    cpu_seconds: float
+    """Both of its training, whenever that was."""
+    diverged: bool
+    from_store: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Stages:
+    """Makes the parts of one run, or takes them from the store."""
+
+    experiment: Experiment
+    store: Store
+    console: Console
+    made: list[str] = dataclasses.field(default_factory=list)
+    from_store: list[str] = dataclasses.field(default_factory=list)
+    """Names of the models that were trained, and of those that did not have to be."""
+
+    def original(self) -> Trained:
+        """Train on all training data, or take the user's checkpoint."""
+        if self.experiment.checkpoint is None:
+            return self.trained("original", self.experiment.data.train)
+        self.console.say(f"original: {self.experiment.settings.checkpoint}")
+        return self._loaded(
+            "original", self.experiment.checkpoint, seconds=0.0, cpu_seconds=0.0, diverged=False, from_store=False
+        )
+
+    def retrained(self) -> Trained:
+        """Train on the retain set alone, from an initialisation of its own."""
+        return self.trained("retrained", self.experiment.data.retain)
+
+    def logits(self, trained: Trained) -> Logits:
+        """Predict the four evaluated sets."""
+        device = self.experiment.settings.device
+        return {
+            name: self.predicted(trained, samples).tensors["logits"].to(device)
+            for name, samples in self.experiment.data.evaluated().items()
+        }
+
+    def trained(self, name: str, samples: Samples) -> Trained:
+        """Train a model called `name` on `samples`, from an initialisation and with batches of its own."""
+        config = asked(self.experiment.config)
+        ingredients = self.origin("architecture", "training") | {
+            "code": CODE["model"],
+            "name": name,
+            "architecture": config["architecture"],
+            "training": config["training"] | {"epochs": self.experiment.epochs},
+            "samples": samples.digest,
+            "classes": samples.targets.shape[1],
+            "seed": self.experiment.settings.seed,
+        }
+        entry = self.store.get("model", ingredients, functools.partial(self._train, name, samples))
+        self._note(name, entry)
+        notes = {note: entry.manifest[note] for note in ("seconds", "cpu_seconds", "diverged")}
+        return self._loaded(name, entry.tensors, from_store=entry.from_store, **notes)
+
+    def _train(self, name: str, samples: Samples) -> tuple[dict[str, Tensor], dict]:
+        model = self.experiment.initialised(name)
+        with self.console.progress(name) as progress:
+            fit = self.experiment.training_fit(name, progress)
+            fit(model, lambda batch: cross_entropy(model(batch.inputs), batch.targets), samples)
+        state = {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
+        return state, {"diverged": fit.account.diverged, "steps": fit.account.steps}
+
+    def _loaded(self, name: str, state: dict[str, Tensor], **notes) -> Trained:
+        model = self.experiment.initialised(name)
+        model.load_state_dict(state)
+        return Trained(name, model.eval(), model_digest(model), **notes)
+
+    def predicted(self, trained: Trained, samples: Samples) -> Entry:
+        """Return the entry that holds a model's "logits" on `samples`, on the CPU."""
+        ingredients = self.origin("architecture") | {
+            "code": CODE["logits"],
+            "architecture": asked(self.experiment.config)["architecture"],
+            "model": trained.digest,
+            "samples": samples.digest,
+        }
+        make = lambda: ({"logits": predict(trained.model, samples.inputs).cpu()}, {})  # noqa: E731
+        return self.store.get("logits", ingredients, make)
+
+    def origin(self, *groups: str) -> dict:
+        """Return the ingredients that tell machines apart, whose last bits may differ, and own parts' sources."""
+        settings = self.experiment.settings
+        own = allowed_targets.sources({group: self.experiment.config[group] for group in groups}, settings.plugins)
+        return {"device": settings.device, "threads": settings.threads} | ({"sources": own} if own else {})
+
+    def _note(self, name: str, entry: Entry) -> None:
+        (self.from_store if entry.from_store else self.made).append(name)
+        if entry.from_store:
+            self.console.say(f"{name}: from the store")

@@ -1,0 +1,173 @@
+"""A network, tried as a run will use it: what cannot work ends in one sentence before any work."""
+
+import contextlib
+import copy
+import dataclasses
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from softtargets.config.validation import naming
+from softtargets.errors import BadInput
+from softtargets.fit import Fit, lone_samples, trainable
+from softtargets.losses import cross_entropy
+from softtargets.types import Samples, model_digest
+
+SPREAD = 1e-2
+"""Share of the largest logit by which a sample's may differ between batches: rounding, in half precision too."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Tries networks of one kind. Every method raises BadInput for what cannot work."""
+
+    where: str
+    """The setting that names the network."""
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    """Of one input, without the batch."""
+    classes: int
+    device: str
+
+    def __call__(self, fits: Iterable[Fit], sizes: Iterable[int], look: Callable | None = None) -> None:
+        """Predict, train by a step of every fit on batches of these sizes, copy, save and load.
+
+        `look(model, batch)` is what an algorithm wants to try beside that.
+        """
+        with torch.random.fork_rng():
+            model = self._built()
+            self._state(model)
+            self._predict(model)
+            self._parameters(model)
+            start = copy_of_state(model)
+            for fit in fits:
+                for size in sizes:
+                    model.load_state_dict(start)
+                    self._step(model, fit, size)
+            self._keep(model.eval())
+            if look:
+                with naming("architecture", (Exception,)):
+                    look(self._built(), self._samples(2))
+
+    def _built(self, seed: int = 0) -> nn.Module:
+        torch.manual_seed(seed)
+        with naming(f"architecture does not fit inputs of shape {self.shape}", (Exception,)):
+            return self.build().to(self.device)
+
+    def _samples(self, n: int) -> Samples:
+        draw = torch.Generator().manual_seed(n)
+        labels = torch.arange(n) % self.classes
+        targets = nn.functional.one_hot(labels, self.classes).float()
+        inputs = torch.randn(n, *self.shape, generator=draw)
+        return Samples(*(tensor.to(self.device) for tensor in (inputs, labels, targets)))
+
+    def _require(self, right: bool, otherwise: str) -> None:
+        if not right:
+            raise BadInput(f"{self.where}: {otherwise}")
+
+    @contextlib.contextmanager
+    def _trying(self, what: str):
+        with naming(f"{self.where}: the network fails {what}", (Exception,)):
+            yield
+
+    def logits(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        """Return what the model answers; raises BadInput unless these are logits."""
+        found, n = model(inputs), len(inputs)
+        name = type(found).__name__
+        self._require(
+            isinstance(found, Tensor), f"returns {name}; it must return a tensor of logits (n, {self.classes})"
+        )
+        self._require(
+            found.shape == (n, self.classes),
+            f"logits of shape {tuple(found.shape)}; must be {(n, self.classes)} for {n} inputs",
+        )
+        self._require(
+            found.is_floating_point(), f"returns numbers of {found.dtype}; logits must be floating-point"
+        )
+        return found.float()
+
+    @torch.no_grad()
+    def _predict(self, model: nn.Module) -> None:
+        """Try evaluation: what the logits are, and that they depend on the sample and on nothing else."""
+        inputs, before = self._samples(2).inputs, model_digest(model)
+        given = inputs.clone()
+        with naming(f"architecture does not fit inputs of shape {self.shape}", (Exception,)):
+            logits = self.logits(model.eval(), given)
+        self._require(torch.equal(given, inputs), "changes its inputs in place; let it work on a copy")
+        self._require(bool(logits.isfinite().all()), "its logits are not finite before any training")
+        sums = torch.ones_like(logits[:, 0])
+        distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), sums, atol=1e-3)
+        self._require(not distribution, "returns probabilities; it must return logits (leave out the softmax)")
+        again = self.logits(model, inputs.clone())
+        self._require(
+            self._near(again, logits), "answers the same inputs otherwise the second time, in evaluation mode"
+        )
+        with self._trying("on a batch of 1 in evaluation mode"):
+            alone = self.logits(model, inputs[:1].clone())
+        self._require(
+            self._near(alone, logits[:1]),
+            "its logits of a sample depend on the rest of the batch, in evaluation mode",
+        )
+        self._require(model_digest(model) == before, "changes its own state in evaluation mode")
+
+    def _near(self, one: Tensor, other: Tensor) -> bool:
+        return bool((one - other).abs().max() <= SPREAD * other.abs().max() + 1e-6)
+
+    def _state(self, model: nn.Module) -> None:
+        for name, value in model.state_dict().items():
+            self._require(
+                isinstance(value, Tensor),
+                f"its state dict holds a {type(value).__name__}, {name}; must be tensors",
+            )
+
+    def _parameters(self, model: nn.Module) -> None:
+        self._require(bool(trainable(model)), "has no parameter that can be trained")
+        self._require(
+            not any(parameter.is_complex() for parameter in model.parameters()),
+            "has complex parameters; they must be real",
+        )
+        self._require(
+            model_digest(self._built()) == model_digest(model),
+            "starts from other weights when it is built again from the same seed; draw them by torch's generator",
+        )
+
+    def _step(self, model: nn.Module, fit: Fit, size: int) -> None:
+        batch = self._samples(size)
+        what = f"{fit.name}.batch_size={fit.batch_size}: a batch of {size}"
+        with self._trying(f"in its first step ({what})"):
+            optimizer, _ = fit.optimisation(model.train(), 1)
+            with fit.noise(), lone_samples(model):
+                value = fit.value(
+                    lambda batch: cross_entropy(self.logits(model, batch.inputs), batch.targets), (batch,)
+                )
+                value.backward()
+            slopes = [parameter.grad for parameter in trainable(model) if parameter.grad is not None]
+            finite = bool(value.isfinite()) and all(bool(slope.isfinite().all()) for slope in slopes)
+            self._require(finite, f"its loss or gradient is not finite in its first step ({what})")
+            fit.clip(model)
+            optimizer.step()
+            model.zero_grad()
+
+    def _keep(self, model: nn.Module) -> None:
+        """Try what comes after training: a backward pass in evaluation mode, a copy, the way through a file."""
+        batch = self._samples(2)
+        with self._trying("in a backward pass in evaluation mode"):
+            loss = cross_entropy(model(batch.inputs.clone()), batch.targets)
+            torch.autograd.grad(loss, trainable(model), materialize_grads=True)
+        with self._trying("to be copied by copy.deepcopy"):
+            copy.deepcopy(model)
+        with self._trying("to be loaded from its state dict"):
+            loaded = self._built(seed=1)
+            loaded.load_state_dict(copy_of_state(model))
+            with torch.no_grad():
+                logits = [one.eval()(batch.inputs.clone()) for one in (model, loaded)]
+        self._require(
+            torch.allclose(*logits, rtol=1e-3, atol=1e-5, equal_nan=True),
+            "answers otherwise when it is loaded from its state dict, which lacks something that it computes with",
+        )
+
+
+def copy_of_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a model's parameters and buffers, by name."""
+    return {key: tensor.detach().clone() for key, tensor in model.state_dict().items()}

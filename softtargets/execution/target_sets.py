@@ -1,0 +1,72 @@
+"""Forget and retain set under the targets of a run: made once, and kept in the store by sample."""
+
+import dataclasses
+import time
+
+from torch import Tensor
+
+from softtargets.config.resolve import asked
+from softtargets.config.validation import naming
+from softtargets.execution.models import Stages, Trained
+from softtargets.execution.teachers import Teachers
+from softtargets.store import Entry
+from softtargets.types import Samples
+
+CODE = 1
+"""Raised when a change of the code changes targets, so that old entries are not taken for new."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetSets:
+    """What an algorithm is driven by, and what it cost when it was made."""
+
+    forget: Samples
+    retain: Samples
+    seconds: float
+    """Of predictions and targets; trainings are not in it."""
+    teachers: dict[str, float]
+    """Seconds of training of each model that was trained for the targets alone, by name. None of them depends on
+    the forget set, so that this cost is shared by all requests."""
+
+
+def target_sets(stages: Stages, original: Trained, retrained: Trained) -> TargetSets:
+    """Make the targets of both sets, or take them from the store."""
+    sides = {side: _entry(stages, side, original, retrained) for side in ("forget", "retain")}
+    data, device = stages.experiment.data, stages.experiment.settings.device
+    forget, retain = (
+        getattr(data, side).retarget(entry.tensors["targets"].to(device)) for side, entry in sides.items()
+    )
+    teachers = sides["forget"].manifest["teachers"] | sides["retain"].manifest["teachers"]
+    seconds = sum(entry.manifest["targets_s"] for entry in sides.values())
+    return TargetSets(forget, retain, seconds, teachers)
+
+
+def _entry(stages: Stages, side: str, original: Trained, retrained: Trained) -> Entry:
+    def make() -> tuple[dict[str, Tensor], dict]:
+        return _made(stages, side, {"original": original, "retrained": retrained})
+
+    experiment = stages.experiment
+    config = asked(experiment.config)
+    ingredients = stages.origin("targets", "architecture", "training") | {
+        "code": CODE,
+        "side": side,
+        "kind": config["targets"][side],
+        "samples": getattr(experiment.data, side).digest,
+        "train": experiment.data.train.digest,
+        "original": original.digest,
+        "retrained": retrained.digest,
+        "architecture": config["architecture"],
+        "training": config["training"] | {"epochs": experiment.epochs},
+        "seed": experiment.settings.seed,
+    }
+    return stages.store.get("targets", ingredients, make)
+
+
+def _made(stages: Stages, side: str, known: dict[str, Trained]) -> tuple[dict[str, Tensor], dict]:
+    teachers = Teachers(stages, known, side)
+    started = time.perf_counter()
+    with naming(f"targets.{side}"):
+        targets = stages.experiment.recipes[side](teachers.source())
+    own = time.perf_counter() - started - teachers.asking
+    taught = {name: teacher.seconds for name, teacher in teachers.taught.items()}
+    return {"targets": targets}, {"targets_s": own + teachers.predicting, "teachers": taught}

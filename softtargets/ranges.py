@@ -1,0 +1,26 @@
+"""Types of settings with the range of values that they allow."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Weight = Annotated[float, Field(ge=0, le=10**6)]
+
+
+def _with_home(path: str) -> str:
+    try:
+        Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError("names a home folder that is not known; give the path without ~") from None
+    return path
+
+
+Place = Annotated[str, Field(min_length=1), AfterValidator(_with_home)]
+"""A path, as a setting."""
+
+Natural = Annotated[int, Field(ge=0, le=10**9)]
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -1,0 +1,106 @@
+"""A launcher under watch: it may raise, or wait for ever for a job that the queue has lost."""
+
+import dataclasses
+import functools
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from softtargets.study.slurm_queue import Queue
+from softtargets.system.signals import end_with_parent, stop
+from softtargets.system.terminal import steady
+
+POLL = 0.5
+"""Seconds between looks at the folders."""
+GRACE = 20.0
+"""Seconds for which a launcher may stay silent after its last job has left the queue."""
+STOP = 5.0
+"""Seconds for which a launcher may put its things in order when the program is ended."""
+WORKER = "where memory ran out, lower hydra.launcher.n_jobs; run the same command again to resume"
+ARRAY = "; it takes arrays of fewer runs than MaxArraySize (scontrol show config): sweep over fewer at a time"
+
+
+@dataclasses.dataclass
+class Account:
+    """What a launcher says at its end: how each run ended, in their order, or what it raised."""
+
+    ended: Sequence[JobReturn] = ()
+    raised: BaseException | None = None
+
+    def failures(self) -> dict[int, str]:
+        """Return, by the number of the run, what those that raised said."""
+        return {
+            number: str(job._return_value)  # `return_value` raises it
+            for number, job in enumerate(self.ended)
+            if job.status is JobStatus.FAILED
+        }
+
+
+def launch(start: Callable[[], Sequence[JobReturn]], look: Callable[[], None], queue: Queue | None) -> Account:
+    """Run `start()` in a thread, calling `look()` meanwhile, until it ends; returns what it returned or raised.
+
+    With a `queue` it has ended when both thread and queue have: submitit gives up at its first dead job while
+    others run on. And it has ended when the queue is empty though the thread waits on: submitit does so after
+    `scancel` of a pending task, and where there is no accounting after any death.
+    """
+    account = Account()
+    thread = threading.Thread(target=_keep, args=(start, account), daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive() or (queue and queue.busy()):
+            look()
+            if queue and queue.silent_for() > GRACE:
+                break
+            time.sleep(POLL)
+    except BaseException:
+        stop(thread, STOP)
+        raise
+    look()
+    return account
+
+
+def _keep(start: Callable[[], Sequence[JobReturn]], account: Account) -> None:
+    try:
+        account.ended = start() or ()
+    except BaseException as error:  # a thread would end by SystemExit without a word
+        account.raised = error
+
+
+def sentence(error: BaseException, queue: Queue | None) -> str:
+    """Say why a launcher gave up, in one line."""
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    said = " ".join(str(error).split())
+    if queue and not queue.jobs():
+        return f"SLURM took no job: {said}{ARRAY if 'job array' in said else ''}"
+    if isinstance(error, TerminatedWorkerError):
+        names = ", ".join(dict.fromkeys(re.findall(r"SIG[A-Z]+", said))) or "of itself"
+        return f"a worker was ended ({names}); {WORKER}"
+    cause = " ".join(str(error.__cause__ or "").split())
+    return f"the launcher ended with {type(error).__name__}: {said}{f' ({cause[-500:]})' if cause else ''}"
+
+
+def bind_workers() -> None:
+    """Have joblib start workers that end with this process, however that ends."""
+    import joblib
+    from joblib.parallel import LokyBackend
+
+    bound = functools.partial(LokyBackend, initializer=_begin_worker, initargs=(os.getpid(),))
+    joblib.register_parallel_backend("loky", bound)
+
+
+def _begin_worker(parent: int) -> None:
+    steady()
+    end_with_parent(parent)
+
+
+def watch(queue: Queue, look: Callable[[], None]) -> None:
+    """Call `look()` until the jobs of `queue` have ended."""
+    while queue.busy():
+        look()
+        time.sleep(POLL)
+    look()

@@ -1,0 +1,147 @@
+"""A sweep: cells that are checked before the first one runs, a launcher under watch, and the truth from disk."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from softtargets.errors import BadInput, visible
+from softtargets.study import cells as on_disk
+from softtargets.study.launching import Account, bind_workers, launch, sentence, watch
+from softtargets.study.progress import Display, summary
+from softtargets.study.slurm_queue import Queue, leave_job
+from softtargets.system.files import make_folder, share
+
+
+def sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
+    """Run what is missing or failed; return whether every cell has a result then.
+
+    `sweeper` is a `CheckedSweeper`, a class that Hydra loads anew: no `isinstance` holds for its basic sweeper.
+
+    A launcher's own account is not asked: under SLURM a run that raised counts as completed, and one that was
+    killed may be waited for in vain. What a run left in its folder is the truth. Raises BadInput before any work.
+    """
+    config = sweeper.config
+    on_disk.check_settings(config)
+    folder = Path(config.hydra.sweep.dir).absolute()
+
+    def compose(overrides: list[str]) -> DictConfig:
+        return sweeper.hydra_context.config_loader.load_sweep_config(config, list(overrides))
+
+    cells = on_disk.cells(*_combinations(sweeper, arguments), folder, compose)
+    unfinished = on_disk.left(cells)
+    on_disk.check_cells(unfinished, compose, elsewhere=_on_slurm(config))
+    with on_disk.one_warming(folder, cells):
+        missing = on_disk.Missing({}, frozenset())
+        if unfinished:
+            missing = _launch(sweeper, Display(cells, unfinished), folder)
+        finished = summary(cells, missing)
+    _track(config, folder)
+    return finished
+
+
+def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str]], list[str]]:
+    """Return the overrides of every cell, and the names of what is swept over."""
+    parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
+    combinations, swept = [], {}
+    for number, line in enumerate(sweeper.cells, start=1):
+        words = _words(parser, line, number)
+        overrides = parser.parse_overrides(sweeper._parse_config() + words + list(arguments))
+        combinations += sweeper.split_arguments(overrides, None)[0]
+        named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
+        swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
+    return combinations, list(swept)
+
+
+def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
+    """Split a line of `cells` as a shell splits what is typed; raises BadInput where it holds no overrides."""
+    try:
+        words = shlex.split(line)
+        parser.parse_overrides(words)
+    except (ValueError, HydraException) as error:
+        reason = str(error).partition("\nSee ")[0]
+        raise BadInput(
+            f"hydra.sweeper.cells: line {number}, {line!r}, cannot be read "
+            f"({' '.join(reason.split())}); it must hold overrides as on the command line, quoted as there"
+        ) from error
+    return words
+
+
+def _on_slurm(config: DictConfig) -> bool:
+    """Return whether the runs go to other machines."""
+    return config.hydra.launcher._target_.endswith(".SlurmLauncher")
+
+
+def _launch(sweeper: Sweeper, display: Display, folder: Path) -> on_disk.Missing:
+    """Hand the unfinished cells to the launcher, and watch until all have ended; return what is missing."""
+    on_slurm = _prepare(sweeper.config, display, folder)
+    queue = _queue(display, folder) if on_slurm else None
+    # what an earlier call submitted may have finished cells meanwhile
+    unfinished = on_disk.spread(on_disk.left(display.unfinished))
+    hopeless = on_disk.prepare(folder, unfinished) if unfinished else {}
+    began = {cell: cell.said() for cell in unfinished if cell not in hopeless}
+    account = Account()
+    if began:
+        jobs = [_job(cell, folder) for cell in began]
+        with display:
+            account = launch(lambda: sweeper.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
+    if account.raised:
+        print(f"run.py: {visible(sentence(account.raised, queue))}", file=sys.stderr)
+    # a job that SLURM took and that never began was cancelled: it is named as the others that were ended
+    gave_up = account.raised is not None and not (queue and queue.jobs())
+    return on_disk.missing(began, hopeless, account.failures(), gave_up)
+
+
+def _prepare(config: DictConfig, display: Display, folder: Path) -> bool:
+    """Make the sweep's folder with its multirun.yaml; return whether the runs go to SLURM."""
+    on_slurm = _on_slurm(config)
+    if on_slurm and config.hydra.launcher.gpus_per_node and "device=cpu" in display.unfinished[0].overrides:
+        raise BadInput(
+            "device=cpu, while SLURM would give every run a GPU: say device=cuda, or hydra/launcher=slurm"
+        )
+    if config.hydra.launcher._target_.endswith(".JoblibLauncher"):
+        bind_workers()
+    with open_dict(config):
+        config.hydra.sweep.dir = str(folder)
+    make_folder(folder / ".submitit" if on_slurm else folder)
+    OmegaConf.save(config, folder / "multirun.yaml")
+    share(folder / "multirun.yaml")
+    return on_slurm
+
+
+def _queue(display: Display, folder: Path) -> Queue:
+    """Wait for jobs that an earlier call of this sweep left in the queue; return the queue of this one's."""
+    leave_job()
+    earlier = Queue(folder / ".submitit")
+    if earlier.busy():
+        jobs = " ".join(sorted(earlier.jobs()))
+        print(f"waiting for an earlier call's jobs; to give them up: scancel {jobs}")
+        with display:
+            watch(earlier, display.update)
+    return Queue(earlier.folder, but=earlier.jobs())
+
+
+def _job(cell: on_disk.Cell, folder: Path) -> list[str]:
+    """Return the overrides of a run; the launcher was set up with the sweep's folder still open."""
+    place = f"hydra.sweep.dir={_quoted(str(folder))}", f"hydra.sweep.subdir={_quoted(cell.folder.name)}"
+    planned = [f"+contents={_quoted(cell.planned)}"] if cell.contents else []
+    return [*cell.overrides, *planned, *place]
+
+
+def _quoted(text: str) -> str:
+    """Quote a value for Hydra's grammar of overrides, where a backslash is plain unless a quote comes after it."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text) + "'"
+
+
+def _track(config: DictConfig, folder: Path) -> None:
+    """Make the task of the whole sweep, where its runs are tracked by a server."""
+    if config.tracker.kind == "clearml" and not config.tracker.offline:
+        from softtargets.config.settings import TrackerSettings
+        from softtargets.tracker.tracked import track_sweep
+
+        track_sweep(folder, TrackerSettings(**config.tracker))

@@ -1,0 +1,1 @@
+"""Files, locks, signals and the screen: what the operating system gives, made safe."""

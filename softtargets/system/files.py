@@ -1,0 +1,181 @@
+"""Whole files or none: what is written under its final name is complete, and JSON tells if it was altered."""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import re
+import socket
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from softtargets.errors import BadInput
+
+ABANDONED = 3600.0
+"""Seconds after which a half-written file is nobody's: it was written to all the time it was in use."""
+SEAL = ',\n "sha256": "'
+"""Between a JSON file's content and the hash of that."""
+
+
+class Damaged(ValueError):
+    """A sentence that names a file which is not as it was written."""
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each as open to the group as the one above."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        share(path)
+
+
+def share(path: Path) -> None:
+    """Let the group write this file or folder of ours if it may write the folder above, whatever the umask.
+
+    Colleagues who share a folder need that. A group other than the folder's gets nothing. Neither does a link, nor
+    a file of two names, which may be private. Some file systems know no rights but those of their mount.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            above, own = path.parent.stat(), os.fstat(descriptor)
+            folder = stat.S_ISDIR(own.st_mode)
+            mode = own.st_mode | stat.S_IRGRP | stat.S_IWGRP | (stat.S_IXGRP if folder else 0)
+            shared = above.st_mode & stat.S_IWGRP and above.st_gid == own.st_gid
+            if shared and own.st_uid == os.geteuid() and own.st_mode != mode and (folder or own.st_nlink == 1):
+                os.fchmod(descriptor, stat.S_IMODE(mode))
+        finally:
+            os.close(descriptor)
+
+
+def share_all(folder: Path) -> None:
+    """Let the group write a folder and all in it if it may write the folder above."""
+    share(folder)
+    for above, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            share(Path(above, name))
+
+
+def clock(folder: Path) -> float:
+    """Return the time in the clock of a folder's file system, which may be another host's."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on leaving without an error it becomes `path`."""
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{_here()}{os.getpid():08x}{uuid.uuid4().hex[:16]}")
+    try:
+        with naming_file(path):
+            yield temporary
+            share(temporary)
+            temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # the reason for which it is left is worth more
+            temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def _here() -> str:
+    """Return 8 hex digits for this host and its space of process numbers: containers have their own."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # not on Linux
+        space = 0
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+@contextlib.contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Have a failure to write name the file, which a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def clear(folder: Path) -> None:
+    """Remove what killed writers left half-written; what a living one is writing stays."""
+    for path in folder.iterdir():
+        if found := re.fullmatch(r"\..+\.([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}", path.name):
+            with contextlib.suppress(FileNotFoundError):  # whole, or cleared by another process
+                if _dead(*found.groups()) or clock(folder) - path.lstat().st_mtime > ABANDONED:
+                    path.unlink()
+
+
+def _dead(host: str, process: str) -> bool:
+    """Return whether a process is known to have ended; of other hosts' nothing is known."""
+    if host != _here():
+        return False
+    try:
+        os.kill(int(process, 16), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Write JSON atomically, sealed by `sha256`; NaN and infinities are refused, since JSON has none."""
+    content = json.dumps(value, indent=1, allow_nan=False).removesuffix("\n}")
+    write_text(path, f'{content}{SEAL}{_sha256(content)}"\n}}\n')
+
+
+def read_json(path: Path) -> dict:
+    """Return what `write_json` wrote; raises Damaged for anything else."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path}: damaged, it is not JSON: {error}") from error
+    content, _, end = text.rpartition(SEAL)
+    if end != f'{_sha256(content)}"\n}}\n':
+        raise Damaged(f"{path}: altered since it was written, its sha256 is missing or another")
+    del value["sha256"]
+    return value
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """Return the JSON of plain data in one spelling, fit for hashing: sorted keys, and 1.0 as 1."""
+    return json.dumps(_spelt(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _spelt(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _spelt(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelt(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+NAME, PATH = 255, 3600
+"""Most bytes of one name in a path, and of the path of a folder for runs: what is in it has a longer one."""
+
+
+def require_writable(setting: str, folder: Path) -> None:
+    """Refuse a folder that could not be made or written to, without writing."""
+    if len(os.fsencode(folder.absolute())) > PATH or any(len(os.fsencode(part)) > NAME for part in folder.parts):
+        raise BadInput(f"{setting}={folder}: too long; each name has at most {NAME} bytes, the path {PATH:,}")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK, effective_ids=True):
+        raise BadInput(
+            f"{setting}={folder}: cannot be written to; it must be a folder of yours, or one to be made"
+        )

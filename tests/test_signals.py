@@ -1,0 +1,131 @@
+"""Ends by signal: a sentence, an unwound stack, and no process that outlives its parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from softtargets.system import signals
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from softtargets.system import signals
+from softtargets.system.files import atomic
+
+signals.LIMIT = 1.0
+signals.heed()
+
+class Deaf:
+    def __del__(self):
+        print("ready", flush=True)
+        while sys.argv[2] == "deaf":
+            try:
+                time.sleep(30)
+            except SystemExit:
+                pass
+        time.sleep(30)
+
+with atomic(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half of the n")
+    if sys.argv[2] != "hears":
+        Deaf()
+    print("ready", flush=True)
+    time.sleep(30)
+"""
+PARENT = """
+import subprocess, sys
+code = "import os, time; from softtargets.system import signals; signals.end_with_parent(os.getppid());"
+code += "print(os.getpid(), flush=True); time.sleep(30)"
+subprocess.Popen([sys.executable, "-c", code]).wait()
+"""
+
+
+def started(code: str, *arguments: object) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], start_new_session=True, **pipes)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["hears", "in a destructor"])
+def test_a_signal_ends_in_good_order(tmp_path, number, where):
+    process = started(PROGRAM, tmp_path / "file", where)
+    process.stdout.readline()
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 128 + number
+    assert stderr == (
+        f"run.py: ended by {number.name}; the same command, called again, goes on from what is finished\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_ends_what_does_not_hear(tmp_path):
+    process = started(PROGRAM, tmp_path / "file", "deaf")
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+SWALLOWS = """
+import time
+print("ready", flush=True)
+try:
+    time.sleep(30)
+except BaseException:
+    pass  # as it does where NumPy cannot be imported
+"""
+
+
+def test_a_signal_ends_the_import_of_torch_which_takes_it_for_something_else(tmp_path):
+    (tmp_path / "torch.py").write_text(SWALLOWS)
+    code = "import sys; from softtargets.system import signals; signals.heed();"
+    code += "sys.path.insert(0, sys.argv[1]); import torch"
+    process = started(code, tmp_path)
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert stderr.startswith("run.py: ended by SIGTERM;")
+
+
+def test_a_thread_is_stopped_in_good_order():
+    left = []
+
+    def work():
+        try:
+            while True:
+                time.sleep(0.01)
+        except SystemExit:  # not handed on: pytest would report what Python passes over
+            left.append("in good order")
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    signals.stop(thread, 5.0)
+    assert not thread.is_alive()
+    assert left == ["in good order"]
+
+
+def test_a_worker_ends_with_its_parent_but_not_by_ctrl_c():
+    parent = started(PARENT)
+    worker = int(parent.stdout.readline())
+    os.kill(worker, signal.SIGINT)
+    time.sleep(0.1)
+    assert alive(worker)
+    parent.kill()
+    end = time.monotonic() + 5
+    while alive(worker) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not alive(worker)
+    parent.communicate()
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that waits to be reaped does not."""
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return found.stdout.strip()[:1] not in ("", "Z")
