@@ -20,11 +20,13 @@ def one_cycle(
     """Rise to `peak` over a `warmup` share of the steps, then anneal to nearly 0 (Smith and Topin, 1708.07120).
 
     The optimiser's own learning rate plays no part. As in PyTorch, its momentum (Adam's beta1) runs the other way,
-    from 0.95 down to 0.85 and back, whatever it was set to.
+    from 0.95 down to 0.85 and back, whatever it was set to; an optimiser that has neither keeps its ways.
     """
     total = max(steps, 2)
+    has_momentum = bool({"momentum", "betas"} & optimizer.defaults.keys())
     # the rise must end after the first step, or PyTorch divides by its length of zero
-    return OneCycleLR(optimizer, max_lr=peak, total_steps=total, pct_start=max(warmup, 1.5 / total))
+    start = max(warmup, 1.5 / total)
+    return OneCycleLR(optimizer, max_lr=peak, total_steps=total, pct_start=start, cycle_momentum=has_momentum)
 
 
 LENGTHS = ("steps", "total_steps", "num_training_steps", "T_max", "total_iters")

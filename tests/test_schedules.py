@@ -257,3 +257,45 @@ def test_optimisers_and_settings_that_cannot_be_are_refused_by_name(name, settin
         stepped(name, **settings)
     assert str(caught.value).startswith("training.optimizer")
     assert said in str(caught.value)
+
+
+ONE_CYCLE = {"_target_": "softtargets.schedules.one_cycle", "_partial_": True, "peak": 0.01, "warmup": 0.3}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_one_cycle_goes_with_every_optimiser(name):
+    momentum = None if name != "SGD" else 0.9
+    settings = {"_target_": f"torch.optim.{name}", "lr": 0.5} | ({"momentum": momentum} if momentum else {})
+    node = {"epochs": 1, "min_epochs": 1, "min_steps": 1, "batch_size": 8, "clip_norm": None}
+    node |= {"precision": "float32", "optimizer": settings, "schedule": ONE_CYCLE}
+    made = _optimisation(Training, node, "training", "cpu")
+    optimizer = made.optimizer([torch.zeros(2, 2, requires_grad=True)])
+    made.schedule(optimizer, 10)
+    (group,) = optimizer.param_groups
+    cycled = next((number for number in (group.get("momentum"), *group.get("betas", ())) if number), None)
+    assert cycled in (0.95, None)
+    assert group["lr"] == pytest.approx(0.01 / 25)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "needed"),
+    [("OneCycleLR", {"max_lr": 0.1}), ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.5})],
+    ids=str,
+)
+def test_a_schedule_that_does_not_fit_the_optimiser_is_refused_with_both_named(schedule, needed):
+    optimizer = {"_target_": "torch.optim.Adagrad", "lr": 0.5}
+    node = {"epochs": 1, "min_epochs": 1, "min_steps": 1, "batch_size": 8, "clip_norm": None}
+    node |= {"precision": "float32", "optimizer": optimizer, "schedule": {"_target_": TORCHS + schedule, **needed}}
+    with pytest.raises(BadInput) as caught:
+        _optimisation(Training, node, "training", "cpu")
+    assert f"schedule._target_={TORCHS}{schedule} does not fit training.optimizer._target_=" in str(caught.value)
+    assert "Adagrad" in str(caught.value)
+    assert str(caught.value).endswith("choose another of the two, or training.schedule=null")
+    node["optimizer"] = {"_target_": "torch.optim.SGD", "lr": 0.5, "momentum": 0.9}
+    _optimisation(Training, node, "training", "cpu")
+
+
+def test_a_fault_of_the_schedule_alone_is_not_blamed_on_the_optimiser():
+    schedule = {"_target_": TORCHS + "OneCycleLR", "max_lr": 0.1, "pct_start": 2.0}
+    with pytest.raises(BadInput, match=r"^training.schedule: (?!.*does not fit)"):
+        group(schedule=schedule)

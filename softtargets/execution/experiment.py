@@ -300,23 +300,44 @@ def _batch_sizes(experiment: Experiment) -> list[int]:
 
 def _optimisation(model: type[Optimisation], node: dict, where: str, device: str) -> Optimisation:
     """Check a group that carries an optimiser by taking ten steps of it, over a parameter of no account."""
-    node = copy.deepcopy(node)
+    node, targets = copy.deepcopy(node), {}
     for name, made in (("optimizer", _optimizer), ("schedule", _schedule)):
         if node.get(name) is not None:
+            targets[name] = node[name].get("_target_") if isinstance(node[name], dict) else None
             node[name] = made(node[name], f"{where}.{name}")
     settings = validated(model, node, where)
     parameter = torch.zeros(2, 2, requires_grad=True, device=device)
     parameter.grad = torch.zeros_like(parameter)
     with naming(f"{where}.optimizer", (Exception,)):
-        optimizer = settings.optimizer([parameter])
-        optimizer.step()
-    with naming(f"{where}.schedule", (Exception,)):
-        if settings.schedule:
-            _try_schedule(settings.schedule(optimizer, 10), optimizer)
+        settings.optimizer([parameter]).step()
+    if settings.schedule:
+        with naming(f"{where}.schedule", (Exception,)):
+            try:
+                # a new optimiser: RMSprop, once stepped without momentum, fails when a schedule gives it some
+                _try_schedule(settings.schedule, settings.optimizer([parameter]))
+            except Exception as error:
+                _refuse_pair(settings.schedule, where, targets, error)
+                raise
     return settings
 
 
-def _try_schedule(schedule: LRScheduler, optimizer: Optimizer) -> None:
+def _refuse_pair(make: Callable, where: str, targets: dict[str, str], error: Exception) -> None:
+    """Raise BadInput for a schedule that failed with this optimiser, and works with one that has momentum."""
+    usual = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3, momentum=0.9)
+    try:
+        _try_schedule(make, usual)
+    except Exception:  # the schedule's own fault, which the caller reports
+        return
+    reason = " ".join(str(error).split()) or type(error).__name__
+    raise BadInput(
+        f"{where}.schedule._target_={targets['schedule']} does not fit "
+        f"{where}.optimizer._target_={targets['optimizer']}: {reason}; choose another of the two, or "
+        f"{where}.schedule=null"
+    ) from error
+
+
+def _try_schedule(make: Callable[[Optimizer, int], LRScheduler], optimizer: Optimizer) -> None:
+    schedule = make(optimizer, 10)
     for step in range(1, 11):
         optimizer.step()
         schedule.step()
