@@ -7,6 +7,7 @@ set aside for validation nor left out of a subset.
 import codecs
 import functools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -39,6 +40,8 @@ class Candidates(NamedTuple):
     """Indices that the dataset itself marks to be forgotten."""
     samples: int
     """Number of images in the dataset's own training set, those that are no candidates included."""
+    class_names: tuple[str, ...] = ()
+    """By label; none where the dataset names no classes."""
 
 
 class Choice(NamedTuple):
@@ -47,7 +50,7 @@ class Choice(NamedTuple):
     positions: Int64[Tensor, " m"]
     labels: Int64[Tensor, " n"]
     notes: tuple[str, ...] = ()
-    """Sentences for the screen on how a file was read."""
+    """Sentences for the screen on how a file was read, and on which classes are forgotten."""
 
 
 def random(candidates: Candidates, generator: Generator, *, fraction: Fraction) -> Choice:
@@ -57,14 +60,15 @@ def random(candidates: Candidates, generator: Generator, *, fraction: Fraction) 
 
 def whole_classes(candidates: Candidates, generator: Generator, *, classes: ClassList) -> Choice:
     """Take every training sample of `classes`."""
-    return Choice(_of_classes(candidates, classes), candidates.labels)
+    return Choice(_of_classes(candidates, classes), candidates.labels, _named(candidates, classes))
 
 
 def class_fraction(
     candidates: Candidates, generator: Generator, *, classes: ClassList, fraction: Fraction
 ) -> Choice:
     """Draw a `fraction` of the training samples of `classes`."""
-    return Choice(_draw(_of_classes(candidates, classes), fraction, generator), candidates.labels)
+    positions = _draw(_of_classes(candidates, classes), fraction, generator)
+    return Choice(positions, candidates.labels, _named(candidates, classes))
 
 
 def mislabelled(candidates: Candidates, generator: Generator, *, fraction: Fraction) -> Choice:
@@ -79,7 +83,7 @@ def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Cho
     """Take the training indices that a file lists: a .txt or .csv with one on each line, or an array in a .npy.
 
     A text may begin with a line that names the column. An array of booleans is a mask over the dataset's own
-    training set.
+    training set, before subset, validation set and copies are taken off.
 
     Raises ValueError for a file that cannot be read or may mean something else, for repeated indices and for those
     out of range.
@@ -128,9 +132,30 @@ def _of_classes(candidates: Candidates, classes: list[int]) -> Int64[Tensor, " m
     if max(classes) >= candidates.classes:
         raise BadInput(
             f"forget_set.classes={classes}: class {max(classes)} does not exist; allowed are 0 to "
-            f"{candidates.classes - 1}"
+            f"{candidates.classes - 1}{_which(candidates.class_names)}"
         )
     return torch.isin(candidates.labels, torch.tensor(classes)).nonzero()[:, 0]
+
+
+def _which(names: tuple[str, ...]) -> str:
+    """List which number is which class, in brackets; nothing where the names are the numbers."""
+    return f" ({numbered(names)})" if _has_names(names) else ""
+
+
+def _named(candidates: Candidates, classes: list[int]) -> tuple[str, ...]:
+    """Return a note for the screen that calls the forgotten classes by number and name."""
+    if not _has_names(candidates.class_names):
+        return ()
+    return (f"classes to forget: {numbered(candidates.class_names, classes)}",)
+
+
+def _has_names(names: tuple[str, ...]) -> bool:
+    return any(name != str(number) for number, name in enumerate(names))
+
+
+def numbered(names: tuple[str, ...], classes: Iterable[int] | None = None) -> str:
+    """List numbers with the names of their classes, of all or of some."""
+    return ", ".join(f"{number} = {names[number]}" for number in sorted(set(classes or range(len(names)))))
 
 
 def _read_indices(path: Path, samples: int) -> tuple[list[int], tuple[str, ...]]:
@@ -155,7 +180,8 @@ def _from_array(path: Path, samples: int) -> tuple[list[int], tuple[str, ...]]:
     if array.dtype == bool:
         if array.shape != (samples,):
             raise ValueError(
-                f"a mask of shape {array.shape}; it must have one value for each of {samples} training images"
+                f"a mask of shape {array.shape}; it must have the shape ({samples},), one value for each training "
+                "image of the dataset, counted before train_size, validation and copies are taken off"
             )
         return array.nonzero()[0].tolist(), (f"{path}: read as a mask over {samples} training images",)
     if array.dtype.kind not in "iu":

@@ -39,16 +39,20 @@ def split(
     classes = len(images.class_names)
     unique = _without_copies(images)
     _refuse_missing_classes(images, unique)
-    everything = Candidates(images.train_labels[unique], unique, classes, images.marked, len(images.train_labels))
+
+    def among(index: Int64[Tensor, " n"]) -> Candidates:
+        samples, names = len(images.train_labels), images.class_names
+        return Candidates(images.train_labels[index], index, classes, images.marked, samples, names)
+
     named = (
-        unique[choose(everything, generator(forget_seed, "forget")).positions]
+        unique[choose(among(unique), generator(forget_seed, "forget")).positions]
         if getattr(choose, "fixed", False)
         else None
     )
     pool = _subset(images.train_labels, unique, train_size, named, generator(seed, "subset"))
     held = _validation(images.train_labels, pool, validation_fraction, named, generator(seed, "validation"))
     index = pool[~torch.isin(pool, held)]
-    candidates = Candidates(images.train_labels[index], index, classes, images.marked, len(images.train_labels))
+    candidates = among(index)
     chosen = choose(candidates, generator(forget_seed, "forget"))
     copies = len(images.train_labels) - len(unique)
     result = _assemble(images, candidates, chosen, held, _normaliser(mean, std), forget_seed, copies)

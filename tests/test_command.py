@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
+import PIL.Image
 import pytest
 from conftest import CONF, ROOT, SMALL, Ended, options
 
@@ -138,6 +140,46 @@ def test_bad_combinations_too(overrides, allowed, here, elsewhere):
     assert (found.returncode, len(found.stderr.splitlines())) == (2, 1), found.stderr
     assert allowed in found.stderr
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory):
+    """A folder of images of two named classes."""
+    base = tmp_path_factory.mktemp("trees")
+    draw = numpy.random.default_rng(0)
+    for part, count in (("train", 40), ("test", 10)):
+        for name in ("oak", "pine"):
+            (base / part / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = draw.integers(0, 256, (8, 8), dtype=numpy.uint8)
+                PIL.Image.fromarray(pixels).save(base / part / name / f"{number}.png")
+    return base
+
+
+@pytest.mark.parametrize("kind", ["class", "class_fraction"])
+@pytest.mark.parametrize("typed", ["[pine]", "pine", "[1,pine]"])
+def test_the_name_of_a_class_is_answered_with_its_number(kind, typed, trees, here):
+    words = ("dataset=folder", f"dataset.path={trees}", "dataset.size=8", f"forget_set={kind}")
+    found = here(*words, f"forget_set.classes={typed}")
+    assert found.returncode == 2
+    assert found.stderr.startswith("run.py: forget_set.classes=")
+    assert found.stderr.endswith("as in forget_set.classes=[1]; the classes are 0 = oak, 1 = pine\n")
+
+
+def test_a_run_says_which_named_class_is_forgotten(trees, here):
+    words = ("dataset=folder", f"dataset.path={trees}", "dataset.size=8", "forget_set=class_fraction")
+    found = here(*words, "forget_set.classes=[1]", "stage=data", "training.batch_size=8", "unlearn.batch_size=8")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "classes to forget: 1 = pine\n" in found.stdout
+
+
+def test_a_mask_counts_all_training_images_of_the_dataset(elsewhere, here):
+    words = ("forget_set=indices", f"forget_set.path={elsewhere / 'mask.npy'}", *SMALL, "stage=data")
+    for length, code in ((4000, 0), (500, 2), (3800, 2)):
+        numpy.save(elsewhere / "mask.npy", numpy.arange(length) < 30)
+        found = here(*words)
+        assert found.returncode == code, found.stderr
+        assert code == 0 or "must have the shape (4000,)" in found.stderr
 
 
 def test_a_group_that_follows_an_own_option_is_asked_for(here, elsewhere, tmp_path_factory):

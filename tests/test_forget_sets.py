@@ -141,6 +141,18 @@ def test_a_name_above_the_column_is_told(tmp_path, name):
     assert found.notes == (f"{path}: read its first line, {name}, as the name of the column",)
 
 
+NAMED = candidates()._replace(class_names=("elm", "oak", "pine", "yew"))
+
+
+def test_named_classes_are_called_by_number_and_name():
+    assert drawn(whole_classes, among=NAMED, classes=[2, 0]).notes == ("classes to forget: 0 = elm, 2 = pine",)
+    assert drawn(class_fraction, among=NAMED, classes=[3], fraction=0.5).notes == ("classes to forget: 3 = yew",)
+    digits = NAMED._replace(class_names=("0", "1", "2", "3"))
+    assert drawn(whole_classes, among=digits, classes=[2]).notes == ()
+    with pytest.raises(ValueError, match=r"allowed are 0 to 3 \(0 = elm, 1 = oak, 2 = pine, 3 = yew\)$"):
+        drawn(whole_classes, among=NAMED, classes=[4])
+
+
 def test_a_mask_is_told(tmp_path):
     path = written(tmp_path, "a.npy", (LABELS == 1).numpy())
     found = drawn(indices, path=path)
@@ -189,7 +201,8 @@ def test_a_mask_is_told(tmp_path):
         (
             "a.npy",
             [True, False],
-            r"a mask of shape \(2,\); it must have one value for each of 200 training images",
+            r"a mask of shape \(2,\); it must have the shape \(200,\), one value for each training image "
+            "of the dataset, counted before train_size, validation and copies",
         ),
         ("a.npy", np.ones((200, 1), dtype=bool), r"a mask of shape \(200, 1\)"),
         ("a.npy", np.arange(200) % 2, "zeros and ones alone; if it is a mask"),

@@ -42,6 +42,7 @@ from softtargets.datasets import Images
 from softtargets.errors import BadInput
 from softtargets.execution.network_trial import Trial
 from softtargets.fit import Fit, epochs_for
+from softtargets.forget_sets import numbered
 from softtargets.split import Sampled, sampled, split
 from softtargets.system.files import require_writable
 from softtargets.targets import MODIFIERS, Recipe
@@ -204,6 +205,7 @@ def _split(dataset: str, forget_set: str, device: str) -> Split:
     drawn, seed = _taken(DatasetSettings, node, "dataset"), _taken(ForgetSetSettings, kind, "forget_set").seed
     images = _images(json.dumps([node, known]))
     _refuse_channels(drawn, images.train_pixels.shape[1])
+    _refuse_class_names(kind, images.class_names)
     choose = _callable(
         kind, "forget_set", given=("candidates", "generator"), beside=ForgetSetSettings.model_fields
     )
@@ -223,6 +225,19 @@ def _split(dataset: str, forget_set: str, device: str) -> Split:
 def _taken(model: type[pydantic.BaseModel], node: dict, where: str) -> pydantic.BaseModel:
     """Take out of a group what every option of it has, and check it; what is left is for the `_target_`."""
     return validated(model, {name: node.pop(name) for name in list(node) if name in model.model_fields}, where)
+
+
+def _refuse_class_names(kind: dict, names: tuple[str, ...]) -> None:
+    """Refuse names of classes where their numbers are to stand, for a kind of ours; say which is which."""
+    given = kind.get("classes")
+    listed = given if isinstance(given, list) else [given]
+    if str(kind.get("_target_")).startswith("softtargets.") and any(isinstance(one, str) for one in listed):
+        shown = f"[{','.join(map(str, given))}]" if isinstance(given, list) else repr(given)
+        first = next((names.index(one) for one in listed if one in names), 0)
+        raise BadInput(
+            f"forget_set.classes={shown}: must be a list of class numbers, as in forget_set.classes=[{first}]; "
+            f"the classes are {numbered(names)}"
+        )
 
 
 def _refuse_none_or_all(settings: dict, chosen: int, samples: int) -> None:
