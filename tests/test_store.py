@@ -353,9 +353,52 @@ def test_looking_at_a_store_is_no_use_of_it(tmp_path, capsys):
     assert times(tmp_path) == before
     assert "1 of 1 entries are whole" in capsys.readouterr().out
     assert look_after(["prune", f"--dir={tmp_path}", "--dry-run"]) == 0
-    assert (path.exists(), capsys.readouterr().out) == (True, f"would remove {path}\n")
+    size = sum(file.stat().st_size for file in path.iterdir())
+    freed = f"1 entry, {size / 1e6:.1f} MB\n"
+    assert (path.exists(), capsys.readouterr().out) == (True, f"would remove {path}\nwould remove {freed}")
     assert look_after(["prune", f"--dir={tmp_path}"]) == 0
+    assert capsys.readouterr().out == f"removed {path}\nremoved {freed}"
     assert list((tmp_path / "model").iterdir()) == []
+    for more, said in (([], "removed"), (["--dry-run"], "would remove")):
+        assert look_after(["prune", f"--dir={tmp_path}", *more]) == 0
+        assert capsys.readouterr() == (f"{said} 0 entries, 0.0 MB\n", "")
+
+
+def test_prune_sums_what_it_removes(tmp_path, capsys):
+    paths = [aged(path) for path in filled(tmp_path, 0, 1)]
+    for path in paths:
+        os.truncate(path / "tensors.safetensors", 3_000_000)
+        aged(path)
+    filled(tmp_path, 2)  # young
+    assert look_after(["prune", f"--dir={tmp_path}"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "removed 2 entries, 6.0 MB"
+
+
+@pytest.mark.parametrize("command", ["list", "verify", "prune"])
+@pytest.mark.parametrize("name", ["dang", "logits/dang", f"model/{'0' * 64}", f"model/{'0' * 64}x"])
+def test_a_link_that_leads_nowhere_is_named_and_the_rest_is_done(tmp_path, capsys, command, name):
+    (path,) = filled(tmp_path, 0)
+    aged(path)
+    (tmp_path / "logits").mkdir()
+    (tmp_path / name).symlink_to("nowhere")
+    assert look_after([command, f"--dir={tmp_path}"]) == 1
+    said, complaint = capsys.readouterr()
+    assert complaint == f"{tmp_path / name}: a link that leads nowhere; left alone\n"
+    assert (tmp_path / name).is_symlink()
+    expected = {"list": path.name[:16], "verify": "1 of 1 entries", "prune": f"removed {path}"}
+    assert expected[command] in said
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "model/notes.txt", f"model/{'0' * 64}"])
+def test_what_no_store_makes_is_named_and_left_alone(tmp_path, capsys, name):
+    filled(tmp_path, 0)
+    (tmp_path / name).write_text("mine")
+    assert look_after(["prune", f"--dir={tmp_path}"]) == 0
+    assert capsys.readouterr() == (
+        "removed 0 entries, 0.0 MB\n",
+        f"{tmp_path / name}: no entry of a store; left alone\n",
+    )
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_use_keeps_an_entry(tmp_path):
@@ -462,12 +505,14 @@ def test_prune_removes_the_rest_whatever_lies_beside(tmp_path, capsys, oddity, n
     aged(elsewhere)
     (store / "a file").write_text("")
     (store / "dangling").symlink_to("nowhere")
-    assert look_after(["list", f"--dir={store}"]) == 0
-    assert look_after(["prune", f"--dir={store}"]) == 0
-    assert capsys.readouterr().err == ""
+    debris = "." in name or (oddity == "a link to a folder" and name != "no key")
+    strange = [store / "a file", store / "dangling", *([] if debris else [odd])]
+    for command in ("list", "prune"):
+        assert look_after([command, f"--dir={store}"]) == 1  # for the dangling one
+        complaints = capsys.readouterr().err.splitlines()
+        assert [line.partition(": ")[0] for line in complaints] == list(map(str, strange))
     assert [path.exists() for path in old] == [False, False]
     assert (elsewhere / "manifest.json").read_text() == "mine"
-    debris = "." in name or (oddity == "a link to a folder" and name != "no key")
     assert os.path.lexists(odd) == (not debris)
 
 
@@ -508,7 +553,7 @@ def test_two_prunes_at_once_remove_everything_and_complain_of_nothing(tmp_path, 
     assert not any(path.exists() for path in paths)
     said = capsys.readouterr()
     assert said.err == ""
-    assert said.out.count("removed ") == 40
+    assert said.out.count(f"removed {tmp_path}") == 40
 
 
 @pytest.mark.parametrize("days", ["-1", "nan", "inf", "x", ""])

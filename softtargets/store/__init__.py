@@ -120,9 +120,17 @@ def key(stage: str, ingredients: dict) -> str:
 
 def entries(folder: Path) -> Iterator[Path]:
     """Yield the folders of all entries, whole or not."""
-    return (
-        path for path in sorted(folder.glob("*/*")) if path.is_dir() and re.fullmatch("[0-9a-f]{64}", path.name)
-    )
+    return filter(is_entry, sorted(folder.glob("*/*")))
+
+
+def is_entry(path: Path) -> bool:
+    """Return whether this is the folder of an entry, whole or not."""
+    return path.is_dir() and has_key(path.name)
+
+
+def has_key(name: str) -> bool:
+    """Return whether an entry may be called so."""
+    return re.fullmatch("[0-9a-f]{64}", name) is not None
 
 
 def manifest(path: Path) -> dict | None:

@@ -39,9 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not folder.is_dir():
         print(f"--dir={folder}: no store there; it must be a folder that a run has made", file=sys.stderr)
         return 2
+    code = name_strange(folder)
     if asked.command == "prune":
-        return prune(folder, asked.older_than, asked.dry_run)
-    return {"list": list_entries, "verify": verify}[asked.command](folder)
+        return max(code, prune(folder, asked.older_than, asked.dry_run))
+    return max(code, {"list": list_entries, "verify": verify}[asked.command](folder))
 
 
 def _days(text: str) -> float:
@@ -52,6 +53,32 @@ def _days(text: str) -> float:
     if not 0 <= days < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: must be a number of days, 0 or more")
     return days
+
+
+def name_strange(folder: Path) -> int:
+    """Name what lies in a store and is none of its own; return the exit code, 1 for links that lead nowhere."""
+    lost = False
+    for path in (path for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern))):
+        if _is_own(path, top=path.parent == folder):
+            continue
+        nowhere = path.is_symlink() and not path.exists()
+        reason = "a link that leads nowhere" if nowhere else "no entry of a store"
+        print(visible(f"{path}: {reason}; left alone"), file=sys.stderr)
+        lost |= nowhere
+    return int(lost)
+
+
+def _is_own(path: Path, top: bool) -> bool:
+    """Return whether it is hidden, or what a store makes: a stage, or an entry, its lock or its remains."""
+    if path.name.startswith("."):
+        return True
+    if top:
+        return path.is_dir()
+    return _is_debris(path) or store.is_entry(path) or (path.suffix == ".lock" and store.has_key(path.stem))
+
+
+def _is_debris(path: Path) -> bool:
+    return path.name.startswith(".new-") or ".damaged-" in path.name
 
 
 def each(paths: Iterable[Path], act: Callable[[Path], bool]) -> list[bool]:
@@ -115,15 +142,25 @@ def prune(folder: Path, days: float, dry_run: bool) -> int:
         now = clock(folder)
     except OSError:  # a store that is only read from
         now = time.time()
-    debris = (path for path in folder.glob("*/*") if path.name.startswith(".new-") or ".damaged-" in path.name)
-    old = functools.partial(_prune, now - days * DAY, dry_run)
-    abandoned = functools.partial(_prune, now - DAY, dry_run)
-    return 0 if all(each(entries(folder), old) + each(sorted(debris), abandoned)) else 1
+    sizes: list[int] = []
+    old = functools.partial(_prune, sizes, now - days * DAY, dry_run)
+    abandoned = functools.partial(_prune, sizes, now - DAY, dry_run)
+    debris = sorted(filter(_is_debris, folder.glob("*/*")))
+    outcomes = each(entries(folder), old) + each(debris, abandoned)
+    what = f"{len(sizes)} {'entry' if len(sizes) == 1 else 'entries'}, {sum(sizes) / 1e6:.1f} MB"
+    print(f"{_removed(dry_run)} {what}")
+    return 0 if all(outcomes) else 1
 
 
-def _prune(limit: float, dry_run: bool, path: Path) -> bool:
+def _removed(dry_run: bool) -> str:
+    return "would remove" if dry_run else "removed"
+
+
+def _prune(sizes: list[int], limit: float, dry_run: bool, path: Path) -> bool:
+    """Remove what was not used since `limit`, and add its bytes to `sizes`."""
     if _used(path) >= limit:
         return True
+    size = _size(path)
     if not dry_run:
         lock = path.with_suffix(".lock")
         with locked(lock, _refuse):
@@ -131,8 +168,15 @@ def _prune(limit: float, dry_run: bool, path: Path) -> bool:
                 return True
             _remove(path)
             lock.unlink(missing_ok=True)  # who waits for it notices, since this is under the lock
-    print(visible(f"{'would remove' if dry_run else 'removed'} {path}"))
+    print(visible(f"{_removed(dry_run)} {path}"))
+    sizes.append(size)
     return True
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a folder's files, or of a file or a link in the place of one."""
+    files = path.iterdir() if path.is_dir() and not path.is_symlink() else [path]
+    return sum(file.lstat().st_size for file in files)
 
 
 def _remove(path: Path) -> None:
