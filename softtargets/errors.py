@@ -1,7 +1,9 @@
 """What a user can get wrong."""
 
 import difflib
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class BadInput(ValueError):
@@ -34,3 +36,8 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     same = [name for name in names if name in (MEANT.get(word.lower()), word.lower())]
     found = same or difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def program() -> str:
+    """Return the name under which this program was called, for the start of a sentence on stderr."""
+    return "run.py" if Path(sys.argv[0]).name == "run.py" else "softtargets"

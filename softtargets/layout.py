@@ -1,5 +1,7 @@
-"""Where the parts of this project lie, and how the files of a run are called."""
+"""Where the parts of this project lie."""
 
 from pathlib import Path
 
-CONF = Path(__file__).parent.parent / "conf"
+_PACKAGE = Path(__file__).parent
+CONF = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
+"""The configs: beside the code in an installed copy, at the top of a checkout."""

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
@@ -22,7 +23,8 @@ from softtargets.cli import refusals
 from softtargets.cli.help import register
 from softtargets.compat import hydra_names
 from softtargets.config import allowed_targets
-from softtargets.errors import BadInput, Failed, visible
+from softtargets.errors import BadInput, Failed, program, visible
+from softtargets.layout import CONF
 from softtargets.system import signals
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -54,9 +56,9 @@ def fail(error: BaseException) -> NoReturn:
 def tell(error: BaseException) -> None:
     """Say what failed: in a sentence where it is known."""
     if isinstance(error, Failed):
-        print(f"run.py: {visible(error)}", file=sys.stderr)
+        print(f"{program()}: {visible(error)}", file=sys.stderr)
     elif isinstance(error, OSError) and (error.errno in DISK or _is_ours(error)):
-        print(f"run.py: {error.strerror}: {error.filename or 'a file that Hydra writes'}", file=sys.stderr)
+        print(f"{program()}: {error.strerror}: {error.filename or 'a file that Hydra writes'}", file=sys.stderr)
     else:
         traceback.print_exception(error)
 
@@ -86,7 +88,7 @@ def refuse(reason: str) -> NoReturn:
     """End with exit code 2 and one sentence on stderr, in one line whatever was typed."""
     if signals.code is not None:
         sys.exit(signals.code)  # what Hydra calls an error is the end by a signal, which has been told
-    print(f"run.py: {visible(reason)}", file=sys.stderr)
+    print(f"{program()}: {visible(reason)}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -104,11 +106,11 @@ def run_one(cfg: DictConfig) -> float | None:
     """
     from softtargets.execution import composed_run
 
-    hydra = HydraConfig.get()
-    if hydra.mode.name == "MULTIRUN":
-        return composed_run.run_in_folder(cfg, hydra)
+    job = HydraConfig.get()
+    if job.mode.name == "MULTIRUN":
+        return composed_run.run_in_folder(cfg, job)
     try:
-        return composed_run.run_in_folder(cfg, hydra)
+        return composed_run.run_in_folder(cfg, job)
     except BadInput as error:
         refuse(str(error))
     except SystemExit as error:
@@ -117,6 +119,12 @@ def run_one(cfg: DictConfig) -> float | None:
         fail(error)
     except Exception as error:
         fail(error)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def main(cfg: DictConfig) -> float | None:
+    """Run one composed config; returns the primary metric, the JS distance to the retrained model."""
+    return run_one(cfg)
 
 
 class CheckBeforeRun(Callback):
@@ -131,7 +139,7 @@ class CheckBeforeRun(Callback):
 
         launcher = config.hydra.runtime.choices["hydra/launcher"]
         if launcher != "basic":
-            print(f"run.py: hydra/launcher={launcher} needs -m; this is one local run", file=sys.stderr)
+            print(f"{program()}: hydra/launcher={launcher} needs -m; this is one local run", file=sys.stderr)
         try:
             with refusing():
                 composed_run.check_runnable(config)

@@ -6,7 +6,11 @@ import traceback
 
 SAID = re.compile(r"(can.t|cannot) allocate memory|out of memory|bad_alloc|ALLOC_FAILED", re.IGNORECASE)
 """What PyTorch says, on a processor, on a GPU, and in C++."""
-STAGES = {"_train": "training.batch_size", "unlearn": "unlearn.batch_size", "examine": "unlearn.batch_size"}
+STAGES = {
+    "_train": "training.batch_size",
+    "unlearn": "unlearn.batch_size",
+    "diagnose_targets": "unlearn.batch_size",
+}
 """Functions of a run in which one setting decides what is held at a time."""
 MACHINES = {
     "JoblibLauncher": "; or run fewer at a time: hydra.launcher.n_jobs",

@@ -20,7 +20,7 @@ from softtargets.config.machine import resolve_machine
 from softtargets.config.resolve import config_hash
 from softtargets.config.settings import LauncherSettings, SweeperSettings
 from softtargets.config.validation import validated as check_model
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, program
 from softtargets.execution import composed_run
 from softtargets.system.files import Damaged, canonical, make_folder, read_json, write_json
 from softtargets.system.locks import locked
@@ -267,7 +267,7 @@ def _tell_damage(outcome: Path) -> None:
     try:
         read_json(outcome)
     except Damaged as error:
-        print(f"run.py: {error}; its run is made again", file=sys.stderr)
+        print(f"{program()}: {error}; its run is made again", file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from softtargets.errors import BadInput, visible
+from softtargets.errors import BadInput, program, visible
 from softtargets.study import cells as on_disk
 from softtargets.study.launching import Account, bind_workers, launch, sentence, watch
 from softtargets.study.progress import Display, summary
@@ -91,7 +91,7 @@ def _launch(sweeper: Sweeper, display: Display, folder: Path) -> on_disk.Missing
         with display:
             account = launch(lambda: sweeper.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
     if account.raised:
-        print(f"run.py: {visible(sentence(account.raised, queue))}", file=sys.stderr)
+        print(f"{program()}: {visible(sentence(account.raised, queue))}", file=sys.stderr)
     # a job that SLURM took and that never began was cancelled: it is named as the others that were ended
     gave_up = account.raised is not None and not (queue and queue.jobs())
     return on_disk.missing(began, hopeless, account.failures(), gave_up)

@@ -11,6 +11,8 @@ import time
 import traceback
 import types
 
+from softtargets.errors import program
+
 LIMIT = 10.0
 """Seconds from the signal to the end, come what may."""
 code: int | None = None
@@ -34,7 +36,7 @@ def _end(number: int, frame: types.FrameType | None) -> None:
         signal.signal(other, signal.SIG_IGN)
     global code
     name, code = signal.Signals(number).name, 128 + number
-    said = f"run.py: ended by {name}; the same command, called again, goes on from what is finished\n"
+    said = f"{program()}: ended by {name}; the same command, called again, goes on from what is finished\n"
     with contextlib.suppress(OSError):  # nobody may be there to read it
         os.write(2, said.encode())
     if _importing_torch(frame):

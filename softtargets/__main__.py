@@ -1,0 +1,58 @@
+"""The command `softtargets`, which `pip install` gives."""
+
+import os
+import sys
+
+from softtargets.system.signals import heed
+from softtargets.system.terminal import steady
+
+USAGE = """softtargets: hard labels against soft targets in machine unlearning
+
+  softtargets run [setting=value ...]            one run, as python run.py in a checkout
+  softtargets run -m [setting=value,value ...]   one run for every combination
+  softtargets run --help                         groups, options and settings
+  softtargets report FOLDER                      tables, verdicts and a page from the runs in a folder
+  softtargets store list|verify|prune            look after trained models
+  softtargets upload FOLDER                      send kept tracking sessions to a ClearML server
+"""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command and return its exit code; 2 for a command that there is not."""
+    steady()
+    heed()  # before imports that take a while
+    words = sys.argv[1:] if words is None else words
+    name, *rest = words or (["run"] if "CLEARML_TASK_ID" in os.environ else ["--help"])
+    if name in ("--help", "-h"):
+        print(USAGE, end="")
+    elif name == "run":
+        return _run(rest)
+    elif name == "report":
+        from softtargets.report.__main__ import main as report
+
+        return report(rest)
+    elif name == "store":
+        from softtargets.store.__main__ import main as store
+
+        return store(rest)
+    elif name == "upload":
+        from softtargets.tracker.__main__ import main as tracker
+
+        return tracker(["upload", *rest])
+    else:
+        print(f"softtargets {name}: no such command; type run, report, store or upload", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(words: list[str]) -> int:
+    from softtargets.cli.main import command
+    from softtargets.cli.main import main as run
+
+    sys.argv[1:] = words  # Hydra reads them there
+    command(run)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
