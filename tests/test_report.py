@@ -95,8 +95,22 @@ def test_equivalence_by_hand():
     t = (1 - 0.2) / (0.1 / math.sqrt(3))
     assert equivalence(difference, 1.0) == pytest.approx(stats.t.sf(t, 2))
     assert equivalence(difference, 0.1) > 0.5
-    assert compare(values(1, 1), values(1, 1), 0.1).equivalence_p == 0
-    assert compare(values(2, 2), values(1, 1), 0.1).equivalence_p == 1
+    ones = np.ones(5)
+    assert compare(ones, ones, 0.1).equivalence_p == 0
+    assert compare(2 * ones, ones, 0.1).equivalence_p == 1
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_few_equal_differences_prove_nothing(n):
+    found = compare(np.full(n, 3.0), np.full(n, 1.0), margin=5.0)
+    assert (found.mean, found.sd) == (2, 0)
+    assert (found.low, found.high, found.equivalence_p, found.detectable) == (None,) * 4
+
+
+def test_there_is_an_interval_from_five_pairs_on():
+    one = np.arange(5.0)
+    assert compare(one[:4], np.zeros(4), 1.0).low is None
+    assert compare(one, np.zeros(5), 1.0).low < 2 < compare(one, np.zeros(5), 1.0).high
 
 
 def test_holm_by_hand():
@@ -107,11 +121,36 @@ def test_holm_by_hand():
 def test_an_arm_that_diverged_has_lost():
     one, other = values(1, 1, 1, math.inf, math.inf), values(2, 2, 3, 2, math.inf)
     found = compare(one, other, 0.1)
-    assert found.n == 5
+    assert (found.n, found.measured) == (5, 3)
     assert found.cliff == pytest.approx((1 - 3) / 5)
-    assert found.mean == pytest.approx(-4 / 3)  # of the pairs in which neither did
     worse = compare(values(1, 1, 1, 1, math.inf), values(2, 2, 2, 2, 9), 0.1)
     assert worse.wilcoxon_p > compare(values(1, 1, 1, 1, 9), values(2, 2, 2, 2, 10), 0.1).wilcoxon_p
+
+
+SIZE = ("mean", "sd", "low", "high", "t_p", "dz", "detectable")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "against", "given"),
+    [
+        ([1, 1, math.inf, math.inf], [1, 1, 1, math.inf], True, False),
+        ([3, 4, 6, 7, math.inf], [1, 1, 1, 1, 1], False, False),
+        ([3, 4, 6, 7, 9, math.inf], [1, 1, 1, 1, 1, 1], False, True),
+        ([1, 1, 1, 1, 1, *6 * [math.inf]], [3, 4, 6, 7, 9, *6 * [1]], True, False),
+        ([1, 1, 1, 1, 1, math.inf], [1, 1, 1, 1, 1, 1], True, False),
+        ([1, 1, 1, 1, 1, math.inf], [1, 1, 1, 1, 1, math.inf], False, True),
+    ],
+)
+def test_where_runs_diverged_a_size_is_of_five_pairs_that_point_where_the_ranks_do(one, other, against, given):
+    found = compare(values(*one), values(*other), margin=100.0)
+    assert (found.lost, found.against_ranks, found.mean is not None) == (True, against, given)
+    assert found.equivalence_p is None
+    if given:
+        both_measured = [(a, b) for a, b in zip(one, other, strict=True) if math.inf not in (a, b)]
+        alone = compare(*(values(*side) for side in zip(*both_measured, strict=True)), 100.0)
+        assert [getattr(found, name) for name in SIZE] == [getattr(alone, name) for name in SIZE]
+    else:
+        assert [getattr(found, name) for name in SIZE] == [None] * len(SIZE)
 
 
 # runs, made by hand
@@ -383,10 +422,73 @@ def test_where_most_of_both_arms_diverged_there_is_no_winner(folder, soft):
     assert found.paired.mean is None
 
 
+def diverged_on_the_way() -> list[dict]:
+    """Six pairs whose runs all diverged, three of hard and two of soft before matched forgetting."""
+    runs = [result(seed, arm, status="diverged") for arm in ("hard", "soft") for seed in range(6)]
+    for number in (0, 1, 2, 6, 9):
+        runs[number]["matched"] = None
+    return runs
+
+
+def test_what_the_sentence_withholds_is_in_no_table(folder):
+    place = folder(*diverged_on_the_way())
+    found = one_verdict(place, where="matched")
+    assert found.words == (
+        "no significant difference by signed ranks (n = 6); "
+        "3 of 6 runs of hard and 2 of 6 runs of soft diverged before matched forgetting"
+    )
+    shown = dict(zip(("cell", "arms", *tables.HEAD), tables.row(found), strict=True))
+    assert shown["n"] == "6 (2 measured)"
+    assert [shown[name] for name in ("difference", "p of equivalence", "detectable", "dz")] == 4 * ["–"]
+    assert shown["p"] == "1.000"
+    assert main([str(place)]) == 0
+    for kind, separator in {"md": " | ", "tex": " & "}.items():
+        assert f"{separator}–{separator}1.000{3 * f'{separator}–'}{separator}" in (
+            (place / f"summary.{kind}").read_text()
+        )
+    (row,) = [
+        row
+        for row in csv.DictReader(io.StringIO((place / "summary.csv").read_text()))
+        if (row["measure"], row["where"]) == ("js_forget", "matched")
+    ]
+    assert (row["n"], row["measured"]) == ("6", "2")
+    assert {row[name] for name in ("mean", "sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable")} == {
+        ""
+    }
+    (one,) = [
+        one
+        for one in data_of((place / "report.html").read_text())["verdicts"]
+        if (one["measure"], one["where"]) == ("js_forget", "matched")
+    ]
+    assert (one["mean"], one["low"], one["high"], one["shown"][1]) == (None, None, None, "6 (2 measured)")
+
+
+def test_diverged_runs_have_one_count_and_the_status_another(folder):
+    place = folder(*diverged_on_the_way())
+    matched, end = (tables.row(one_verdict(place, where=where)) for where in ("matched", "end"))
+    assert [cell.partition(" (")[2].partition(",")[0] for cell in matched[4:6]] == [
+        "3 diverged before matched forgetting",
+        "2 diverged before matched forgetting",
+    ]
+    assert [cell.partition(" (")[2].partition(",")[0] for cell in end[4:6]] == 2 * ["6 diverged"]
+    assert all(cell.endswith(", status diverged: 6)") for cell in matched[4:6] + end[4:6])
+
+
+def test_a_run_that_diverged_beside_one_without_a_value_is_in_no_pair(folder):
+    """Hard diverged where soft never forgot enough: the other pairs are measured, and judged as such."""
+    runs = both(7)
+    runs[0] = diverged(0)
+    runs[7]["matched"] = None
+    found = one_verdict(folder(*runs), where="matched")
+    assert (found.paired.n, found.paired.measured, found.p) == (6, 6, found.paired.t_p)
+    assert re.match(r"soft closer to retrained, by \S+ \[.*\], n = 6; 1 of 7 runs of hard diverged", found.words)
+
+
 def test_what_diverged_is_neither_equivalent_nor_the_same(folder):
     runs = [result(seed, arm) for arm in ("hard", "soft") for seed in range(10)]
     runs[0], runs[-1] = diverged(0), diverged(9, "soft")
     found = one_verdict(folder(*runs), margin=0.1)
+    assert found.paired.equivalence_p is None
     assert found.words == (
         "no significant difference by signed ranks (n = 10); "
         "1 of 10 runs of hard and 1 of 10 runs of soft diverged"
@@ -477,10 +579,7 @@ def test_where_most_diverged_no_detectable_difference_is_made_up(folder):
     lost = [result(seed, "soft", status="diverged") for seed in range(3)]
     found = one_verdict(folder(*(result(seed) for seed in range(4)), *lost, result(3, "soft")))
     assert (found.paired.n, found.paired.detectable) == (4, None)
-    assert found.words == (
-        "no verdict below 5 pairs (n = 4): hard less soft is +0 on average "
-        "over the 1 pair where neither diverged; 3 of 4 runs of soft diverged"
-    )
+    assert found.words == ("no verdict below 5 pairs (n = 4); 3 of 4 runs of soft diverged")
 
 
 def test_runs_without_trajectory_are_not_said_to_have_never_forgotten(folder):

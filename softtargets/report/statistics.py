@@ -16,21 +16,27 @@ from scipy import optimize, stats
 LEVEL = 0.05
 POWER = 0.8
 RESAMPLES = 9999
+LEAST = 5
+"""Pairs below which there is no verdict and no interval, and where runs diverged no size."""
 EPSILON = float(numpy.finfo(float).eps)
 Values = Float[numpy.ndarray, " n"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Paired:
-    """How two arms differ over n seeds. None for what n pairs cannot tell."""
+    """How two arms differ over n seeds. None for what the pairs cannot show."""
 
     n: int
+    measured: int
+    """Pairs in which neither run diverged."""
+    against_ranks: bool
+    """Whether runs diverged, and the mean over measured pairs does not point where the ranks of all n pairs do."""
     mean: float | None
-    """Of the differences."""
+    """Of the differences of measured pairs, as are the next three and the t test."""
     sd: float | None
     low: float | None
     high: float | None
-    """95 % BCa bootstrap interval of the mean difference."""
+    """95 % BCa bootstrap interval of the mean difference; None below `LEAST` pairs."""
     t_p: float | None
     """Two-sided, paired t test."""
     wilcoxon_p: float | None
@@ -44,28 +50,42 @@ class Paired:
     wins: float
     """Share of pairs won by `other`, equal ones counted half."""
     equivalence_p: float | None
-    """Of two one-sided t tests: small where the mean difference lies within ± margin."""
+    """Of two one-sided t tests: small where the mean difference is within ± margin. None where a run diverged."""
     detectable: float | None
-    """Mean difference that n pairs with this sd show with a probability of 80 % at the 5 % level."""
+    """Mean difference that the measured pairs show with a probability of 80 % at the 5 % level, given this sd."""
+
+    @property
+    def lost(self) -> bool:
+        """Return whether a run diverged in any of the n pairs."""
+        return self.measured < self.n
 
 
 def compare(one: Values, other: Values, margin: float) -> Paired:
     """Compare two arms by the same seeds; infinity is a run that diverged, and loses against any that did not.
 
-    Means, intervals, t tests and what builds on them are over the pairs in which neither diverged.
+    A size (mean, interval, t test and what builds on them) is of the pairs in which neither diverged. Where a run
+    diverged, it is given only if `LEAST` such pairs are left and their mean points where the signed ranks do.
     """
     with numpy.errstate(invalid="ignore"):
         difference = numpy.where(one == other, 0.0, one - other)
     finite = difference[numpy.isfinite(one) & numpy.isfinite(other)]
     signs = numpy.sign(difference)
+    ranks = float((signs * stats.rankdata(numpy.abs(_ranked(difference)))).sum())
+    lost = len(finite) < len(difference)
+    against = bool(lost and len(finite) and ranks and numpy.sign(finite.mean()) != numpy.sign(ranks))
+    withheld = lost and (len(finite) < LEAST or against)
+    size = _moments(finite[:0] if withheld else finite, margin, rounding=4 * EPSILON * _largest(one, other))
+    if lost:
+        size["equivalence_p"] = None  # pairs that are left prove nothing of runs that diverged
     return Paired(
         n=len(difference),
-        mean=float(finite.mean()) if len(finite) else None,
+        measured=len(finite),
+        against_ranks=against,
         wilcoxon_p=signed_rank(difference),
-        ranks=float((signs * stats.rankdata(numpy.abs(_ranked(difference)))).sum()),
+        ranks=ranks,
         cliff=float(signs.mean()),
         wins=float((signs.mean() + 1) / 2),
-        **_moments(finite, margin, rounding=4 * EPSILON * _largest(one, other)),
+        **size,
     )
 
 
@@ -76,15 +96,21 @@ def _largest(*columns: Values) -> float:
 
 def _moments(difference: Values, margin: float, rounding: float) -> dict[str, float | None]:
     n = len(difference)
+    unknown = dict.fromkeys(("mean", "sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable"))
+    if not n:
+        return unknown
+    mean = float(difference.mean())
     if n < 2:
-        return dict.fromkeys(("sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable"))
-    sd, mean = float(difference.std(ddof=1)), float(difference.mean())
+        return unknown | {"mean": mean}
+    sd = float(difference.std(ddof=1))
     if not sd or numpy.ptp(difference) <= rounding:  # every pair says the same
+        few = unknown | {"mean": mean, "sd": 0.0}
         within = 0.0 if abs(mean) < margin else 1.0
-        exact = {"sd": 0.0, "low": mean, "high": mean, "equivalence_p": within, "detectable": 0.0}
-        return exact | {"t_p": None, "dz": None}
-    low, high = interval(difference)
+        exact = {"low": mean, "high": mean, "equivalence_p": within, "detectable": 0.0}
+        return few | exact if n >= LEAST else few
+    low, high = interval(difference) if n >= LEAST else (None, None)
     return {
+        "mean": mean,
         "sd": sd,
         "low": low,
         "high": high,

@@ -8,7 +8,7 @@ from softtargets.report import alike
 from softtargets.report.measures import MEASURES
 from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds
-from softtargets.report.verdicts import WHERE, Arm, Verdict
+from softtargets.report.verdicts import WHERE, Arm, Verdict, diverged
 
 HEAD = (
     "verdict",
@@ -38,7 +38,8 @@ def cell_name(verdict: Verdict) -> str:
 
 def row(verdict: Verdict) -> list[str]:
     """Return what a page shows of a verdict, under the names of the cell, the arms and `HEAD`."""
-    found, arms = verdict.paired, [_arm(arm) for arm in verdict.arms] + ["–"] * (verdict.other is None)
+    found, arms = verdict.paired, [_arm(arm, diverged(verdict)) for arm in verdict.arms]
+    arms += ["–"] * (verdict.other is None)
     start = [cell_name(verdict), verdict.names, verdict.words]
     corrected = ", ".join(_number(arm.corrected, ".2f") for arm in verdict.arms)
     reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"), corrected)
@@ -48,16 +49,18 @@ def row(verdict: Verdict) -> list[str]:
     between = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
     tests = (_p(verdict.p), _p(found.equivalence_p), _number(found.detectable, ".4f"))
     sizes = (_number(found.dz, "+.2f"), f"{found.cliff:+.2f}", f"{found.wins:.0%}")
-    return [*start, str(found.n), *arms, f"{mean}{between}", *tests, *sizes, *reference]
+    n = f"{found.n} ({found.measured} measured)" if found.lost else str(found.n)
+    return [*start, n, *arms, f"{mean}{between}", *tests, *sizes, *reference]
 
 
-def _arm(arm: Arm) -> str:
+def _arm(arm: Arm, diverged: str) -> str:
     shown = "–" if arm.mean is None else f"{arm.mean:.4f}" + ("" if arm.sd is None else f" ± {arm.sd:.4f}")
-    counts = {"diverged": arm.diverged, "never matched": arm.censored, "without trajectory": arm.unwatched}
-    counts |= {"not measured": arm.unmeasured} | arm.flags
+    counts = {diverged: arm.diverged, "never matched": arm.censored, "without trajectory": arm.unwatched}
+    counts |= {"not measured": arm.unmeasured}
     said = [f"{count} {name}" for name, count in counts.items() if count]
     if arm.diverged and arm.mean_with_diverged is not None:
         said.append(f"{arm.mean_with_diverged:.4f} with the diverged")
+    said += [f"status {status}: {count}" for status, count in arm.flags.items()]
     return f"{shown} ({', '.join(said)})" if said else shown
 
 

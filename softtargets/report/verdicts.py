@@ -10,10 +10,8 @@ import numpy
 from softtargets.report.measures import Floors, Measure
 from softtargets.report.pairs import Pairing
 from softtargets.report.runs import Cell, Run
-from softtargets.report.statistics import LEVEL, Paired, compare, holm, mean_of
+from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, holm, mean_of
 
-LEAST = 5
-"""Pairs below which there is no verdict, only numbers."""
 WHERE = {"matched": "at matched forgetting", "end": "at the end of the run"}
 
 
@@ -29,6 +27,7 @@ class Arm:
     mean_with_diverged: float | None
     """With the worst value there is for those that did."""
     diverged: int
+    """Runs whose value is lost because they diverged; at matched forgetting, those that diverged before it."""
     censored: int
     """Runs that never reached matched forgetting."""
     unwatched: int
@@ -101,11 +100,7 @@ def _p(verdict: Verdict) -> float | None:
 
 def _by_ranks(verdict: Verdict) -> bool:
     """Return whether runs diverged, which have a rank and no value, or all differences are equal."""
-    return _lost(verdict) or verdict.paired.sd == 0
-
-
-def _lost(verdict: Verdict) -> bool:
-    return any(arm.diverged for arm in verdict.arms)
+    return verdict.paired.lost or verdict.paired.sd == 0
 
 
 def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | None, floors: Floors) -> Verdict:
@@ -199,7 +194,7 @@ def _no_verdict(verdict: Verdict) -> str | None:
 
 def _shown(verdict: Verdict, p: float | None) -> str:
     found, n = verdict.paired, f"n = {verdict.paired.n}"
-    if found.wilcoxon_p is None and not _lost(verdict):
+    if found.wilcoxon_p is None and not found.lost:
         return f"the same in every pair, {n}"
     if found.n < LEAST:
         return _numbers(verdict)
@@ -207,7 +202,7 @@ def _shown(verdict: Verdict, p: float | None) -> str:
         return f"no verdict: most runs of both arms diverged, {n}"
     if p is not None and p < LEVEL:
         return _winner(verdict)
-    if _lost(verdict):
+    if found.lost:
         return f"no significant difference by signed ranks ({n})"
     if found.equivalence_p is not None and found.equivalence_p < LEVEL:
         return f"equivalent within ±{verdict.margin:.2g}, {n}"
@@ -220,8 +215,7 @@ def _numbers(verdict: Verdict) -> str:
     found, few = verdict.paired, f"no verdict below {LEAST} pairs (n = {verdict.paired.n})"
     if found.mean is None:
         return few
-    over = f" over the {_finite_pairs(verdict)}" if _lost(verdict) else ""
-    return f"{few}: {verdict.one.name} less {verdict.other.name} is {found.mean:+.2g} on average{over}"
+    return f"{few}: {verdict.one.name} less {verdict.other.name} is {found.mean:+.2g} on average"
 
 
 def _winner(verdict: Verdict) -> str:
@@ -229,18 +223,14 @@ def _winner(verdict: Verdict) -> str:
     found = verdict.paired
     ahead = found.ranks if _by_ranks(verdict) else found.mean
     closer, n = f"{(verdict.other if ahead > 0 else verdict.one).name} closer to retrained", f"n = {found.n}"
-    if not _lost(verdict):
+    if not found.lost:
         return f"{closer}, {_size(found)}, {n}"
-    if found.mean is not None and found.mean * ahead < 0:
-        return f"{closer} by signed ranks, {n}, but not on average over the {_finite_pairs(verdict)}"
-    if len(verdict.points) < LEAST:
+    measured = f"{found.measured} pair{'s' * (found.measured != 1)} where neither diverged"
+    if found.against_ranks:
+        return f"{closer} by signed ranks, {n}, but not on average over the {measured}"
+    if found.mean is None:
         return f"{closer} by signed ranks, {n}"
-    return f"{closer} by signed ranks, {n}, {_size(found)} in the {_finite_pairs(verdict)}"
-
-
-def _finite_pairs(verdict: Verdict) -> str:
-    count = len(verdict.points)
-    return f"{count} pair{'s' * (count != 1)} where neither diverged"
+    return f"{closer} by signed ranks, {n}, {_size(found)} in the {measured}"
 
 
 def _size(found: Paired) -> str:
@@ -263,7 +253,7 @@ def _farther(verdict: Verdict) -> list[str]:
 def _counted(verdict: Verdict) -> list[str]:
     """Say how many runs of each arm are no part of the comparison, or a doubtful one."""
     counts = {
-        "diverged": [arm.diverged for arm in verdict.arms],
+        diverged(verdict): [arm.diverged for arm in verdict.arms],
         "never forgot enough": [arm.censored for arm in verdict.arms],
         "kept no trajectory (unlearn.evaluate_every=null)": [arm.unwatched for arm in verdict.arms],
         "did not measure this": [arm.unmeasured for arm in verdict.arms],
@@ -275,6 +265,11 @@ def _counted(verdict: Verdict) -> list[str]:
         ],
     }
     return [f"{_of_arms(each, verdict.arms)} {what}" for what, each in counts.items() if any(each)]
+
+
+def diverged(verdict: Verdict) -> str:
+    """Return what counts as diverged here: a run that diverges after matched forgetting has its value there."""
+    return "diverged before matched forgetting" if verdict.where == "matched" else "diverged"
 
 
 def _of_arms(counts: list[int], arms: tuple[Arm, ...]) -> str:
