@@ -107,10 +107,15 @@ def test_few_equal_differences_prove_nothing(n):
     assert (found.low, found.high, found.equivalence_p, found.detectable) == (None,) * 4
 
 
-def test_there_is_an_interval_from_five_pairs_on():
-    one = np.arange(5.0)
-    assert compare(one[:4], np.zeros(4), 1.0).low is None
-    assert compare(one, np.zeros(5), 1.0).low < 2 < compare(one, np.zeros(5), 1.0).high
+@pytest.mark.parametrize("n", [2, 4])
+def test_below_five_pairs_there_is_no_interval_equivalence_or_detectable_difference(n):
+    one, other = np.arange(5.0), np.zeros(5)
+    few, enough = compare(one[:n], other[:n], 100.0), compare(one, other, 100.0)
+    assert few.t_p == pytest.approx(stats.ttest_1samp(one[:n], 0).pvalue)
+    assert (few.low, few.high, few.equivalence_p, few.detectable) == (None,) * 4
+    assert enough.low < 2 < enough.high
+    assert enough.equivalence_p == pytest.approx(equivalence(one, 100.0))
+    assert enough.detectable == pytest.approx(detectable(5) * one.std(ddof=1))
 
 
 def test_holm_by_hand():

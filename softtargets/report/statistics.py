@@ -17,7 +17,7 @@ LEVEL = 0.05
 POWER = 0.8
 RESAMPLES = 9999
 LEAST = 5
-"""Pairs below which there is no verdict and no interval, and where runs diverged no size."""
+"""Pairs below which there is no verdict, interval, equivalence or detectable difference."""
 EPSILON = float(numpy.finfo(float).eps)
 Values = Float[numpy.ndarray, " n"]
 
@@ -36,7 +36,7 @@ class Paired:
     sd: float | None
     low: float | None
     high: float | None
-    """95 % BCa bootstrap interval of the mean difference; None below `LEAST` pairs."""
+    """95 % BCa bootstrap interval of the mean difference. None below `LEAST` pairs, as the last two."""
     t_p: float | None
     """Two-sided, paired t test."""
     wilcoxon_p: float | None
@@ -96,29 +96,22 @@ def _largest(*columns: Values) -> float:
 
 def _moments(difference: Values, margin: float, rounding: float) -> dict[str, float | None]:
     n = len(difference)
-    unknown = dict.fromkeys(("mean", "sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable"))
-    if not n:
-        return unknown
-    mean = float(difference.mean())
+    found = dict.fromkeys(("mean", "sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable"))
+    if n:
+        found["mean"] = mean = float(difference.mean())
     if n < 2:
-        return unknown | {"mean": mean}
+        return found
     sd = float(difference.std(ddof=1))
     if not sd or numpy.ptp(difference) <= rounding:  # every pair says the same
-        few = unknown | {"mean": mean, "sd": 0.0}
         within = 0.0 if abs(mean) < margin else 1.0
         exact = {"low": mean, "high": mean, "equivalence_p": within, "detectable": 0.0}
-        return few | exact if n >= LEAST else few
-    low, high = interval(difference) if n >= LEAST else (None, None)
-    return {
-        "mean": mean,
-        "sd": sd,
-        "low": low,
-        "high": high,
-        "t_p": float(stats.ttest_1samp(difference, 0).pvalue),
-        "dz": mean / sd * hedges(n) if n > 2 else None,  # the correction of two pairs is 0
-        "equivalence_p": equivalence(difference, margin),
-        "detectable": detectable(n) * sd,
-    }
+        return found | {"sd": 0.0} | (exact if n >= LEAST else {})
+    found |= {"sd": sd, "t_p": float(stats.ttest_1samp(difference, 0).pvalue)}
+    found["dz"] = mean / sd * hedges(n) if n > 2 else None  # the correction of two pairs is 0
+    if n >= LEAST:
+        found["low"], found["high"] = interval(difference)
+        found |= {"equivalence_p": equivalence(difference, margin), "detectable": detectable(n) * sd}
+    return found
 
 
 def interval(difference: Values) -> tuple[float, float] | tuple[None, None]:
