@@ -232,6 +232,7 @@ def test_what_is_no_result_is_named(tmp_path, content, said):
     write(tmp_path / "result.json", content)
     with pytest.raises(BadInput, match=f"result.json: {said}"):
         read(tmp_path)
+    (tmp_path / "none").mkdir()
     with pytest.raises(BadInput, match="no finished run"):
         read(tmp_path / "none")
 
@@ -861,10 +862,40 @@ def test_a_file_in_place_of_a_folder_of_runs_is_called_so(folder, capsys):
     assert re.fullmatch(r"softtargets.report: \S+/result.json: no folder; .*\n", capsys.readouterr().err)
 
 
-def test_a_folder_where_every_run_failed_says_why(tmp_path, capsys):
-    failed(tmp_path / "lost", "no luck")
+def test_where_every_run_failed_all_are_named_everywhere(tmp_path, capsys):
+    for number in range(7):
+        failed(tmp_path / f"lost{number}", f"no luck {number}")
+    assert main([str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("No run finished: there is nothing to compare.\nwith a result: 0, without: 7\n")
+    reasons = [f"lost{number}: ValueError: no luck {number}" for number in range(7)]
+    text = (tmp_path / "summary.md").read_text()
+    assert text.startswith("No run finished: there is nothing to compare.\n")
+    assert [line.removeprefix("- ") for line in text.splitlines() if line.startswith("- ")] == reasons
+    page = data_of((tmp_path / "report.html").read_text())
+    assert (page["no_run"], page["missing"]) == ("No run finished: there is nothing to compare.", reasons)
+    with pytest.raises(BadInput, match="of 7 without a result the first is lost0: ValueError: no luck 0"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("left", [None, "train.json"])
+def test_a_folder_without_any_result_or_failure_is_refused(tmp_path, capsys, left):
+    if left:
+        write_json(tmp_path / "warmed" / left, {})
+    before = sorted(tmp_path.rglob("*"))
     assert main([str(tmp_path)]) == 2
-    assert "of 1 without a result the first is lost: ValueError: no luck" in capsys.readouterr().err
+    said = f"{tmp_path}: no result of a run below it; give a folder which holds result.json files"
+    assert capsys.readouterr().err == f"softtargets.report: {said}\n"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_is_not_there_is_no_run(tmp_path, capsys):
+    gone = tmp_path / "gone"
+    assert main([str(gone), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr() == ("", f"softtargets.report: {gone}: no such folder\n")
+    with pytest.raises(BadInput, match=f"^{re.escape(str(gone))}: no such folder$"):
+        read(gone)
+    assert not list(tmp_path.iterdir())
 
 
 def unwritable(place, kind):
@@ -1023,7 +1054,10 @@ def test_the_benchmark_lays_results_that_reports_read(tmp_path, capsys):
     [
         (["--compare", "targets=hard"], "--compare targets=hard: must be targets=A,B"),
         (["--compare", "targets=hard,hard"], "--compare targets=hard,hard: must be targets=A,B"),
-        *(([f"--margin={value}"], f"--margin={value}: ") for value in ("-1", "0", "nan", "inf", "-inf", "wide")),
+        *(
+            ([f"--margin={value}"], f": --margin={value}: must be a finite number above zero, such as ")
+            for value in ("-1", "0", "nan", "inf", "-inf", "wide", "", "0,1")
+        ),
         (["--metric", "svc_accuracy"], "--metric svc_accuracy: no run has it"),
         (["--compare", "targets=hard,gone"], "targets=hard,gone: no cell has both; .* hard, soft"),
     ],

@@ -15,6 +15,7 @@ from selenium.webdriver.support.ui import Select
 
 from softtargets.report.page import rounded
 from softtargets.report.summary import ENDPOINTS, summarise
+from softtargets.system.files import write_json
 
 MARKUP = "<img src=x onerror=window.hacked=1><b>bold</b>"
 
@@ -39,6 +40,7 @@ def data_of(page: str) -> dict:
 LOST = {
     "all diverged": [diverged(seed, arm) for arm in ("hard", "soft") for seed in range(3)],
     "an arm diverged": [diverged(seed) for seed in range(5)] + both(5)[5:],
+    "few are measured": [diverged(seed) for seed in range(4)] + both(6)[4:],
     "one run": [diverged()],
     "one arm": both(10)[:10],
     "margins": both(10),
@@ -59,6 +61,15 @@ def test_what_is_not_there_is_null_on_the_page(odd):
     data = data_of(odd.read_text())
     assert len(data["cells"]) == 1
     assert [row["klom"] for row in data["over"] if row["arm"] == "soft"] in ([], [None])
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """A page on runs that all failed."""
+    place = tmp_path_factory.mktemp("runs")
+    for seed in range(7):
+        write_json(place / f"seed={seed}/error.json", {"error": "ValueError", "message": f"{MARKUP}{seed}"})
+    return summarise(place, place, None, ENDPOINTS, None)
 
 
 def test_no_number_that_json_lacks_comes_through():
@@ -149,6 +160,16 @@ class TestInABrowser:
         assert wide.find_element(By.ID, "notes").text
         assert wide.get_log("browser") == []
         assert not re.search(r"\b(NaN|null|undefined|Infinity)\b", wide.find_element(By.TAG_NAME, "main").text)
+
+    def test_where_no_run_finished_it_names_them_and_nothing_else(self, wide, failed):
+        wide.get(failed.as_uri())
+        assert wide.get_log("browser") == []
+        about = wide.find_element(By.ID, "about").text
+        assert about.endswith("7 without a result, see the notes. No run finished: there is nothing to compare.")
+        shown = [part for part in wide.find_elements(By.CSS_SELECTOR, "nav, section") if part.is_displayed()]
+        assert [part.get_attribute("aria-labelledby") for part in shown] == ["h-notes"]
+        names = [line.text for line in wide.find_elements(By.CSS_SELECTOR, "#notes li")]
+        assert names == [f"seed={seed}: ValueError: {MARKUP}{seed}" for seed in range(7)]
 
     @pytest.mark.parametrize("figure", ["differences", "plane", "ways", "classes"])
     def test_figures_are_there(self, laptop, figure):

@@ -14,6 +14,7 @@ from conftest import ROOT, SMALL, options
 from softtargets.study import cells as sweeps
 from softtargets.study.cells import Cell, missing, prepare, spread
 from softtargets.study.launching import Account, sentence
+from softtargets.study.progress import summary
 from softtargets.system.files import write_json
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
@@ -278,12 +279,32 @@ def test_runs_that_nobody_began_are_counted_and_not_called_ended(tmp_path, capsy
     before = {one: one.said() for one in (began, ended, never)}
     with (began.folder / "run.log").open("a") as log:
         log.write("this life\n")
-    assert not sweeps.summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=True))
+    assert not summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=True))
     out = capsys.readouterr().out
     assert "failed: began: no result; its process was ended\n" in out
     assert "0 of 3 runs finished, 1 failed, 2 not started; " in out
-    assert not sweeps.summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=False))
+    assert not summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=False))
     assert "failed: ended: KeyError: 'a'\n" in capsys.readouterr().out
+
+
+def test_a_sweep_of_which_every_run_failed_leaves_a_page_that_names_them(tmp_path, capsys):
+    cells = [cell(tmp_path / f"seed={seed}-0") for seed in range(3)]
+    for one in cells:
+        write_json(one.folder / "error.json", {"error": "ValueError", "message": f"no luck in {one.folder.name}"})
+    assert not summary(cells, missing({}, {}, {}, gave_up=False))
+    out = capsys.readouterr().out
+    assert "0 of 3 runs finished, 3 failed; " in out
+    assert f"report: {tmp_path / 'report.html'}; the same in summary.md\n" in out
+    text = (tmp_path / "summary.md").read_text()
+    assert "No run finished" in text
+    assert all(f"- {one.folder.name}: ValueError: no luck in {one.folder.name}\n" in text for one in cells)
+
+
+def test_a_sweep_that_never_began_leaves_no_page(tmp_path, capsys):
+    cells = [cell(tmp_path / "never")]
+    assert not summary(cells, missing(dict.fromkeys(cells, 0), {}, {}, gave_up=True))
+    assert "0 of 1 runs finished, 0 failed, 1 not started; " in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_slurm_refuses_is_said_in_its_own_words():

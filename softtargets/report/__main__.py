@@ -7,6 +7,7 @@ from pathlib import Path
 
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput, visible
+from softtargets.report.folders import require_folder
 from softtargets.report.measures import MEASURES
 from softtargets.report.summary import ENDPOINTS, summarise
 from softtargets.system.files import require_writable
@@ -14,7 +15,10 @@ from softtargets.system.terminal import steady
 
 
 def main(words: list[str] | None = None) -> int:
-    """Write the report and print its verdicts; 2 for bad input."""
+    """Write the report and print its verdicts; return 2 for bad input, and for a folder without a single run.
+
+    A folder where every run failed has a report, which names them: 0.
+    """
     parser = argparse.ArgumentParser("python -m softtargets.report", description=__doc__)
     parser.add_argument("runs_dir", type=Path, metavar="RUNS_DIR", help="a sweep's folder, or one of several")
     parser.add_argument("--compare", metavar="targets=A,B", help="two arms; without, every arm with hard")
@@ -25,8 +29,7 @@ def main(words: list[str] | None = None) -> int:
     out = given.out or given.runs_dir
     try:
         wanted, width = arms(given.compare), margin(given.margin)
-        if given.runs_dir.exists() and not given.runs_dir.is_dir():
-            raise BadInput(f"{given.runs_dir}: no folder; give one which holds result.json files")
+        require_folder(given.runs_dir)
         check_out(out, "--out" if given.out else "without --out, RUNS_DIR")
         summarise(given.runs_dir, out, wanted, tuple(given.metric or ENDPOINTS), width)
     except BadInput as error:
@@ -50,10 +53,12 @@ def margin(text: str | None) -> float | None:
     """Read a margin of equivalence; raises BadInput unless it is a number above zero."""
     if text is None:
         return None
-    with naming(f"--margin={text}"):
+    try:
         value = float(text)
+    except ValueError:
+        value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise BadInput(f"--margin={text}: must be a finite number above zero")
+        raise BadInput(f"--margin={text}: must be a finite number above zero, such as --margin=0.01")
     return value
 
 

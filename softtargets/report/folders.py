@@ -4,12 +4,25 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from softtargets.errors import BadInput
 from softtargets.system.files import Damaged, read_json
 
 ENDED = {"result.json", "train.json", "data.json"}
 """What a run leaves that ended as it was asked to."""
 STARTED = {".hydra", "run.log"}
 """What a run's folder holds from its start."""
+
+
+def require_folder(folder: Path) -> None:
+    """Raise BadInput unless there is a folder that can be listed."""
+    try:
+        os.listdir(folder)
+    except FileNotFoundError as error:
+        raise BadInput(f"{folder}: no such folder") from error
+    except NotADirectoryError as error:
+        raise BadInput(f"{folder}: no folder; give one which holds result.json files") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def walk(folder: Path, refused: Callable[[OSError], None] | None = None) -> Iterator[tuple[Path, set[str]]]:

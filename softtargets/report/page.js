@@ -242,9 +242,14 @@ function draw() {
 document.getElementById("about").textContent = `${data.title}: ` +
   `${counted(data.arms.reduce((sum, one) => sum + one.seeds.length, 0), "run")} in ` +
   counted(data.cells.length, "cell") +
-  (data.missing.length ? `; ${data.missing.length} without a result, see the notes` : "");
+  (data.missing.length ? `; ${data.missing.length} without a result, see the notes` : "") +
+  (data.no_run ? `. ${data.no_run}` : "");
 document.title = `${data.title} – SoftTargets report`;
-filters();
 notes();
-draw();
-DARK.addEventListener("change", draw);
+if (data.no_run) {
+  for (const part of document.querySelectorAll("nav, section:not([aria-labelledby=h-notes])")) part.hidden = true;
+} else {
+  filters();
+  draw();
+  DARK.addEventListener("change", draw);
+}

@@ -66,6 +66,7 @@ def content(
         "settings": tables.settings(verdicts),
         "unlike": tables.unlike(verdicts),
         "missing": tables.without_result(missing),
+        "no_run": None if runs else tables.NO_RUN,
     }
 
 

@@ -15,7 +15,7 @@ from softtargets.config.names import Chosen
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
 from softtargets.report.fields import wrong
-from softtargets.report.folders import results, without_result
+from softtargets.report.folders import require_folder, results, without_result
 from softtargets.system.files import Damaged, canonical, read_json
 
 FACTORS = ("dataset", "architecture", "forget_set", "forget_seed", "mu_algo", "training", "unlearn")
@@ -100,13 +100,23 @@ class Run:
 def read(folder: Path) -> list[Run]:
     """Read every finished run below `folder`.
 
-    Raises BadInput where there is none, or one that is damaged or lacks a field that reports need.
+    Raises BadInput where there is none, and as `finished` does.
     """
-    found = [(file.parent, _result(file)) for file in results(folder)]
-    if not found:
-        lost = [f"; {name}: {why}" for name, why in without_result(folder).items()]
-        also = f"; of {len(lost)} without a result the first is{lost[0][1:]}" if lost else ""
+    runs = finished(folder)
+    if not runs:
+        lost = [f"{name}: {why}" for name, why in without_result(folder).items()]
+        also = f"; of {len(lost)} without a result the first is {lost[0]}" if lost else ""
         raise BadInput(f"{folder}: no finished run below it; give a folder which holds result.json files{also}")
+    return runs
+
+
+def finished(folder: Path) -> list[Run]:
+    """Read every finished run below `folder`, if there is any.
+
+    Raises BadInput where there is no such folder, or a run that is damaged or lacks a field that reports need.
+    """
+    require_folder(folder)
+    found = [(file.parent, _result(file)) for file in results(folder)]
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for place, result in found:
         names = Chosen(result["choices"]).names(result["config"])  # before, a preset's name stood for any parts

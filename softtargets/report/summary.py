@@ -14,7 +14,7 @@ from softtargets.report.folders import without_result
 from softtargets.report.measures import MEASURES, Floors
 from softtargets.report.page import page
 from softtargets.report.pairs import pairings
-from softtargets.report.runs import Run, read
+from softtargets.report.runs import Run, finished
 from softtargets.report.seeds import over_seeds
 from softtargets.report.verdicts import WHERE, Verdict, judge
 from softtargets.system.files import write_text
@@ -30,11 +30,15 @@ def summarise(
 ) -> Path:
     """Write summary.csv, summary.md, summary.tex and report.html on the runs below `folder` to `out`.
 
-    Shows the verdicts by the first measure and returns the page. Raises BadInput if there is no run, if `wanted`
-    arms are in no cell, and where `out` cannot be written to.
+    Shows the verdicts by the first measure and returns the page. Where no run finished, it names all that have no
+    result. Raises BadInput if there is no run at all, if `wanted` arms are in no cell, and where `out` cannot be
+    written to.
     """
-    runs, missing = read(folder), without_result(folder)
-    verdicts, over = judged(runs, wanted, measures, margin), list(over_seeds(runs))
+    runs, missing = finished(folder), without_result(folder)
+    if not runs and not missing:
+        raise BadInput(f"{folder}: no result of a run below it; give a folder which holds result.json files")
+    verdicts = judged(runs, wanted, measures, margin) if runs else []
+    over = list(over_seeds(runs))
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
         "summary.md": tables.markdown(verdicts, over, missing),
@@ -44,9 +48,13 @@ def summarise(
     with naming(f"--out={out}", (OSError,)):
         for name, text in texts.items():
             write_text(out / name, text)
-    show([verdict for verdict in verdicts if verdict.measure == measures[0]])
+    if runs:
+        show([verdict for verdict in verdicts if verdict.measure == measures[0]])
+    else:
+        print(tables.NO_RUN)
     _show_missing(len(runs), missing)
-    print(visible(f"report: {out / 'report.html'}; the same as tables in summary.csv, summary.md and summary.tex"))
+    same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
+    print(visible(f"report: {out / 'report.html'}; {same}"))
     return out / "report.html"
 
 

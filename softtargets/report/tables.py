@@ -28,6 +28,7 @@ HEAD = (
 )
 ESCAPED = {char: f"\\{char}" for char in "&%$#_{}"}
 ESCAPED |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+NO_RUN = "No run finished: there is nothing to compare."
 SIGNS = {"±": r"$\pm$", "δ": r"$\delta$", "−": r"$-$", "Δ": r"$\Delta$", "|": r"$|$", "<": r"$<$", ">": r"$>$"}
 
 
@@ -81,6 +82,7 @@ def markdown(verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, 
         lines += [f"| {' | '.join(map(_cell, row(verdict)))} |" for verdict in group]
         parts.append("\n".join(lines))
     parts += [_over(over)] if over else []
+    parts += [] if verdicts else [NO_RUN]
     return "\n\n".join([*parts, *_notes(verdicts, missing)]) + "\n"
 
 
@@ -150,6 +152,7 @@ def latex(verdicts: list[Verdict]) -> str:
         lines += [f"{' & '.join(map(_tex, head))} \\\\", r"\midrule"]
         lines += [f"{' & '.join(map(_tex, row(verdict)))} \\\\" for verdict in group]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
+    parts += [] if verdicts else [f"% {NO_RUN}"]
     return "\n\n".join(parts) + "\n"
 
 

@@ -65,7 +65,7 @@ def summary(cells: list[Cell], missing: Missing) -> bool:
     print(f"{ended}; {made} models were trained for them, {taken} came from the store")
     folder = cells[0].folder.parent
     print(visible(f"sweep: {folder}"))
-    if cells[0].stage == "all" and len(without) < len(cells):
+    if cells[0].stage == "all" and len(unbegun) < len(cells):
         verdicts(folder)
     return not without
 
