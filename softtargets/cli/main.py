@@ -33,8 +33,7 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 def command(main: Callable[[], None]) -> None:
     """Run Hydra's `main` as a program: exit code 2 and one sentence for bad input, 1 for a failure, else 0."""
-    register()
-    OmegaConf.register_new_resolver("softtargets.title", title, replace=True)
+    register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     try:
         with as_cloned(), refusing(), hydra_names.checking(allowed_targets.require_hydra_allowed):
@@ -44,6 +43,12 @@ def command(main: Callable[[], None]) -> None:
         fail(error)
     if signals.code is not None:
         sys.exit(signals.code)
+
+
+def register_resolvers() -> None:
+    """Make known to Hydra what our configs name in `${...}`."""
+    register()
+    OmegaConf.register_new_resolver("softtargets.title", title, replace=True)
 
 
 def fail(error: BaseException) -> NoReturn:
@@ -153,15 +158,25 @@ class CheckBeforeRun(Callback):
 def refusing():
     """End with exit code 2 and one sentence on bad input."""
     try:
-        yield
+        with translating():
+            yield
     except BadInput as error:
         refuse(str(error))
+
+
+@contextlib.contextmanager
+def translating():
+    """Raise BadInput for what Hydra refuses, in the words of the command line."""
+    try:
+        yield
+    except BadInput:
+        raise
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        refuse(refusals.sentence(error))
+        raise BadInput(refusals.sentence(error)) from error
     except (ValueError, TypeError, OSError, RecursionError) as error:
         if not _by_hydra(error):
             raise
-        refuse(refusals.sentence(error))
+        raise BadInput(refusals.sentence(error)) from error
 
 
 def _by_hydra(error: Exception) -> bool:

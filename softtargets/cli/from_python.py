@@ -1,0 +1,97 @@
+"""Runs and sweeps from Python: the same checks, the same files and the same bytes as the command line."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from softtargets.cli import refusals
+from softtargets.cli.main import register_resolvers, run_one, translating
+from softtargets.compat import hydra_names
+from softtargets.config import allowed_targets
+from softtargets.errors import BadInput, Failed
+from softtargets.execution import composed_run
+from softtargets.layout import CONF
+from softtargets.system.files import read_json
+
+
+def run(overrides: Iterable[str] = ()) -> dict:
+    """Run one config and return its result, the content of result.json.
+
+    `overrides` are the words that would follow `softtargets run`. The run leaves its folder as the command does;
+    with `stage=data` or `stage=train` the content of that stage's mark is returned. Raises BadInput, a ValueError,
+    before any work for what the command would refuse, and what the run itself raises.
+
+    >>> softtargets.run(["targets=soft", "seed=1"])["distance"]["js_forget"]  # doctest: +SKIP
+    """
+    words = list(overrides)
+    with _hydra(words) as hydra:
+        config = hydra.compose_config("config", words, RunMode.RUN, with_log_configuration=False)
+        _check(config)
+        # checked already, and by a hook that ends the process: here an exception is wanted
+        ended = hydra.run("config", _run, [*words, "~hydra.callbacks.check"], with_log_configuration=False)
+    stage, folder = config.stage, Path(ended.hydra_cfg.hydra.runtime.output_dir)
+    return read_json(folder / ("result.json" if stage == "all" else f"{stage}.json"))
+
+
+def sweep(overrides: Iterable[str] = ()) -> Path:
+    """Run every combination and return the sweep's folder; `softtargets.results(folder)` is its table.
+
+    `overrides` are the words that would follow `softtargets run -m`. What is finished in the folder is not run
+    again. Raises BadInput, a ValueError, before any work for what the command would refuse, and Failed where runs
+    have no result at the end; their reasons are on screen and in their folders.
+
+    >>> softtargets.sweep(["targets=hard,soft", "seed=range(5)", "hydra.sweep.dir=runs/mine"])  # doctest: +SKIP
+    """
+    words = list(overrides)
+    with _hydra(words) as hydra:
+        config = hydra.compose_config("config", words, RunMode.MULTIRUN, with_log_configuration=False)
+        folder = Path(config.hydra.sweep.dir).absolute()
+        try:
+            hydra.multirun("config", run_one, [*words, "hydra.mode=MULTIRUN"], with_log_configuration=False)
+        except SystemExit as error:
+            raise Failed(f"{folder}: not every run of the sweep has a result") from error
+    return folder
+
+
+@contextlib.contextmanager
+def _hydra(words: list[str]) -> Iterator:
+    """Yield a Hydra for one call, whatever a Hydra of the caller's own is at.
+
+    While it lasts, `sys.argv` holds the words: sentences quote what was typed, and plugins count only there.
+    """
+    register_resolvers()
+    others, typed = GlobalHydra.instance().hydra, sys.argv
+    GlobalHydra.instance().clear()
+    sys.argv = [typed[0], *words]
+    try:
+        with translating(), hydra_names.checking(allowed_targets.require_hydra_allowed):
+            refusals.check_words(words)
+            with initialize_config_dir(str(CONF), job_name="softtargets", version_base="1.3"):
+                yield GlobalHydra.instance().hydra
+    finally:
+        sys.argv = typed
+        GlobalHydra.instance().hydra = others
+
+
+def _check(config: DictConfig) -> None:
+    """Check a composed run as the command's own hook does."""
+    if config.hydra.mode == RunMode.MULTIRUN:
+        raise BadInput("this is a sweep; call softtargets.sweep")
+    composed_run.check_runnable(config)
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)  # the folder is named by its choices
+    try:
+        composed_run.check_folder(config, "hydra.run.dir")
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def _run(cfg: DictConfig) -> float | None:
+    return composed_run.run_in_folder(cfg, HydraConfig.get())
