@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from softtargets import datasets, forget_sets
 from softtargets.losses import cross_entropy
 
 
@@ -79,3 +80,13 @@ class Stubborn(Exception):
 def stubborn(original, forget, retain, fit):
     """An algorithm whose error cannot cross from a worker to the sweep."""
     raise Stubborn("one", "two")
+
+
+def few_images():
+    """Data that takes no settings."""
+    return datasets.mnist_5k()
+
+
+def first_ones(candidates, generator):
+    """A forget set without settings."""
+    return forget_sets.random(candidates, generator, fraction=0.1)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import PIL.Image
 import pytest
 from conftest import CONF, ROOT, SMALL, Ended, options
 
+from softtargets.config import paths
 from softtargets.system import signals
 
 GROUPS = sorted({file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")})
@@ -180,6 +183,153 @@ def test_a_mask_counts_all_training_images_of_the_dataset(elsewhere, here):
         found = here(*words)
         assert found.returncode == code, found.stderr
         assert code == 0 or "must have the shape (4000,)" in found.stderr
+
+
+LEFT_OVER = {
+    ("architecture._target_=own_parts.TinyNet",): ("architecture=mlp", "'~architecture.hidden'"),
+    ("mu_algo._target_=own_parts.broken",): ("mu_algo=graddiff", "'~mu_algo.alpha'"),
+    ("dataset=folder", "dataset.path=/no", "dataset._target_=own_parts.few_images"): (
+        "dataset=folder",
+        "'~dataset.path' '~dataset.channels' '~dataset.size'",
+    ),
+    ("forget_set._target_=own_parts.first_ones",): ("forget_set=random", "'~forget_set.fraction'"),
+    ("targets=soft", "targets.forget._target_=softtargets.targets.hard"): (
+        "targets/forget=self",
+        "'~targets.forget.temperature'",
+    ),
+    ("training.optimizer._target_=torch.optim.Adafactor",): ("training=mlp", "'~training.optimizer.fused'"),
+    ("unlearn.optimizer._target_=torch.optim.Adagrad",): ("unlearn=graddiff", "'~unlearn.optimizer.momentum'"),
+    ("training.schedule._target_=torch.optim.lr_scheduler.CosineAnnealingLR",): (
+        "training=mlp",
+        "'~training.schedule.peak' '~training.schedule.warmup'",
+    ),
+}
+
+
+@pytest.mark.parametrize("words", LEFT_OVER, ids=str)
+def test_settings_that_a_preset_leaves_to_another_part_are_named_with_what_to_type(words, here):
+    preset, remedy = LEFT_OVER[words]
+    found = here(*SMALL[:1], *words, "plugins=[own_parts]", "stage=data")
+    assert found.returncode == 2
+    given = [word.partition("=")[0] for word in words]
+    left = [word for word in shlex.split(remedy) if word.lstrip("~") not in given]
+    assert f"; {preset} sets " in found.stderr
+    assert found.stderr.endswith(f" by {quoted(left)}\n")
+
+
+def quoted(words: list[str]) -> str:
+    return " ".join(f"'{word}'" for word in words)
+
+
+def test_the_words_of_that_sentence_work(here):
+    words = ("architecture._target_=own_parts.TinyNet", "~architecture.hidden", "plugins=[own_parts]")
+    assert here(*SMALL[:1], *SMALL[2:], *words, "stage=data").returncode == 0
+
+
+def test_a_setting_that_was_typed_is_not_called_a_presets(here):
+    found = here("architecture.hidden=5", "architecture._target_=own_parts.TinyNet", "plugins=[own_parts]")
+    assert found.stderr == "run.py: architecture.hidden=5: no such setting; allowed are none\n"
+
+
+ONE_CYCLE = "{_target_: torch.optim.lr_scheduler.OneCycleLR, _partial_: true, max_lr: 0.003}"
+
+
+def test_a_part_typed_as_a_dictionary_is_answered_with_words_that_work(here):
+    found = here(f"training.schedule={ONE_CYCLE}")
+    assert found.returncode == 2
+    sentence, _, words = found.stderr.partition("; type ")
+    assert "training.schedule.max_lr is no such setting; allowed under training.schedule are _target_" in sentence
+    assert here(*SMALL, *shlex.split(words), "stage=data").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("training.optimizer={lr: 0.1, weight_decai: 1}", "did you mean weight_decay?"),
+        ("diagnosis={degenerat: 1}", "did you mean degenerate?"),
+    ],
+)
+def test_a_misspelt_key_of_a_dictionary_is_named(word, said, here):
+    found = here(word)
+    assert found.returncode == 2
+    assert found.stderr.endswith(f"{said}\n")
+
+
+def test_a_value_that_cannot_be_read_is_shown_in_quotes(here):
+    found = here("tracker.project=a=b")
+    assert found.returncode == 2
+    (word,) = shlex.split(found.stderr.rpartition(", as in ")[2])
+    assert here(word, *SMALL, "stage=data").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "several", "expected"),
+    [
+        ("rerun=/x/targets=hard-8a", False, 'rerun="/x/targets=hard-8a"'),
+        ("rerun=/x/a=b,c=d", True, 'rerun="/x/a=b,c=d"'),
+        ("dataset.path=a=1,b=2", True, 'dataset.path="a=1","b=2"'),  # both are there
+        ("dataset.path=a=1,b=2", False, 'dataset.path="a=1,b=2"'),
+        ("dataset.path=plain,c", True, "dataset.path=plain,c"),
+        ("checkpoint=plain,c", False, "checkpoint=plain,c"),
+        ("checkpoint=x,y", True, 'checkpoint="x,y"'),  # one file is called so
+        ("store.dir=2026", False, 'store.dir="2026"'),
+        ("checkpoint=null", False, "checkpoint=null"),
+        ('rerun="/x/a=b"', False, 'rerun="/x/a=b"'),
+        ("rerun='/x/a=b'", False, "rerun='/x/a=b'"),
+        ("rerun=/x/it's", False, 'rerun="/x/it\'s"'),
+        ("+dataset.root=/x/a=b", False, '+dataset.root="/x/a=b"'),
+        ("hydra.sweep.dir=/x/a=b,c", True, 'hydra.sweep.dir="/x/a=b,c"'),
+        ("runs_dir=${oc.env:HOME}/a=b", False, 'runs_dir="${oc.env:HOME}/a=b"'),
+        ("dataset.path=choice(a=1,b=2)", True, "dataset.path=choice(a=1,b=2)"),
+        ("tracker.project=a=b", False, "tracker.project=a=b"),
+        ("runs_dir=", False, "runs_dir="),
+    ],
+)
+def test_paths_are_quoted_for_hydra(word, several, expected, tmp_path, monkeypatch):
+    for name in ("a=1", "b=2", "x,y"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert paths.quoted([word], several) == [expected]
+
+
+def test_every_path_may_have_an_equals_sign_and_a_comma(here, elsewhere, trees):
+    base = elsewhere / "targets=hard,seed=0-8a9e4d43adc0"
+    shutil.copytree(trees, base / "images")
+    (base / "some.txt").write_text("1\n2\n3\n")
+    words = [
+        "dataset=folder",
+        f"dataset.path={base / 'images'}",
+        "dataset.size=8",
+        "training.batch_size=8",
+        "unlearn.batch_size=8",
+        "forget_set=indices",
+        f"forget_set.path={base / 'some.txt'}",
+        f"store.dir={base / 'store'}",
+        f"runs_dir={base / 'runs'}",
+        f"data_dir={base / 'data'}",
+        f"hydra.run.dir={base / 'one'}",
+        f"hydra.sweep.dir={base / 'several'}",
+        "training.epochs=1",
+        "unlearn.epochs=1",
+        "save_models=true",
+        "architecture.hidden=4",
+    ]
+    found = here(*words)
+    assert (found.returncode, found.stderr) == (0, "")
+    first = json.loads((base / "one" / "result.json").read_text())
+    places = words[7:12]
+    again = here(f"rerun={base / 'one'}", *places[:3], f"hydra.run.dir={base / 'two'}")
+    assert (again.returncode, again.stderr) == (0, "")
+    second = json.loads((base / "two" / "result.json").read_text())
+    assert first["hashes"] == second["hashes"]
+    (model,) = (base / "one").rglob("original.safetensors")
+    found = here("-m", f"checkpoint={model}", *words)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert len(list((base / "several").glob("*/result.json"))) == 1
+    cells = f"hydra.sweeper.cells=['checkpoint={model}']"
+    found = here("-m", cells, *words)
+    assert found.returncode == 0, found.stderr
+    assert len(list((base / "several").glob("*/result.json"))) == 1
 
 
 def test_a_group_that_follows_an_own_option_is_asked_for(here, elsewhere, tmp_path_factory):

@@ -86,7 +86,9 @@ def test_empty_list_is_refused_where_one_is_needed():
 
 
 def test_missing_setting_is_named():
-    with pytest.raises(BadInput, match=r"^mu_algo\.count is missing; it must be given$"):
+    with pytest.raises(
+        BadInput, match=r"^mu_algo\.count is missing; it must be given, as in \+mu_algo\.count=VALUE$"
+    ):
         check_call(functools.partial(part, alpha=1.0), "mu_algo", given=("given",))
 
 

@@ -22,7 +22,7 @@ from yaml import YAMLError
 from softtargets.cli import refusals
 from softtargets.cli.help import register
 from softtargets.compat import hydra_names
-from softtargets.config import allowed_targets
+from softtargets.config import allowed_targets, paths
 from softtargets.errors import BadInput, Failed, program, visible
 from softtargets.layout import CONF
 from softtargets.system import signals
@@ -37,6 +37,7 @@ def command(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     try:
         with as_cloned(), refusing(), hydra_names.checking(allowed_targets.require_hydra_allowed):
+            sys.argv[1:] = paths.quoted(sys.argv[1:], several=bool({"-m", "--multirun"} & set(sys.argv)))
             refusals.check_words(sys.argv[1:])
             main()
     except Exception as error:

@@ -5,6 +5,7 @@ Imported by `run.py --help` too: no torch here.
 
 import contextlib
 import re
+import shlex
 import sys
 import traceback
 from typing import NoReturn
@@ -18,6 +19,7 @@ from omegaconf import OmegaConf
 from yaml import MarkedYAMLError
 
 from softtargets.compat import hydra_names
+from softtargets.config import paths
 from softtargets.errors import BadInput, nearest
 from softtargets.layout import CONF
 
@@ -70,14 +72,14 @@ def sentence(error: Exception) -> str:
         )
         return (
             f"{error.override}: cannot be read ({reason}); it must be setting=value, the value in quotes where it "
-            "holds anything but letters, digits and -_./"
+            f"holds anything but letters, digits and -_./{_in_quotes(error.override)}"
         )
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         return f"{mark.name}, line {mark.line + 1}: {error.problem or error.context}; it must be plain YAML"
     if found := re.search(r"Could not override '(.*?)'", text):
         given = next((word for word in sys.argv if word.startswith(f"{found[1]}=")), found[1])
-        return f"{given}: no such setting{_beside(found[1])}"
+        return _of_dictionary(given) or f"{given}: no such setting{_beside(found[1])}"
     if found := re.search(r"Could not delete from config. '(.*?)' does not exist", text):
         return f"~{found[1]}: no such setting{_beside(found[1])}"
     if found := re.search(r"Ambiguous value for argument '(.+?)'", text):
@@ -89,6 +91,14 @@ def sentence(error: Exception) -> str:
     if file := _file_read(error):
         return f"{file}: {_line(error if str(error) else error.__cause__ or error)}; it must be plain YAML"
     return _line(error)
+
+
+def _in_quotes(word: str) -> str:
+    """Show a word with its value in quotes, as a shell takes it; nothing for a list and the like."""
+    setting, equals, value = word.partition("=")
+    if not equals or not value or paths.OWN_GRAMMAR.match(value):
+        return ""
+    return f", as in {shlex.quote(f'{setting}={paths.in_quotes(value)}')}"
 
 
 def _file_read(error: Exception) -> str | None:
@@ -111,14 +121,39 @@ def _leaves(node: dict, above: str = "") -> list[str]:
     return found
 
 
-def _beside(setting: str) -> str:
-    """List what could have been meant: what stands beside the setting under the groups that were chosen."""
+def _of_dictionary(given: str) -> str | None:
+    """Say which key of a dictionary that was typed is no setting, and how a part of one's own is typed.
+
+    Returns None for a word whose value is no dictionary, or whose keys are all there.
+    """
+    override = OverridesParser.create().parse_override(given) if "=" in given else None
+    if override is None or override.is_sweep_override() or not isinstance(override.value(), dict):
+        return None
+    setting, values = override.key_or_group, override.value()
+    node = OmegaConf.select(OmegaConf.create(_chosen()), setting)
+    unknown = [] if node is None else [name for name in values if name not in node]
+    if not unknown:
+        return None
+    sentence = f"{given}: {setting}.{unknown[0]} is no such setting{_beside(f'{setting}.{unknown[0]}')}"
+    if "_target_" not in values:
+        return sentence
+    words = [f"{'' if name in node else '+'}{setting}.{name}={hydra_names.typed(v)}" for name, v in values.items()]
+    words += [f"~{setting}.{name}" for name in node if name not in values and not name.startswith("_")]
+    return f"{sentence}; type {shlex.join(words)}"
+
+
+def _chosen() -> dict:
+    """Return the config of the groups that were chosen."""
     words = [word.partition("=") for word in sys.argv[1:]]
     groups = [f"{group}={option}" for group, _, option in words if (CONF / group / f"{option}.yaml").is_file()]
     running = GlobalHydra.instance().is_initialized()
     with contextlib.nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
-        node = compose("config", groups, return_hydra_config=True)
-    node, known = OmegaConf.to_container(node), []
+        return OmegaConf.to_container(compose("config", groups, return_hydra_config=True))
+
+
+def _beside(setting: str) -> str:
+    """List what could have been meant: what stands beside the setting under the groups that were chosen."""
+    node, known = _chosen(), []
     deeper = _leaves({name: child for name, child in node.items() if name not in ("hydra", "tuned")})
     for part in setting.split("."):
         if not isinstance(node, dict) or part not in node:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.types import Override
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
@@ -52,6 +53,14 @@ def parser(refuse: Callable[[str], None]) -> argparse.ArgumentParser:
     known = get_args_parser()
     known.error = refuse
     return known
+
+
+def typed(value: object) -> str:
+    """Return plain data as it is typed in an override.
+
+    Hydra's public way takes the value of an override alone, and not a part of it.
+    """
+    return Override._get_value_element_as_str(value)
 
 
 def located(name: str) -> object:

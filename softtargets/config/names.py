@@ -35,6 +35,17 @@ class Chosen:
                 found[group] = self._group(group, config[group], option)
         return found | {"targets": self._targets(config.get("targets"))}
 
+    def preset(self, setting: str) -> str | None:
+        """Return as GROUP=OPTION the option whose file sets a setting; None where it does not."""
+        group, *below = setting.split(".")
+        if group == "targets":
+            group, below = f"targets/{below[0]}", below[1:]
+        option = self.options.get(group.replace("/", "_"))
+        node = self._file(group, option) if option else None
+        for name in below:
+            node = node.get(name) if isinstance(node, dict) else None
+        return None if node is None else f"{group}={option}"
+
     def _group(self, group: str, node: dict, name: str) -> str:
         """Name a group: by its option and the parts that are not the option's, or by a `_target_` of its own."""
         option = name.partition(" ")[0]

@@ -20,6 +20,13 @@ FORBID = pydantic.ConfigDict(
 )
 
 
+class NotTaken(BadInput):
+    """Settings that nothing takes."""
+
+    settings: tuple[str, ...] = ()
+    """Their dotted names."""
+
+
 def validated(
     model: type[pydantic.BaseModel], values: dict, where: str, beside: Iterable[str] = ()
 ) -> pydantic.BaseModel:
@@ -30,17 +37,27 @@ def validated(
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
-        raise BadInput(_sentence(error.errors()[0], model, where, beside)) from None
+        errors = error.errors()
+        sentence = _sentence(errors[0], model, where, beside)
+        if errors[0]["type"] != "extra_forbidden":
+            raise BadInput(sentence) from None
+        refused = NotTaken(sentence)
+        refused.settings = tuple(_dotted(where, one) for one in errors if one["type"] == "extra_forbidden")
+        raise refused from None
+
+
+def _dotted(where: str, error: dict) -> str:
+    return ".".join(filter(None, [where, *map(str, error["loc"])]))
 
 
 def _sentence(error: dict, model: type[pydantic.BaseModel], where: str, beside: Iterable[str]) -> str:
-    name = ".".join(filter(None, [where, *map(str, error["loc"])]))
+    name = _dotted(where, error)
     if error["type"] == "extra_forbidden":
         names = [*_names(model, error), *beside]
         meant = nearest(str(error["loc"][-1]), names)
         return f"{name}={error['input']!r}: no such setting; allowed are {', '.join(names) or 'none'}{meant}"
     if error["type"] == "missing":
-        return f"{name} is missing; it must be given"
+        return f"{name} is missing; it must be given, as in +{name}=VALUE"
     if error["type"] == "model_type":
         return f"{name}={error['input']!r}: must be a group of settings, as in {name}.SETTING=VALUE"
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")

@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from softtargets.config import allowed_targets, contents, tuned
 from softtargets.config.names import Chosen
+from softtargets.config.paths import PLACES
 from softtargets.config.resolve import RERUN_KEEPS, config_hash, flat, resolve, saved
+from softtargets.config.validation import NotTaken
 from softtargets.errors import BadInput, Failed, nearest
 from softtargets.execution import memory
 from softtargets.layout import CONF
@@ -27,11 +29,6 @@ CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn"
 ARM = ("dataset", "architecture", "forget_set", "mu_algo", "targets")
 """The choices that tuned values are for: those of a table, then the arm's."""
 SIDES = ("targets/forget", "targets/retain")
-PLACES = (
-    *("data_dir", "runs_dir", "checkpoint", "rerun", "store.dir"),
-    *("dataset.root", "dataset.path", "forget_set.path"),
-)
-"""Settings that name a file or a folder."""
 TITLE = ("dataset", "architecture", "mu_algo", "targets")
 """Choices that name the folder of a single run."""
 LONGEST = 200
@@ -144,7 +141,28 @@ def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
     check_tuned(config)
     with _naming_files(config):
         found = resolved_config(config)
-        build(found | {"device": "cpu"} if elsewhere else found)
+        try:
+            build(found | {"device": "cpu"} if elsewhere else found)
+        except NotTaken as error:
+            raise BadInput(f"{error}{_left_over(config, error.settings)}") from error
+
+
+def _left_over(config: DictConfig, settings: tuple[str, ...]) -> str:
+    """Say which of these settings nobody has typed but a preset sets, and what to type to leave them out."""
+    typed = [word.lstrip("+").partition("=")[::2] for word in config.hydra.overrides.task]
+    named = {key for key, _ in typed} | {
+        setting
+        for setting in settings
+        for key, value in typed
+        if value[:1] == "{" and setting.startswith(f"{key}.")
+    }
+    options = chosen(config.hydra.runtime)
+    presets = {one: preset for one in settings if one not in named and (preset := options.preset(one))}
+    if config.rerun is not None or not presets:
+        return ""
+    words = " ".join(f"'~{setting}'" for setting in presets)
+    what, those = ("this", "it") if len(presets) == 1 else (", ".join(presets), "them")
+    return f"; {' and '.join(dict.fromkeys(presets.values()))} sets {what}: leave {those} out by {words}"
 
 
 @contextlib.contextmanager

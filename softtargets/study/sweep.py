@@ -10,6 +10,7 @@ from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from softtargets.config.paths import quoted
 from softtargets.errors import BadInput, program, visible
 from softtargets.study import cells as on_disk
 from softtargets.study.launching import Account, bind_workers, launch, sentence, watch
@@ -51,7 +52,8 @@ def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str
     combinations, swept = [], {}
     for number, line in enumerate(sweeper.cells, start=1):
         words = _words(parser, line, number)
-        overrides = parser.parse_overrides(sweeper._parse_config() + words + list(arguments))
+        params = quoted(sweeper._parse_config(), several=True)
+        overrides = parser.parse_overrides(params + words + list(arguments))
         combinations += sweeper.split_arguments(overrides, None)[0]
         named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
         swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
@@ -61,7 +63,7 @@ def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str
 def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
     """Split a line of `cells` as a shell splits what is typed; raises BadInput where it holds no overrides."""
     try:
-        words = shlex.split(line)
+        words = quoted(shlex.split(line), several=True)
         parser.parse_overrides(words)
     except (ValueError, HydraException) as error:
         reason = str(error).partition("\nSee ")[0]
