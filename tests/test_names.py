@@ -10,6 +10,7 @@ from results_by_hand import leave, result
 
 from softtargets.execution import composed_run
 from softtargets.report.runs import read
+from softtargets.study import cells
 
 CHANGED = {
     ("targets/forget=masked", "targets/retain=self"): {"targets": "delete"},
@@ -132,8 +133,8 @@ def test_options_of_the_users_own_keep_their_names_until_their_parts_are_changed
 
 def test_a_cell_is_filed_under_what_ran_and_an_ordinary_one_as_typed(tmp_path):
     def folders(*overrides):
-        cells = [[*overrides, f"targets={preset}"] for preset in ("hard", "soft")]
-        found = cells.cells(cells, ["targets"], tmp_path, lambda words: hydra_config(*words))
+        combinations = [[*overrides, f"targets={preset}"] for preset in ("hard", "soft")]
+        found = cells.cells(combinations, ["targets"], tmp_path, lambda words: hydra_config(*words))
         return [cell.folder.name.rpartition("-")[0] for cell in found]
 
     assert folders() == ["targets=hard", "targets=soft"]
