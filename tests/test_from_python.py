@@ -79,3 +79,9 @@ def test_a_sweep_with_a_run_that_raises_is_an_exception(tmp_path, monkeypatch):
     own = ("mu_algo._target_=own_parts.broken", "~mu_algo.alpha", f"hydra.sweep.dir={tmp_path / 'sweep'}")
     with pytest.raises(Failed, match="not every run"):
         softtargets.sweep([*SMALL, *own])
+
+
+@pytest.mark.parametrize("call", [softtargets.run, softtargets.sweep])
+def test_a_path_may_have_an_equals_sign_here_too(call):
+    with pytest.raises(BadInput, match=r"^rerun=/no/such=run: no run's folder"):
+        call(["rerun=/no/such=run"])

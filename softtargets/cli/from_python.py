@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from softtargets.cli import refusals
 from softtargets.cli.main import register_resolvers, run_one, translating
 from softtargets.compat import hydra_names
-from softtargets.config import allowed_targets
+from softtargets.config import allowed_targets, paths
 from softtargets.errors import BadInput, Failed
 from softtargets.execution import composed_run
 from softtargets.layout import CONF
@@ -30,7 +30,7 @@ def run(overrides: Iterable[str] = ()) -> dict:
 
     >>> softtargets.run(["targets=soft", "seed=1"])["distance"]["js_forget"]  # doctest: +SKIP
     """
-    words = list(overrides)
+    words = paths.quoted(overrides, several=False)
     with _hydra(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.RUN, with_log_configuration=False)
         _check(config)
@@ -49,7 +49,7 @@ def sweep(overrides: Iterable[str] = ()) -> Path:
 
     >>> softtargets.sweep(["targets=hard,soft", "seed=range(5)", "hydra.sweep.dir=runs/mine"])  # doctest: +SKIP
     """
-    words = list(overrides)
+    words = paths.quoted(overrides, several=True)
     with _hydra(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.MULTIRUN, with_log_configuration=False)
         folder = Path(config.hydra.sweep.dir).absolute()
