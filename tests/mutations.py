@@ -340,8 +340,8 @@ kl-of-signed-targets: F.kl_div drops negative entries in silence
 > test_schedules.py::test_rises_to_the_peak_and_anneals_along_cosines
 
 one-cycle-late: the peak ends the warm-up
-- pct_start=max(warmup, 1.5 / total)
-+ pct_start=1 - max(warmup, 1.5 / total)
+- start = max(warmup, 1.5 / total)
++ start = 1 - max(warmup, 1.5 / total)
 
 == softtargets/targets.py
 > test_targets.py::test_each_teacher_is_the_one_that_is_meant

@@ -184,8 +184,8 @@ def refused(capsys):
             action()
         out, err = capsys.readouterr()
         assert (end.value.code, out, err.count("\n")) == (2, "", 1), err
-        assert err.startswith("run.py: ")
-        return err.removeprefix("run.py: ")
+        assert err.startswith("softtargets: ")  # as it is called here, by a test runner
+        return err.removeprefix("softtargets: ")
 
     return said
 

@@ -105,7 +105,7 @@ def test_folders_are_known_by_the_names_and_bytes_of_their_images(composed, here
 PART = """
 from typing import Literal
 from pathlib import Path
-from softtargets.system.files import Place
+from softtargets.ranges import Place
 from softtargets import datasets, forget_sets
 
 def read(*, place: Place = "-", text: str = "-", places: list[Place] = (), word: Literal["a", "word"] = "a",
@@ -270,7 +270,7 @@ NET = """
 from pathlib import Path
 import torch
 from torch import nn
-from softtargets.system.files import Place
+from softtargets.ranges import Place
 
 def net(*, weights: Place, classes: int):
     torch.manual_seed(int(Path(weights).read_text()))

@@ -381,7 +381,7 @@ def test_a_folder_of_ones_own_images(run, tmp_path, layout):
 def placed(tmp_path, monkeypatch):
     """Lay a copy of result.py in a folder where `placed(*arguments)` calls git."""
     place = tmp_path / "repository"
-    (place / ".venv/softtargets").mkdir(parents=True)
+    (place / ".venv/softtargets/execution").mkdir(parents=True)
     (place / "notes.txt").write_text("of somebody's own")
     copy = place / ".venv/softtargets/execution/result.py"
     copy.write_bytes(Path(result.__file__).read_bytes())

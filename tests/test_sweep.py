@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL, options
 
+from softtargets.execution import composed_run
 from softtargets.study import cells as sweeps
 from softtargets.study.cells import Cell, missing, prepare, spread
 from softtargets.study.launching import Account, sentence
 from softtargets.study.progress import summary
+from softtargets.study.slurm_queue import Queue
 from softtargets.system.files import write_json
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
@@ -307,12 +309,13 @@ def test_a_sweep_that_never_began_leaves_no_page(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_slurm_refuses_is_said_in_its_own_words():
-    class Empty:
-        jobs = frozenset
+def test_what_slurm_refuses_is_said_in_its_own_words(tmp_path):
+    class Empty(Queue):
+        def jobs(self):
+            return frozenset()
 
     said = "sbatch: error: Batch job submission failed: Invalid job array specification\n"
-    assert sentence(RuntimeError(said), Empty()) == (
+    assert sentence(RuntimeError(said), Empty(tmp_path)) == (
         "SLURM took no job: sbatch: error: Batch job submission failed: Invalid job array specification; it takes "
         "arrays of fewer runs than MaxArraySize (scontrol show config): sweep over fewer at a time"
     )
@@ -322,7 +325,7 @@ def test_what_slurm_refuses_is_said_in_its_own_words():
 
 @pytest.mark.parametrize("letter", ["x", "é", "漢"])
 def test_a_folder_is_named_by_as_much_as_the_disk_takes(letter, tmp_path):
-    name = sweeps._differing([f"a={letter * 300}"], ["a"])
+    name = sweeps._differing([f"a={letter * 300}"], ["a"], dict.fromkeys(composed_run.CHOSEN, ""))
     assert name == f"a={letter * 300}"[: len(name)]
     assert 255 - 13 - 2 <= len(name.encode()) <= 255 - 13
     (tmp_path / f"{name}-{'0' * 12}").mkdir()

@@ -4,8 +4,6 @@ import functools
 import time
 import types
 
-import softtargets.compat.torch_names
-
 
 def resolve_machine(asked: dict) -> dict:
     """Resolve `device=auto` and `precision=auto` for this machine; both are part of a result."""
@@ -31,8 +29,9 @@ def _multiplies_bf16(torch: types.ModuleType, device: str) -> bool:
     if device == "cuda":
         # where a login node without a GPU resolves for nodes that have one, take them to be of this decade
         return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+    from softtargets.compat import torch_names  # which imports torch
 
-    able = softtargets.compat.torch_names.cpu()
+    able = torch_names.cpu()
     if device != "cpu" or not able.get("avx512_bf16", False):
         return False
     return able.get("amx_bf16", False) or 1.5 * _product(torch, torch.bfloat16) < _product(torch, torch.float32)
