@@ -184,8 +184,9 @@ def refused(capsys):
             action()
         out, err = capsys.readouterr()
         assert (end.value.code, out, err.count("\n")) == (2, "", 1), err
-        assert err.startswith("softtargets: ")  # as it is called here, by a test runner
-        return err.removeprefix("softtargets: ")
+        program, _, sentence = err.partition(": ")
+        assert program in ("run.py", "softtargets")  # as it was called
+        return sentence
 
     return said
 
