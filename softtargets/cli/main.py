@@ -127,10 +127,8 @@ def run_one(cfg: DictConfig) -> float | None:
         fail(error)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def main(cfg: DictConfig) -> float | None:
-    """Run one composed config; returns the primary metric, the JS distance to the retrained model."""
-    return run_one(cfg)
+# of a function that workers can import: launchers hand it to them by its name
+main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run_one)
 
 
 class CheckBeforeRun(Callback):
