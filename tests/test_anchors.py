@@ -49,6 +49,7 @@ def test_the_retrained_model_knows_nothing_of_a_class_it_never_saw(reference):
     assert metrics["original"]["class_acc"][5] > 0.85
 
 
+@pytest.mark.long
 def test_reference_unlearning_moves_little_and_the_result_says_so(run, fashion):
     result, _ = run(*FASHION_6000, "mu_algo=gradasc", "unlearn=gradasc_reference")
     metrics = result["metrics"]

@@ -29,13 +29,16 @@ from softtargets.types import Samples, digest, generator
 
 ALGORITHMS = options("mu_algo")
 K = 3
+QUICK = {"unsir": {"noise": 16, "steps": 4, "copies": 2}}
+"""What the contract needs no more of: noise takes most of the time of all its tests."""
 
 
 def pytest_generate_tests(metafunc):
     """Put every algorithm of ours through the contract, or those that --mu-algo names."""
     if "contender" in metafunc.fixturenames:
         own = metafunc.config.getoption("mu_algo") or []
-        contenders = [loaded(path) for path in own] or [algorithm(name) for name in ALGORITHMS]
+        ours = [algorithm(name, **QUICK.get(name, {})) for name in ALGORITHMS]
+        contenders = [loaded(path) for path in own] or ours
         metafunc.parametrize("contender", contenders, ids=own or ALGORITHMS)
 
 
@@ -150,6 +153,7 @@ class TestEveryAlgorithm:
         assert torch.equal(flat(hard), flat(soft)) == getattr(contender.func, "ignores_forget_targets", False)
 
 
+@pytest.mark.long
 def test_the_contract_refuses_an_algorithm_of_ones_own_that_breaks_it():
     command = (sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", "tests/test_mu_algo.py")
     asked = (*command, "--mu-algo", "own_parts.in_place", "--mu-algo", "softtargets.mu_algo.gradasc.gradasc")

@@ -103,6 +103,7 @@ def test_calling_again_runs_only_what_is_missing(folder):
     assert before.items() <= after.items()
 
 
+@pytest.mark.long
 def test_a_sweep_may_list_its_cells(folder):
     lines = "hydra.sweeper.cells=['mu_algo=gradasc targets=hard,soft','mu_algo=relabel targets=delete']"
     code, _, stderr = sweep(folder, lines, "seed=0,1")
@@ -163,6 +164,7 @@ def test_a_killed_worker_loses_no_finished_result(folder):
     assert len(results(folder)) == 6
 
 
+@pytest.mark.long
 def test_auto_is_resolved_once_for_a_sweep(folder):
     assert sweep(folder, "seed=0,1")[0] == 0
     machine = json.loads((folder / "runs/sweep/machine.json").read_text())
@@ -193,6 +195,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
     assert sizes == {"quick": 20, "seed_grid": 480, "seed_grid_matched": 480, "soft_study": 1000}
 
 
+@pytest.mark.long
 def test_a_sweep_can_warm_the_store(folder):
     for made in (4, 0):  # the second time there is nothing left to train
         code, stdout, stderr = sweep(folder, "seed=0,1", "stage=train")

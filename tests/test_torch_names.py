@@ -62,6 +62,7 @@ def test_whoever_looks_through_all_modules_leaves_it_alone():
     assert python(f"{look}\nprint(loaded())") == "0"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "first",
     [
