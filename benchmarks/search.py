@@ -144,7 +144,7 @@ class Run:
         self.original, self.retrained = stages.original(), stages.retrained()
         self.reference = evaluate(stages.logits(self.retrained), experiment.data)
         self.targets = target_sets(stages, self.original, self.retrained)
-        self.along = followed(experiment)
+        self.monitored = followed(experiment)
 
     def node(self, config: dict, name: str) -> dict:
         """Return where in a config the value called `name` stands."""
@@ -159,7 +159,7 @@ class Run:
         config = copy.deepcopy(self.config)
         for name, value in values.items():
             self.node(config, name)[name] = value
-        experiment = dataclasses.replace(build(config), along=self.along)
+        experiment = dataclasses.replace(build(config), monitored=self.monitored)
         way = pipeline.watcher(experiment, self.reference)
         fit, unlearned, _ = pipeline.unlearn(experiment, self.original.model, self.targets, way, self.console)
         if not way.columns["step"]:  # an algorithm without a loop has no way but its end

@@ -45,7 +45,7 @@ def test_few_samples_stand_for_all(composed):
     assert {len(samples) for samples in trajectory.data.evaluated().values()} == {100}
     model = experiment.initialised("one")
     trajectory(model, 0)
-    few = evaluate(predict_sets(model, experiment.along.split), experiment.along.split).metrics
+    few = evaluate(predict_sets(model, experiment.monitored.split), experiment.monitored.split).metrics
     assert trajectory.columns["test_acc"] == [few["test_acc"]]
     assert trajectory.columns["test_acc"] != [
         evaluate(predict_sets(model, experiment.data), experiment.data).metrics["test_acc"]

@@ -105,8 +105,8 @@ def _run(
 
 def is_untrained(experiment: Experiment, original: Evaluation) -> bool:
     """Return whether the original learnt nothing, by the retain samples on which models are measured."""
-    seen = experiment.along.split.retain
-    logits = original.logits["retain"][experiment.along.positions["retain"]]
+    seen = experiment.monitored.split.retain
+    logits = original.logits["retain"][experiment.monitored.positions["retain"]]
     return learnt_nothing(logits, predict(experiment.initialised("original"), seen.inputs), seen.labels)
 
 
@@ -139,9 +139,9 @@ def flagged(experiment: Experiment, diagnosis: Diagnosis, untrained: bool = Fals
 
 def watcher(experiment: Experiment, retrained: Evaluation) -> Trajectory:
     """Return what will look at the model on its way, holding it against the retrained one."""
-    along = experiment.along
-    logits = {name: values[along.positions[name]] for name, values in retrained.logits.items()}
-    return Trajectory(along.split, logits, experiment.unlearning.stop == "matched")
+    monitored = experiment.monitored
+    logits = {name: values[monitored.positions[name]] for name, values in retrained.logits.items()}
+    return Trajectory(monitored.split, logits, experiment.unlearning.stop == "matched")
 
 
 def unlearn(

@@ -1,0 +1,25 @@
+"""The functions and classes that a config names by `_target_`, bound to its settings and checked."""
+
+import functools
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from softtargets.config.validation import check_call
+from softtargets.errors import BadInput
+
+
+def checked_partial(node: object, where: str, **known) -> functools.partial:
+    """Instantiate a `_target_` node with `_partial_` and check what it will be called with."""
+    return check_call(instantiate_partial(node, where), where, **known)
+
+
+def instantiate_partial(node: object, where: str) -> functools.partial:
+    """Return what a `_target_` node names, bound to the node's settings, which are not checked yet."""
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise BadInput(f"{where}={node!r}: has no _target_; allowed is a group option or a node with _target_")
+    try:
+        return instantiate(node | {"_partial_": True}, _convert_="all")
+    except InstantiationException as error:
+        cause = " ".join(str(error).split())
+        raise BadInput(f"{where}._target_={node['_target_']}: cannot be imported ({cause})") from error

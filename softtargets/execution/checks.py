@@ -1,0 +1,76 @@
+"""Settings that each are allowed and together are not: with the data, the algorithm or this machine."""
+
+import functools
+
+import torch
+
+from softtargets.config.settings import DatasetSettings
+from softtargets.errors import BadInput
+from softtargets.forget_sets import numbered
+from softtargets.targets import Recipe
+from softtargets.types import Split
+
+
+def require_device(device: str) -> None:
+    """Raise BadInput for a device that this machine lacks."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device]:
+        have = ", ".join(name for name in available if available[name])
+        raise BadInput(f"device={device}: not on this machine; allowed here are auto, {have}")
+
+
+def require_batch(where: str, size: int, samples: int) -> None:
+    """Raise BadInput for a batch size above the number of training samples."""
+    if size > samples:
+        raise BadInput(f"{where}.batch_size={size}: the training set has no more than {samples} samples")
+
+
+def require_channels(settings: DatasetSettings, channels: int) -> None:
+    """Raise BadInput unless mean and standard deviation have one number, or one for each channel."""
+    for name in ("mean", "std"):
+        if len(numbers := getattr(settings, name)) not in (1, channels):
+            raise BadInput(
+                f"dataset.{name}={numbers}: must have one number, or one for each of {channels} channels"
+            )
+
+
+def require_class_numbers(kind: dict, names: tuple[str, ...]) -> None:
+    """Raise BadInput for names of classes in our own forget sets, which take numbers; give the number of each."""
+    given = kind.get("classes")
+    listed = given if isinstance(given, list) else [given]
+    if str(kind.get("_target_")).startswith("softtargets.") and any(isinstance(one, str) for one in listed):
+        shown = f"[{','.join(map(str, given))}]" if isinstance(given, list) else repr(given)
+        first = next((names.index(one) for one in listed if one in names), 0)
+        raise BadInput(
+            f"forget_set.classes={shown}: must be a list of class numbers, as in forget_set.classes=[{first}]; "
+            f"the classes are {numbered(names)}"
+        )
+
+
+def require_some(settings: dict, chosen: int, samples: int) -> None:
+    """Raise BadInput for a forget set of no training sample, or of all of them."""
+    if chosen in (0, samples):
+        given = ", ".join(f"forget_set.{name}={value}" for name, value in settings.items()) or "forget_set"
+        raise BadInput(f"{given}: this is {chosen} of {samples} training samples; it must be some, and not all")
+
+
+def require_distributions(unlearn: functools.partial, recipes: dict[str, Recipe]) -> None:
+    """Raise BadInput for targets with negative entries, where the algorithm needs distributions."""
+    for name, recipe in recipes.items():
+        if recipe.signed and getattr(unlearn.func, "needs_distribution", False):
+            raise BadInput(
+                f"targets.{name}: {unlearn.func.__name__} needs distributions, and these have negative entries; "
+                "allowed are kinds that docs/targets.md calls distributions"
+            )
+
+
+def require_whole_classes(unlearn: functools.partial, data: Split) -> None:
+    """Raise BadInput for a part of a class, where the algorithm forgets whole classes alone."""
+    if (
+        getattr(unlearn.func, "whole_classes_only", False)
+        and torch.isin(data.retain.labels, data.forget.labels).any()
+    ):
+        raise BadInput(
+            f"forget_set: {unlearn.func.__name__} forgets whole classes, and this set leaves samples of its own; "
+            "allowed is forget_set=class"
+        )
