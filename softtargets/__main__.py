@@ -10,7 +10,7 @@ USAGE = """softtargets: hard labels against soft targets in machine unlearning
 
   softtargets run [setting=value ...]            one run, as python run.py in a checkout
   softtargets run -m [setting=value,value ...]   one run for every combination
-  softtargets run --help                         groups, options and settings
+  softtargets run --help                         groups, options and examples; --help GROUP for one group
   softtargets report FOLDER                      tables, verdicts and a page from the runs in a folder
   softtargets store list|verify|prune            look after trained models
   softtargets upload FOLDER                      send kept tracking sessions to a ClearML server

@@ -11,14 +11,10 @@ from pathlib import Path
 import numpy
 import PIL.Image
 import pytest
-from conftest import CONF, ROOT, SMALL, Ended, options
+from conftest import ROOT, SMALL, Ended
 
 from softtargets.config import paths
 from softtargets.system import signals
-
-GROUPS = sorted({file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")})
-OWN_GROUPS = [group for group in GROUPS if not group.startswith(("hydra", "tuned/")) and group != "experiment"]
-
 
 BROKEN = ("mu_algo._target_=own_parts.broken", "~mu_algo.alpha", "plugins=[own_parts]")
 
@@ -43,15 +39,6 @@ def test_a_run_ends_with_a_table_and_the_path_of_the_result(elsewhere):
     assert "forget accuracy" in found.stdout
     assert not any(ord(letter) == 27 for letter in found.stdout), "plain lines where stdout is no terminal"
     assert found.stderr == ""
-
-
-def test_help_explains_every_group_and_option_in_words(elsewhere):
-    text = command("--help", cwd=elsewhere).stdout
-    for group in OWN_GROUPS:
-        for option in options(group):
-            assert re.search(rf"^  {option} +\w.+", text, re.MULTILINE), (group, option)
-    for key in ("seed", "device", "threads", "precision", "checkpoint", "rerun", "save_models", "store"):
-        assert f"  {key}:" in text
 
 
 BAD = {

@@ -47,7 +47,7 @@ def uses() -> list[list[str]]:
     """Return the words of every run in the block "Use"; of a sweep those of its first run."""
     (block,) = [block for block in blocks("bash") if "run.py --help" in block]
     lines = [shlex.split(line, comments=True)[2:] for line in block.splitlines()]
-    return [[word for word in words if word != "-m"] for words in lines if words != ["--help"]]
+    return [[word for word in words if word != "-m"] for words in lines if "--help" not in words]
 
 
 @pytest.mark.parametrize("words", uses(), ids=" ".join)

@@ -19,8 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from softtargets.cli import refusals
-from softtargets.cli.help import register
+from softtargets.cli import help, refusals
 from softtargets.compat import hydra_names
 from softtargets.config import allowed_targets, paths
 from softtargets.errors import BadInput, Failed, program, visible
@@ -33,6 +32,10 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 def command(main: Callable[[], None]) -> None:
     """Run Hydra's `main` as a program: exit code 2 and one sentence for bad input, 1 for a failure, else 0."""
+    if {"--help", "-h"} & set(sys.argv):
+        with refusing():
+            print(help.page(sys.argv[1:]))
+        return
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
     try:
@@ -47,8 +50,7 @@ def command(main: Callable[[], None]) -> None:
 
 
 def register_resolvers() -> None:
-    """Make known to Hydra what our configs name in `${...}`."""
-    register()
+    """Register with Hydra what our configs name in `${...}`."""
     OmegaConf.register_new_resolver("softtargets.title", title, replace=True)
 
 

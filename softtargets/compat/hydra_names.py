@@ -40,11 +40,6 @@ def checking(check: Callable[[DictConfig], None]) -> Iterator[None]:
         Hydra.compose_config = compose
 
 
-def list_no_groups() -> None:
-    """Leave out Hydra's own lists of groups in `--help`, which take 1 of its 1.5 CPU seconds and are not shown."""
-    Hydra.format_config_groups = lambda *_, **__: ""
-
-
 def parser(refuse: Callable[[str], None]) -> argparse.ArgumentParser:
     """Return the parser of Hydra's command line, which calls `refuse(message)` for a flag that it does not know.
 
