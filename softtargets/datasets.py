@@ -14,6 +14,7 @@ from jaxtyping import Int64, UInt8
 from pydantic import Field
 from torch import Tensor
 
+from softtargets.marks import dataset
 from softtargets.ranges import Place
 from softtargets.readers import idx_files
 
@@ -110,6 +111,7 @@ SEVERAL = ("MPO", "PSD")
 GREY = ("1", "L", "LA", "La")
 
 
+@dataset(reads=lambda base: [file.path for file in _tree(base).files])
 def folder(*, path: Place, channels: Literal[1, 3], size: Annotated[int, Field(ge=8, le=1024)]) -> Images:
     """Return a user's own images, of any format Pillow reads: `channels` is 1 or 3, `size` pixels a side.
 
@@ -132,9 +134,6 @@ def folder(*, path: Place, channels: Literal[1, 3], size: Annotated[int, Field(g
     pixels = [_decoded(part, channels, size, changes) for part in (train, test)]
     notes = (*_passed_over(passed_over), *_changed(changes, len(files), size))
     return Images(pixels[0], labels, pixels[1], test_labels, tuple(names), marks, notes)
-
-
-folder.reads = lambda base: [file.path for file in _tree(base).files]
 
 
 def _tree(base: Path) -> Tree:

@@ -1,7 +1,6 @@
 """What is to be forgotten: `kind(candidates, generator, *, settings) -> Choice`.
 
-A kind that names its samples by itself, instead of drawing them, is marked `fixed`: they are then never
-set aside for validation nor left out of a subset.
+A kind that names its samples and does not draw them has the mark `fixed`: see `softtargets.marks.ForgetSet`.
 """
 
 import codecs
@@ -18,6 +17,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from softtargets.errors import BadInput
+from softtargets.marks import forget_set
 from softtargets.ranges import Fraction, Place
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
@@ -79,6 +79,7 @@ def mislabelled(candidates: Candidates, generator: Generator, *, fraction: Fract
     return Choice(positions, labels)
 
 
+@forget_set(fixed=True)
 def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Choice:
     """Take the training indices that a file lists: a .txt or .csv with one on each line, or an array in a .npy.
 
@@ -105,6 +106,7 @@ def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Cho
     return Choice(chosen.nonzero()[:, 0], candidates.labels, notes)
 
 
+@forget_set(fixed=True)
 def marked(candidates: Candidates, generator: Generator) -> Choice:
     """Take what the dataset itself marks.
 
@@ -113,9 +115,6 @@ def marked(candidates: Candidates, generator: Generator) -> Choice:
     if candidates.marked is None or not len(candidates.marked):
         raise ValueError("this dataset marks nothing; allowed with a folder of classes such as 3 and 3e")
     return Choice(torch.isin(candidates.index, candidates.marked).nonzero()[:, 0], candidates.labels)
-
-
-indices.fixed = marked.fixed = True
 
 
 def wrong_labels(labels: Int64[Tensor, " n"], classes: int, generator: Generator) -> Int64[Tensor, " n"]:

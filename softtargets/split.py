@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from softtargets.datasets import Images
 from softtargets.errors import BadInput
 from softtargets.forget_sets import Candidates, Choice, wrong_labels
+from softtargets.marks import ForgetSet
 from softtargets.types import Evaluated, ForgottenLevel, MembershipTest, Samples, Split, generator
 
 FORGOTTEN_CLASS = 0.01
@@ -46,7 +47,7 @@ def split(
 
     named = (
         unique[choose(among(unique), generator(forget_seed, "forget")).positions]
-        if getattr(choose, "fixed", False)
+        if ForgetSet.of(choose).fixed
         else None
     )
     pool = _subset(images.train_labels, unique, train_size, named, generator(seed, "subset"))

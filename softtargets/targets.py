@@ -3,8 +3,7 @@
 A kind knows neither the set it is for nor the direction in which an algorithm will use it. z0 are the logits of
 the original model θ0, e_y is the one-hot label, u the uniform distribution.
 
-A kind may carry two marks. `signed(**settings)` tells whether rows may have negative entries, so that they are no
-distributions; `upper_bound` that it draws on the retrained model, which no one who unlearns has.
+What a kind declares about itself are its marks: see `softtargets.marks.Targets`.
 """
 
 import dataclasses
@@ -19,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from softtargets.forget_sets import wrong_labels
+from softtargets.marks import Targets, targets_kind
 
 TOLERANCE = 1e-6
 """How far a row's sum may be from 1."""
@@ -58,6 +58,7 @@ def self_prediction(
     return (source.logits("original") / temperature).softmax(1)
 
 
+@targets_kind(signed=lambda smoothing: smoothing < 0)
 def label_smoothing(source: Source, *, smoothing: Annotated[float, Field(ge=-4, le=1)]) -> Float[Tensor, "n k"]:
     """q = (1 - a) e_y + a u, a → smoothing (Szegedy et al. 2016, arXiv 1512.00567).
 
@@ -66,9 +67,6 @@ def label_smoothing(source: Source, *, smoothing: Annotated[float, Field(ge=-4, 
     labels plus a pull to the uniform, its descent is unbounded.
     """
     return (1 - smoothing) * source.one_hot() + smoothing / source.classes
-
-
-label_smoothing.signed = lambda smoothing: smoothing < 0
 
 
 def uniform(source: Source) -> Float[Tensor, "n k"]:
@@ -114,12 +112,10 @@ def teacher(source: Source, *, members: Annotated[int, Field(ge=1, le=100)]) -> 
     return torch.stack([source.logits(f"teacher {m + 1}").softmax(1) for m in range(members)]).mean(0)
 
 
+@targets_kind(upper_bound=True)
 def oracle(source: Source) -> Float[Tensor, "n k"]:
     """q = softmax(z_r), z_r the retrained model's logits: an upper bound, since who has that model is done."""
     return source.logits("retrained").softmax(1)
-
-
-oracle.upper_bound = True
 
 
 def harden(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
@@ -163,7 +159,7 @@ class Recipe:
         return self._signed(len(self.modifiers))
 
     def _signed(self, after: int) -> bool:
-        signed = getattr(self.kind.func, "signed", lambda **settings: False)(**self.kind.keywords)
+        signed = Targets.of(self.kind).signed(**self.kind.keywords)
         for modifier in self.modifiers[:after]:
             signed = modifier == "reflect"
         return signed
@@ -171,7 +167,7 @@ class Recipe:
     @property
     def upper_bound(self) -> bool:
         """Whether the retrained model is drawn on."""
-        return getattr(self.kind.func, "upper_bound", False)
+        return Targets.of(self.kind).upper_bound
 
     def __call__(self, source: Source) -> Float[Tensor, "n classes"]:
         """Make the targets and check every row; raises ValueError that shows the first bad one."""

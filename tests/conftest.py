@@ -63,8 +63,10 @@ def suited(algorithm: str) -> tuple[str, ...]:
     """Overrides without which an algorithm of ours refuses to run."""
     from hydra.utils import get_method
 
+    from softtargets.marks import Algorithm
+
     function = get_method(OmegaConf.load(CONF / "mu_algo" / f"{algorithm}.yaml")._target_)
-    return ("forget_set=class",) if getattr(function, "whole_classes_only", False) else ()
+    return ("forget_set=class",) if Algorithm.of(function).whole_classes_only else ()
 
 
 @pytest.fixture(scope="session", autouse=True)

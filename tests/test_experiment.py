@@ -13,6 +13,7 @@ from softtargets.config import tuned
 from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
 from softtargets.execution.experiment import build
+from softtargets.marks import Algorithm
 
 TINY = ("dataset.train_size=300",)
 NEEDS = {
@@ -103,7 +104,7 @@ def test_a_model_that_does_not_fit_the_images_is_refused(composed):
 def test_every_algorithm_is_searched_and_shown():
     assert set(search.SPACE) == set(methods.TARGETS) == set(options("mu_algo"))
     functions = {name: get_method(OmegaConf.load(CONF / f"mu_algo/{name}.yaml")._target_) for name in search.SPACE}
-    blind = {name for name, function in functions.items() if getattr(function, "ignores_forget_targets", False)}
+    blind = {name for name, function in functions.items() if Algorithm.of(function).ignores_forget_targets}
     assert set(search.BLIND) == blind
 
 

@@ -17,6 +17,7 @@ from softtargets.forget_sets import (
     whole_classes,
     wrong_labels,
 )
+from softtargets.marks import ForgetSet
 from softtargets.types import generator
 
 LABELS = torch.arange(200) % 4
@@ -252,4 +253,4 @@ def test_an_array_that_is_damaged_anywhere_is_named(tmp_path):
 
 def test_kinds_that_name_their_samples_are_marked_as_fixed():
     kinds = (random, whole_classes, class_fraction, mislabelled, indices, marked)
-    assert [kind for kind in kinds if getattr(kind, "fixed", False)] == [indices, marked]
+    assert [kind for kind in kinds if ForgetSet.of(kind).fixed] == [indices, marked]

@@ -16,15 +16,15 @@ from pathlib import Path
 
 from hydra.utils import get_object
 
+from softtargets import marks
 from softtargets.config import allowed_targets
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput
+from softtargets.marks import Reads
 from softtargets.ranges import Place
 
 SHOWN = 12
 """Hexadecimal digits by which a hash is shown."""
-Reads = Callable[[Path], Iterable[Path]]
-"""The mark `reads` of a part: lists the files that it reads of a folder."""
 
 
 class Text(typing.NamedTuple):
@@ -37,6 +37,11 @@ class Text(typing.NamedTuple):
     """The `_target_` that takes it."""
     parameter: str
     """The name under which the part takes it; the text itself may lie deeper."""
+
+    @property
+    def group(self) -> str:
+        """Return the config group that it is in."""
+        return self.setting.partition(".")[0]
 
 
 def hashes(config: dict, groups: Iterable[str], digest: Callable[[Path, Reads | None], str]) -> dict[str, str]:
@@ -154,7 +159,8 @@ def _taken(text: Text) -> tuple[bool, Reads | None] | None:
     hint = _annotations(typing.get_type_hints(constructor, include_extras=True).get(text.parameter))
     if any(typing.get_origin(one) is typing.Literal for one in hint):
         return None
-    return Place in hint, getattr(part, "reads", None)
+    with naming(f"{text.group}._target_={text.part}"):
+        return Place in hint, marks.of_group(text.group).of(part).reads
 
 
 def _annotations(hint: object) -> list[object]:

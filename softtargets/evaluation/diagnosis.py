@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from softtargets.evaluation.metrics import accuracy
 from softtargets.fit import Account, Fit, lone_samples, trainable
 from softtargets.losses import cross_entropy
+from softtargets.marks import Algorithm
 from softtargets.types import Samples
 
 Flag = Literal["ok", "degenerate", "hard-like", "anti-forgetting"]
@@ -125,7 +126,7 @@ def _gradient(model: nn.Module, samples: Samples, batch_size: int = 256) -> Floa
 
 
 def _first_order(original, unlearn, forget, retain, fit: Fit, hard: Tensor) -> float | None:
-    if getattr(getattr(unlearn, "func", unlearn), "has_no_loop", False):
+    if Algorithm.of(unlearn).has_no_loop:
         return None  # it would do the whole work to find no update
     carried = {field.name: getattr(fit, field.name) for field in dataclasses.fields(Fit)}
     probe = FirstUpdate(**carried | {"account": Account()})

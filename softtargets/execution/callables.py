@@ -5,13 +5,17 @@ import functools
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from softtargets.config.validation import check_call
+from softtargets import marks
+from softtargets.config.validation import check_call, naming
 from softtargets.errors import BadInput
 
 
 def checked_partial(node: object, where: str, **known) -> functools.partial:
-    """Instantiate a `_target_` node with `_partial_` and check what it will be called with."""
-    return check_call(instantiate_partial(node, where), where, **known)
+    """Instantiate a `_target_` node with `_partial_` and check its marks and what it will be called with."""
+    partial = instantiate_partial(node, where)
+    with naming(f"{where}._target_={node['_target_']}"):
+        marks.of_group(where.partition(".")[0]).of(partial)
+    return check_call(partial, where, **known)
 
 
 def instantiate_partial(node: object, where: str) -> functools.partial:

@@ -7,6 +7,7 @@ import torch
 from softtargets.config.settings import DatasetSettings
 from softtargets.errors import BadInput
 from softtargets.forget_sets import numbered
+from softtargets.marks import Algorithm
 from softtargets.targets import Recipe
 from softtargets.types import Split
 
@@ -57,7 +58,7 @@ def require_some(settings: dict, chosen: int, samples: int) -> None:
 def require_distributions(unlearn: functools.partial, recipes: dict[str, Recipe]) -> None:
     """Raise BadInput for targets with negative entries, where the algorithm needs distributions."""
     for name, recipe in recipes.items():
-        if recipe.signed and getattr(unlearn.func, "needs_distribution", False):
+        if recipe.signed and Algorithm.of(unlearn).needs_distribution:
             raise BadInput(
                 f"targets.{name}: {unlearn.func.__name__} needs distributions, and these have negative entries; "
                 "allowed are kinds that docs/targets.md calls distributions"
@@ -66,10 +67,7 @@ def require_distributions(unlearn: functools.partial, recipes: dict[str, Recipe]
 
 def require_whole_classes(unlearn: functools.partial, data: Split) -> None:
     """Raise BadInput for a part of a class, where the algorithm forgets whole classes alone."""
-    if (
-        getattr(unlearn.func, "whole_classes_only", False)
-        and torch.isin(data.retain.labels, data.forget.labels).any()
-    ):
+    if Algorithm.of(unlearn).whole_classes_only and torch.isin(data.retain.labels, data.forget.labels).any():
         raise BadInput(
             f"forget_set: {unlearn.func.__name__} forgets whole classes, and this set leaves samples of its own; "
             "allowed is forget_set=class"

@@ -35,6 +35,7 @@ from softtargets.execution.callables import checked_partial
 from softtargets.execution.network_trial import Trial
 from softtargets.execution.optimisers import build_optimisation, build_unlearning
 from softtargets.fit import Fit, epochs_for
+from softtargets.marks import Algorithm
 from softtargets.split import Sampled, sampled, split
 from softtargets.system.files import require_writable
 from softtargets.targets import MODIFIERS, Recipe
@@ -222,7 +223,7 @@ _TRIED: set[str] = set()
 def _try_network(experiment: Experiment) -> None:
     """Try the network as this run will use it, once a process for all runs that use it alike."""
     config, data, device = experiment.config, experiment.data, experiment.settings.device
-    sizes, look = _batch_sizes(experiment), getattr(experiment.unlearn.func, "check_network", None)
+    sizes, look = _batch_sizes(experiment), Algorithm.of(experiment.unlearn).check_network
     loops = [
         [config[name]["optimizer"]["_target_"], config[name]["precision"]] for name in ("training", "unlearn")
     ]

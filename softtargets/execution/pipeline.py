@@ -27,6 +27,7 @@ from softtargets.execution.models import Stages, Trained
 from softtargets.execution.saved_models import save_models
 from softtargets.execution.target_sets import TargetSets, target_sets
 from softtargets.fit import Account, Fit, predict
+from softtargets.marks import Algorithm
 from softtargets.store import Store, folder
 from softtargets.system.files import make_folder, write_text
 from softtargets.tracker.tracked import Untracked, tracking
@@ -133,7 +134,7 @@ def flagged(experiment: Experiment, diagnosis: Diagnosis, untrained: bool = Fals
     """Judge a diagnosis by the thresholds of the config; of an original that is untrained it says nothing."""
     if untrained:
         return "untrained"
-    matter = not getattr(experiment.unlearn.func, "ignores_forget_targets", False)
+    matter = not Algorithm.of(experiment.unlearn).ignores_forget_targets
     return diagnosis.flag(**experiment.settings.diagnosis.model_dump(), targets_matter=matter)
 
 

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
 from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 
+@algorithm(ignores_targets=True, check_network=lambda model, batch: nearest_class(model.eval(), batch, 0.0))
 def boundary_shrink(
     original: nn.Module,
     forget: Samples,
@@ -36,10 +38,6 @@ def boundary_shrink(
         return cross_entropy(model(forget.inputs), forget.targets)
 
     return fit(model, loss, forget.retarget(nearest_class(original, forget, epsilon)))
-
-
-boundary_shrink.ignores_forget_targets = True
-boundary_shrink.check_network = lambda model, batch: nearest_class(model.eval(), batch, 0.0)
 
 
 def nearest_class(model: nn.Module, samples: Samples, epsilon: float) -> Float[Tensor, "n k"]:

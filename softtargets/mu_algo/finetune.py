@@ -6,9 +6,11 @@ from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
 from softtargets.types import Samples
 
 
+@algorithm(ignores_forget_targets=True)
 def finetune(original: nn.Module, forget: Samples, retain: Samples, fit: Fit) -> nn.Module:
     """Train on with the retain set alone and rely on catastrophic forgetting (Golatkar et al. 2020, 1911.04933).
 
@@ -23,6 +25,3 @@ def finetune(original: nn.Module, forget: Samples, retain: Samples, fit: Fit) ->
         return cross_entropy(model(retain.inputs), retain.targets)
 
     return fit(model, loss, retain)
-
-
-finetune.ignores_forget_targets = True

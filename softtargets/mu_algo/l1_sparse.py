@@ -6,10 +6,12 @@ from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
 from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 
+@algorithm(ignores_forget_targets=True)
 def l1_sparse(
     original: nn.Module,
     forget: Samples,
@@ -35,6 +37,3 @@ def l1_sparse(
         return cross_entropy(model(retain.inputs), retain.targets) + fading * norm
 
     return fit(model, loss, retain)
-
-
-l1_sparse.ignores_forget_targets = True

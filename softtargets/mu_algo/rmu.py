@@ -8,10 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from softtargets.fit import Fit, predict
+from softtargets.marks import algorithm
 from softtargets.ranges import Weight
 from softtargets.types import Samples, generator
 
 
+@algorithm(ignores_targets=True, check_network=lambda model, batch: Body(model).eval()(batch.inputs))
 def rmu(
     original: nn.Module,
     forget: Samples,
@@ -50,10 +52,6 @@ def rmu(
         return F.mse_loss(sent, away.expand_as(sent)) + alpha * F.mse_loss(body(retain.inputs), held)
 
     return fit(model, loss, forget, retain)
-
-
-rmu.ignores_forget_targets = True
-rmu.check_network = lambda model, batch: Body(model).eval()(batch.inputs)
 
 
 class Body(nn.Module):

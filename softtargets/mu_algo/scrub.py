@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy, kl_divergence
+from softtargets.marks import algorithm
 from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 
+@algorithm(needs_distribution=True)
 def scrub(
     original: nn.Module,
     forget: Samples,
@@ -56,9 +58,6 @@ def scrub(
     for epoch in range(fit.epochs):
         turns += [(stay, retain), (flee, forget)] if epoch < max_passes else [(stay, retain)]
     return fit.in_turns(model, *turns)
-
-
-scrub.needs_distribution = True
 
 
 def soften(targets: Float[Tensor, "n k"], temperature: float) -> Float[Tensor, "n k"]:

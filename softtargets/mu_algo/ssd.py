@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, vmap
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
 from softtargets.ranges import Weight
 from softtargets.types import Samples
 
@@ -20,6 +21,7 @@ CHUNK = 32
 """Samples whose gradients are held at once."""
 
 
+@algorithm(has_no_loop=True, check_network=lambda model, batch: importance(model.eval(), batch))
 def ssd(
     original: nn.Module,
     forget: Samples,
@@ -48,10 +50,6 @@ def ssd(
                 factor = (lam * general / special).clamp(max=1)
                 parameter.mul_(torch.where(special > alpha * general, factor, 1.0))
     return model.eval()
-
-
-ssd.has_no_loop = True
-ssd.check_network = lambda model, batch: importance(model.eval(), batch)
 
 
 def importance(model: nn.Module, samples: Samples) -> Importance:

@@ -9,10 +9,15 @@ from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
 from softtargets.ranges import Count, Weight
 from softtargets.types import Samples, generator
 
 
+@algorithm(
+    whole_classes_only=True,
+    check_network=lambda model, batch: error_maximising(model.eval(), batch, 1, 0.1, 0.1),
+)
 def unsir(
     original: nn.Module,
     forget: Samples,
@@ -54,10 +59,6 @@ def unsir(
         return cross_entropy(model(batch.inputs), batch.targets)
 
     return fit.in_turns(model, *[(loss, mixed), (loss, retain)] * fit.epochs)
-
-
-unsir.whole_classes_only = True
-unsir.check_network = lambda model, batch: error_maximising(model.eval(), batch, 1, 0.1, 0.1)
 
 
 def error_maximising(model: nn.Module, start: Samples, steps: int, lr: float, penalty: float) -> Samples:

@@ -1,0 +1,154 @@
+"""Marks: what a part declares about itself, by a decorator above its `def`.
+
+    @algorithm(ignores_forget_targets=True)
+    def pull(original, forget, retain, fit): ...
+
+A part that has nothing to declare needs nothing from here. A mark is kept as an attribute of the function, so
+`pull.ignores_forget_targets = True` below the `def` does the same. A name that is no mark is refused in both
+forms, by the decorator and where a config names the function: a misspelt mark that is passed over would change a
+verdict in silence.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from softtargets.errors import nearest
+
+Reads = Callable[[Path], Iterable[Path]]
+Part = TypeVar("Part", bound=Callable)
+Kind = TypeVar("Kind", bound="Marks")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Marks:
+    """The marks of any part."""
+
+    part: ClassVar[str] = "a dataset or an architecture"
+
+    reads: Reads | None = None
+    """`reads(folder)` lists the files that it reads in a folder; only they count in the folder's hash."""
+
+    @classmethod
+    def of(cls: type[Kind], part: object) -> Kind:
+        """Return the marks of a function, or of a partial of one.
+
+        Raises TypeError for a public attribute that is no mark, and for a value that a mark cannot have.
+        """
+        function = part.func if isinstance(part, functools.partial) else part
+        if inspect.isfunction(function):
+            found = {name: value for name, value in vars(function).items() if not name.startswith("_")}
+        else:  # a class or an object has attributes of its own, which are no marks
+            names = [field.name for field in dataclasses.fields(cls)]
+            found = {name: getattr(function, name) for name in names if hasattr(function, name)}
+        return cls.checked(found)
+
+    @classmethod
+    def checked(cls: type[Kind], values: dict[str, object]) -> Kind:
+        """Return marks with these values; raises TypeError as `of` does."""
+        usual = {field.name: field.default for field in dataclasses.fields(cls)}
+        for name, value in values.items():
+            if name not in usual:
+                raise TypeError(
+                    f"{name} is no mark of {cls.part}; allowed are {', '.join(usual)}, and other attributes that "
+                    f"begin with an underscore{nearest(name, usual)}"
+                )
+            if isinstance(usual[name], bool) and not isinstance(value, bool):
+                raise TypeError(f"the mark {name} is {value!r}; it must be True or False")
+            if not isinstance(usual[name], bool) and not (value is usual[name] or callable(value)):
+                raise TypeError(f"the mark {name} is {value!r}; it must be a function")
+        return cls(**values)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Algorithm(Marks):
+    """The marks of an unlearning algorithm."""
+
+    part: ClassVar[str] = "an algorithm"
+
+    ignores_forget_targets: bool = False
+    """The forget set's targets have no influence on it, so a run is not judged by them."""
+    ignores_targets: bool = False
+    """Neither set's targets have an influence on it; this implies `ignores_forget_targets`."""
+    needs_distribution: bool = False
+    """Its loss is defined for distributions alone; targets with negative entries are refused."""
+    has_no_loop: bool = False
+    """It does not call `fit`, so it has no first update to be diagnosed."""
+    whole_classes_only: bool = False
+    """It forgets whole classes alone; other forget sets are refused."""
+    check_network: Callable | None = None
+    """`check_network(model, batch)` is tried before any work, and what it raises refuses the network. For one that
+    does more with a network than to train it."""
+
+    def __post_init__(self):
+        """Set what `ignores_targets` implies."""
+        if self.ignores_targets:
+            object.__setattr__(self, "ignores_forget_targets", True)
+
+
+def _never(**settings: object) -> bool:
+    return False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Targets(Marks):
+    """The marks of a kind of targets."""
+
+    part: ClassVar[str] = "a kind of targets"
+
+    signed: Callable[..., bool] = _never
+    """`signed(**settings)` returns whether rows may have negative entries, so that they are no distributions."""
+    upper_bound: bool = False
+    """It draws on the retrained model, which no one who unlearns has; a run says that it is an upper bound."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ForgetSet(Marks):
+    """The marks of a kind of forget set."""
+
+    part: ClassVar[str] = "a kind of forget set"
+
+    fixed: bool = False
+    """It names its samples and does not draw them; they are never set aside for validation nor left out."""
+
+
+OF_GROUP = {"mu_algo": Algorithm, "targets": Targets, "forget_set": ForgetSet}
+
+
+def of_group(group: str) -> type[Marks]:
+    """Return the kind of marks that parts of a config group have."""
+    return OF_GROUP.get(group, Marks)
+
+
+def algorithm(**marks: object) -> Callable[[Part], Part]:
+    """Return a decorator that gives an algorithm these marks; raises TypeError for one that there is not."""
+    return _marking(Algorithm, marks)
+
+
+def targets_kind(**marks: object) -> Callable[[Part], Part]:
+    """Return a decorator that gives a kind of targets these marks; raises TypeError for one that there is not."""
+    return _marking(Targets, marks)
+
+
+def forget_set(**marks: object) -> Callable[[Part], Part]:
+    """Return a decorator that gives a kind of forget set these marks; raises TypeError as the others do."""
+    return _marking(ForgetSet, marks)
+
+
+def dataset(**marks: object) -> Callable[[Part], Part]:
+    """Return a decorator that gives a loader of images these marks; raises TypeError as the others do."""
+    return _marking(Marks, marks)
+
+
+def _marking(kind: type[Marks], marks: dict[str, object]) -> Callable:
+    kind.checked(marks)
+
+    def mark(function: Callable) -> Callable:
+        for name, value in marks.items():
+            setattr(function, name, value)
+        return function
+
+    return mark
