@@ -95,8 +95,8 @@ def test_audit_changes_no_model(tiny):
             {"test": (torch.zeros(2, 2, 3), torch.tensor([0, 3]))},
             "test has labels from 0 to 3; allowed are 0 to 2",
         ),
-        ({"original": Tiny().state_dict()}, "original is a state dict; give architecture"),
-        ({"original": {"x": torch.zeros(1)}, "architecture": Tiny}, "its state dict does not fit"),
+        ({"original": Tiny().state_dict()}, "original is weights alone; give architecture"),
+        ({"original": {"x": torch.zeros(1)}, "architecture": Tiny}, "original: it lacks layer.bias"),
         ({"retrained": nn.Sequential(nn.Flatten(), nn.Linear(6, 4))}, "logits of different widths"),
     ],
 )
@@ -111,7 +111,7 @@ def test_audit_names_what_is_of_another_type():
 import torch, softtargets
 net, pair = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 3)), (torch.zeros(3, 6), torch.arange(3))
 usual = dict(original=net, unlearned=net, forget=pair, retain=pair, test=pair)
-for change in ({"retain": 5}, {"original": "model.pt"}):
+for change in ({"retain": 5}, {"original": 5}):
     try:
         softtargets.audit(**usual | change)
     except ValueError as error:
@@ -120,5 +120,5 @@ for change in ({"retain": 5}, {"original": "model.pt"}):
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines() == [
         "retain must be a pair of tensors, inputs and labels, or a dataset of such pairs",
-        "original is str; it must be a torch.nn.Module or a state dict",
+        "original is int; it must be a torch.nn.Module, a state dict, or the path of a file",
     ]

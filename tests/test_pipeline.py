@@ -262,60 +262,13 @@ def test_rerun_repeats_a_result(run):
 def test_a_users_checkpoint_is_the_original(run):
     first, folder = run(*SMALL, "save_models=true", "seed=5")
     state = torch.nn.Module.state_dict(softtargets.load(folder).original)
-    torch.save(state, folder / "mine.pt")
-    for file in ("mine.pt", "original.safetensors"):
+    torch.save(
+        {"epoch": 3, "state_dict": {f"model._orig_mod.{k}": v for k, v in state.items()}}, folder / "mine.ckpt"
+    )
+    for file in ("mine.ckpt", "original.safetensors"):
         result, _ = run(*SMALL, f"checkpoint={folder / file}")
         assert result["hashes"]["original"] == first["hashes"]["original"]
         assert result["cost"]["train_s"] == 0
-
-
-STATE = {"layers.1.weight": torch.zeros(32, 784)}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("m.pt", {}, "it holds dict; it must hold tensors by name"),
-        ("m.pt", [torch.zeros(2)], "it holds list; it must hold tensors by name"),
-        ("m.pt", torch.zeros(2), "it holds Tensor; it must hold tensors by name"),
-        ("m.pt", {"epoch": 3, "state_dict": STATE}, "epoch in it is no tensor; save model.state_dict() alone"),
-        (
-            "m.pt",
-            {"state_dict": STATE, "epoch": 3},
-            "state_dict in it is no tensor; save what lies under state_dict",
-        ),
-        ("m.pt", STATE, "it lacks "),
-        ("m.pt", lambda right: {f"module.{name}": value for name, value in right.items()}, "it lacks "),
-        ("m.pt", lambda right: right | {"more": torch.zeros(1)}, "it has in excess more"),
-        ("m.pt", lambda right: {name: value[:1] for name, value in right.items()}, "the shape of "),
-        (
-            "m.pt",
-            lambda right: {name: value / 0 for name, value in right.items()},
-            "has numbers that are not finite",
-        ),
-        ("m.SafeTensors", b"weights", "header"),
-        ("m.pt", torch.nn.Linear(1, 1), "it does not hold tensors alone; save model.state_dict(), not the model"),
-        ("m.pt", b"", "it is empty"),
-        ("m.pt", b"weights\r\n", "it does not hold tensors alone"),
-        ("m.pt", None, "it is no file"),
-        ("nowhere.pt", b"", "no such file"),
-    ],
-)
-def test_a_checkpoint_of_another_shape_is_refused_in_a_sentence(composed, tmp_path, name, content, reason):
-    file = tmp_path / name
-    if callable(content) and not isinstance(content, torch.nn.Module):
-        content = content(build(composed(*SMALL)).architecture().state_dict())
-    if content is None:
-        file.mkdir()
-    elif isinstance(content, bytes) and name != "nowhere.pt":
-        file.write_bytes(content)
-    elif name != "nowhere.pt":
-        torch.save(content, file)
-    with pytest.raises(BadInput, match="not a state dict for this architecture: ") as refused:
-        build(composed(*SMALL, f"checkpoint={file}"))
-    assert reason in str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert "weights_only" not in str(refused.value)
 
 
 def test_stage_train_fills_the_store(run, tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +12,14 @@ from torch.utils.data import Dataset
 
 from softtargets.errors import BadInput
 from softtargets.evaluation.evaluate import Evaluation, change, distance, evaluate, predict_sets
+from softtargets.execution.checkpoint import load_weights
 from softtargets.execution.result import finite
 from softtargets.fit import predict
 from softtargets.split import audited
 from softtargets.types import Evaluated, Samples, model_digest
 
-Model = nn.Module | Mapping[str, Tensor]
-"""A network from inputs to logits, or the state dict of one."""
+Model = nn.Module | Mapping[str, Tensor] | str | Path
+"""A network from inputs to logits, or the weights of one: a state dict, or a file that holds one."""
 Data = Samples | tuple[Tensor, Tensor] | Dataset
 """Samples; or inputs (n, ...) as the network takes them, with integer labels (n,); or a dataset of such pairs."""
 
@@ -41,10 +43,10 @@ def audit(
     model to the retrained one and `baseline`, the same for doing nothing (both None without a retrained model),
     `change` from the original, `hashes`, `sizes`. Distances are in nats where result.json has them in nats.
 
-    `architecture()` returns a network for models that are state dicts. `validation` are images that no model has
-    seen; without them `unseen_acc` and `js_validation` are None. `forget_true_labels` are what the forget set
-    shows, where its labels were corrupted. `seed` draws the membership test, as `forget_set.seed` does in a run.
-    No model is changed.
+    `architecture()` returns a network for models that are weights alone: state dicts, or paths of checkpoints as
+    the setting `checkpoint` takes. `validation` are images that no model has seen; without them `unseen_acc` and
+    `js_validation` are None. `forget_true_labels` are what the forget set shows, where its labels were corrupted.
+    `seed` draws the membership test, as `forget_set.seed` does in a run. No model is changed.
 
     Raises BadInput, a ValueError, for sets and models that do not fit each other.
     """
@@ -77,16 +79,14 @@ def _report(models: dict[str, nn.Module], data: Evaluated) -> dict:
 def _network(model: Model, architecture: Callable[[], nn.Module] | None, name: str) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
-    if not isinstance(model, Mapping):
-        raise BadInput(f"{name} is {type(model).__name__}; it must be a torch.nn.Module or a state dict")
+    if not isinstance(model, Mapping | str | Path):
+        raise BadInput(
+            f"{name} is {type(model).__name__}; it must be a torch.nn.Module, a state dict, or the path of a file"
+        )
     if architecture is None:
-        raise BadInput(f"{name} is a state dict; give architecture, a function that returns a network for it")
+        raise BadInput(f"{name} is weights alone; give architecture, a function that returns a network for them")
     network = copy.deepcopy(architecture())
-    try:
-        network.load_state_dict(model)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise BadInput(f"{name}: its state dict does not fit the architecture: {reason}") from error
+    load_weights(network, model, name if isinstance(model, Mapping) else f"{name}={model}")
     return network
 
 

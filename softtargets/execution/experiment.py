@@ -30,8 +30,9 @@ from softtargets.config.settings import (
 from softtargets.config.validation import FORBID, naming, validated
 from softtargets.datasets import Images
 from softtargets.errors import BadInput
-from softtargets.execution import checkpoint, checks
+from softtargets.execution import checks
 from softtargets.execution.callables import checked_partial
+from softtargets.execution.checkpoint import load_weights
 from softtargets.execution.network_trial import Trial
 from softtargets.execution.optimisers import build_optimisation, build_unlearning
 from softtargets.fit import Fit, epochs_for
@@ -130,10 +131,6 @@ def build(config: dict) -> Experiment:
     unlearning = build_unlearning(config["unlearn"], settings.device)
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         checks.require_batch(name, settings_.batch_size, len(data.train))
-    model_file = checkpoint.read(settings.checkpoint, architecture)
-    read = config.get("contents", {})
-    now = config | {"contents": contents.hashes(config, GROUPS, contents.digest)}
-    contents.require(now, read, "this run began to read it", "run it again")
     experiment = Experiment(
         config=config,
         settings=settings,
@@ -144,9 +141,14 @@ def build(config: dict) -> Experiment:
         unlearning=unlearning,
         unlearn=unlearn,
         recipes=recipes,
-        checkpoint=model_file,
+        checkpoint=None,
     )
     _try_network(experiment)
+    if path := settings.checkpoint:
+        weights = load_weights(architecture(), path, f"checkpoint={path}")
+        experiment = dataclasses.replace(experiment, checkpoint=weights)
+    now = config | {"contents": contents.hashes(config, GROUPS, contents.digest)}
+    contents.require(now, config.get("contents", {}), "this run began to read it", "run it again")
     return experiment
 
 

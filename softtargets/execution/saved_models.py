@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from softtargets.architectures import construct
 from softtargets.config import allowed_targets
+from softtargets.readers import checkpoints
 from softtargets.system.files import Damaged, atomic, read_json
 from softtargets.types import model_digest
 
@@ -62,8 +63,8 @@ def _load(file: Path, model: nn.Module, right: str) -> nn.Module:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; run with save_models=true")
     try:
-        model.load_state_dict(safetensors.torch.load_file(file))
-    except (safetensors.SafetensorError, RuntimeError) as error:
+        model.load_state_dict(checkpoints.read(file, model.state_dict()))
+    except (ValueError, RuntimeError) as error:
         raise Damaged(f"{file}: damaged: {error}") from error
     if model_digest(model) != right:
         raise Damaged(f"{file}: altered since it was written, its content has another hash than in result.json")

@@ -1,1 +1,1 @@
-"""Readers of images on disk; each file is checked before it is used."""
+"""Readers of files on disk: images and checkpoints, checked before they are used."""

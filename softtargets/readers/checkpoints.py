@@ -1,0 +1,152 @@
+"""Checkpoints as people have them: the weights of one model, by name, in a file of safetensors or torch.save.
+
+Nothing in a file is executed: of a pickle, torch builds tensors and plain containers and refuses all else.
+"""
+
+import collections
+import pickle
+import re
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+WRAPPERS = ("module", "_orig_mod")
+"""Names that DataParallel and torch.compile put before those of the model, or of a part of it."""
+SAVE = "save model.state_dict() alone"
+
+
+def read(file: Path, wanted: State) -> dict[str, Tensor]:
+    """Return the weights in a file under the names and in the dtypes of `wanted`, the architecture's state dict.
+
+    Raises ValueError where the file holds other weights or none, and OSError where it cannot be opened.
+    """
+    if not file.is_file():
+        raise ValueError("it is no file; give the path of a file" if file.exists() else "no such file")
+    if not file.stat().st_size:
+        raise ValueError(f"it is empty; {SAVE}")
+    return fitted(_content(file), wanted)
+
+
+def _content(file: Path) -> object:
+    """Read a file as what its first bytes say it is: suffixes are habits."""
+    with file.open("rb") as opened:
+        start = opened.read(9)
+    try:
+        if start[8:] == b"{":  # after eight bytes for the length of the header
+            return safetensors.torch.load_file(file)
+        if start.startswith((b"PK\x03\x04", b"\x80")):  # a zip, or a pickle as torch.save wrote it before 1.6
+            with file.open("rb") as opened, warnings.catch_warnings(action="ignore"):  # on what it then refuses
+                return torch.load(opened, map_location="cpu", weights_only=True)  # of a path it heeds the suffix
+    except pickle.UnpicklingError as error:  # whose advice is to let the file run code
+        names = ", ".join(dict.fromkeys(re.findall(r"GLOBAL (\S+)", str(error)))) or "objects"
+        raise ValueError(f"it holds more than tensors ({names}), and is not executed; {SAVE}") from error
+    except Exception as error:  # what is damaged or another zip makes the readers raise nearly anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        kind = "a TorchScript archive" if "TorchScript" in reason else f"damaged or no checkpoint ({reason})"
+        raise ValueError(f"it is {kind}; {SAVE}") from error
+    raise ValueError(f"it is no file of torch.save or safetensors; {SAVE}")
+
+
+def fitted(content: object, wanted: State) -> dict[str, Tensor]:
+    """Return the weights in a checkpoint's content under the names and in the dtypes of `wanted`.
+
+    The weights may lie under a name of their own, as Lightning's under `state_dict`. Raises ValueError where they
+    lack a name, have one in excess, or differ in a shape or in a kind of number.
+    """
+    state = _renamed(_weights(content), wanted)
+    for what, names in (("lacks", wanted.keys() - state.keys()), ("has in excess", state.keys() - wanted.keys())):
+        if names:
+            listed = f"{', '.join(sorted(names)[:3])}{' …' if len(names) > 3 else ''}"
+            raise ValueError(f"it {what} {listed}; choose the architecture that it was saved from")
+    return {name: _cast(name, state[name], tensor) for name, tensor in wanted.items()}
+
+
+def _weights(content: object) -> State:
+    """Return the one state dict in a checkpoint: the content itself, or what lies under one of its names."""
+    if _is_state(content):
+        return content
+    inside = content if isinstance(content, Mapping) else {}
+    nested = {name: part for name, part in inside.items() if _is_state(part)}
+    if "state_dict" in nested:  # Lightning's; tensors among its hyperparameters are no second model
+        return nested["state_dict"]
+    if len(nested) > 1:
+        raise ValueError(f"it holds several models ({', '.join(map(str, nested))}); save one of them alone")
+    if not nested:
+        raise ValueError(f"{_described(content)}; {SAVE}")
+    return next(iter(nested.values()))
+
+
+def _is_state(part: object) -> bool:
+    if not isinstance(part, Mapping) or not part:
+        return False
+    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in part.items())
+
+
+def _described(content: object) -> str:
+    values = content if isinstance(content, Mapping) else {}
+    others = [name for name, value in values.items() if not isinstance(value, Tensor)]
+    if others and len(others) < len(values):
+        return f"{others[0]} in it is no tensor"
+    return f"it holds {type(content).__name__}, not tensors by name"
+
+
+def _renamed(state: State, wanted: State) -> State:
+    """Return a state dict under the names that fit `wanted` best: as they are, without a prefix, or unwrapped."""
+    ways = (state, _without_prefix(state, wanted), _unwrapped(state, wanted))
+    return max(ways, key=lambda names: len(names.keys() & wanted.keys()))  # the first of equals
+
+
+def _without_prefix(state: State, wanted: Collection[str]) -> State:
+    """Drop the prefix that most of the `wanted` names have here, as "model." or "module._orig_mod."."""
+    prefixes = collections.Counter(start for name in state for start, end in _cuts(name) if end in wanted)
+    if not prefixes:
+        return state
+    prefix = prefixes.most_common(1)[0][0]
+    return _named(state, [name.removeprefix(prefix) for name in state])
+
+
+def _cuts(name: str) -> Iterator[tuple[str, str]]:
+    """Yield every way to cut a dotted name in two; the dot stays with the start."""
+    for dot in re.finditer(r"^|\.", name):
+        yield name[: dot.end()], name[dot.end() :]
+
+
+def _unwrapped(state: State, wanted: State) -> State:
+    """Pass over wrappers' names within: who wraps a part alone has `features.module.0.weight`."""
+    own = {_bare(name): name for name in wanted}  # which may have such names too
+    bare = _without_prefix(_named(state, [_bare(name) for name in state]), own)
+    return _named(bare, [own.get(name, name) for name in bare])
+
+
+def _bare(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _named(state: State, names: list[str]) -> State:
+    """Return the tensors under new names, unless two would get the same."""
+    renamed = dict(zip(names, state.values(), strict=True))
+    return renamed if len(renamed) == len(state) else state
+
+
+def _cast(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
+    """Return a tensor in the dtype of `wanted`, whose shape and kind of number it must have."""
+    if tensor.shape != wanted.shape:
+        shapes = f"{tuple(tensor.shape)}, and must be {tuple(wanted.shape)}"
+        raise ValueError(f"the shape of {name} is {shapes}; choose the architecture that it was saved from")
+    if tensor.is_floating_point() != wanted.is_floating_point() or tensor.is_complex() != wanted.is_complex():
+        kinds = f"{tensor.dtype}, and must be {wanted.dtype} or another of its kind"
+        raise ValueError(f"{name} is {kinds}; save the weights before they are quantised or converted")
+    return tensor.detach().to(wanted.dtype)
+
+
+def require_finite(state: State) -> None:
+    """Raise ValueError for the first tensor that holds NaN or infinity."""
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            kind = f"has numbers that are not finite in {tensor.dtype}"
+            raise ValueError(f"{name} {kind}; give the weights of a model that did not diverge")

@@ -1,0 +1,200 @@
+"""Checkpoints as people have them: each is taken as the weights that it holds, or refused in a sentence."""
+
+import copy
+import io
+import re
+from collections import OrderedDict
+
+import pytest
+import safetensors.torch
+import torch
+from conftest import SMALL
+from torch import nn
+
+import softtargets
+from softtargets.errors import BadInput
+from softtargets.execution.experiment import build
+from softtargets.readers import checkpoints
+
+
+def net() -> nn.Module:
+    """With a name that wrappers use too, and a buffer of integers."""
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    named = nn.Sequential(OrderedDict(module=inner))
+    return nn.Sequential(named, nn.Flatten(), nn.Linear(8, 3))
+
+
+def state() -> dict:
+    return dict(net().state_dict())
+
+
+def under(prefix: str) -> dict:
+    return {f"{prefix}{name}": tensor for name, tensor in state().items()}
+
+
+def parts_wrapped() -> dict:
+    """As torch.compile and DataParallel leave it where they wrap a part of a network."""
+    names = {
+        name: f"0.module._orig_mod.{name[9:]}" if name[0] == "0" else f"2.module.{name[2:]}" for name in state()
+    }
+    return {names[name]: tensor for name, tensor in state().items()}
+
+
+def as_lightning(weights: dict) -> dict:
+    """What Lightning's trainer.save_checkpoint leaves beside the weights."""
+    return {
+        "epoch": 3,
+        "global_step": 100,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": weights,
+        "loops": {"fit_loop": {"state_dict": {}}},
+        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(0.5), "dirpath": "x"}},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}],
+        "hyper_parameters": {"class_weights": torch.ones(3)},
+    }
+
+
+FORMS = {
+    "as it is": state,
+    "DataParallel": lambda: nn.DataParallel(net()).state_dict(),
+    "torch.compile": lambda: under("_orig_mod."),
+    "both": lambda: under("module._orig_mod."),
+    "both, the other way": lambda: under("_orig_mod.module."),
+    "parts": parts_wrapped,
+    "Lightning": lambda: as_lightning(under("model.")),
+    "Lightning, compiled": lambda: as_lightning(under("net.module._orig_mod.")),
+    "under another name": lambda: {"model": under("module."), "optimizer": {"param_groups": []}},
+}
+
+
+def saved(content: dict, suffix: str, **how) -> bytes:
+    if suffix == ".safetensors":
+        return safetensors.torch.save({name: tensor.clone() for name, tensor in content.items()})
+    file = io.BytesIO()
+    torch.save(content, file, **how)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth", ".ckpt"])
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_are_known_under_any_prefix_and_in_any_file(tmp_path, form, suffix):
+    content, wanted = FORMS[form](), state()
+    if suffix == ".safetensors":
+        content = content.get("state_dict", content.get("model", content))
+    file = tmp_path / f"mine{suffix}"
+    file.write_bytes(saved(content, suffix))
+    found = checkpoints.read(file, wanted)
+    assert list(found) == list(wanted)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_file_is_what_its_content_says(tmp_path):
+    for number, (suffix, how) in enumerate(
+        [(".safetensors", {}), (".pt", {}), (".pt", {"_use_new_zipfile_serialization": False})]
+    ):
+        file = tmp_path / f"{number}.weights"
+        file.write_bytes(saved(state(), suffix, **how))
+        assert torch.equal(checkpoints.read(file, state())["2.weight"], net()[2].weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_take_the_dtype_of_the_architecture(dtype):
+    found = checkpoints.fitted(net().to(dtype).state_dict(), state())
+    for name, tensor in state().items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(
+            found[name], tensor.to(dtype).to(tensor.dtype) if tensor.is_floating_point() else tensor
+        )
+
+
+def changed(**tensors) -> dict:
+    return under("module.") | {f"module.{name.replace('_', '.')}": value for name, value in tensors.items()}
+
+
+REFUSED = {
+    "nothing": ({}, "it holds dict, not tensors by name; save model.state_dict() alone"),
+    "a list": ([torch.zeros(2)], "it holds list, not"),
+    "a tensor": (torch.zeros(2), "it holds Tensor, not"),
+    "more than tensors": (state() | {"epoch": 3}, "epoch in it is no tensor; "),
+    "two models": (
+        {"model": state(), "ema": state()},
+        "it holds several models (model, ema); save one of them alone",
+    ),
+    "too little": (
+        {"state_dict": {"model.2.bias": torch.zeros(3)}},
+        "it lacks 0.module.0.bias, 0.module.0.weight, 0.module.1.bias …; choose the architecture that it was",
+    ),
+    "too much": (changed(head=torch.zeros(1)), "it has in excess head; choose the architecture"),
+    "a name twice": (state() | {"module.2.bias": torch.ones(3)}, "it has in excess module.2.bias; "),
+    "a teacher beside": (under("student.") | under("teacher."), "it has in excess teacher.0.module.0.bias, "),
+    "another shape": (
+        changed(**{"2_bias": torch.zeros(4)}),
+        "the shape of 2.bias is (4,), and must be (3,); choose",
+    ),
+    "NaN": (
+        changed(**{"2_bias": torch.tensor([0, 0, torch.nan])}),
+        "2.bias has numbers that are not finite in torch",
+    ),
+    "too large": (
+        changed(**{"2_bias": torch.full((3,), 1e300, dtype=torch.float64)}),
+        "2.bias has numbers that are",
+    ),
+    "integers": (
+        changed(**{"2_bias": torch.ones(3, dtype=torch.int8)}),
+        "2.bias is torch.int8, and must be torch.fl",
+    ),
+    "a pickled model": (
+        net(),
+        "it holds more than tensors (torch.nn.modules.container.Sequential), and is not exec",
+    ),
+    "no checkpoint": (b"weights\r\n", "it is no file of torch.save or safetensors; save model.state_dict() alone"),
+    "half a zip": (saved(state(), ".pt")[:-99], "it is damaged or no checkpoint ("),
+    "half safetensors": (saved(state(), ".safetensors")[:-9], "it is damaged or no checkpoint ("),
+    "TorchScript": (torch.jit.script, "it is a TorchScript archive; save model.state_dict() alone"),
+    "an empty file": (b"", "it is empty; save model.state_dict() alone"),
+    "a folder": (None, "it is no file; give the path of a file"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path, what):
+    content, said = REFUSED[what]
+    file = tmp_path / "mine.ckpt"
+    if content is None:
+        file.mkdir()
+    elif isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content is torch.jit.script:
+        torch.jit.script(net()).save(str(file))
+    else:
+        torch.save(content, file)
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}[^\n]*$") as refused:
+        checkpoints.require_finite(checkpoints.read(file, state()))
+    assert "weights_only" not in str(refused.value)
+
+
+def test_the_setting_and_the_file_are_named(composed, tmp_path):
+    for file, said in ((tmp_path / "nowhere.pt", "no such file"), (tmp_path / "mine.pt", "it lacks 1.bias")):
+        torch.save({"1.weight": torch.zeros(32, 784)}, tmp_path / "mine.pt")
+        with pytest.raises(BadInput, match=f"^checkpoint={re.escape(str(file))}: {said}"):
+            build(composed(*SMALL, f"checkpoint={file}"))
+
+
+def test_an_audit_takes_files_and_state_dicts_of_any_prefix(tmp_path):
+    data = (torch.randn(9, 1, 4, 4), torch.arange(9) % 3)
+    sets = dict.fromkeys(("forget", "retain", "test"), data)
+    torch.save(as_lightning(under("model.")), tmp_path / "mine.ckpt")
+    other = copy.deepcopy(net())
+    nn.init.zeros_(other[2].bias)
+    wanted = softtargets.audit(original=net(), unlearned=other, **sets)
+    wrapped = nn.DataParallel(other).state_dict()
+    found = softtargets.audit(original=tmp_path / "mine.ckpt", unlearned=wrapped, architecture=net, **sets)
+    assert found == wanted
+    for given, said in (
+        (str(tmp_path / "no.pt"), "original=.*/no.pt: no such file"),
+        ({}, "original: it holds dict"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            softtargets.audit(original=given, unlearned=other, architecture=net, **sets)
