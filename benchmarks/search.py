@@ -160,7 +160,7 @@ class Run:
         for name, value in values.items():
             self.node(config, name)[name] = value
         experiment = dataclasses.replace(build(config), monitored=self.monitored)
-        way = pipeline.watcher(experiment, self.reference)
+        way = pipeline.new_trajectory(experiment, self.reference)
         fit, unlearned, _ = pipeline.unlearn(experiment, self.original.model, self.targets, way, self.console)
         if not way.columns["step"]:  # an algorithm without a loop has no way but its end
             way(unlearned, 0)

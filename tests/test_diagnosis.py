@@ -19,7 +19,7 @@ from softtargets.evaluation.diagnosis import Diagnosis, diagnose, learnt_nothing
 from softtargets.evaluation.evaluate import evaluate
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
-from softtargets.execution.pipeline import diagnose_targets, flagged
+from softtargets.execution.pipeline import diagnose_targets, diagnosis_flag
 from softtargets.execution.target_sets import target_sets
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
@@ -268,7 +268,7 @@ def test_first_updates_go_where_the_documents_say(kind, composed):
         found = diagnose_targets(stages.experiment, original.model, targets, known, stages.console)
         said = words.partition(f"{direction}: ")[2]
         assert said.startswith({1: "forgets", -1: "reinforces"}[np.sign(found.first_order)])
-        assert (flagged(stages.experiment, found) == "anti-forgetting") == said.startswith("reinforces")
+        assert (diagnosis_flag(stages.experiment, found) == "anti-forgetting") == said.startswith("reinforces")
 
 
 def predicting(right: int, n: int) -> torch.Tensor:

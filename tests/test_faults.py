@@ -21,9 +21,10 @@ from conftest import ROOT, SMALL
 
 import softtargets
 from softtargets import store
+from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
 from softtargets.execution import models, target_sets
-from softtargets.execution.composed_run import _there
+from softtargets.execution.run_files import read_result
 from softtargets.report import runs
 from softtargets.store.__main__ import verify
 
@@ -173,10 +174,10 @@ def test_a_flipped_bit_in_any_file_of_a_run_is_told(run, tmp_path):
 
 def test_a_damaged_result_is_made_again_and_not_taken(run, tmp_path, composed):
     result, folder = run(*SMALL)
-    config = composed(*SMALL)
-    assert _there(folder, config)["hashes"] == result["hashes"]
+    asked = config_hash(composed(*SMALL))
+    assert read_result(folder, asked)["hashes"] == result["hashes"]
     flipped(folder / "result.json", random.Random(1))
-    assert _there(folder, config) is None
+    assert read_result(folder, asked) is None
 
 
 def test_a_flipped_bit_in_any_file_of_the_store_is_told_and_the_numbers_are_made_again(run, tmp_path, monkeypatch):

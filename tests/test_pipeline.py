@@ -18,7 +18,7 @@ from softtargets.compat import torch_names
 from softtargets.console import Console
 from softtargets.errors import BadInput
 from softtargets.evaluation.diagnosis import MEANING
-from softtargets.execution import pipeline, result
+from softtargets.execution import pipeline, provenance
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
 from softtargets.fit import predict
@@ -332,14 +332,14 @@ def test_a_folder_of_ones_own_images(run, tmp_path, layout):
 
 @pytest.fixture
 def placed(tmp_path, monkeypatch):
-    """Lay a copy of result.py in a folder where `placed(*arguments)` calls git."""
+    """Lay a copy of provenance.py in a folder where `placed(*arguments)` calls git."""
     place = tmp_path / "repository"
     (place / ".venv/softtargets/execution").mkdir(parents=True)
     (place / "notes.txt").write_text("of somebody's own")
-    copy = place / ".venv/softtargets/execution/result.py"
-    copy.write_bytes(Path(result.__file__).read_bytes())
-    shutil.copy(copy, place / "result.py")
-    monkeypatch.setattr(result, "__file__", str(copy))
+    copy = place / ".venv/softtargets/execution/provenance.py"
+    copy.write_bytes(Path(provenance.__file__).read_bytes())
+    shutil.copy(copy, place / "provenance.py")
+    monkeypatch.setattr(provenance, "__file__", str(copy))
 
     def git(*arguments: str) -> str:
         who = ("-c", "user.name=one", "-c", "user.email=one@example.org")
@@ -349,52 +349,52 @@ def placed(tmp_path, monkeypatch):
     return git
 
 
-def provenance(composed) -> tuple[str | None, bool | None]:
-    found = result.provenance(composed(*SMALL), "", datetime.datetime.now(datetime.UTC))
+def commit_and_dirty(composed) -> tuple[str | None, bool | None]:
+    found = provenance.provenance(composed(*SMALL), "", datetime.datetime.now(datetime.UTC))
     return found["git_commit"], found["git_dirty"]
 
 
 @pytest.mark.parametrize("ignored", [True, False])
 def test_a_copy_in_a_strangers_repository_has_no_commit(placed, composed, monkeypatch, ignored):
-    assert provenance(composed) == (None, None)  # no repository yet
+    assert commit_and_dirty(composed) == (None, None)  # no repository yet
     placed("init", "-q")
-    assert provenance(composed) == (None, None)  # one without a commit
-    placed("add", "notes.txt", "result.py")
+    assert commit_and_dirty(composed) == (None, None)  # one without a commit
+    placed("add", "notes.txt", "provenance.py")
     placed("commit", "-qm", "Note")
     if ignored:
         placed("config", "core.excludesFile", ".venv/ignore")
-        (Path(result.__file__).parents[1] / "ignore").write_text(".venv\n")
+        (Path(provenance.__file__).parents[1] / "ignore").write_text(".venv\n")
     assert placed("rev-parse", "HEAD")
-    assert provenance(composed) == (None, None)
-    monkeypatch.setenv("GIT_DIR", str(Path(result.__file__).parents[2] / ".git"))  # as in a hook of theirs
-    assert provenance(composed) == (None, None)
+    assert commit_and_dirty(composed) == (None, None)
+    monkeypatch.setenv("GIT_DIR", str(Path(provenance.__file__).parents[2] / ".git"))  # as in a hook of theirs
+    assert commit_and_dirty(composed) == (None, None)
 
 
 def test_code_in_its_own_repository_has_its_commit(placed, composed, monkeypatch, tmp_path):
     placed("init", "-q")
     placed("add", "-f", ".")
     placed("commit", "-qm", "Begin")
-    assert provenance(composed) == (placed("rev-parse", "HEAD"), False)
+    assert commit_and_dirty(composed) == (placed("rev-parse", "HEAD"), False)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "another"))
-    assert provenance(composed)[1] is False
+    assert commit_and_dirty(composed)[1] is False
     monkeypatch.delenv("GIT_DIR")
     repository = Path(placed("rev-parse", "--show-toplevel"))
     (repository / "untracked.txt").write_text("one")
-    assert provenance(composed)[1] is False, "an environment or results make no code another"
+    assert commit_and_dirty(composed)[1] is False, "an environment or results make no code another"
     (repository / "notes.txt").write_text("two")
-    assert provenance(composed)[1] is True
+    assert commit_and_dirty(composed)[1] is True
 
 
 def test_of_two_processes_that_make_one_run_at_once_the_first_result_is_kept(run, composed, tmp_path, monkeypatch):
     """Where a file system's locks exclude nobody."""
     first, folder = run(*SMALL, "save_models=true")
-    place, judge = tmp_path / "cell", pipeline.status_of
+    place, status_of = tmp_path / "cell", pipeline.status_of
 
     def overtaken(*arguments):
         shutil.copytree(folder, place)
         for file in place.iterdir():
             file.touch()
-        return judge(*arguments)
+        return status_of(*arguments)
 
     monkeypatch.setattr(pipeline, "status_of", overtaken)
     second = pipeline.run(composed(*SMALL, "save_models=true"), place, Console())

@@ -21,7 +21,7 @@ def followed(composed, *overrides):
     """An experiment, and its trajectory against an untrained model in the place of the retrained one."""
     experiment = build(composed(*SMALL, *overrides))
     retrained = evaluate(predict_sets(experiment.initialised("retrained"), experiment.data), experiment.data)
-    return experiment, pipeline.watcher(experiment, retrained)
+    return experiment, pipeline.new_trajectory(experiment, retrained)
 
 
 def test_a_row_is_the_evaluation_of_the_model_at_that_step(composed):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from softtargets.errors import BadInput
-from softtargets.evaluation.evaluate import Evaluation, change, distance, evaluate, predict_sets
+from softtargets.evaluation.evaluate import evaluate, predict_sets
 from softtargets.execution.checkpoint import load_weights
-from softtargets.execution.result import finite
+from softtargets.execution.result import finite, measured, sizes
 from softtargets.fit import predict
 from softtargets.split import audited
 from softtargets.types import Evaluated, Samples, model_digest
@@ -63,16 +63,11 @@ def audit(
 
 def _report(models: dict[str, nn.Module], data: Evaluated) -> dict:
     evaluations = {name: evaluate(predict_sets(model, data), data) for name, model in models.items()}
-    reference: Evaluation | None = evaluations.get("retrained")
-    far = {name: reference and distance(evaluations[name], reference, data) for name in ("unlearned", "original")}
+    digests = {name: model_digest(model) for name, model in models.items()}
     return {
-        "metrics": {name: evaluation.metrics for name, evaluation in evaluations.items()},
-        "distance": far["unlearned"],
-        "baseline": far["original"],
-        "change": change(models["unlearned"], models["original"]),
-        "hashes": {name: model_digest(model) for name, model in models.items()}
-        | {"forget_set": data.forget.digest},
-        "sizes": {name: len(samples) for name, samples in data.evaluated().items()},
+        **measured(models, evaluations, data),
+        "hashes": digests | {"forget_set": data.forget.digest},
+        "sizes": sizes(data),
     }
 
 

@@ -19,9 +19,9 @@ from softtargets.config.paths import PLACES
 from softtargets.config.resolve import RERUN_KEEPS, config_hash, flat, resolve, saved
 from softtargets.config.validation import NotTaken
 from softtargets.errors import BadInput, Failed, nearest
-from softtargets.execution import memory
+from softtargets.execution import memory, run_files
 from softtargets.layout import CONF
-from softtargets.system.files import Damaged, clear, read_json, require_writable, share_all, write_json
+from softtargets.system.files import clear, require_writable, share_all
 from softtargets.system.locks import locked
 from softtargets.system.signals import is_end
 
@@ -51,14 +51,12 @@ def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
                 log = files.enter_context(_cell(output))
             return _run(cfg, hydra, output, log)
         except (Exception, SystemExit) as error:
-            from softtargets.execution.result import clear_earlier
-
             if is_end(error):
                 raise
             if log or not swept:  # else another call may be at this cell, or done
-                clear_earlier(output)
+                run_files.remove_earlier(output)
             known = memory.advice(error, str(hydra.launcher._target_))
-            sentence = _leave_error(output, error, known, log)
+            sentence = _write_error(output, error, known, log)
             if not (swept or known):
                 raise
         # outside of `except`, since an exception that holds another keeps alive all that the other's frames hold
@@ -81,31 +79,24 @@ def _run(cfg: DictConfig, hydra: DictConfig, output: Path, log: TextIO | None) -
     from softtargets.execution import pipeline
 
     config = resolved(cfg, hydra)
-    there = _there(output, config) if log and config["stage"] == "all" else None
-    found = there or pipeline.run(config, output, Console(log))
+    earlier = None
+    if log and config["stage"] == "all":
+        earlier = run_files.read_result(output, config_hash(config))
+    found = earlier or pipeline.run(config, output, Console(log))
     return found and found["distance"]["js_forget"]
 
 
-def _leave_error(output: Path, error: BaseException, known: str | None, log: TextIO | None) -> str:
-    """Leave error.json, and the traceback in the log; returns what happened, in one line."""
+def _write_error(output: Path, error: BaseException, known: str | None, log: TextIO | None) -> str:
+    """Write error.json, and the traceback into the log; return what happened, in one line."""
     name, first = type(error).__name__, known or str(error).partition("\n")[0]
-    details = "".join(traceback.format_exception(error))
     # a full disk may be what is reported: the sentence goes another way too
     with contextlib.suppress(OSError):
-        write_json(output / "error.json", {"error": name, "message": first, "traceback": details})
+        run_files.write_error(output, error, first)
     if log:
         with contextlib.suppress(OSError):
-            print(details, file=log, flush=True)
+            traceback.print_exception(error, file=log)
+            log.flush()
     return known or f"{name}: {first}"
-
-
-def _there(output: Path, config: dict) -> dict | None:
-    """Return the result of this config that is in the folder already, if any that is whole."""
-    try:
-        found = read_json(output / "result.json")
-    except (FileNotFoundError, Damaged):
-        return None
-    return found if found["provenance"]["config_hash"] == config_hash(config) else None
 
 
 def chosen(runtime: DictConfig) -> Chosen:
@@ -191,10 +182,8 @@ def check_folder(config: DictConfig, setting: str) -> None:
 
 def _refuse_own_file(checkpoint: str | None, folder: Path) -> None:
     """Refuse a checkpoint that the run would remove or replace, as what an earlier run has left in its folder."""
-    from softtargets.execution.result import LEFT
-
     file = Path(checkpoint or "").expanduser().absolute()
-    if checkpoint and file.parent == folder.absolute() and file.name in LEFT:
+    if checkpoint and file.parent == folder.absolute() and file.name in run_files.NAMES:
         raise BadInput(f"checkpoint={checkpoint}: lies in hydra.run.dir={folder}; they must be different folders")
 
 

@@ -1,32 +1,102 @@
-"""The result of a run: the public interface that reports read."""
+"""The content of result.json: the public interface that reports read."""
 
-import contextlib
+import dataclasses
 import datetime
-import functools
 import math
-import os
-import platform
-import socket
-import subprocess
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy
-import torch
+from torch import nn
 
-from softtargets.compat import torch_names
-from softtargets.config import contents
-from softtargets.system.files import Damaged, atomic, read_json, write_json
-from softtargets.types import Samples, Split
+from softtargets import RESULT_SCHEMA
+from softtargets.config.resolve import asked
+from softtargets.evaluation import matched
+from softtargets.evaluation.diagnosis import MEANING, Diagnosis
+from softtargets.evaluation.evaluate import Evaluation, change, distance
+from softtargets.evaluation.trajectory import Trajectory
+from softtargets.execution.experiment import Experiment
+from softtargets.execution.models import Trained
+from softtargets.execution.provenance import provenance
+from softtargets.execution.target_sets import TargetSets
+from softtargets.fit import Fit
+from softtargets.types import Evaluated, Split, digest, model_digest
 
-HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-"""Variables by which git looks at one repository, wherever it is called."""
-LEFT = (
-    *("result.json", "error.json", "data.json", "train.json", "margins.npz", "config.yaml"),
-    *("original.safetensors", "retrained.safetensors", "unlearned.safetensors"),
-    *("tracking.jsonl", "clearml.zip", "clearml.json"),
-)
-"""All that a run may leave in its folder, but for its log."""
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """All that a run made and measured, before any of it is written."""
+
+    original: Trained
+    retrained: Trained
+    unlearned: nn.Module
+    targets: TargetSets
+    fit: Fit
+    """Of the unlearning."""
+    unlearn_s: float
+    """Seconds of the unlearning, evaluation excluded."""
+    evaluations: dict[str, Evaluation]
+    extra_metrics: dict[str, dict]
+    """Of each model, what `evidence` asks for."""
+    diagnosis: Diagnosis
+    trajectory: Trajectory
+    status: str
+    models_from: dict[str, list[str]]
+    """Names of the models that were `made`, and of those that came `from_store`."""
+
+    @property
+    def models(self) -> dict[str, nn.Module]:
+        """Return the three models by name."""
+        return {"original": self.original.model, "retrained": self.retrained.model, "unlearned": self.unlearned}
+
+
+def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime) -> dict:
+    """Return the content of result.json, in which numbers may still be what JSON cannot hold."""
+    columns = outcome.trajectory.columns
+    return {
+        "schema": RESULT_SCHEMA,
+        "status": outcome.status,
+        "explanation": MEANING.get(outcome.status),
+        "upper_bound": any(recipe.upper_bound for recipe in experiment.recipes.values()),
+        "choices": choices(experiment.config),
+        "config": asked(experiment.config),
+        **measured(outcome.models, outcome.evaluations, experiment.data, outcome.extra_metrics),
+        "diagnosis": dataclasses.asdict(outcome.diagnosis),
+        "trajectory": columns,
+        "matched": matched.point(columns),
+        "cost": costs(outcome) | outcome.models_from,
+        "hashes": hashes(experiment, outcome),
+        "data": describe(experiment.data),
+        "provenance": provenance(experiment.config, experiment.config_hash, started),
+    }
+
+
+def measured(
+    models: Mapping[str, nn.Module],
+    evaluations: Mapping[str, Evaluation],
+    data: Evaluated,
+    extra_metrics: Mapping[str, dict] | None = None,
+) -> dict:
+    """Return what a result says of the models `original`, `unlearned` and, where there is one, `retrained`.
+
+    The `metrics` of each, with `extra_metrics`; the `distance` of the unlearned model to the retrained one and
+    `baseline`, that of doing nothing (both None without a retrained model); the `change` from the original.
+    """
+    extra, reference = extra_metrics or {}, evaluations.get("retrained")
+
+    def distance_of(name: str) -> dict | None:
+        return None if reference is None else distance(evaluations[name], reference, data)
+
+    return {
+        "metrics": {name: one.metrics | extra.get(name, {}) for name, one in evaluations.items()},
+        "distance": distance_of("unlearned"),
+        "baseline": distance_of("original"),
+        "change": change(models["unlearned"], models["original"]),
+    }
+
+
+def stage_content(config_hash: str, models_from: dict[str, list[str]]) -> dict:
+    """Return the content of `<stage>.json`, for a run that was asked to stop after that stage."""
+    return {"provenance": {"config_hash": config_hash}, "cost": models_from}
 
 
 def finite(value):
@@ -38,67 +108,20 @@ def finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write(folder: Path, result: dict, margins: dict[str, numpy.ndarray]) -> Path:
-    """Write margins.npz and then result.json; where the latter is, the run is complete."""
-    with atomic(folder / "margins.npz") as temporary, temporary.open("wb") as file:
-        numpy.savez(file, **margins)
-    (folder / "error.json").unlink(missing_ok=True)  # of another call of a sweep, meanwhile
-    write_json(folder / "result.json", finite(result))
-    return folder / "result.json"
-
-
-def clear_earlier(folder: Path) -> None:
-    """Remove what an earlier run has left in a folder that is used again; the files of nobody's run stay."""
-    if not _left_by_a_run(folder):
-        return
-    for name in LEFT:  # the result first: without its other files it would be no result
-        (folder / name).unlink(missing_ok=True)
-
-
-def _left_by_a_run(folder: Path) -> bool:
-    """Return whether the folder's files are a run's: files of these names may be somebody's own."""
-    for name in ("result.json", "error.json", "data.json", "train.json"):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, Damaged):
-            return bool(read_json(folder / name))
-    try:  # a run that was killed while it wrote
-        return "\nchoices:\n" in (folder / "config.yaml").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return False
-
-
-def made_meanwhile(folder: Path, started: datetime.datetime, config_hash: str) -> dict | None:
-    """Return the result that another process has left for this config since this run started, if any is whole.
-
-    Where locks do not exclude, two may be at one run of a sweep. Clocks that differ do no harm: numbers are equal.
-    """
-    try:
-        since = (folder / "result.json").stat().st_mtime
-        other = read_json(folder / "result.json")
-    except (FileNotFoundError, Damaged):
-        return None
-    same = other["provenance"]["config_hash"] == config_hash
-    return other if same and since >= started.timestamp() else None
-
-
-def leave_stage(folder: Path, stage: str, config_hash: str, models_from: dict[str, list[str]]) -> None:
-    """Write `<stage>.json`, the mark of a run that was asked to stop after that stage."""
-    done = {"provenance": {"config_hash": config_hash}, "cost": models_from}
-    write_json(folder / f"{stage}.json", done)
-
-
 def choices(config: dict) -> dict:
     """Return what was chosen in every group, with both seeds."""
     return config["choices"] | {"seed": config["seed"], "forget_seed": config["forget_set"]["seed"]}
 
 
-def sizes(data: Split) -> dict[str, int]:
-    """Count the samples of every set."""
-    return {name: len(getattr(data, name)) for name in ("train", *data.evaluated())}
+def sizes(data: Evaluated) -> dict[str, int]:
+    """Count the samples of every set on which models are measured, and before them those of training."""
+    trained = {"train": len(data.train)} if isinstance(data, Split) else {}
+    return trained | {name: len(samples) for name, samples in data.evaluated().items()}
 
 
 def describe(data: Split) -> dict:
     """Return sizes, shape and hashes of the data."""
-    sets: dict[str, Samples] = {"train": data.train, **data.evaluated()}
+    sets = {"train": data.train, **data.evaluated()}
     return {
         "input_shape": list(data.input_shape),
         "classes": data.classes,
@@ -109,51 +132,51 @@ def describe(data: Split) -> dict:
     }
 
 
-def provenance(config: dict, config_hash: str, started: datetime.datetime) -> dict:
-    """Return where, when and with what a result was made."""
-    commit = _commit()
-    files = {setting: path for setting, path, _ in contents.rows(config)}
-    packages = ("softtargets", "torch", "numpy", "hydra-core")
+def costs(outcome: Outcome) -> dict:
+    """Return seconds of each stage when it was made, and rte = retrain_s / (targets_s + unlearn_s).
+
+    teachers_s is apart: teachers do not depend on the forget set and serve every request.
+    """
+    targets, account = outcome.targets, outcome.fit.account
     return {
-        "config_hash": config_hash,
-        "git_commit": commit,
-        # files that git does not track, such as an environment or results, do not make the code another
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "machine": {name: config[name] for name in ("device", "threads", "precision")}
-        | {"processor": processor(config["device"]), "plain_torch": torch_names.PLAIN},
-        **({"files": files} if files else {}),
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "train_s": outcome.original.seconds,
+        "retrain_s": outcome.retrained.seconds,
+        "teachers_s": sum(targets.teachers.values()),
+        "teachers": list(targets.teachers),
+        "targets_s": targets.seconds,
+        "unlearn_s": outcome.unlearn_s,
+        "rte": outcome.retrained.seconds / (targets.seconds + outcome.unlearn_s),
+        "gradient_samples": account.gradient_samples,
+        "steps": account.steps,
+        "stopped": account.stopped,
     }
 
 
-@functools.cache
-def processor(device: str) -> str:
-    """Name what computes, with the instructions that torch picked for it: on other ones last bits may differ."""
-    said = torch_names.cpuinfo()
-    name = said.get("model name") or platform.processor() or platform.machine()
-    # hypervisors give different processors one name
-    numbers = "".join(f", {key} {said[key]}" for key in ("cpu family", "model") if key in said)
-    found = f"{name}{numbers}, {torch.backends.cpu.get_cpu_capability()}"
-    return f"{torch.cuda.get_device_name()}; {found}" if device == "cuda" else found
+def hashes(experiment: Experiment, outcome: Outcome) -> dict:
+    """Return what proves that two runs shared models, forget set and batches, and differ in their targets."""
+    forget, retain = outcome.targets.forget, outcome.targets.retain
+    return {
+        "original": outcome.original.digest,
+        "retrained": outcome.retrained.digest,
+        "unlearned": model_digest(outcome.unlearned),
+        "forget_set": experiment.data.forget.digest,
+        "batches": outcome.fit.batches_digest(forget, retain),
+        "targets": digest(forget.targets, retain.targets),
+    }
 
 
-def _commit() -> str | None:
-    """Return the commit of this very code; None for an installed copy, whatever repository it lies in."""
-    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
-    return _git("rev-parse", "HEAD") if tracked else None
+def margins(experiment: Experiment, evaluations: dict[str, Evaluation]) -> dict[str, numpy.ndarray]:
+    """Return each model's margins on forget and test set, and which samples the forget set's are.
 
-
-def _git(*arguments: str) -> str | None:
-    """Ask git about the folder of this file; None where git, a repository or an answer is missing."""
-    # a hook of git's sets these, for the repository that it belongs to
-    environment = {name: value for name, value in os.environ.items() if name not in HOOKS}
-    command = {"cwd": Path(__file__).parent, "env": environment, "timeout": 10}
-    try:
-        found = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, **command)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
+    With the retrained model's probabilities on the forget set, by which another retraining is told from it.
+    """
+    arrays = {
+        f"{set_name}_{model}": values.cpu().numpy()
+        for model, evaluation in evaluations.items()
+        for set_name, values in evaluation.margins.items()
+    }
+    probs = evaluations["retrained"].logits["forget"].double().softmax(1).float()
+    return arrays | {
+        "forget_probs_retrained": probs.cpu().numpy(),
+        "forget_index": experiment.data.forget_index.cpu().numpy(),
+    }

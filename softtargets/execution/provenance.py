@@ -1,0 +1,68 @@
+"""Where, when and with what a result was made."""
+
+import datetime
+import functools
+import os
+import platform
+import socket
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from softtargets.compat import torch_names
+from softtargets.config import contents
+
+HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+"""Variables by which git looks at one repository, wherever it is called."""
+
+
+def provenance(config: dict, config_hash: str, started: datetime.datetime) -> dict:
+    """Return the `provenance` of result.json."""
+    commit = _commit()
+    files = {setting: path for setting, path, _ in contents.rows(config)}
+    packages = ("softtargets", "torch", "numpy", "hydra-core")
+    return {
+        "config_hash": config_hash,
+        "git_commit": commit,
+        # files that git does not track, such as an environment or results, do not make the code another
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "machine": {name: config[name] for name in ("device", "threads", "precision")}
+        | {"processor": processor(config["device"]), "plain_torch": torch_names.PLAIN},
+        **({"files": files} if files else {}),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+@functools.cache
+def processor(device: str) -> str:
+    """Name what computes, with the instructions that torch picked for it: on other ones last bits may differ."""
+    said = torch_names.cpuinfo()
+    name = said.get("model name") or platform.processor() or platform.machine()
+    # hypervisors give different processors one name
+    numbers = "".join(f", {key} {said[key]}" for key in ("cpu family", "model") if key in said)
+    found = f"{name}{numbers}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{torch.cuda.get_device_name()}; {found}" if device == "cuda" else found
+
+
+def _commit() -> str | None:
+    """Return the commit of this very code; None for an installed copy, whatever repository it lies in."""
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    return _git("rev-parse", "HEAD") if tracked else None
+
+
+def _git(*arguments: str) -> str | None:
+    """Ask git about the folder of this file; None where git, a repository or an answer is missing."""
+    # a hook of git's sets these, for the repository that it belongs to
+    environment = {name: value for name, value in os.environ.items() if name not in HOOKS}
+    command = {"cwd": Path(__file__).parent, "env": environment, "timeout": 10}
+    try:
+        found = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, **command)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

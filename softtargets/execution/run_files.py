@@ -1,0 +1,75 @@
+"""The files of a run in its folder: written, found again, removed."""
+
+import contextlib
+import datetime
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softtargets.system.files import Damaged, atomic, read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy
+
+NAMES = (
+    *("result.json", "error.json", "data.json", "train.json", "margins.npz", "config.yaml"),
+    *("original.safetensors", "retrained.safetensors", "unlearned.safetensors"),
+    *("tracking.jsonl", "clearml.zip", "clearml.json"),
+)
+"""All that a run may leave in its folder, but for its log."""
+
+
+def write_result(folder: Path, result: dict, margins: "dict[str, numpy.ndarray]") -> Path:
+    """Write margins.npz and then result.json; where the latter is, the run is complete."""
+    import numpy  # a tenth of a second, which a sweep that is finished does without
+
+    with atomic(folder / "margins.npz") as temporary, temporary.open("wb") as file:
+        numpy.savez(file, **margins)
+    (folder / "error.json").unlink(missing_ok=True)  # of another call of a sweep, meanwhile
+    write_json(folder / "result.json", result)
+    return folder / "result.json"
+
+
+def write_stage(folder: Path, stage: str, content: dict) -> None:
+    """Write `<stage>.json`, the mark of a run that was asked to stop after that stage."""
+    write_json(folder / f"{stage}.json", content)
+
+
+def write_error(folder: Path, error: BaseException, message: str) -> None:
+    """Write error.json, the mark of a run that raised."""
+    details = "".join(traceback.format_exception(error))
+    write_json(folder / "error.json", {"error": type(error).__name__, "message": message, "traceback": details})
+
+
+def read_result(folder: Path, config_hash: str, since: datetime.datetime | None = None) -> dict | None:
+    """Return the whole result of this config that lies in the folder, written `since` then; None without one.
+
+    Where locks do not exclude, two processes may be at one run of a sweep: `since` its own start, each takes what
+    the other has written. Clocks that differ do no harm: numbers are equal.
+    """
+    try:
+        written = (folder / "result.json").stat().st_mtime
+        result = read_json(folder / "result.json")
+    except (FileNotFoundError, Damaged):
+        return None
+    same = result["provenance"]["config_hash"] == config_hash
+    return result if same and (since is None or written >= since.timestamp()) else None
+
+
+def remove_earlier(folder: Path) -> None:
+    """Remove what an earlier run has left in a folder that is used again; the files of nobody's run stay."""
+    if not _is_of_a_run(folder):
+        return
+    for name in NAMES:  # the result first: without its other files it would be no result
+        (folder / name).unlink(missing_ok=True)
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    """Return whether the folder's files are a run's: files of these names may be somebody's own."""
+    for name in ("result.json", "error.json", "data.json", "train.json"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, Damaged):
+            return bool(read_json(folder / name))
+    try:  # a run that was killed while it wrote
+        return "\nchoices:\n" in (folder / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
