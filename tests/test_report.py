@@ -28,8 +28,8 @@ from softtargets.report.pairs import pairings
 from softtargets.report.runs import read
 from softtargets.report.seeds import over_seeds
 from softtargets.report.statistics import compare, detectable, equivalence, holm, interval, power, signed_rank
-from softtargets.report.summary import ENDPOINTS, judged
-from softtargets.report.verdicts import judge
+from softtargets.report.summary import ENDPOINTS, compare_all
+from softtargets.report.verdicts import compare_arms
 from softtargets.system.files import write_json, write_text
 
 # statistics
@@ -162,7 +162,7 @@ def test_where_runs_diverged_a_size_is_of_five_pairs_that_point_where_the_ranks_
 
 
 def one_verdict(place, measure="js_forget", where="end", margin=None, wanted=None):
-    (found,) = judge(pairings(read(place), wanted), MEASURES[measure], where, margin, Floors())
+    (found,) = compare_arms(pairings(read(place), wanted), MEASURES[measure], where, margin, Floors())
     return found
 
 
@@ -357,7 +357,7 @@ def test_p_is_adjusted_over_all_cells(folder):
     for algorithm, (seed, delta) in itertools.product(("a", "b", "c"), enumerate(noise)):
         choices = {"choices": {"mu_algo": algorithm}}
         runs += [result(seed, js_forget=0.03 + delta, **choices), result(seed, "soft", js_forget=0.03, **choices)]
-    found = judge(pairings(read(folder(*runs))), MEASURES["js_forget"], "end", None, Floors())
+    found = compare_arms(pairings(read(folder(*runs))), MEASURES["js_forget"], "end", None, Floors())
     alone = stats.ttest_1samp(noise, 0).pvalue
     assert [verdict.p for verdict in found] == pytest.approx([min(1, 3 * alone)] * 3)
 
@@ -664,8 +664,8 @@ def test_forget_sets_of_the_same_settings_are_judged_apart(tmp_path, capsys, sam
     for place in apart:
         (together / place.name).symlink_to(place)
     found, alone = (
-        judged(read(together), None, ENDPOINTS, None),
-        [judged(read(place), None, ENDPOINTS, None) for place in apart],
+        compare_all(read(together), None, ENDPOINTS, None),
+        [compare_all(read(place), None, ENDPOINTS, None) for place in apart],
     )
     assert {one.cell.name.partition("forget_set_sha256=")[2] for one in found} == {"forget_s", "other"}
     assert sorted((one.floor, one.paired.mean, one.nothing) for one in found) == sorted(
@@ -737,7 +737,7 @@ def test_margins_that_are_not_finite_or_do_not_vary_have_no_divergence(folder, v
     assert None not in (nothing.klom, nothing.klom_floor, nothing.ulira, nothing.ulira_floor)
     assert (hard.klom, hard.ulira) == (None, None)
     assert hard.klom_floor == nothing.klom_floor
-    assert "| – |" in tables.markdown(judged(read(place), None, ENDPOINTS, None), [hard], {})
+    assert "| – |" in tables.markdown(compare_all(read(place), None, ENDPOINTS, None), [hard], {})
 
 
 # what a folder holds
@@ -963,7 +963,7 @@ def test_a_setting_that_is_null_is_told_from_one_that_is_not_there(folder):
         for seed, arm, size in itertools.product(range(3), ("hard", "soft"), (None, 6000))
     ]
     alone = both(3, choices={"mu_algo": "npo", "unlearn": "npo"})
-    verdicts = judged(read(folder(*sizes, *alone)), None, ("js_forget",), None)
+    verdicts = compare_all(read(folder(*sizes, *alone)), None, ("js_forget",), None)
     rows = csv.DictReader(io.StringIO(tables.comma_separated(verdicts)))
     assert {(row["mu_algo"], row["dataset.train_size"]) for row in rows} == {
         ("gradasc", "null"),
@@ -978,7 +978,7 @@ def test_an_arm_that_is_alone_has_its_numbers_and_no_comparison(folder):
         result(seed, js_forget=0.02 + 0.01 * seed, choices={"mu_algo": "rmu", "unlearn": "rmu"})
         for seed in range(3)
     ]
-    verdicts = judged(read(folder(*both(3), *control)), None, ("js_forget",), None)
+    verdicts = compare_all(read(folder(*both(3), *control)), None, ("js_forget",), None)
     alone = [verdict for verdict in verdicts if verdict.where == "end" and verdict.other is None]
     (found,) = alone
     assert (found.one.name, found.one.mean, found.paired, found.p) == ("hard", pytest.approx(0.03), None, None)
@@ -1008,7 +1008,7 @@ def test_a_folder_of_one_arm_has_a_report_that_says_so(folder, capsys, runs):
 
 
 def test_tables_hold_every_verdict(folder):
-    verdicts = judged(read(folder(*both(5))), None, ENDPOINTS, None)
+    verdicts = compare_all(read(folder(*both(5))), None, ENDPOINTS, None)
     rows = list(csv.DictReader(io.StringIO(tables.comma_separated(verdicts))))
     assert [(row["measure"], row["where"]) for row in rows] == list(
         itertools.product(ENDPOINTS, ("matched", "end"))

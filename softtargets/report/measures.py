@@ -24,14 +24,14 @@ class Measure:
     label: str
     worst: float
     """The most it can be: what a diverged run is given where a mean over all runs is asked for."""
-    along: bool = False
-    """Whether it is measured on the way, and so at matched forgetting too."""
+    on_trajectory: bool = False
+    """Whether it is measured while the model unlearns, and so at matched forgetting too."""
     metric: bool = False
     """Whether `name` is a metric of models."""
-    told: Callable[[Run], object] | None = None
-    """What a run tells of its retrained model, None where that is not finite, and """
+    of_retrained: Callable[[Run], object] | None = None
+    """Return the retrained model's value, or None if it is not finite. None where runs leave too little for it."""
     between: Callable | None = None
-    """the same distance between two of these. None where runs leave too little for it."""
+    """Return the distance between two values of `of_retrained`."""
 
     def at_end(self, run: Run) -> Value:
         """Return the value of the unlearned model as the run left it."""
@@ -76,10 +76,12 @@ class Floors:
 
 
 def _apart(measure: Measure, runs: list[Run]) -> Value:
-    told = [] if measure.told is None else [one for run in runs if (one := measure.told(run)) is not None]
-    if len(told) < 2:
+    if measure.of_retrained is None:
         return None
-    return statistics.mean(itertools.starmap(measure.between, itertools.combinations(told, 2)))
+    values = [value for run in runs if (value := measure.of_retrained(run)) is not None]
+    if len(values) < 2:
+        return None
+    return statistics.mean(itertools.starmap(measure.between, itertools.combinations(values, 2)))
 
 
 def _diverged(run: Run) -> bool:
@@ -137,27 +139,33 @@ def _accuracy_distance(one: dict, other: dict) -> float:
 
 
 _ALL = (
-    Measure("js_forget", "JS on the forget set", math.log(2), along=True, told=_probs, between=js),
-    Measure("mia_gap", "|ΔMIA AUC|", 1.0, along=True, told=_metric("mia_auc"), between=_gap),
-    Measure("js_test", "JS on the test set", math.log(2), along=True),
+    Measure("js_forget", "JS on the forget set", math.log(2), on_trajectory=True, of_retrained=_probs, between=js),
+    Measure("mia_gap", "|ΔMIA AUC|", 1.0, on_trajectory=True, of_retrained=_metric("mia_auc"), between=_gap),
+    Measure("js_test", "JS on the test set", math.log(2), on_trajectory=True),
     Measure(
         "activation_distance_forget",
         "activation distance on the forget set",
         math.sqrt(2),
-        told=_probs,
+        of_retrained=_probs,
         between=_activation_distance,
     ),
-    Measure("disagreement_forget", "disagreement on the forget set", 1.0, told=_probs, between=_disagreement),
-    Measure("avg_gap", "average accuracy gap", 1.0, told=_retrained, between=_average_gap),
     Measure(
-        "accuracy_distance", "class accuracy distance, test", 1.0, told=_retrained, between=_accuracy_distance
+        "disagreement_forget", "disagreement on the forget set", 1.0, of_retrained=_probs, between=_disagreement
+    ),
+    Measure("avg_gap", "average accuracy gap", 1.0, of_retrained=_retrained, between=_average_gap),
+    Measure(
+        "accuracy_distance",
+        "class accuracy distance, test",
+        1.0,
+        of_retrained=_retrained,
+        between=_accuracy_distance,
     ),
     Measure(
         "svc_accuracy",
         "|ΔSVC attack accuracy| (evidence=[svc])",
         1.0,
         metric=True,
-        told=_metric("svc_accuracy"),
+        of_retrained=_metric("svc_accuracy"),
         between=_gap,
     ),
     Measure(
@@ -165,7 +173,7 @@ _ALL = (
         "|Δsteps of relearning| (evidence=[relearn])",
         500.0,
         metric=True,
-        told=_metric("relearn_steps"),
+        of_retrained=_metric("relearn_steps"),
         between=_gap,
     ),
 )

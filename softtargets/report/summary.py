@@ -1,4 +1,4 @@
-"""The report on a folder of runs: read, paired, judged, written."""
+"""The report on a folder of runs: read, paired, compared, written."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from softtargets.report.page import page
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import Run, finished
 from softtargets.report.seeds import over_seeds
-from softtargets.report.verdicts import WHERE, Verdict, judge
+from softtargets.report.verdicts import WHERE, Verdict, compare_arms
 from softtargets.system.files import write_text
 
 ENDPOINTS = ("js_forget", "mia_gap")
@@ -37,7 +37,7 @@ def summarise(
     runs, missing = finished(folder), without_result(folder)
     if not runs and not missing:
         raise BadInput(f"{folder}: no result of a run below it; give a folder which holds result.json files")
-    verdicts = judged(runs, wanted, measures, margin) if runs else []
+    verdicts = compare_all(runs, wanted, measures, margin) if runs else []
     over = list(over_seeds(runs))
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
@@ -58,7 +58,7 @@ def summarise(
     return out / "report.html"
 
 
-def judged(
+def compare_all(
     runs: list[Run], wanted: tuple[str, str] | None, measures: tuple[str, ...], margin: float | None
 ) -> list[Verdict]:
     """Compare all arms by every measure, at matched forgetting and at the end.
@@ -77,8 +77,8 @@ def judged(
         verdict
         for name in measures
         for where in WHERE
-        if where == "end" or MEASURES[name].along
-        for verdict in judge(found, MEASURES[name], where, margin, floors)
+        if where == "end" or MEASURES[name].on_trajectory
+        for verdict in compare_arms(found, MEASURES[name], where, margin, floors)
     ]
 
 

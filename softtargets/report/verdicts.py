@@ -40,7 +40,7 @@ class Arm:
     """(mean - floor) / (nothing - floor): 1 is doing nothing, 0 another retraining."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
     """One comparison in one cell, or the only arm that the cell has."""
 
@@ -76,18 +76,18 @@ class Verdict:
         return ", ".join(arm.name for arm in self.arms)
 
 
-def judge(
+def compare_arms(
     pairings: list[Pairing], measure: Measure, where: str, margin: float | None, floors: Floors
 ) -> list[Verdict]:
     """Compare every pairing by one measure; p values are adjusted over all of them.
 
     The margin of equivalence is the floor unless given, and a tenth of doing nothing where there is no floor.
     """
-    found = [_compared(pairing, measure, where, margin, floors) for pairing in pairings]
-    adjusted = holm([_p(verdict) for verdict in found])
+    verdicts = [_compare(pairing, measure, where, margin, floors) for pairing in pairings]
+    adjusted = holm([_p(verdict) for verdict in verdicts])
     return [
         dataclasses.replace(verdict, p=p, words=words(verdict, p))
-        for verdict, p in zip(found, adjusted, strict=True)
+        for verdict, p in zip(verdicts, adjusted, strict=True)
     ]
 
 
@@ -103,7 +103,7 @@ def _by_ranks(verdict: Verdict) -> bool:
     return verdict.paired.lost or verdict.paired.sd == 0
 
 
-def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | None, floors: Floors) -> Verdict:
+def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | None, floors: Floors) -> Verdict:
     value = measure.matched if where == "matched" else measure.at_end
     names = [name for name in (pairing.one, pairing.other) if name is not None]
     sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[] for _ in names]
@@ -111,14 +111,27 @@ def _compared(pairing: Pairing, measure: Measure, where: str, margin: float | No
     runs = [run for side in sides for run in side]
     floor, nothing = floors.of(measure, runs), mean_of([measure.nothing(run) for run in sides[0]])
     margin = margin if margin is not None else floor if floor is not None else 0.1 * (nothing or 0.0)
-    there = [pair for pair in zip(*columns, strict=True) if None not in pair]
-    one, other, *_ = [
+    measured = [pair for pair in zip(*columns, strict=True) if None not in pair]
+    arms = [
         _arm(name, side, column, measure, where, floor, nothing)
         for name, side, column in zip(names, sides, columns, strict=True)
-    ] + [None]
-    result = compare(*numpy.array(there, dtype=float).T, margin) if there and other else None
-    beside = (pairing.refused, pairing.settings, pairing.unlike, _points(sides[0], columns) if other else [])
-    return Verdict(pairing.cell, measure.name, where, one, other, result, floor, nothing, margin, *beside)
+    ]
+    alone = pairing.other is None
+    return Verdict(
+        cell=pairing.cell,
+        measure=measure.name,
+        where=where,
+        one=arms[0],
+        other=None if alone else arms[1],
+        paired=compare(*numpy.array(measured, dtype=float).T, margin) if measured and not alone else None,
+        floor=floor,
+        nothing=nothing,
+        margin=margin,
+        refused=pairing.refused,
+        settings=pairing.settings,
+        unlike=pairing.unlike,
+        points=[] if alone else _points(sides[0], columns),
+    )
 
 
 def _points(runs: list[Run], columns: list[list]) -> list[tuple[int, float]]:
