@@ -11,17 +11,19 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import reading
 import torch
-from conftest import SMALL
+from conftest import ROOT, SMALL
 from results_by_hand import ACCURACIES, WAY, both, diverged, leave, made, result
 from scipy import stats
 from test_report_page import data_of
 
+import softtargets
 from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
-from softtargets.report import alike, tables
+from softtargets.report import alike, csv_files, tables
 from softtargets.report.__main__ import main
 from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
@@ -1024,6 +1026,91 @@ def test_tables_hold_every_verdict(folder):
     assert not set("_%#") & set(tex.replace(r"\_", "").replace(r"\%", "").replace("% ", ""))
 
 
+# rows for other programs
+
+
+def lines_of(file: Path) -> list[dict]:
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_runs_csv_holds_the_rows_of_results_to_the_last_bit(folder, capsys):
+    odd = result(7, "soft", js_forget=1 / 3, choices={"dataset": "=mine, 'theirs'"}, cost={"unlearn_s": 0.1 + 0.2})
+    place = folder(*both(2), odd, diverged(3))
+    assert main([str(place)]) == 0
+    table, wanted = lines_of(place / "runs.csv"), softtargets.results(place)
+    assert len(table) == len(wanted) == 6
+    assert list(table[0]) == list(wanted)
+    for name in wanted:
+        for row, value in zip(table, wanted[name], strict=True):
+            if isinstance(value, str):
+                assert row[name].removeprefix("'") == value
+            else:
+                assert row[name] == "" if pandas.isna(value) else float(row[name]) == value
+    assert [row["dataset"] for row in table if row["seed"] == "7"] == ["'=mine, 'theirs'"]
+
+
+def test_arms_csv_holds_means_by_hand(folder, capsys):
+    hard, soft = (0.03, 0.031, 0.032, 0.033, 0.035), (0.02, 0.021, 0.0225, 0.023, 0.024)
+    runs = [
+        result(seed, arm, js_forget=value)
+        for arm, column in (("hard", hard), ("soft", soft))
+        for seed, value in enumerate(column)
+    ]
+    place = folder(*runs, result(5, js_forget=0.05), diverged(6))
+    assert main([str(place)]) == 0
+    rows = {(row["measure"], row["where"], row["arm"]): row for row in lines_of(place / "arms.csv")}
+    assert len(rows) == 2 * 2 * 2
+    first, second = rows["js_forget", "end", "hard"], rows["js_forget", "end", "soft"]
+    every = (*hard, 0.05)
+    assert (first["n"], first["runs"], first["diverged"], first["statuses"]) == ("6", "7", "1", "diverged 1")
+    assert float(first["mean"]) == pytest.approx(sum(every) / 6)
+    assert float(first["mean_with_diverged"]) == pytest.approx((sum(every) + math.log(2)) / 7)
+    assert float(first["sd"]) == pytest.approx(np.std(every, ddof=1))
+    assert (first["against"], first["verdict"]) == ("", "")  # the arm that the others are compared with
+    peer = stats.bootstrap((soft,), np.mean, method="BCa", rng=np.random.default_rng(1)).confidence_interval
+    assert (float(second["low"]), float(second["high"])) == pytest.approx((peer.low, peer.high), rel=0.01)
+    gap = np.subtract(hard, soft)
+    assert (second["against"], second["pairs"]) == ("hard", "5")
+    assert float(second["difference"]) == pytest.approx(gap.mean())
+    assert float(second["p"]) == pytest.approx(stats.ttest_1samp(gap, 0).pvalue)
+    assert second["verdict"] in (place / "summary.md").read_text()
+    assert float(rows["js_forget", "matched", "soft"]["mean"]) == pytest.approx(sum(soft) / 5 / 2)
+    floor, nothing = float(second["floor"]), float(second["nothing"])
+    assert float(second["floor_corrected"]) == pytest.approx((sum(soft) / 5 - floor) / (nothing - floor))
+
+
+def test_pairs_csv_holds_both_values_and_their_difference(folder, capsys):
+    place = folder(*both(3), diverged(3), result(3, "soft"), result(4))  # seed 4 is in one arm alone
+    assert main([str(place), "--metric", "js_forget"]) == 0
+    rows = [row for row in lines_of(place / "pairs.csv") if row["where"] == "end"]
+    assert [row["seed"] for row in rows] == ["0", "1", "2", "3"]
+    for seed, row in enumerate(rows[:3]):
+        assert (row["one"], row["other"], row["measure"]) == ("hard", "soft", "js_forget")
+        assert (float(row["value_one"]), float(row["value_other"])) == (0.03 + 0.001 * seed, 0.02)
+        assert float(row["difference"]) == 0.03 + 0.001 * seed - 0.02
+        assert json.loads((Path(row["folder_one"]) / "result.json").read_text())["choices"]["targets"] == "hard"
+    assert (rows[3]["value_one"], rows[3]["difference"]) == ("inf", "")
+
+
+def test_one_run_one_arm_and_no_run_have_these_files_too(folder, tmp_path, capsys):
+    place = folder(result(0), result(1))
+    (tmp_path / "lost").mkdir()
+    failed(tmp_path / "lost", "no luck")
+    for where, runs in ((place / "run0", 1), (place, 2), (tmp_path / "lost", 0)):
+        assert main([str(where), "--out", str(tmp_path / "out")]) == 0
+        files = {name: lines_of(tmp_path / f"out/{name}.csv") for name in ("runs", "arms", "pairs")}
+        assert [len(files["runs"]), len(files["pairs"])] == [runs, 0]
+        assert [row["n"] for row in files["arms"]] == 4 * [str(runs)] * bool(runs)
+        assert all(row["verdict"].startswith("nothing to compare") for row in files["arms"])
+        assert (tmp_path / "out/runs.csv").read_text().startswith("dataset,architecture,")
+
+
+def test_every_column_is_documented():
+    text = (ROOT / "docs/tables.md").read_text()
+    assert [name for name in (*csv_files.RUNS, *csv_files.ARMS, *csv_files.PAIRS) if f"`{name}`" not in text] == []
+
+
 def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
     for targets, seed in itertools.product(("hard", "soft"), range(2)):
         _, place = run(*SMALL, "mu_algo=graddiff", f"targets={targets}", f"seed={seed}")
@@ -1035,6 +1122,9 @@ def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
         "summary.csv",
         "summary.md",
         "summary.tex",
+        "runs.csv",
+        "arms.csv",
+        "pairs.csv",
         "report.html",
     }
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out/summary.csv").read_text())))

@@ -55,14 +55,15 @@ def pairings(runs: list[Run], wanted: tuple[str, str] | None = None) -> list[Pai
             if one in arms and other in arms:
                 found.append(paired(cell, one, other, arms[one], arms[other]))
         if len(arms) == 1 and not wanted:
-            found.append(_alone(cell, *arms.items()))
+            found.append(alone(cell, *next(iter(arms.items()))))
     return found
 
 
-def _alone(cell: Cell, arm: tuple[str, list[Run]]) -> Pairing:
+def alone(cell: Cell, arm: str, runs: list[Run]) -> Pairing:
+    """Return the runs of an arm, one a seed, as a pairing with no other."""
     refused: list[str] = []
-    runs = _by_seed(arm[1], refused)
-    return Pairing(cell, arm[0], None, [(runs[seed],) for seed in sorted(runs)], refused)
+    once = _by_seed(runs, refused)
+    return Pairing(cell, arm, None, [(once[seed],) for seed in sorted(once)], refused)
 
 
 def _against_hard(arms: list[str]) -> list[tuple[str, str]]:

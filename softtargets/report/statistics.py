@@ -128,6 +128,13 @@ def interval(difference: Values) -> tuple[float, float] | tuple[None, None]:
     return edges if all(map(math.isfinite, edges)) else (None, None)
 
 
+def mean_interval(sample: Values) -> tuple[float, float] | tuple[None, None]:
+    """Return the interval of a sample's mean: None below `LEAST` values, the mean itself where all are equal."""
+    if len(sample) < LEAST:
+        return None, None
+    return interval(sample) if numpy.ptp(sample) else (float(sample[0]), float(sample[0]))
+
+
 def signed_rank(difference: Values) -> float | None:
     """Two-sided Wilcoxon signed-rank p; infinite differences have the highest rank. None if all are zero."""
     if not difference.any():

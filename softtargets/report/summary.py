@@ -9,14 +9,14 @@ from rich.text import Text
 
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput, visible
-from softtargets.report import tables
+from softtargets.report import csv_files, tables
 from softtargets.report.folders import without_result
 from softtargets.report.measures import MEASURES, Floors
 from softtargets.report.page import page
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import Run, finished
 from softtargets.report.seeds import over_seeds
-from softtargets.report.verdicts import WHERE, Verdict, compare_arms
+from softtargets.report.verdicts import Verdict, compare_arms, places
 from softtargets.system.files import write_text
 
 ENDPOINTS = ("js_forget", "mia_gap")
@@ -28,7 +28,7 @@ NAMED = 5
 def summarise(
     folder: Path, out: Path, wanted: tuple[str, str] | None, measures: tuple[str, ...], margin: float | None
 ) -> Path:
-    """Write summary.csv, summary.md, summary.tex and report.html on the runs below `folder` to `out`.
+    """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`.
 
     Shows the verdicts by the first measure and returns the page. Where no run finished, it names all that have no
     result. Raises BadInput if there is no run at all, if `wanted` arms are in no cell, and where `out` cannot be
@@ -43,6 +43,9 @@ def summarise(
         "summary.csv": tables.comma_separated(verdicts),
         "summary.md": tables.markdown(verdicts, over, missing),
         "summary.tex": tables.latex(verdicts),
+        "runs.csv": csv_files.runs_csv(runs),
+        "arms.csv": csv_files.arms_csv(runs, verdicts, measures),
+        "pairs.csv": csv_files.pairs_csv(pairings(runs, wanted), measures),
         "report.html": page(folder.resolve().name, runs, verdicts, over, missing),
     }
     with naming(f"--out={out}", (OSError,)):
@@ -54,6 +57,7 @@ def summarise(
         print(tables.NO_RUN)
     _show_missing(len(runs), missing)
     same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
+    same += "; rows in runs.csv, arms.csv and pairs.csv" if runs else ""
     print(visible(f"report: {out / 'report.html'}; {same}"))
     return out / "report.html"
 
@@ -75,10 +79,8 @@ def compare_all(
             raise BadInput(f"--metric {name}: no run has it; runs are asked for more by evidence=[svc,relearn]")
     return [
         verdict
-        for name in measures
-        for where in WHERE
-        if where == "end" or MEASURES[name].on_trajectory
-        for verdict in compare_arms(found, MEASURES[name], where, margin, floors)
+        for measure, where in places(measures)
+        for verdict in compare_arms(found, measure, where, margin, floors)
     ]
 
 

@@ -1,10 +1,8 @@
 """Verdicts as a table: CSV with everything, Markdown and LaTeX with what fits a page."""
 
-import csv
-import io
-
 from softtargets.errors import visible
 from softtargets.report import alike
+from softtargets.report.csv_files import csv_text
 from softtargets.report.measures import MEASURES
 from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds
@@ -162,21 +160,7 @@ def _tex(text: str) -> str:
 
 def comma_separated(verdicts: list[Verdict]) -> str:
     """Return every number of every verdict, a line each."""
-    rows = [{_inert(name): _inert(value) for name, value in _flat(verdict).items()} for verdict in verdicts]
-    names = list(dict.fromkeys(name for one in rows for name in one))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _inert(value: object) -> object:
-    """Return a text that a spreadsheet takes for no formula; numbers are as they are."""
-    if not isinstance(value, str):
-        return value
-    shown = visible(value)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+    return csv_text(map(_flat, verdicts))
 
 
 def _flat(verdict: Verdict) -> dict:

@@ -4,10 +4,11 @@ import collections
 import dataclasses
 import math
 import statistics
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy
 
-from softtargets.report.measures import Floors, Measure
+from softtargets.report.measures import MEASURES, Floors, Measure, Value
 from softtargets.report.pairs import Pairing
 from softtargets.report.runs import Cell, Run
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, holm, mean_of
@@ -76,6 +77,19 @@ class Verdict:
         return ", ".join(arm.name for arm in self.arms)
 
 
+def places(measures: Iterable[str]) -> Iterator[tuple[Measure, str]]:
+    """Yield every measure with every place at which runs have it."""
+    for name in measures:
+        for where in WHERE:
+            if where == "end" or MEASURES[name].on_trajectory:
+                yield MEASURES[name], where
+
+
+def values_of(measure: Measure, where: str) -> Callable[[Run], Value]:
+    """Return what gives the value of a run at a place."""
+    return measure.matched if where == "matched" else measure.at_end
+
+
 def compare_arms(
     pairings: list[Pairing], measure: Measure, where: str, margin: float | None, floors: Floors
 ) -> list[Verdict]:
@@ -104,7 +118,7 @@ def _by_ranks(verdict: Verdict) -> bool:
 
 
 def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | None, floors: Floors) -> Verdict:
-    value = measure.matched if where == "matched" else measure.at_end
+    value = values_of(measure, where)
     names = [name for name in (pairing.one, pairing.other) if name is not None]
     sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[] for _ in names]
     columns = [[value(run) for run in side] for side in sides]

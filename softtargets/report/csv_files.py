@@ -1,0 +1,133 @@
+"""runs.csv, arms.csv and pairs.csv: tidy rows of unrounded numbers for other programs (docs/tables.md)."""
+
+import collections
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable
+
+import numpy
+
+from softtargets.errors import visible
+from softtargets.report import rows
+from softtargets.report.measures import Floors, Measure, Value
+from softtargets.report.pairs import Pairing, alone
+from softtargets.report.runs import FACTORS, Cell, Run, typed
+from softtargets.report.statistics import mean_interval
+from softtargets.report.verdicts import Verdict, compare_arms, places, values_of
+
+RUNS = (*FACTORS, "targets", "seed", "status")
+"""Columns where there is no run, and with it no metric."""
+PLACE = ("cell", *FACTORS, "measure", "where")
+ARMS = (*PLACE, "arm", "n", "runs", "mean", "sd", "low", "high", "mean_with_diverged", "diverged")
+ARMS += ("never_matched", "without_trajectory", "not_measured", "statuses", "floor", "nothing", "floor_corrected")
+ARMS += ("against", "pairs", "difference", "difference_low", "difference_high", "p", "verdict")
+PAIRS = (*PLACE, "one", "other", "seed", "value_one", "value_other", "difference", "folder_one", "folder_other")
+Row = dict[str, object]
+
+
+def csv_text(lines: Iterable[Row], columns: tuple[str, ...] = ()) -> str:
+    """Return rows as CSV: `columns` first, then the others as they come. A float reads back as the same float."""
+    lines = [{_inert(name): _inert(value) for name, value in line.items()} for line in lines]
+    names = list(dict.fromkeys([*columns, *(name for line in lines for name in line)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _inert(value: object) -> object:
+    """Return a text that a spreadsheet takes for no formula; numbers are as they are."""
+    if not isinstance(value, str):
+        return value
+    shown = visible(value)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+
+
+def runs_csv(runs: list[Run]) -> str:
+    """Return the rows of `softtargets.results`, under the same names."""
+    return csv_text(map(rows.row, runs), () if runs else RUNS)
+
+
+def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: tuple[str, ...]) -> str:
+    """Return a row for every arm of every cell, by every measure and place: of all its runs, then its verdict."""
+    groups = collections.defaultdict(list)
+    for run in runs:
+        groups[run.cell, run.arm].append(run)
+    arms = [alone(cell, arm, group) for (cell, arm), group in groups.items()]
+    verdict_of = {(v.cell, v.measure, v.where, (v.other or v.one).name): v for v in verdicts}
+    floors = Floors()
+    lines = []
+    for measure, where in places(measures):
+        for pairing, by_itself in zip(arms, compare_arms(arms, measure, where, None, floors), strict=True):
+            verdict = verdict_of.get((pairing.cell, measure.name, where, pairing.one))
+            values = [values_of(measure, where)(run) for (run,) in pairing.pairs]
+            line = _place(pairing.cell, measure, where) | _arm(by_itself, values)
+            lines.append(line | (_verdict(verdict) if verdict else {}))
+    return csv_text(lines, ARMS)
+
+
+def _place(cell: Cell, measure: Measure, where: str) -> Row:
+    settings = {name: typed(value) for name, value in cell.settings}
+    return {"cell": cell.name, "measure": measure.name, "where": where} | settings
+
+
+def _arm(by_itself: Verdict, values: list[Value]) -> Row:
+    """Return an arm's numbers, with the 95 % BCa interval of its mean from `LEAST` measured runs on."""
+    arm, finite = by_itself.one, [value for value in values if value is not None and math.isfinite(value)]
+    low, high = mean_interval(numpy.array(finite))
+    return {
+        "arm": arm.name,
+        "n": len(finite),
+        "runs": arm.runs,
+        "mean": arm.mean,
+        "sd": arm.sd,
+        "low": low,
+        "high": high,
+        "mean_with_diverged": arm.mean_with_diverged,
+        "diverged": arm.diverged,
+        "never_matched": arm.censored,
+        "without_trajectory": arm.unwatched,
+        "not_measured": arm.unmeasured,
+        "statuses": "; ".join(f"{status} {count}" for status, count in arm.flags.items()),
+        "floor": by_itself.floor,
+        "nothing": by_itself.nothing,
+        "floor_corrected": arm.corrected,
+    }
+
+
+def _verdict(verdict: Verdict) -> Row:
+    """Return how an arm compares with the one that all of its cell are compared with."""
+    paired = verdict.paired
+    numbers = {"pairs": paired.n, "difference": paired.mean, "difference_low": paired.low} if paired else {}
+    more = {"difference_high": paired.high, "p": verdict.p} if paired else {}
+    return {"against": verdict.one.name if verdict.other else None, "verdict": verdict.words} | numbers | more
+
+
+def pairs_csv(pairings: list[Pairing], measures: tuple[str, ...]) -> str:
+    """Return a row for every pair of runs that is compared, by every measure and place."""
+    lines = [
+        _place(pairing.cell, measure, where) | _pair(pairing, values_of(measure, where), *pair)
+        for measure, where in places(measures)
+        for pairing in pairings
+        if pairing.other is not None
+        for pair in pairing.pairs
+    ]
+    return csv_text(lines, PAIRS)
+
+
+def _pair(pairing: Pairing, value: Callable[[Run], Value], one: Run, other: Run) -> Row:
+    """Return both values and their difference, which is one less other, where both are finite."""
+    values = value(one), value(other)
+    finite = None not in values and all(map(math.isfinite, values))
+    return {
+        "one": pairing.one,
+        "other": pairing.other,
+        "seed": one.seed,
+        "value_one": values[0],
+        "value_other": values[1],
+        "difference": values[0] - values[1] if finite else None,
+        "folder_one": str(one.folder),
+        "folder_other": str(other.folder),
+    }
