@@ -77,6 +77,10 @@ class Algorithm(Marks):
     """Its loss is defined for distributions alone; targets with negative entries are refused."""
     has_no_loop: bool = False
     """It does not call `fit`, so it has no first update to be diagnosed."""
+    starts_afresh: bool = False
+    """It does not start from the original, so its first update says nothing of the original."""
+    comparison_only: bool = False
+    """What it returns is no model like the original, and stands beside the methods for comparison only."""
     whole_classes_only: bool = False
     """It forgets whole classes alone; other forget sets are refused."""
     check_network: Callable | None = None

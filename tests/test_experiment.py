@@ -16,6 +16,8 @@ from softtargets.execution.experiment import build
 from softtargets.marks import Algorithm
 
 TINY = ("dataset.train_size=300",)
+BASELINES = {"none", "none_calibrated", "early", "retrain", "head_reset", "class_mask", "teachers"}
+"""What methods are held against; these are no methods themselves."""
 NEEDS = {
     "forget_set=indices": ["forget_set.path=INDICES"],
     "forget_set=marked": None,  # needs a dataset with marks; see test_datasets
@@ -80,6 +82,25 @@ def test_equal_configs_have_equal_hashes(composed):
     assert len({config_hash(composed(*overrides)) for overrides in [*others, soft]}) == len(others) + 1
 
 
+def test_what_ignores_targets_runs_once_for_all_of_them(composed):
+    for name in options("mu_algo"):
+        node = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml")
+        runs = [composed(*suited(name), f"mu_algo={name}", f"targets={kind}") for kind in ("hard", "undial")]
+        same = len({config_hash(config) for config in runs}) == 1
+        assert same == node.get("ignores_targets", False), name
+        assert not same or [config["choices"]["targets"] for config in runs] == ["hard", "hard"]
+
+
+def test_a_config_that_calls_targets_ignored_is_held_against_the_algorithm(composed):
+    with pytest.raises(BadInput, match=r"mu_algo\.ignores_targets=true: gradasc is not marked"):
+        build(composed(*TINY, "mu_algo=gradasc", "+mu_algo.ignores_targets=true"))
+
+
+def test_checkpoints_of_the_training_are_not_to_be_had_from_a_file(composed, tmp_path):
+    with pytest.raises(BadInput, match=r"checkpoint=.*: early needs the checkpoints of the original's training"):
+        build(composed(*TINY, "mu_algo=early", f"checkpoint={tmp_path}/model.safetensors"))
+
+
 @pytest.mark.parametrize("given", [(), ("training.epochs=3",)])
 def test_small_sets_get_more_epochs_unless_a_number_is_given(composed, given):
     experiment = build(composed("dataset.train_size=600", *given))
@@ -102,7 +123,7 @@ def test_a_model_that_does_not_fit_the_images_is_refused(composed):
 
 
 def test_every_algorithm_is_searched_and_shown():
-    assert set(search.SPACE) == set(methods.TARGETS) == set(options("mu_algo"))
+    assert set(search.SPACE) == set(methods.TARGETS) == set(options("mu_algo")) - BASELINES
     functions = {name: get_method(OmegaConf.load(CONF / f"mu_algo/{name}.yaml")._target_) for name in search.SPACE}
     blind = {name for name, function in functions.items() if Algorithm.of(function).ignores_forget_targets}
     assert set(search.BLIND) == blind

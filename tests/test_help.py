@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from softtargets.cli import help, options, refusals, signatures
 from softtargets.config import settings as models
 from softtargets.errors import BadInput
+from softtargets.mu_algo import INPUTS
 
 GROUPS = sorted(
     {file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")}
@@ -94,7 +95,7 @@ def leaves(node: dict, above: str) -> list[tuple[str, object]]:
 def test_allowed_values_of_a_part_are_those_of_its_annotations(target):
     part = get_object(target)
     hints = typing.get_type_hints(part, include_extras=True)
-    words = signatures.parameters(target, set(hints) - {"input_shape", "classes", "return"})
+    words = signatures.parameters(target, set(hints) - {"input_shape", "classes", "return", *INPUTS})
     for name, text in words.items():
         assert bounds(text) == limits(hints[name]), (name, text)
 

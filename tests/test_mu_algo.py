@@ -13,20 +13,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import CONF, ROOT, options
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from softtargets.architectures import mlp
-from softtargets.config.validation import check_call
 from softtargets.datasets import mnist_5k
 from softtargets.execution.callables import checked_partial
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
+from softtargets.mu_algo import INPUTS
 from softtargets.mu_algo.ssd import importance, ssd
 from softtargets.mu_algo.ugradsl_plus import crowding
 from softtargets.mu_algo.unsir import error_maximising
+from softtargets.temperature import fitted_temperature
 from softtargets.types import Samples, digest, generator
 
 ALGORITHMS = options("mu_algo")
@@ -47,15 +47,30 @@ def pytest_generate_tests(metafunc):
 def loaded(path: str) -> functools.partial:
     """The algorithm of a YAML of group mu_algo, or one without settings by its import path."""
     node = OmegaConf.load(path) if path.endswith(".yaml") else {"_target_": path}
-    plain = OmegaConf.to_container(OmegaConf.create(node))
-    return checked_partial(plain, "mu_algo", given=("original", "forget", "retain", "fit"))
+    return bound_as_in_a_run(OmegaConf.create(node))
 
 
 def algorithm(name: str, **changes) -> functools.partial:
-    node = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml")
-    return check_call(
-        instantiate(node, _convert_="all", **changes), "mu_algo", given=("original", "forget", "retain", "fit")
-    )
+    return bound_as_in_a_run(OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml"), **changes)
+
+
+def bound_as_in_a_run(node: DictConfig, **changes) -> functools.partial:
+    """Bind an algorithm to its settings and to what it takes by name."""
+    plain = OmegaConf.to_container(node, resolve=True) | changes
+    plain.pop("ignores_targets", None)
+    bound = checked_partial(plain, "mu_algo", given=("original", "forget", "retain", "fit"), named=INPUTS)
+    taken = inspect.signature(bound.func).parameters
+    inputs = {"initialise": lambda: network(1), "validation": samples(40, 7), "early_original": network(2)}
+    given = {name: value for name, value in inputs.items() if name in taken}
+    return (Answered if "out_of_fold" in taken else functools.partial)(bound, **given)
+
+
+class Answered(functools.partial):
+    """An algorithm that is given teachers' logits, as many as there are samples to forget."""
+
+    def __call__(self, original, forget, retain, fit):
+        logits = torch.randn(len(forget), K, generator=torch.Generator().manual_seed(3))
+        return super().__call__(original, forget, retain, fit, out_of_fold=logits)
 
 
 def made(**changes) -> Fit:
@@ -75,9 +90,9 @@ def samples(n: int, seed: int, soft: bool = False) -> Samples:
     return Samples(torch.randn(n, 1, 4, 4, generator=generator), labels, targets)
 
 
-def network() -> nn.Module:
+def network(seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         return mlp(input_shape=(1, 4, 4), classes=K, hidden=8).eval()
 
 
@@ -91,7 +106,13 @@ def test_an_algorithm_is_one_function_with_its_settings_in_yaml(name):
     assert partial.func.__module__ == f"softtargets.mu_algo.{name}"
     assert partial.func.__name__ == name
     parameters = inspect.signature(partial.func).parameters.values()
-    assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == set(partial.keywords)
+    settings = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml").keys() - {
+        "_target_",
+        "_partial_",
+        "ignores_targets",
+    }
+    assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - set(INPUTS) == settings
+    assert settings.isdisjoint(INPUTS)
     assert all(p.default is p.empty for p in parameters)
     assert name in options("unlearn")
 
@@ -142,6 +163,12 @@ class TestEveryAlgorithm:
         assert bool(fit.account.steps) != Algorithm.of(contender).has_no_loop
         if fit.account.steps:
             assert not torch.equal(flat(unlearned), flat(network()))
+
+    def test_targets_matter_unless_it_is_marked(self, contender):
+        forget, retain = samples(20, 9), samples(30, 2)
+        others = [data.retarget(samples(len(data), 9, soft=True).targets) for data in (forget, retain)]
+        hard, soft = (contender(network(), *sets, made()) for sets in ((forget, retain), others))
+        assert torch.equal(flat(hard), flat(soft)) == Algorithm.of(contender).ignores_targets
 
     def test_forget_targets_matter_unless_it_is_marked(self, contender):
         if contender.func is ssd:
@@ -545,3 +572,89 @@ def test_mixing_in_own_predictions_shrinks_the_hard_gradient_and_nothing_else(di
     hard = gradient(forget.targets)
     mixed = gradient((1 - share) * forget.targets + share * own(model, forget).targets)
     assert (mixed - (1 - share) * hard).norm() < 1e-5 * hard.norm()
+
+
+# baselines, against what they are said to be
+
+
+def test_doing_nothing_returns_an_equal_model_of_its_own():
+    original = network()
+    same = algorithm("none")(original, samples(20, 1), samples(30, 2), made())
+    assert same is not original
+    assert torch.equal(flat(same), flat(original))
+
+
+def test_calibration_divides_the_logits_by_the_likeliest_temperature():
+    original, validation = network(), samples(40, 7)
+    calibrated = algorithm("none_calibrated")(original, samples(20, 1), samples(30, 2), made())
+    logits = predict(original, validation.inputs)
+    ratio = logits / predict(calibrated, validation.inputs)
+    temperature = ratio.mean().item()
+    torch.testing.assert_close(ratio, torch.full_like(ratio, temperature), rtol=1e-3, atol=0)
+    losses = {
+        t: F.cross_entropy(logits.double() / t, validation.labels).item()
+        for t in torch.linspace(0.2, 5, 4801).tolist()
+    }
+    assert temperature == pytest.approx(min(losses, key=losses.get), abs=2e-3)
+
+
+@pytest.mark.parametrize(("sharpness", "expected"), [(1e-3, 0.2), (1e3, 5.0)])
+def test_a_temperature_ends_at_the_ends_of_its_range(sharpness, expected):
+    labels = torch.arange(30) % 3
+    right = F.one_hot(labels, 3).float() if expected < 1 else F.one_hot((labels + 1) % 3, 3).float()
+    assert fitted_temperature(right * 100 * sharpness, labels) == expected
+
+
+def test_retraining_by_the_trainings_recipe_from_its_initialisation_is_the_retrained_model():
+    retain, fit = samples(30, 2), made(epochs=3)
+    trained = network(1)
+    made(epochs=3)(trained, lambda batch: F.cross_entropy(trained(batch.inputs), batch.labels), retain)
+    again = algorithm("retrain")(network(), samples(20, 1), retain, fit)
+    assert torch.equal(flat(again), flat(trained))
+
+
+def test_a_reset_head_is_trained_alone_from_that_of_a_new_model():
+    original, fresh = network(), network(1)
+    still = made(optimizer=functools.partial(torch.optim.SGD, lr=0.0))
+    reset = algorithm("head_reset")(original, samples(20, 1), samples(30, 2), still)
+    assert torch.equal(reset[1].weight, original[1].weight)
+    assert torch.equal(reset[3].weight, fresh[3].weight)
+    moved = algorithm("head_reset")(original, samples(20, 1), samples(30, 2), made())
+    assert torch.equal(moved[1].weight, original[1].weight)
+    assert not torch.equal(moved[3].weight, fresh[3].weight)
+
+
+def test_a_mask_takes_the_classes_that_are_not_retained_and_renormalises_the_others():
+    forget, retain = samples(20, 1), samples(30, 2)
+    kept = retain.take((retain.labels != 1).nonzero()[:, 0])
+    original = network()
+    masked = algorithm("class_mask")(original, forget, kept, made())
+    expected = predict(original, forget.inputs)
+    expected[:, 1] = -torch.inf
+    torch.testing.assert_close(predict(masked, forget.inputs).softmax(1), expected.softmax(1))
+
+
+def test_served_teachers_answer_for_the_forget_set_and_nothing_else():
+    original, forget, retain = network(), samples(20, 1), samples(30, 2)
+    served = algorithm("teachers")(original, forget, retain, made())
+    answers = torch.randn(20, K, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(predict(served, forget.inputs, batch_size=7), answers)
+    assert torch.equal(predict(served, retain.inputs), predict(original, retain.inputs))
+    shifted = forget.inputs.roll(1, -1)
+    assert torch.equal(predict(served, shifted), predict(original, shifted))
+
+
+@pytest.mark.parametrize("name", ["none_calibrated", "head_reset", "class_mask"])
+def test_what_works_on_the_head_refuses_a_network_that_goes_on_after_it(name):
+    look = Algorithm.of(algorithm(name)).check_network
+    look(network(), samples(2, 0))
+    with pytest.raises(ValueError, match="goes on after its last"):
+        look(nn.Sequential(network(), nn.Tanh()), samples(2, 0))
+    with pytest.raises(ValueError, match="has none"):
+        look(nn.Flatten(), samples(2, 0))
+
+
+def test_algorithms_that_ignore_targets_are_marked_in_both_places():
+    for name in ALGORITHMS:
+        declared = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml").get("ignores_targets", False)
+        assert declared == Algorithm.of(algorithm(name)).ignores_targets, name

@@ -98,7 +98,7 @@ class Chosen:
         return _options(group, self.places)
 
     def _file(self, group: str, option: str) -> dict | None:
-        return _composed(group, option, self.places)
+        return composed(group, option, self.places)
 
 
 @functools.cache
@@ -165,7 +165,7 @@ def _find(group: str, option: str, places: tuple[Path, ...]) -> Path | None:
 
 
 @functools.cache
-def _composed(group: str, option: str, places: tuple[Path, ...]) -> dict | None:
+def composed(group: str, option: str, places: tuple[Path, ...] = (CONF,)) -> dict | None:
     """Compose one option; None where there is no such file, or it draws on what only Hydra can find.
 
     Hydra takes a tenth of a second for it, and needs the whole config.
@@ -188,6 +188,6 @@ def _included(group: str, entry: object, places: tuple[Path, ...]) -> dict | Non
     if isinstance(entry, str):
         other = entry.removesuffix("@_here_")
         above, _, option = other.rpartition("/") if other.startswith("/") else (f"/{group}", "", other)
-        return _composed(above.strip("/"), option, places)
-    found = {side: _composed(f"{group}/{side}", kind, places) for side, kind in _items(entry)}
+        return composed(above.strip("/"), option, places)
+    found = {side: composed(f"{group}/{side}", kind, places) for side, kind in _items(entry)}
     return None if None in found.values() else found

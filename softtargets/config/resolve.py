@@ -1,5 +1,6 @@
 """A composed config as plain data in which nothing is left open, and the hash of what it asks for."""
 
+import copy
 import dataclasses
 import hashlib
 import math
@@ -12,7 +13,7 @@ from yaml import YAMLError
 
 from softtargets.config import allowed_targets, contents
 from softtargets.config.machine import resolve_machine
-from softtargets.config.names import Chosen
+from softtargets.config.names import Chosen, composed
 from softtargets.config.settings import Settings
 from softtargets.config.validation import naming, validated
 from softtargets.errors import BadInput
@@ -54,6 +55,7 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest)
         validated(Settings, settings_of(config), "")
         chosen = dataclasses.replace(chosen, options=config["choices"])
     _check_groups(config)
+    drop_ignored_targets(config)
     config |= {"choices": chosen.names(config)}
     if found := allowed_targets.sources(config, config["plugins"]):
         config["sources"] = found
@@ -66,6 +68,12 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest)
         if node.get("precision") == "auto":
             node |= {"precision": resolve_machine(config | {"precision": "auto"})["precision"]}
     return config
+
+
+def drop_ignored_targets(config: dict) -> None:
+    """Put hard labels in the place of targets that the algorithm ignores, so that it runs once for all of them."""
+    if config["mu_algo"].get("ignores_targets") is True:
+        config["targets"] = copy.deepcopy(composed("targets", "hard"))
 
 
 def _check_groups(config: dict) -> None:
@@ -109,6 +117,7 @@ def asked(config: dict) -> dict:
     kept = {name: value for name, value in contents.by_content(config).items() if name not in NO_INFLUENCE}
     if contents.holds_downloads(config):
         kept["dataset"] = {name: value for name, value in kept["dataset"].items() if name != "root"}
+    kept["mu_algo"] = {name: value for name, value in kept["mu_algo"].items() if name != "ignores_targets"}
     return kept
 
 

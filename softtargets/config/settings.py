@@ -75,6 +75,14 @@ class ForgetSetSettings(pydantic.BaseModel):
     seed: Seed
 
 
+class AlgorithmSettings(pydantic.BaseModel):
+    """The part of group `mu_algo` that every algorithm has."""
+
+    model_config = FORBID
+    ignores_targets: bool = False
+    """Whether it runs once for all targets: it uses neither side's."""
+
+
 class Optimisation(pydantic.BaseModel):
     """What groups `training` and `unlearn` have in common."""
 

@@ -126,8 +126,9 @@ def _gradient(model: nn.Module, samples: Samples, batch_size: int = 256) -> Floa
 
 
 def _first_order(original, unlearn, forget, retain, fit: Fit, hard: Tensor) -> float | None:
-    if Algorithm.of(unlearn).has_no_loop:
-        return None  # it would do the whole work to find no update
+    marks = Algorithm.of(unlearn)
+    if marks.has_no_loop or marks.starts_afresh:
+        return None  # it would do the whole work to find no update, or one of another model
     carried = {field.name: getattr(fit, field.name) for field in dataclasses.fields(Fit)}
     probe = FirstUpdate(**carried | {"account": Account()})
     model = unlearn(original, forget, retain, probe)

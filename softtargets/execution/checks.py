@@ -1,6 +1,7 @@
 """Settings that each are allowed and together are not: with the data, the algorithm or this machine."""
 
 import functools
+import inspect
 
 import torch
 
@@ -71,4 +72,22 @@ def require_whole_classes(unlearn: functools.partial, data: Split) -> None:
         raise BadInput(
             f"forget_set: {unlearn.func.__name__} forgets whole classes, and this set leaves samples of its own; "
             "allowed is forget_set=class"
+        )
+
+
+def require_early(unlearn: functools.partial, checkpoint: str | None) -> None:
+    """Raise BadInput for an original of the user's, where the algorithm needs checkpoints of its training."""
+    if checkpoint is not None and "early_original" in inspect.signature(unlearn.func).parameters:
+        raise BadInput(
+            f"checkpoint={checkpoint}: {unlearn.func.__name__} needs the checkpoints of the original's training, "
+            "and a file has none; allowed is checkpoint=null"
+        )
+
+
+def require_ignores_targets(unlearn: functools.partial, declared: bool) -> None:
+    """Raise BadInput where a config says that targets play no part, and the algorithm does not say so."""
+    if declared and not Algorithm.of(unlearn).ignores_targets:
+        raise BadInput(
+            f"mu_algo.ignores_targets=true: {unlearn.func.__name__} is not marked ignores_targets; mark it, "
+            "or leave the setting out"
         )

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from softtargets.config import allowed_targets, contents, tuned
 from softtargets.config.names import Chosen
 from softtargets.config.paths import PLACES
-from softtargets.config.resolve import RERUN_KEEPS, config_hash, flat, resolve, saved
+from softtargets.config.resolve import RERUN_KEEPS, config_hash, drop_ignored_targets, flat, resolve, saved
 from softtargets.config.validation import NotTaken
 from softtargets.errors import BadInput, Failed, nearest
 from softtargets.execution import memory, run_files
@@ -112,6 +112,7 @@ def title(config: DictConfig) -> str:
     if task["rerun"] is not None:
         task = saved(Path(task["rerun"]).expanduser())
         options = dataclasses.replace(options, options=task["choices"])
+    drop_ignored_targets(task)
     names = options.names(task)
     name = "-".join(str(names[group]) for group in TITLE)
     short = re.sub(r"[^\w=,.+-]+", "_", name).encode()[:LONGEST].decode(errors="ignore")

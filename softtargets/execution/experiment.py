@@ -20,6 +20,7 @@ from softtargets.compat import torch_names
 from softtargets.config import allowed_targets, contents
 from softtargets.config.resolve import GROUPS, config_hash, settings_of
 from softtargets.config.settings import (
+    AlgorithmSettings,
     DatasetSettings,
     ForgetSetSettings,
     Optimisation,
@@ -37,6 +38,7 @@ from softtargets.execution.network_trial import Trial
 from softtargets.execution.optimisers import build_optimisation, build_unlearning
 from softtargets.fit import Fit, epochs_for
 from softtargets.marks import Algorithm
+from softtargets.mu_algo import INPUTS
 from softtargets.split import Sampled, sampled, split
 from softtargets.system.files import require_writable
 from softtargets.targets import MODIFIERS, Recipe
@@ -90,9 +92,9 @@ class Experiment:
             torch.manual_seed(generator(self.settings.seed, f"{name}/init").initial_seed())
             return self.architecture().to(self.settings.device)
 
-    def training_fit(self, name: str, progress: Callable) -> Fit:
-        """Return the fit that trains the model called `name`."""
-        return self._fit(self.training, name, progress, epochs=self.epochs)
+    def training_fit(self, name: str, progress: Callable, **more) -> Fit:
+        """Return the fit that trains the model called `name`; `more` as fields of `Fit`."""
+        return self._fit(self.training, name, progress, epochs=self.epochs, **more)
 
     def unlearning_fit(self, progress: Callable, watch: Callable) -> Fit:
         """Return the fit of the unlearning; `watch` looks at the model where the config asks for it."""
@@ -123,7 +125,7 @@ def build(config: dict) -> Experiment:
     torch.set_num_threads(settings.threads)
     data = _split(*(_with_contents(config, group) for group in ("dataset", "forget_set")), settings.device)
     architecture = _architecture(config["architecture"], data)
-    unlearn = checked_partial(config["mu_algo"], "mu_algo", given=("original", "forget", "retain", "fit"))
+    unlearn = _algorithm(config["mu_algo"])
     recipes = {name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
     checks.require_distributions(unlearn, recipes)
     checks.require_whole_classes(unlearn, data)
@@ -131,6 +133,7 @@ def build(config: dict) -> Experiment:
     unlearning = build_unlearning(config["unlearn"], settings.device)
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         checks.require_batch(name, settings_.batch_size, len(data.train))
+    checks.require_early(unlearn, settings.checkpoint)
     experiment = Experiment(
         config=config,
         settings=settings,
@@ -216,6 +219,15 @@ def _moved(data: Split, device: str) -> Split:
 def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
     partial = checked_partial(node, "architecture", named=("input_shape", "classes"))
     return functools.partial(construct, partial, data.input_shape, data.classes)
+
+
+def _algorithm(node: dict) -> Callable:
+    """Build `unlearn(original, forget, retain, fit)`; what it takes of `INPUTS` it is given later."""
+    given, node = ("original", "forget", "retain", "fit"), dict(node)
+    declared = _taken(AlgorithmSettings, node, "mu_algo").ignores_targets
+    unlearn = checked_partial(node, "mu_algo", given=given, named=INPUTS, beside=AlgorithmSettings.model_fields)
+    checks.require_ignores_targets(unlearn, declared)
+    return unlearn
 
 
 _TRIED: set[str] = set()

@@ -2,12 +2,15 @@
 
 import dataclasses
 import functools
+import math
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from softtargets.config import allowed_targets
 from softtargets.config.resolve import asked
 from softtargets.console import Console
+from softtargets.evaluation import metrics
 from softtargets.evaluation.evaluate import Logits
 from softtargets.execution.experiment import Experiment
 from softtargets.fit import predict
@@ -31,6 +34,11 @@ class Trained:
     """Both of its training, whenever that was."""
     diverged: bool
     from_store: bool
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state of a model, on the CPU, that its further training leaves alone."""
+    return {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +65,13 @@ class Stages:
         """Train on the retain set alone, from an initialisation of its own."""
         return self.trained("retrained", self.experiment.data.retain)
 
+    def early_original(self) -> Trained:
+        """Train the original once more, and keep its checkpoint, one an epoch, of the likeliest validation labels.
+
+        Entries of the original that are in the store already have no checkpoints, hence an entry of its own.
+        """
+        return self._stored("early_original", self.experiment.data.train, self._train_early)
+
     def logits(self, trained: Trained) -> Logits:
         """Predict the four evaluated sets."""
         device = self.experiment.settings.device
@@ -67,6 +82,9 @@ class Stages:
 
     def trained(self, name: str, samples: Samples) -> Trained:
         """Train a model called `name` on `samples`, from an initialisation and with batches of its own."""
+        return self._stored(name, samples, functools.partial(self._train, name, samples))
+
+    def _stored(self, name: str, samples: Samples, train: Callable) -> Trained:
         config = asked(self.experiment.config)
         ingredients = self.origin("architecture", "training") | {
             "code": CODE["model"],
@@ -77,7 +95,7 @@ class Stages:
             "classes": samples.targets.shape[1],
             "seed": self.experiment.settings.seed,
         }
-        entry = self.store.get("model", ingredients, functools.partial(self._train, name, samples))
+        entry = self.store.get("model", ingredients, train)
         self._note(name, entry)
         notes = {note: entry.manifest[note] for note in ("seconds", "cpu_seconds", "diverged")}
         return self._loaded(name, entry.tensors, from_store=entry.from_store, **notes)
@@ -87,8 +105,23 @@ class Stages:
         with self.console.progress(name) as progress:
             fit = self.experiment.training_fit(name, progress)
             fit(model, lambda batch: cross_entropy(model(batch.inputs), batch.targets), samples)
-        state = {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
-        return state, {"diverged": fit.account.diverged, "steps": fit.account.steps}
+        return _copied(model), {"diverged": fit.account.diverged, "steps": fit.account.steps}
+
+    def _train_early(self) -> tuple[dict[str, Tensor], dict]:
+        model, data = self.experiment.initialised("original"), self.experiment.data
+        best = {"loss": math.inf, "state": _copied(model), "steps": 0}
+
+        def watch(model: nn.Module, step: int) -> bool:
+            loss = metrics.loss(predict(model, data.validation.inputs), data.validation.labels)
+            if step and loss < best["loss"]:
+                best.update(loss=loss, state=_copied(model), steps=step)
+            return False
+
+        with self.console.progress("early_original") as progress:
+            every = self.experiment.epoch_steps()["original"]
+            fit = self.experiment.training_fit("original", progress, watch=watch, evaluate_every=every)
+            fit(model, lambda batch: cross_entropy(model(batch.inputs), batch.targets), data.train)
+        return best["state"], {"diverged": fit.account.diverged, "steps": best["steps"]}
 
     def _loaded(self, name: str, state: dict[str, Tensor], **notes) -> Trained:
         model = self.experiment.initialised(name)

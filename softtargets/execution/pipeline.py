@@ -17,6 +17,7 @@ from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.evaluation.evidence import confidence_attack, relearn_steps
 from softtargets.evaluation.trajectory import Trajectory
 from softtargets.execution import result, run_files
+from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.result import Outcome
@@ -55,6 +56,7 @@ def _run(
     original, retrained = stages.original(), stages.retrained()
     reference = {model.name: evaluate(stages.logits(model), data) for model in (original, retrained)}
     targets = target_sets(stages, original, retrained)
+    experiment, targets = with_inputs(experiment, stages, original, retrained, targets)
     models_from = {"made": stages.made, "from_store": stages.from_store}
     if stage == "train":
         return run_files.write_stage(output, stage, result.stage_content(experiment.config_hash, models_from))

@@ -19,6 +19,7 @@ from softtargets.execution.models import Trained
 from softtargets.execution.provenance import provenance
 from softtargets.execution.target_sets import TargetSets
 from softtargets.fit import Fit
+from softtargets.marks import Algorithm
 from softtargets.types import Evaluated, Split, digest, model_digest
 
 
@@ -51,12 +52,14 @@ class Outcome:
 
 def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime) -> dict:
     """Return the content of result.json, in which numbers may still be what JSON cannot hold."""
-    columns = outcome.trajectory.columns
+    columns, marks = outcome.trajectory.columns, Algorithm.of(experiment.unlearn)
     return {
         "schema": RESULT_SCHEMA,
         "status": outcome.status,
         "explanation": MEANING.get(outcome.status),
         "upper_bound": any(recipe.upper_bound for recipe in experiment.recipes.values()),
+        "ignores_targets": marks.ignores_targets,
+        "comparison_only": marks.comparison_only,
         "choices": choices(experiment.config),
         "config": asked(experiment.config),
         **measured(outcome.models, outcome.evaluations, experiment.data, outcome.extra_metrics),

@@ -1,0 +1,30 @@
+"""Retraining from scratch within the budget."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import nn
+
+from softtargets.fit import Fit
+from softtargets.marks import algorithm
+from softtargets.types import Samples
+
+
+@algorithm(ignores_targets=True, starts_afresh=True)
+def retrain(
+    original: nn.Module, forget: Samples, retain: Samples, fit: Fit, *, initialise: Callable[[], nn.Module]
+) -> nn.Module:
+    """Train a new model on the retain set's labels, for as long as the budget lasts.
+
+    Minimises  L(θ) = CE_r(θ)  with the labels, from an initialisation by the architecture's own builder that
+    neither the original nor the retrained model has; an epoch is a pass over the retain set. Every method that
+    costs as much has to beat it: it forgets exactly, and lacks only training.
+
+    The original and the forget set are not used, and targets play no part.
+    """
+    model = initialise()
+
+    def loss(retain: Samples):
+        return F.cross_entropy(model(retain.inputs), retain.labels)
+
+    return fit(model, loss, retain)
