@@ -4,15 +4,15 @@ import typing
 
 if typing.TYPE_CHECKING:
     from softtargets.cli.from_python import run, sweep
-    from softtargets.execution.audit import audit
     from softtargets.execution.saved_models import load
+    from softtargets.report.audit import audit
     from softtargets.report.rows import results, trajectories
 
 __all__ = ["RESULT_SCHEMA", "audit", "load", "results", "run", "sweep", "trajectories"]
 RESULT_SCHEMA = 1
 """Of result.json; raised when a change of it would mislead who reads it."""
 _HOMES = {
-    "audit": "softtargets.execution.audit",
+    "audit": "softtargets.report.audit",
     "load": "softtargets.execution.saved_models",
     "results": "softtargets.report.rows",
     "run": "softtargets.cli.from_python",

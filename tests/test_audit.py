@@ -1,18 +1,27 @@
 """An audit of given models equals what a run reports of the same ones."""
 
 import copy
+import csv
+import itertools
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import SMALL
+from results_by_hand import result
+from test_report_page import data_of
 from torch import nn
 from torch.utils.data import TensorDataset
 
 import softtargets
 from softtargets.errors import BadInput
 from softtargets.execution.experiment import build
+from softtargets.report.__main__ import main
+from softtargets.report.summary import write_report
+from softtargets.system.files import read_json
 from softtargets.types import Samples
 
 KINDS = {
@@ -26,19 +35,43 @@ def sets(data) -> dict:
     return {name: getattr(data, name) for name in ("forget", "retain", "test", "validation")}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_audit_reports_the_numbers_of_the_run_bit_for_bit(run, composed, kind):
+SLOWER = [pytest.param(kind, marks=pytest.mark.long) for kind in KINDS if kind != "random"]
+
+
+@pytest.mark.parametrize("kind", ["random", *SLOWER])
+def test_audit_reports_the_numbers_of_the_run_bit_for_bit(run, composed, tmp_path, kind):
     overrides = (*SMALL, *KINDS[kind], "save_models=true")
-    result, folder = run(*overrides)
+    left_by_run, folder = run(*overrides)
     config = composed(*overrides)
     data = build(config).data
     models = softtargets.load(folder)._asdict()
-    seed = config["forget_set"]["seed"]
-    found = softtargets.audit(**models, **sets(data), forget_true_labels=data.forget_true_labels, seed=seed)
+    given = {"seed": config["forget_set"]["seed"], "forget_true_labels": data.forget_true_labels}
+    given |= {
+        "folder": tmp_path / "audit",
+        "choices": {"dataset": "mnist_5k", "forget_set": kind, "targets": "hard"},
+    }
+    found = softtargets.audit(**models, **sets(data), **given)
+    left = read_json(tmp_path / "audit/result.json")
     for part in ("metrics", "distance", "baseline", "change"):
-        assert found[part] == result[part], part
-    assert found["hashes"] == {name: result["hashes"][name] for name in found["hashes"]}
-    assert found["sizes"] == {name: result["data"]["sizes"][name] for name in found["sizes"]}
+        assert found[part] == left[part] == left_by_run[part], part
+    assert found["hashes"] == {name: left_by_run["hashes"][name] for name in found["hashes"]}
+    assert found["sizes"] == {name: left_by_run["data"]["sizes"][name] for name in found["sizes"]}
+    write_report(folder, folder)
+    assert reported(tmp_path / "audit") == reported(folder)
+
+
+def reported(folder: Path) -> list:
+    """What a report says of the end of a run and its models."""
+    page = data_of((folder / "report.html").read_text())
+    shown = [
+        {name: arm[name] for name in ("forget", "test", "statuses", "classes", "seeds")} for arm in page["arms"]
+    ]
+    with (folder / "arms.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["where"] == "end"]
+    names = ("dataset", "forget_set", "measure", "arm", "n", "mean", "floor", "nothing", "diverged", "verdict")
+    arrays = np.load(folder / "margins.npz")
+    margins = {name: arrays[name].tolist() for name in sorted(arrays) if name != "forget_index"}
+    return [shown, page["references"], [{name: row[name] for name in names} for row in rows], margins]
 
 
 class Tiny(nn.Module):
@@ -86,6 +119,49 @@ def test_audit_changes_no_model(tiny):
     assert all(torch.equal(before[name], value) for name, value in tiny["unlearned"].state_dict().items())
 
 
+def test_audits_of_a_folder_are_compared_like_runs(tiny, tmp_path):
+    numbers = {}
+    for seed, targets in itertools.product(range(2), ("hard", "soft")):
+        torch.manual_seed(10 * seed)
+        models = {"original": Tiny(), "retrained": Tiny()}
+        unlearned = copy.deepcopy(models["original" if targets == "hard" else "retrained"])
+        nn.init.normal_(unlearned.layer.bias, std=0.1)
+        choices = {"targets": targets, "seed": seed, "dataset": "tiny", "mu_algo": "mine"}
+        given = (
+            tiny | models | {"unlearned": unlearned, "folder": tmp_path / f"{seed}{targets}", "choices": choices}
+        )
+        numbers[targets, seed] = softtargets.audit(**given)["distance"]["js_forget"]
+    assert main([str(tmp_path), "--metric", "js_forget"]) == 0
+    with (tmp_path / "pairs.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["where"] == "end"]
+    assert [row["cell"] for row in rows] == 2 * ["tiny Tiny given mine"]
+    found = {(arm, int(row["seed"])): float(row[f"value_{side}"]) for row in rows for side, arm in SIDES.items()}
+    assert found == numbers
+    assert (tmp_path / "summary.md").read_text().count("hard, soft") == 2
+
+
+SIDES = {"one": "hard", "other": "soft"}
+
+
+def test_a_report_without_a_retrained_model_says_what_was_not_measured(tiny, tmp_path):
+    numbers = softtargets.audit(**tiny, folder=tmp_path)
+    left = read_json(tmp_path / "result.json")
+    assert left["metrics"]["unlearned"] == numbers["metrics"]["unlearned"]
+    assert set(left["distance"].values()) == set(left["metrics"]["retrained"].values()) == {None}
+    (arm,) = data_of((tmp_path / "report.html").read_text())["arms"]
+    assert arm["forget"] == [pytest.approx(numbers["metrics"]["unlearned"]["forget_acc"], abs=1e-5)]
+    with (tmp_path / "arms.csv").open(newline="") as file:
+        assert {(row["n"], row["mean"]) for row in csv.DictReader(file)} == {("0", "")}
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_any_work(tiny, tmp_path, folder):
+    for content in ("{}", (folder(result(0)) / "run0/result.json").read_text()):
+        (tmp_path / "result.json").write_text(content)
+        with pytest.raises(BadInput, match=f"folder={tmp_path}: holds the result of a run; give another folder"):
+            softtargets.audit(**tiny | {"original": {}}, folder=tmp_path)
+        assert (tmp_path / "result.json").read_text() == content
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -97,6 +173,9 @@ def test_audit_changes_no_model(tiny):
         ),
         ({"original": Tiny().state_dict()}, "original is weights alone; give architecture"),
         ({"original": {"x": torch.zeros(1)}, "architecture": Tiny}, "original: it lacks layer.bias"),
+        ({"choices": {"target": "soft"}}, "choices has target; allowed are dataset, .*; did you mean targets"),
+        ({"choices": {"seed": "1"}}, "choices has seed='1'; it must be int"),
+        ({"folder": __file__}, "folder=.*test_audit.py: cannot be written to"),
         ({"retrained": nn.Sequential(nn.Flatten(), nn.Linear(6, 4))}, "logits of different widths"),
     ],
 )

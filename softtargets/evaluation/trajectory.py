@@ -10,6 +10,7 @@ from softtargets.types import Split
 
 METRICS = ("forget_acc", "retain_acc", "validation_acc", "test_acc", "unseen_acc", "mia_auc")
 DISTANCES = ("js_forget", "js_validation", "js_test", "mia_gap")
+COLUMNS = ("step", *METRICS, *DISTANCES)
 DIGITS = 6
 """Significant ones that are kept."""
 
@@ -20,7 +21,7 @@ class Trajectory:
     def __init__(self, data: Split, retrained: Logits, stop: bool):
         """Measure on `data`, against the `retrained` model's logits there; `stop` at matched forgetting."""
         self.data, self.logits, self.stop = data, retrained, stop
-        self.columns: dict[str, list[int | float | None]] = {name: [] for name in ("step", *METRICS, *DISTANCES)}
+        self.columns: dict[str, list[int | float | None]] = {name: [] for name in COLUMNS}
         self.seconds = 0.0
 
     @functools.cached_property

@@ -191,7 +191,8 @@ def write_outputs(
     write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(experiment.config)))
     if experiment.settings.save_models:
         save_models(output, outcome.models)
-    arrays = result.margins(experiment, outcome.evaluations)
+    which = {"forget_index": experiment.data.forget_index.cpu().numpy()}
+    arrays = result.margins(outcome.evaluations) | which
     path = run_files.write_result(output, result.finite(content), arrays)
     console.result(content)
     console.say(f"result: {path}")

@@ -18,7 +18,7 @@ HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 """Variables by which git looks at one repository, wherever it is called."""
 
 
-def provenance(config: dict, config_hash: str, started: datetime.datetime) -> dict:
+def provenance(config: dict, config_hash: str | None, started: datetime.datetime) -> dict:
     """Return the `provenance` of result.json."""
     commit = _commit()
     files = {setting: path for setting, path, _ in contents.rows(config)}

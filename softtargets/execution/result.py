@@ -2,18 +2,20 @@
 
 import dataclasses
 import datetime
+import hashlib
 import math
 from collections.abc import Mapping
 
 import numpy
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from softtargets import RESULT_SCHEMA
 from softtargets.config.resolve import asked
 from softtargets.evaluation import matched
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis
 from softtargets.evaluation.evaluate import Evaluation, change, distance
-from softtargets.evaluation.trajectory import Trajectory
+from softtargets.evaluation.trajectory import COLUMNS, Trajectory
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.models import Trained
 from softtargets.execution.provenance import provenance
@@ -73,6 +75,46 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
     }
 
 
+def audit_content(
+    models: Mapping[str, nn.Module],
+    evaluations: Mapping[str, Evaluation],
+    data: Evaluated,
+    named: dict[str, str | int],
+    started: datetime.datetime,
+) -> dict:
+    """Return the content of an audit's result.json: that of a run, without what only its making could tell.
+
+    `named` are its choices. What is not known is None, and for a hash "none".
+    """
+    parameter = next(models["original"].parameters(), torch.zeros(0))
+    machine = {"device": parameter.device.type, "threads": torch.get_num_threads(), "precision": _name(parameter)}
+    status = "diverged" if any(evaluations[name].metrics["class_acc"] is None for name in models) else "ok"
+    unknown = dict.fromkeys(("original", "retrained", "unlearned", "forget_set", "batches", "targets"), "none")
+    return {
+        "schema": RESULT_SCHEMA,
+        "audit": True,
+        "status": status,
+        "explanation": MEANING.get(status),
+        "upper_bound": False,
+        "choices": named,
+        "config": {},
+        **measured(models, evaluations, data),
+        "diagnosis": dict.fromkeys(field.name for field in dataclasses.fields(Diagnosis)),
+        "trajectory": {name: [] for name in COLUMNS},
+        "matched": None,
+        "cost": {"unlearn_s": None},
+        "hashes": unknown
+        | {name: model_digest(model) for name, model in models.items()}
+        | {"forget_set": data.forget.digest},
+        "data": describe(data),
+        "provenance": provenance(machine, None, started),
+    }
+
+
+def _name(parameter: Tensor) -> str:
+    return str(parameter.dtype).removeprefix("torch.")
+
+
 def measured(
     models: Mapping[str, nn.Module],
     evaluations: Mapping[str, Evaluation],
@@ -122,17 +164,25 @@ def sizes(data: Evaluated) -> dict[str, int]:
     return trained | {name: len(samples) for name, samples in data.evaluated().items()}
 
 
-def describe(data: Split) -> dict:
+def describe(data: Evaluated) -> dict:
     """Return sizes, shape and hashes of the data."""
-    sets = {"train": data.train, **data.evaluated()}
+    copies = {"copies_dropped": data.copies_dropped} if isinstance(data, Split) else {}
+    hashes = {"train": _training_digest(data)} | {name: one.digest for name, one in data.evaluated().items()}
     return {
         "input_shape": list(data.input_shape),
         "classes": data.classes,
         "sizes": sizes(data),
-        "copies_dropped": data.copies_dropped,
+        **copies,
         "membership_pairs": len(data.membership.members),
-        "hashes": {name: samples.digest for name, samples in sets.items()},
+        "hashes": hashes,
     }
+
+
+def _training_digest(data: Evaluated) -> str:
+    """Hash the training set; an audit does not know its order, and hashes forget and retain set instead."""
+    if isinstance(data, Split):
+        return data.train.digest
+    return hashlib.sha256(f"{data.forget.digest}{data.retain.digest}".encode()).hexdigest()
 
 
 def costs(outcome: Outcome) -> dict:
@@ -168,8 +218,8 @@ def hashes(experiment: Experiment, outcome: Outcome) -> dict:
     }
 
 
-def margins(experiment: Experiment, evaluations: dict[str, Evaluation]) -> dict[str, numpy.ndarray]:
-    """Return each model's margins on forget and test set, and which samples the forget set's are.
+def margins(evaluations: Mapping[str, Evaluation]) -> dict[str, numpy.ndarray]:
+    """Return each model's margins on forget and test set.
 
     With the retrained model's probabilities on the forget set, by which another retraining is told from it.
     """
@@ -179,7 +229,4 @@ def margins(experiment: Experiment, evaluations: dict[str, Evaluation]) -> dict[
         for set_name, values in evaluation.margins.items()
     }
     probs = evaluations["retrained"].logits["forget"].double().softmax(1).float()
-    return arrays | {
-        "forget_probs_retrained": probs.cpu().numpy(),
-        "forget_index": experiment.data.forget_index.cpu().numpy(),
-    }
+    return arrays | {"forget_probs_retrained": probs.cpu().numpy()}

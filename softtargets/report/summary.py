@@ -28,11 +28,34 @@ NAMED = 5
 def summarise(
     folder: Path, out: Path, wanted: tuple[str, str] | None, measures: tuple[str, ...], margin: float | None
 ) -> Path:
+    """Write the report on the runs below `folder` to `out`, show the verdicts and return the page.
+
+    Verdicts are shown by the first measure. Where no run finished, all that have no result are named. Raises
+    BadInput as `write_report` does.
+    """
+    runs, verdicts, missing = write_report(folder, out, wanted, measures, margin)
+    if runs:
+        show([verdict for verdict in verdicts if verdict.measure == measures[0]])
+    else:
+        print(tables.NO_RUN)
+    _show_missing(len(runs), missing)
+    same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
+    same += "; rows in runs.csv, arms.csv and pairs.csv" if runs else ""
+    print(visible(f"report: {out / 'report.html'}; {same}"))
+    return out / "report.html"
+
+
+def write_report(
+    folder: Path,
+    out: Path,
+    wanted: tuple[str, str] | None = None,
+    measures: tuple[str, ...] = ENDPOINTS,
+    margin: float | None = None,
+) -> tuple[list[Run], list[Verdict], dict[str, str]]:
     """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`.
 
-    Shows the verdicts by the first measure and returns the page. Where no run finished, it names all that have no
-    result. Raises BadInput if there is no run at all, if `wanted` arms are in no cell, and where `out` cannot be
-    written to.
+    Returns the runs, the verdicts, and why runs have no result. Raises BadInput if there is no run at all, if
+    `wanted` arms are in no cell, and where `out` cannot be written to.
     """
     runs, missing = finished(folder), without_result(folder)
     if not runs and not missing:
@@ -51,15 +74,7 @@ def summarise(
     with naming(f"--out={out}", (OSError,)):
         for name, text in texts.items():
             write_text(out / name, text)
-    if runs:
-        show([verdict for verdict in verdicts if verdict.measure == measures[0]])
-    else:
-        print(tables.NO_RUN)
-    _show_missing(len(runs), missing)
-    same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
-    same += "; rows in runs.csv, arms.csv and pairs.csv" if runs else ""
-    print(visible(f"report: {out / 'report.html'}; {same}"))
-    return out / "report.html"
+    return runs, verdicts, missing
 
 
 def compare_all(

@@ -1,6 +1,7 @@
-"""An audit of models that were made elsewhere: what a run reports of its own unlearned model."""
+"""An audit of models that were made elsewhere: what a run and its report say of its own unlearned model."""
 
 import copy
+import datetime
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,18 +11,23 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from softtargets.errors import BadInput
-from softtargets.evaluation.evaluate import evaluate, predict_sets
+from softtargets.errors import BadInput, nearest
+from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.execution.checkpoint import load_weights
-from softtargets.execution.result import finite, measured, sizes
+from softtargets.execution.result import audit_content, finite, margins, measured, sizes
+from softtargets.execution.run_files import write_result
 from softtargets.fit import predict
+from softtargets.report.summary import write_report
 from softtargets.split import audited
+from softtargets.system.files import Damaged, read_json, require_writable
 from softtargets.types import Evaluated, Samples, model_digest
 
 Model = nn.Module | Mapping[str, Tensor] | str | Path
 """A network from inputs to logits, or the weights of one: a state dict, or a file that holds one."""
 Data = Samples | tuple[Tensor, Tensor] | Dataset
 """Samples; or inputs (n, ...) as the network takes them, with integer labels (n,); or a dataset of such pairs."""
+NAMES = dict.fromkeys(("dataset", "architecture", "forget_set", "mu_algo", "targets"), str) | {"seed": int}
+"""What a caller may name, and the type of the name."""
 
 
 def audit(
@@ -36,6 +42,8 @@ def audit(
     architecture: Callable[[], nn.Module] | None = None,
     forget_true_labels: Int64[Tensor, " n"] | None = None,
     seed: int = 0,
+    folder: str | Path | None = None,
+    choices: Mapping[str, str | int] | None = None,
 ) -> dict:
     """Measure models that were made elsewhere, as a run measures its own.
 
@@ -48,27 +56,76 @@ def audit(
     `js_validation` are None. `forget_true_labels` are what the forget set shows, where its labels were corrupted.
     `seed` draws the membership test, as `forget_set.seed` does in a run. No model is changed.
 
-    Raises BadInput, a ValueError, for sets and models that do not fit each other.
+    With a `folder` the audit leaves result.json and margins.npz there, as a run does, and the report on them, as
+    `softtargets report` does. `choices` name what was audited (`NAMES`), so that a report on a folder of audits
+    compares those of different `targets` over equal values of `seed`.
+
+    Raises BadInput, a ValueError, for sets and models that do not fit each other, for other names in `choices`,
+    and for a `folder` that cannot be written to or holds the result of a run.
     """
+    started = datetime.datetime.now(datetime.UTC)
+    place = None if folder is None else Path(folder).expanduser()
+    if place:
+        _require_free(place)
     given = {"original": original, "retrained": retrained, "unlearned": unlearned}
     models = {name: _network(model, architecture, name) for name, model in given.items() if model is not None}
+    named = _choices(choices or {}, models["original"], seed)
     sets = {"forget": forget, "retain": retain, "test": test, "validation": validation}
     pairs = {name: _pair(data, name) for name, data in sets.items() if data is not None}
     classes = _classes(models, pairs)
     samples = {name: _samples(*pair, classes, name) for name, pair in pairs.items()}
     true = samples["forget"].labels if forget_true_labels is None else forget_true_labels
     data = audited(samples["forget"], samples["retain"], samples["test"], samples.get("validation"), true, seed)
-    return finite(_report(models, data))
-
-
-def _report(models: dict[str, nn.Module], data: Evaluated) -> dict:
     evaluations = {name: evaluate(predict_sets(model, data), data) for name, model in models.items()}
+    if place:
+        _write(place, models, evaluations, data, named, started)
     digests = {name: model_digest(model) for name, model in models.items()}
-    return {
-        **measured(models, evaluations, data),
-        "hashes": digests | {"forget_set": data.forget.digest},
-        "sizes": sizes(data),
-    }
+    hashes = {"hashes": digests | {"forget_set": data.forget.digest}}
+    return finite({**measured(models, evaluations, data), **hashes, "sizes": sizes(data)})
+
+
+def _require_free(folder: Path) -> None:
+    """Raise BadInput for a folder that cannot be written to, or has a result that is not an audit's."""
+    require_writable("folder", folder)
+    file = folder / "result.json"
+    try:
+        mine = not file.exists() or read_json(file).get("audit") is True
+    except Damaged:
+        mine = False
+    if not mine:
+        raise BadInput(f"folder={folder}: holds the result of a run; give another folder")
+
+
+def _choices(given: Mapping[str, str | int], original: nn.Module, seed: int) -> dict[str, str | int]:
+    """Return the choices of a result; what is not given is called so."""
+    for name, value in given.items():
+        if name not in NAMES:
+            raise BadInput(f"choices has {name}; allowed are {', '.join(NAMES)}{nearest(name, NAMES)}")
+        if not isinstance(value, NAMES[name]):
+            raise BadInput(f"choices has {name}={value!r}; it must be {NAMES[name].__name__}")
+    usual = dict.fromkeys(NAMES, "given") | {"architecture": type(original).__name__, "seed": 0}
+    named = usual | dict(given)
+    follow = {"training": named["architecture"], "unlearn": named["mu_algo"]}
+    return named | follow | {"forget_seed": seed}
+
+
+def _write(
+    folder: Path,
+    models: dict[str, nn.Module],
+    evaluations: dict[str, Evaluation],
+    data: Evaluated,
+    named: dict[str, str | int],
+    started: datetime.datetime,
+) -> None:
+    """Leave the files of a run, and then those of a report on it."""
+    if "retrained" not in evaluations:  # then it is written as a model of which no number is known
+        unknown = {
+            name: torch.full_like(logits, torch.nan) for name, logits in evaluations["original"].logits.items()
+        }
+        evaluations = evaluations | {"retrained": evaluate(unknown, data)}
+    content = audit_content(models, evaluations, data, named, started)
+    write_result(folder, finite(content), margins(evaluations))
+    write_report(folder, folder)
 
 
 def _network(model: Model, architecture: Callable[[], nn.Module] | None, name: str) -> nn.Module:
