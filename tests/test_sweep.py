@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL, options
 
+from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.study import cells as sweeps
 from softtargets.study.cells import Cell, missing, prepare, spread
 from softtargets.study.launching import Account, sentence
 from softtargets.study.progress import summary
 from softtargets.study.slurm_queue import Queue
+from softtargets.study.sweep import every_combination
 from softtargets.system.files import write_json
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
@@ -181,7 +183,6 @@ def test_auto_is_resolved_once_for_a_sweep(folder):
 
 def test_experiments_are_sweeps_of_the_size_they_claim():
     from hydra import compose, initialize_config_dir
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     sizes = {}
@@ -191,8 +192,35 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
         words = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
         lines = [[*words, *line.split()] for line in config.hydra.sweeper.cells or [""]]
         parsed = map(OverridesParser.create().parse_overrides, lines)
-        sizes[name] = sum(len(batch) for one in parsed for batch in BasicSweeper.split_arguments(one, None))
+        sizes[name] = sum(len(every_combination(one)) for one in parsed)
     assert sizes == {"quick": 20, "seed_grid": 480, "seed_grid_matched": 480, "soft_study": 1000}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seed=range(3)", "targets=hard,soft", "dataset=mnist_5k"],
+        ["seed=1,2", "seed=3", "+a.b=choice(x,y)", "~tuned"],
+        ["a=[1,2],[3]", "b={c:1}", "d='x y','z'", "f=null", "g=shuffle(range(1))"],
+    ],
+    ids=len,
+)
+def test_combinations_are_those_of_hydras_own_sweeper(words):
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    overrides = OverridesParser.create().parse_overrides(words)
+    combinations = every_combination(overrides)
+    assert combinations == BasicSweeper.split_arguments(overrides, None)[0]
+    assert combinations
+
+
+def test_an_interval_is_no_sweep():
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (override,) = OverridesParser.create().parse_overrides(["unlearn.optimizer.lr=interval(0,1)"])
+    with pytest.raises(BadInput, match=r"^unlearn\.optimizer\.lr=interval\(0,1\): .* type a list or a range"):
+        every_combination([override])
 
 
 @pytest.mark.long

@@ -5,8 +5,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -67,17 +65,16 @@ def _hydra(words: list[str]) -> Iterator:
     While it lasts, `sys.argv` holds the words: sentences quote what was typed, and plugins count only there.
     """
     register_resolvers()
-    others, typed = GlobalHydra.instance().hydra, sys.argv
-    GlobalHydra.instance().clear()
+    typed = sys.argv
     sys.argv = [typed[0], *words]
+    checking = hydra_names.checking(allowed_targets.require_hydra_allowed)
     try:
-        with translating(), hydra_names.checking(allowed_targets.require_hydra_allowed):
+        with hydra_names.set_aside(), translating(), checking:
             refusals.check_words(words)
-            with initialize_config_dir(str(CONF), job_name="softtargets", version_base="1.3"):
-                yield GlobalHydra.instance().hydra
+            with hydra_names.started(CONF, job="softtargets") as hydra:
+                yield hydra
     finally:
         sys.argv = typed
-        GlobalHydra.instance().hydra = others
 
 
 def _check(config: DictConfig) -> None:
@@ -85,12 +82,8 @@ def _check(config: DictConfig) -> None:
     if config.hydra.mode == RunMode.MULTIRUN:
         raise BadInput("this is a sweep; call softtargets.sweep")
     composed_run.check_runnable(config)
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config)  # the folder is named by its choices
-    try:
+    with hydra_names.described_by(config):
         composed_run.check_folder(config, "hydra.run.dir")
-    finally:
-        HydraConfig.instance().cfg = before
 
 
 def _run(cfg: DictConfig) -> float | None:

@@ -65,17 +65,10 @@ def tell(error: BaseException) -> None:
     """Say what failed: in a sentence where it is known."""
     if isinstance(error, Failed):
         print(f"{program()}: {visible(error)}", file=sys.stderr)
-    elif isinstance(error, OSError) and (error.errno in DISK or _is_ours(error)):
+    elif isinstance(error, OSError) and (error.errno in DISK or hydra_names.at_own_file(error)):
         print(f"{program()}: {error.strerror}: {error.filename or 'a file that Hydra writes'}", file=sys.stderr)
     else:
         traceback.print_exception(error)
-
-
-def _is_ours(error: OSError) -> bool:
-    """Return whether Hydra or this package was at a file, and no code of the user's, which wants its traceback."""
-    names = [frame.f_globals["__name__"].partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)]
-    helpers = sys.stdlib_module_names | {"omegaconf", "filelock", "yaml"}
-    return [name for name in names if name not in helpers][-1:] in (["hydra"], ["softtargets"], ["hydra_plugins"])
 
 
 @contextlib.contextmanager
@@ -175,14 +168,6 @@ def translating():
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise BadInput(refusals.sentence(error)) from error
     except (ValueError, TypeError, OSError, RecursionError) as error:
-        if not _by_hydra(error):
+        if not hydra_names.by_hydra(error):
             raise
         raise BadInput(refusals.sentence(error)) from error
-
-
-def _by_hydra(error: Exception) -> bool:
-    """Tell whether it arose in Hydra or what Hydra called, and in no code of ours: it is about the words then."""
-    packages = [
-        frame.f_globals["__name__"].partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)
-    ]
-    return [name for name in packages if name in ("hydra", "softtargets", "hydra_plugins")][-1] == "hydra"

@@ -7,7 +7,6 @@ import contextlib
 import re
 import shlex
 import sys
-import traceback
 from typing import NoReturn
 
 from hydra import compose, initialize_config_dir
@@ -88,7 +87,7 @@ def sentence(error: Exception) -> str:
         return f"{found[1]}: several values make a sweep; type -m as the first argument"
     if found := re.fullmatch(r"Error merging override (.+)", text, re.DOTALL):
         return f"{found[1]}: {_line(error.__cause__)}"
-    if file := _file_read(error):
+    if file := hydra_names.option_file(error):
         return f"{file}: {_line(error if str(error) else error.__cause__ or error)}; it must be plain YAML"
     return _line(error)
 
@@ -99,13 +98,6 @@ def _in_quotes(word: str) -> str:
     if not equals or not value or paths.OWN_GRAMMAR.match(value):
         return ""
     return f", as in {shlex.quote(f'{setting}={paths.in_quotes(value)}')}"
-
-
-def _file_read(error: Exception) -> str | None:
-    """Return the option file that Hydra was reading, which what it raises does not name."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    frames += [frame for frame, _ in traceback.walk_tb(error.__cause__ and error.__cause__.__traceback__)]
-    return next((frame.f_locals["full_path"] for frame in frames if "full_path" in frame.f_locals), None)
 
 
 def _line(error: BaseException) -> str:

@@ -1,29 +1,34 @@
 """Out of memory: which setting to lower."""
 
+import contextlib
 import errno
 import re
-import traceback
+from collections.abc import Iterator
 
 SAID = re.compile(r"(can.t|cannot) allocate memory|out of memory|bad_alloc|ALLOC_FAILED", re.IGNORECASE)
 """What PyTorch says, on a processor, on a GPU, and in C++."""
-STAGES = {
-    "_train": "training.batch_size",
-    "unlearn": "unlearn.batch_size",
-    "diagnose_targets": "unlearn.batch_size",
-}
-"""Functions of a run in which one setting decides what is held at a time."""
 MACHINES = {
     "JoblibLauncher": "; or run fewer at a time: hydra.launcher.n_jobs",
     "SlurmLauncher": "; or ask for more: hydra.launcher.mem_gb",
 }
 
 
+@contextlib.contextmanager
+def decided_by(setting: str) -> Iterator[None]:
+    """Mark what is raised within, or in a function decorated by this: `setting` decides what is held at a time."""
+    try:
+        yield
+    except Exception as error:
+        if not hasattr(error, "decided_by"):  # the innermost knows best
+            error.decided_by = setting
+        raise
+
+
 def advice(error: BaseException, launcher: str) -> str | None:
     """Return in a sentence what to lower where `error` is a lack of memory, else None. `launcher`: its class."""
     if not _is_lack(error):
         return None
-    functions = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-    setting = next((STAGES[name] for name in reversed(functions) if name in STAGES), None)
+    setting = getattr(error, "decided_by", None)
     lower = f"{setting}, or dataset.train_size" if setting else "dataset.train_size"
     said = f" ({str(error).partition(chr(10))[0][:300]})" if str(error) else ""
     return f"out of memory; lower {lower}{MACHINES.get(launcher.rpartition('.')[2], '')}{said}"

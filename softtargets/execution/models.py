@@ -13,6 +13,7 @@ from softtargets.console import Console
 from softtargets.evaluation import metrics
 from softtargets.evaluation.evaluate import Logits
 from softtargets.execution.experiment import Experiment
+from softtargets.execution.memory import decided_by
 from softtargets.fit import predict
 from softtargets.losses import cross_entropy
 from softtargets.store import Entry, Store
@@ -100,6 +101,7 @@ class Stages:
         notes = {note: entry.manifest[note] for note in ("seconds", "cpu_seconds", "diverged")}
         return self._loaded(name, entry.tensors, from_store=entry.from_store, **notes)
 
+    @decided_by("training.batch_size")
     def _train(self, name: str, samples: Samples) -> tuple[dict[str, Tensor], dict]:
         model = self.experiment.initialised(name)
         with self.console.progress(name) as progress:

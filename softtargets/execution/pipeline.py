@@ -19,6 +19,7 @@ from softtargets.evaluation.trajectory import Trajectory
 from softtargets.execution import result, run_files
 from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.experiment import Experiment, build
+from softtargets.execution.memory import decided_by
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.result import Outcome
 from softtargets.execution.saved_models import save_models
@@ -100,6 +101,7 @@ def is_untrained(experiment: Experiment, original: Evaluation) -> bool:
     return learnt_nothing(logits, predict(experiment.initialised("original"), seen.inputs), seen.labels)
 
 
+@decided_by("unlearn.batch_size")
 def diagnose_targets(
     experiment: Experiment,
     original: nn.Module,
@@ -134,6 +136,7 @@ def new_trajectory(experiment: Experiment, retrained: Evaluation) -> Trajectory:
     return Trajectory(monitored.split, logits, experiment.unlearning.stop == "matched")
 
 
+@decided_by("unlearn.batch_size")
 def unlearn(
     experiment: Experiment, original: nn.Module, targets: TargetSets, trajectory: Trajectory, console: Console
 ) -> tuple[Fit, nn.Module, float]:

@@ -1,7 +1,6 @@
 """A launcher under watch: it may raise, or wait for ever for a job that the queue has lost."""
 
 import dataclasses
-import functools
 import os
 import re
 import threading
@@ -10,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from softtargets.compat import hydra_names, joblib_names
 from softtargets.study.slurm_queue import Queue
 from softtargets.system.signals import end_with_parent, stop
 from softtargets.system.terminal import steady
@@ -34,7 +34,7 @@ class Account:
     def failures(self) -> dict[int, str]:
         """Return, by the number of the run, what those that raised said."""
         return {
-            number: str(job._return_value)  # `return_value` raises it
+            number: str(hydra_names.raised(job))
             for number, job in enumerate(self.ended)
             if job.status is JobStatus.FAILED
         }
@@ -72,12 +72,10 @@ def _keep(start: Callable[[], Sequence[JobReturn]], account: Account) -> None:
 
 def sentence(error: BaseException, queue: Queue | None) -> str:
     """Say why a launcher gave up, in one line."""
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
     said = " ".join(str(error).split())
     if queue and not queue.jobs():
         return f"SLURM took no job: {said}{ARRAY if 'job array' in said else ''}"
-    if isinstance(error, TerminatedWorkerError):
+    if joblib_names.is_dead_worker(error):
         names = ", ".join(dict.fromkeys(re.findall(r"SIG[A-Z]+", said))) or "of itself"
         return f"a worker was ended ({names}); {WORKER}"
     cause = " ".join(str(error.__cause__ or "").split())
@@ -86,11 +84,7 @@ def sentence(error: BaseException, queue: Queue | None) -> str:
 
 def bind_workers() -> None:
     """Have joblib start workers that end with this process, however that ends."""
-    import joblib
-    from joblib.parallel import LokyBackend
-
-    bound = functools.partial(LokyBackend, initializer=_begin_worker, initargs=(os.getpid(),))
-    joblib.register_parallel_backend("loky", bound)
+    joblib_names.start_workers_by(_begin_worker, os.getpid())
 
 
 def _begin_worker(parent: int) -> None:

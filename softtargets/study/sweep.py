@@ -1,11 +1,14 @@
 """A sweep: cells that are checked before the first one runs, a launcher under watch, and the truth from disk."""
 
+import itertools
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -22,7 +25,7 @@ from softtargets.system.files import make_folder, share
 def sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
     """Run what is missing or failed; return whether every cell has a result then.
 
-    `sweeper` is a `CheckedSweeper`, a class that Hydra loads anew: no `isinstance` holds for its basic sweeper.
+    `sweeper` is a `CheckedSweeper`, a class that Hydra loads anew: no `isinstance` holds for it.
 
     A launcher's own account is not asked: under SLURM a run that raised counts as completed, and one that was
     killed may be waited for in vain. What a run left in its folder is the truth. Raises BadInput before any work.
@@ -52,12 +55,26 @@ def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str
     combinations, swept = [], {}
     for number, line in enumerate(sweeper.cells, start=1):
         words = _words(parser, line, number)
-        params = quoted(sweeper._parse_config(), several=True)
+        params = quoted([f"{name}={value}" for name, value in sweeper.params.items()], several=True)
         overrides = parser.parse_overrides(params + words + list(arguments))
-        combinations += sweeper.split_arguments(overrides, None)[0]
+        combinations += every_combination(overrides)
         named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
         swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
     return combinations, list(swept)
+
+
+def every_combination(overrides: Iterable[Override]) -> list[list[str]]:
+    """Return the overrides of every combination of values; the last override of a setting counts."""
+    values = {}
+    for override in overrides:
+        name = override.get_key_element()
+        if not override.is_sweep_override():
+            values[name] = [f"{name}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            values[name] = [f"{name}={value}" for value in override.sweep_string_iterator()]
+        else:
+            raise BadInput(f"{override.input_line}: a sweep cannot draw from an interval; type a list or a range")
+    return [list(words) for words in itertools.product(*values.values())]
 
 
 def _words(parser: OverridesParser, line: str, number: int) -> list[str]:

@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 import time
-import traceback
 import types
 
+from softtargets.compat import submitit_names, torch_import
 from softtargets.errors import program
 
 LIMIT = 10.0
@@ -39,19 +39,13 @@ def _end(number: int, frame: types.FrameType | None) -> None:
     said = f"{program()}: ended by {name}; the same command, called again, goes on from what is finished\n"
     with contextlib.suppress(OSError):  # nobody may be there to read it
         os.write(2, said.encode())
-    if _importing_torch(frame):
+    if torch_import.is_under_way(frame):
         os._exit(code)
     timer = threading.Timer(LIMIT, os._exit, (code,))
     timer.daemon = True
     timer.start()
     sys.unraisablehook = functools.partial(_lost, number)
     raise SystemExit(code)
-
-
-def _importing_torch(frame: types.FrameType | None) -> bool:
-    while frame is not None and (frame.f_globals.get("__name__"), frame.f_code.co_name) != ("torch", "<module>"):
-        frame = frame.f_back
-    return frame is not None
 
 
 def _lost(number: int, told) -> None:  # as `sys.unraisablehook` gets it, whose type has a name in stubs alone
@@ -71,8 +65,7 @@ def _unwind(number: int, frame: object) -> None:
 
 def is_end(error: BaseException) -> bool:
     """Return whether it ends this process on purpose: by a signal, or as submitit ends a job that is requeued."""
-    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return isinstance(error, SystemExit) and (code is not None or frames[-1].startswith("submitit"))
+    return isinstance(error, SystemExit) and (code is not None or submitit_names.ends_job(error))
 
 
 def stop(thread: threading.Thread, seconds: float) -> None:

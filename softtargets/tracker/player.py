@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from softtargets.compat import clearml_names
 from softtargets.system.files import write_text
 from softtargets.tracker import EVENTS, SESSION, TASK
 from softtargets.tracker.clone import sections
@@ -103,12 +104,11 @@ def require_configuration() -> None:
 def login() -> None:
     """Make sure that a server answers and takes the credentials; raises NoServer, within seconds."""
     import requests
-    from clearml.backend_api import Session
 
-    host = Session.get_api_server_host()
+    host = clearml_names.server()
     try:
         requests.get(f"{host}/debug.ping", timeout=PING)
-        Session(initialize_logging=False)
+        clearml_names.sign_in()
     except Exception as error:  # whatever a server or the SDK does, the run goes on without it
         raise NoServer(f"{host}: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from error
 
@@ -218,7 +218,6 @@ def _close(task, failure: str | None) -> None:
 def tell_sweep(folder: Path, project: str) -> str:
     """Make the task of a sweep, with its report, and the parent of the tasks of its runs; returns its address."""
     from clearml import Task
-    from clearml.backend_api.services import tasks
 
     task = Task.init(project, f"sweep {folder.name}", tags=["sweep"], reuse_last_task_id=False, **HANDS_OFF)
     for name in ("summary.csv", "summary.md", "report.html"):
@@ -226,8 +225,7 @@ def tell_sweep(folder: Path, project: str) -> str:
             task.upload_artifact(name, folder / name, wait_on_upload=True)
     for file in folder.glob(f"*/{TASK}"):
         run = json.loads(file.read_text(encoding="utf-8"))["task"]
-        # by a request of its own, since the SDK edits no finished task
-        task.send(tasks.EditRequest(task=run, parent=task.id, force=True))
+        clearml_names.set_parent(task, run, parent=task.id)
     address = note(task, folder)
     _close(task, None)
     return address
