@@ -19,18 +19,16 @@ from typing import ClassVar, TypeVar
 from softtargets.errors import nearest
 
 Reads = Callable[[Path], Iterable[Path]]
-Part = TypeVar("Part", bound=Callable)
+Function = TypeVar("Function", bound=Callable)
 Kind = TypeVar("Kind", bound="Marks")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Marks:
-    """The marks of any part."""
+    """The marks of a function, each an attribute of it."""
 
-    part: ClassVar[str] = "a dataset or an architecture"
-
-    reads: Reads | None = None
-    """`reads(folder)` lists the files that it reads in a folder; only they count in the folder's hash."""
+    part: ClassVar[str]
+    """What the function is, in a sentence."""
 
     @classmethod
     def of(cls: type[Kind], part: object) -> Kind:
@@ -64,7 +62,17 @@ class Marks:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Algorithm(Marks):
+class Part(Marks):
+    """The marks of any part that a config names by `_target_`."""
+
+    part: ClassVar[str] = "a dataset or an architecture"
+
+    reads: Reads | None = None
+    """`reads(folder)` lists the files that it reads in a folder; only they count in the folder's hash."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Algorithm(Part):
     """The marks of an unlearning algorithm."""
 
     part: ClassVar[str] = "an algorithm"
@@ -98,7 +106,7 @@ def _never(**settings: object) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Targets(Marks):
+class Targets(Part):
     """The marks of a kind of targets."""
 
     part: ClassVar[str] = "a kind of targets"
@@ -110,7 +118,7 @@ class Targets(Marks):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ForgetSet(Marks):
+class ForgetSet(Part):
     """The marks of a kind of forget set."""
 
     part: ClassVar[str] = "a kind of forget set"
@@ -119,32 +127,47 @@ class ForgetSet(Marks):
     """It names its samples and does not draw them; they are never set aside for validation nor left out."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measure(Marks):
+    """The marks of a measure that `evidence` names."""
+
+    part: ClassVar[str] = "a measure"
+
+    lower_is_better: bool = False
+    """Reports compare its values as they are. Without it they compare |value - that of the retrained model|."""
+
+
 OF_GROUP = {"mu_algo": Algorithm, "targets": Targets, "forget_set": ForgetSet}
 
 
-def of_group(group: str) -> type[Marks]:
+def of_group(group: str) -> type[Part]:
     """Return the kind of marks that parts of a config group have."""
-    return OF_GROUP.get(group, Marks)
+    return OF_GROUP.get(group, Part)
 
 
-def algorithm(**marks: object) -> Callable[[Part], Part]:
+def algorithm(**marks: object) -> Callable[[Function], Function]:
     """Return a decorator that gives an algorithm these marks; raises TypeError for one that there is not."""
     return _marking(Algorithm, marks)
 
 
-def targets_kind(**marks: object) -> Callable[[Part], Part]:
+def targets_kind(**marks: object) -> Callable[[Function], Function]:
     """Return a decorator that gives a kind of targets these marks; raises TypeError for one that there is not."""
     return _marking(Targets, marks)
 
 
-def forget_set(**marks: object) -> Callable[[Part], Part]:
+def forget_set(**marks: object) -> Callable[[Function], Function]:
     """Return a decorator that gives a kind of forget set these marks; raises TypeError as the others do."""
     return _marking(ForgetSet, marks)
 
 
-def dataset(**marks: object) -> Callable[[Part], Part]:
+def dataset(**marks: object) -> Callable[[Function], Function]:
     """Return a decorator that gives a loader of images these marks; raises TypeError as the others do."""
-    return _marking(Marks, marks)
+    return _marking(Part, marks)
+
+
+def measure(**marks: object) -> Callable[[Function], Function]:
+    """Return a decorator that gives a measure these marks; raises TypeError as the others do."""
+    return _marking(Measure, marks)
 
 
 def _marking(kind: type[Marks], marks: dict[str, object]) -> Callable:

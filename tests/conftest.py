@@ -36,6 +36,12 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser):
     parser.addoption(
+        "--evidence",
+        action="append",
+        metavar="MEASURE",
+        help="put a measure of your own through the contract: its path, as in mine.measure",
+    )
+    parser.addoption(
         "--mu-algo",
         action="append",
         metavar="ALGORITHM",
@@ -44,14 +50,15 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """With --mu-algo keep the tests of the contract; keep in one worker what needs the machine for itself."""
+    """With --mu-algo or --evidence keep that contract; keep in one worker what needs the machine for itself."""
     for item in items:
         if any(item.get_closest_marker(name) for name in ("slurm", "kill")):
             item.add_marker(pytest.mark.xdist_group("machine"))
-    if config.getoption("mu_algo"):
-        others = [item for item in items if "contender" not in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in others]
+    for option, fixture in (("mu_algo", "contender"), ("evidence", "measure")):
+        if config.getoption(option):
+            others = [item for item in items if fixture not in getattr(item, "fixturenames", ())]
+            config.hook.pytest_deselected(items=others)
+            items[:] = [item for item in items if item not in others]
 
 
 def options(group: str) -> list[str]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from softtargets import datasets, forget_sets
 from softtargets.losses import cross_entropy
+from softtargets.marks import measure
 
 
 class TinyNet(nn.Module):
@@ -80,6 +81,28 @@ class Stubborn(Exception):
 def stubborn(original, forget, retain, fit):
     """An algorithm whose error cannot cross from a worker to the sweep."""
     raise Stubborn("one", "two")
+
+
+def certainty(model, logits, data) -> float:
+    """Mean probability of the predicted class on the forget set.
+
+    Computed from logits alone.
+    """
+    return logits["forget"].softmax(1).amax(1).mean().item()
+
+
+@measure(lower_is_better=True)
+def noise(model, logits, data) -> dict[str, float]:
+    """Loss of probability under noise on the inputs.
+
+    It draws, and changes the model that it is given.
+    """
+    inputs, labels = data.forget.inputs, data.forget.labels[:, None]
+    with torch.no_grad():
+        noisy = model(inputs + torch.randn(inputs.shape)).softmax(1).gather(1, labels)
+        next(model.parameters()).zero_()
+    clean = logits["forget"].softmax(1).gather(1, labels)
+    return {"mean": (clean - noisy).mean().item(), "samples": len(labels)}
 
 
 def few_images():

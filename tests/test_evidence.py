@@ -1,17 +1,29 @@
-"""Evidence on request: attacks whose outcome is known, and models that relearn at a known pace."""
+"""Evidence on request: attacks whose outcome is known, models that relearn at a known pace, measures of one's own.
+
+With `--evidence` the contract alone is tried, on a measure of the user's own.
+"""
 
 import functools
+import types
 
+import numpy as np
 import pytest
 import torch
 from conftest import SMALL
 from torch import nn
 
+from softtargets.config import allowed_targets
+from softtargets.config.settings import EVIDENCE
+from softtargets.errors import BadInput
 from softtargets.evaluation import evidence
 from softtargets.evaluation.attacks import Attack, svc
+from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
+from softtargets.execution import own_measures
 from softtargets.execution.experiment import build
+from softtargets.execution.own_measures import OwnMeasure, described, take
+from softtargets.execution.pipeline import extra_metrics
 from softtargets.fit import Fit
-from softtargets.types import Samples
+from softtargets.types import Samples, digest, model_digest
 
 
 def drawn(n: int, seed: int, middle: float) -> torch.Tensor:
@@ -103,3 +115,187 @@ def test_a_run_measures_what_it_is_asked_for(run):
         "svc_members",
         "relearn_steps",
     }
+
+
+# the contract
+
+MEASURES = (*EVIDENCE, "own_parts.certainty", "own_parts.noise")
+
+
+def pytest_generate_tests(metafunc):
+    """Put every measure of ours and two of a package through the contract, or those that --evidence names."""
+    if "measure" in metafunc.fixturenames:
+        metafunc.parametrize("measure", metafunc.config.getoption("evidence") or MEASURES, scope="class")
+
+
+@pytest.fixture(scope="class")
+def taken(composed, measure):
+    """What a measure returns for three models, twice; hashes of all that it is given, before and after."""
+    package, dot, _ = measure.partition(".")
+    experiment = build(composed(*SMALL, f"evidence=[{measure}]", f"plugins=[{package if dot else ''}]"))
+    models = {name: experiment.initialised(name).eval() for name in ("original", "retrained", "unlearned")}
+    logits = {name: predict_sets(model, experiment.data) for name, model in models.items()}
+    evaluations = {name: evaluate(logits[name], experiment.data) for name in models}
+
+    def given() -> list[str]:
+        sets = [tensor for one in logits.values() for tensor in one.values()]
+        data = [digest(s.inputs, s.labels, s.targets) for s in experiment.data.evaluated().values()]
+        return [digest(*sets), *data, *map(model_digest, models.values())]
+
+    before = given()
+    found = [extra_metrics(experiment, models, evaluations) for _ in range(2)]
+    return types.SimpleNamespace(found=found[0], again=found[1], before=before, after=given())
+
+
+class TestEveryMeasure:
+    """The contract."""
+
+    def test_returns_finite_numbers_or_none_under_the_same_names_for_every_model(self, taken):
+        names = [list(values) for values in taken.found.values()]
+        assert names[0]
+        assert names[0] == names[1] == names[2]
+        numbers = [value for values in taken.found.values() for value in values.values() if value is not None]
+        assert numbers
+        assert all(type(value) in (int, float) and np.isfinite(value) for value in numbers)
+
+    def test_same_seed_twice_is_equal(self, taken):
+        assert taken.found == taken.again
+
+    def test_leaves_what_it_is_given_as_it_was(self, taken):
+        assert taken.before == taken.after
+
+
+# measures of one's own
+
+
+def test_a_run_carries_a_measure_of_ones_own(run):
+    asked = "evidence=[svc,own_parts.certainty,own_parts.noise]"
+    result, folder = run(*SMALL, "mu_algo=graddiff", asked, "plugins=[own_parts]")
+    metrics = result["metrics"]
+    with np.load(folder / "margins.npz") as left:
+        known = left["forget_probs_retrained"].max(1).mean()
+    assert metrics["retrained"]["own_parts.certainty"] == pytest.approx(known, rel=1e-5)
+    assert metrics["unlearned"]["own_parts.noise.samples"] == result["data"]["sizes"]["forget"]
+    noise = {"description": "Loss of probability under noise on the inputs.", "lower_is_better": True}
+    assert result["evidence"] == {
+        "own_parts.certainty": {
+            "description": "Mean probability of the predicted class on the forget set.",
+            "lower_is_better": False,
+        },
+        "own_parts.noise.mean": noise,
+        "own_parts.noise.samples": noise,
+    }
+    assert list(result["config"]["sources"]) == ["own_parts"]
+
+
+@pytest.fixture(scope="module")
+def data(composed):
+    """The sets of a small run."""
+    return build(composed(*SMALL)).data
+
+
+def fails(model, logits, data):
+    return 1 / 0
+
+
+def returns(value):
+    return lambda model, logits, data: value
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (fails, "division by zero"),
+        (returns(float("nan")), "returns nan; it must return finite numbers, or None"),
+        (returns(float("inf")), "returns inf; it must"),
+        (returns(True), "returns bool; it must return a number, None, or a dictionary of them"),
+        (returns(torch.tensor(1.0)), "returns Tensor; it must return a number"),
+        (returns({}), r"returns a dictionary with keys \[\]; they must be names"),
+        (returns({"a b": 1.0}), r"returns a dictionary with keys \['a b'\]; they must be names"),
+        (returns({"a": "b"}), "returns str; it must"),
+    ],
+)
+def test_a_measure_that_fails_is_named_in_one_sentence(data, function, said):
+    with pytest.raises(BadInput, match=rf"^evidence=mine\.it: {said}"):
+        OwnMeasure("mine.it", function)(nn.Linear(1, 2), {}, data, 0)
+
+
+def test_values_of_a_measure_are_plain_numbers(data):
+    for value, plain in ((np.float32(0.5), 0.5), (np.int64(3), 3), (None, None)):
+        (found,) = OwnMeasure("mine.it", returns(value))(nn.Linear(1, 2), {}, data, 0).values()
+        assert found == plain
+        assert type(found) is type(plain)
+
+
+def test_a_model_that_is_not_finite_is_not_measured_and_keys_are_the_same_for_all(data):
+    models = {"original": nn.Linear(1, 1), "retrained": nn.Linear(1, 2), "unlearned": nn.Linear(1, 3)}
+    seen = {name: Evaluation({"class_acc": [1.0]}, {}, {}) for name in models}
+    seen["unlearned"].metrics["class_acc"] = None
+    width = OwnMeasure("mine.width", lambda model, logits, data: {"out": model.out_features})
+    assert take([width], models, seen, data, 0) == {
+        "original": {"mine.width.out": 1},
+        "retrained": {"mine.width.out": 2},
+        "unlearned": {"mine.width.out": None},
+    }
+    uneven = OwnMeasure("mine.uneven", lambda model, logits, data: {f"out{model.out_features}": 1})
+    with pytest.raises(BadInput, match=r"^evidence=mine\.uneven: returns other keys for other models"):
+        take([uneven], models, seen, data, 0)
+    assert described([], ["mine.width.out"]) == {}
+
+
+def takes_two(model, logits):
+    """Measure."""
+
+
+def in_another_order(logits, model, data):
+    """Measure."""
+
+
+def wants_more(model, logits, data, *, folds):
+    """Measure."""
+
+
+def says_nothing(model, logits, data):
+    return 1.0
+
+
+def misspelt(model, logits, data):
+    """Measure."""
+
+
+misspelt.lower_better = True
+NO_FUNCTION = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("takes_two", r"takes \(model, logits\) by position; it is called with \(model, logits, data\)"),
+        (
+            "in_another_order",
+            r"takes model as argument 2; it is called with .*, in this order",
+        ),
+        ("wants_more", r"folds has no default; it is called with \(model, logits, data\)"),
+        ("says_nothing", "has no docstring; give it one"),
+        ("misspelt", r"lower_better is no mark of a measure; .*did you mean lower_is_better\?"),
+        ("NO_FUNCTION", "cannot be called"),
+        ("gone", "cannot be imported"),
+        ("np.mean", "not allowed, since it is numpy"),
+    ],
+)
+def test_a_measure_that_cannot_be_called_is_refused_before_any_work(name, said):
+    with pytest.raises(BadInput, match=rf"^evidence=test_evidence\.{name}: {said}"):
+        own_measures.own_measures(["svc", f"test_evidence.{name}"], ["test_evidence"])
+
+
+def test_a_measure_is_looked_for_in_plugins_alone(composed):
+    with pytest.raises(BadInput, match=r"evidence=own_parts\.noise: not allowed; allowed are modules that"):
+        build(composed(*SMALL, "evidence=[own_parts.noise]"))
+    with pytest.raises(BadInput, match=r"^evidence\.0='svcc': must be svc, relearn, or .*; did you mean svc\?"):
+        build(composed(*SMALL, "evidence=[svcc]"))
+
+
+def test_the_sources_of_a_measure_count():
+    node = {"evidence": ["svc", "own_parts.noise"]}
+    assert list(allowed_targets.sources(node, ["own_parts"])) == ["own_parts"]
+    assert allowed_targets.sources(node, []) == {}

@@ -178,14 +178,6 @@ class TestEveryAlgorithm:
         hard, soft = (contender(network(), asked, retain, made()) for asked in (forget, other))
         assert torch.equal(flat(hard), flat(soft)) == Algorithm.of(contender).ignores_forget_targets
 
-    def test_targets_matter_on_one_of_the_sets_unless_it_is_marked(self, contender):
-        if contender.func is ssd:
-            contender = functools.partial(contender, alpha=1.0)
-        sets = samples(20, 1), samples(30, 2)
-        others = [one.retarget(samples(len(one), 9, soft=True).targets) for one in sets]
-        hard, soft = (contender(network(), *asked, made()) for asked in (sets, others))
-        assert torch.equal(flat(hard), flat(soft)) == Algorithm.of(contender).ignores_targets
-
 
 @pytest.mark.long
 def test_the_contract_refuses_an_algorithm_of_ones_own_that_breaks_it():

@@ -1,4 +1,4 @@
-"""What the README shows of a user's own algorithm, run as it stands there."""
+"""What the README shows of a user's own algorithm and measure, run as it stands there."""
 
 import json
 import os
@@ -29,7 +29,8 @@ def test_the_algorithm_in_the_readme_runs_from_a_package_of_ones_own(tmp_path):
     code = (tmp_path / "mine/pull.py").read_text().splitlines()
     assert sum(bool(line) for line in code) < 20
     (line,) = [line for block in blocks("bash") for line in block.splitlines() if "mu_algo=pull" in line]
-    settings = " ".join((*SMALL, "unlearn.stop=none", "unlearn.optimizer.lr=0.1"))
+    (asked,) = re.findall(r'"evidence=\[mine\..*?"', (ROOT / "README.md").read_text())
+    settings = " ".join((*SMALL, "unlearn.stop=none", "unlearn.optimizer.lr=0.1", asked))
     command = line.replace("python run.py", f"{sys.executable} {ROOT / 'run.py'}", 1) + f" {settings}"
     found = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
     assert found.returncode == 0, found.stderr
@@ -40,6 +41,7 @@ def test_the_algorithm_in_the_readme_runs_from_a_package_of_ones_own(tmp_path):
     (file,) = Path(os.environ["SOFTTARGETS_RUNS"]).glob("*-pull-hard-0/result.json")
     result = json.loads(file.read_text())
     assert result["choices"]["mu_algo"] == "pull"
+    assert all(0.1 < metrics["mine.certainty.certainty"] <= 1 for metrics in result["metrics"].values())
     assert result["metrics"]["unlearned"]["forget_loss"] > result["metrics"]["original"]["forget_loss"]
 
 

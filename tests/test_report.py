@@ -23,7 +23,7 @@ from test_report_page import data_of
 import softtargets
 from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
-from softtargets.report import alike, csv_files, tables
+from softtargets.report import alike, csv_files, rows, tables
 from softtargets.report.__main__ import main
 from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
@@ -326,6 +326,70 @@ def test_gaps_between_retrained_models_by_hand(folder):
     runs = read(folder(result(0), result(1, metrics=result()["metrics"] | {"retrained": far})))
     expected = {"mia_gap": 0.03, "avg_gap": 0.05, "accuracy_distance": 0.3}
     assert {name: Floors().of(MEASURES[name], runs) for name in expected} == pytest.approx(expected)
+
+
+def own(seed: int, targets: str, value: float | None, lower_is_better: bool = False, **said) -> dict:
+    """A run that carries a measure of the user's own: 0.9 of the original, 0.5 and a little of the retrained."""
+    values = {"original": 0.9, "retrained": 0.5 + 0.01 * seed, "unlearned": value}
+    metrics = {model: ACCURACIES | {"mine.sharp": one} for model, one in values.items()}
+    said = {"description": "Sharpness <b> of it.", "lower_is_better": lower_is_better} | said
+    return result(seed, targets, metrics=metrics, evidence={"mine.sharp": said})
+
+
+@pytest.mark.parametrize(
+    ("lower_is_better", "mean", "nothing", "floor", "said"),
+    [
+        (False, 0.325, 0.375, 0.07 / 3, "soft closer to retrained, by 0.13"),
+        (True, 0.85, 0.9, None, "soft lower, by 0.13"),
+    ],
+)
+def test_a_measure_of_ones_own_is_compared_as_it_is_marked(folder, lower_is_better, mean, nothing, floor, said):
+    """Hard is at 0.8 + 0.02 seed, soft at 0.7 + 0.01 seed and retrained at 0.5 + 0.01 seed."""
+    runs = [own(seed, "hard", 0.8 + 0.02 * seed, lower_is_better) for seed in range(6)]
+    runs += [own(seed, "soft", 0.7 + 0.01 * seed, lower_is_better) for seed in range(6)]
+    place = folder(*runs)
+    assert main([str(place), "--metric", "mine.sharp"]) == 0
+    (row,) = csv.DictReader(io.StringIO((place / "summary.csv").read_text()))
+    assert (row["measure"], row["where"]) == ("mine.sharp", "end")
+    assert float(row["mean"]) == pytest.approx(0.125)
+    assert float(row["one_mean"]) == pytest.approx(mean)
+    assert float(row["nothing"]) == pytest.approx(nothing)
+    assert row["floor"] == "" if floor is None else float(row["floor"]) == pytest.approx(floor)
+    assert row["verdict"].startswith(said)
+    assert row["one_mean_with_diverged"] == ""
+    assert "Sharpness &lt;b> of it." in (place / "summary.md").read_text()
+    pairs = list(csv.DictReader(io.StringIO((place / "pairs.csv").read_text())))
+    assert [float(pair["difference"]) for pair in pairs] == pytest.approx([0.1 + 0.01 * seed for seed in range(6)])
+    assert rows.row(read(place)[0])["unlearned.mine.sharp"] in (0.7, 0.8)
+
+
+def test_what_a_report_does_not_know_of_a_measure_is_refused(folder, capsys):
+    place = folder(own(0, "hard", 0.5), own(0, "soft", 0.5, lower_is_better=True))
+    assert main([str(place), "--metric", "mine.sharpp"]) == 2
+    assert "its mark lower_is_better of mine.sharp is not" in capsys.readouterr().err
+    (place / "run1/result.json").unlink()
+    assert main([str(place), "--metric", "mine.sharpp"]) == 2
+    assert re.search(r"mine\.sharpp: no run has it; .*; did you mean mine\.sharp\?", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metrics": {"mine.sharp": "0.5"}}, r"metrics.original.mine.sharp: must be a finite number or null"),
+        (
+            {"evidence": {"mia_auc": {"description": "", "lower_is_better": True}}},
+            "evidence.mia_auc: must be the path",
+        ),
+        ({"evidence": {"mine.sharp": {"description": ""}}}, "evidence.mine.sharp.lower_is_better: field required"),
+    ],
+    ids=["value", "name", "mark"],
+)
+def test_a_result_that_says_nonsense_of_a_measure_is_named(folder, changes, said):
+    one = own(0, "hard", 0.5)
+    one |= {"evidence": changes.get("evidence", one["evidence"])}
+    one["metrics"] = {model: values | changes.get("metrics", {}) for model, values in one["metrics"].items()}
+    with pytest.raises(BadInput, match=rf"result\.json: {said}"):
+        read(folder(one))
 
 
 def test_a_retrained_model_that_is_not_finite_is_no_part_of_a_floor(folder):

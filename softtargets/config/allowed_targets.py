@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from omegaconf import Container, DictConfig, OmegaConf
@@ -49,12 +49,21 @@ def _check_targets(config: dict, plugins: Iterable[str]) -> None:
             raise BadInput(f"plugins={plugin}: no such module; it must be on the path, where PYTHONPATH=. puts it")
     for where, target in _targets(config):
         allowed = (*OURS.get(where.partition(".")[0], ()), *listed)
-        asked = f"{where}._target_={target}"
-        if not isinstance(target, str) or not _within(target, allowed):
-            raise BadInput(f"{asked}: not allowed; {_advice(allowed)}")
-        home = _home(target, asked)
-        if not _within(home, allowed):
-            raise BadInput(f"{asked}: not allowed, since it is {home}; {_advice(allowed)}")
+        _require(target, allowed, f"{where}._target_={target}")
+
+
+def _require(target: object, allowed: tuple[str, ...], asked: str) -> None:
+    if not isinstance(target, str) or not _within(target, allowed):
+        raise BadInput(f"{asked}: not allowed; {_advice(allowed)}")
+    home = _home(target, asked)
+    if not _within(home, allowed):
+        raise BadInput(f"{asked}: not allowed, since it is {home}; {_advice(allowed)}")
+
+
+def own_measure(name: str, plugins: Iterable[str]) -> Callable:
+    """Return the function that `evidence` names by path; raises BadInput unless a module of `plugins` has it."""
+    _require(name, _listed(plugins), f"evidence={name}")
+    return located(name)
 
 
 def require_hydra_allowed(config: DictConfig) -> None:
@@ -73,9 +82,10 @@ def users_own(config: DictConfig) -> list[str]:
 
 
 def sources(node: dict, plugins: Iterable[str]) -> dict[str, str]:
-    """Hash the source files of every package that a `_target_` in `node` takes from `plugins`."""
+    """Hash the source files of every package that a `_target_` or `evidence` in `node` takes from `plugins`."""
     listed = _listed(plugins)
-    used = {target.partition(".")[0] for _, target in _targets(node) if _within(target, listed)}
+    names = [*(target for _, target in _targets(node)), *node.get("evidence", [])]
+    used = {name.partition(".")[0] for name in names if _within(name, listed)}
     return {package: _hashed(package) for package in sorted(used)}
 
 
@@ -93,7 +103,8 @@ def _within(name: str, modules: Iterable[str]) -> bool:
 
 
 def _advice(allowed: tuple[str, ...]) -> str:
-    return f"allowed are {', '.join(allowed)}, and modules that the command line lists, as in plugins=[mine]"
+    ours = "".join(f"{name}, " for name in allowed)
+    return f"allowed are {ours}{'and ' * bool(ours)}modules that the command line lists, as in plugins=[mine]"
 
 
 def _targets(node: object, where: str = "") -> Iterator[tuple[str, object]]:

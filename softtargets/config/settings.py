@@ -1,5 +1,6 @@
 """The settings of a run: their types and ranges, their resolved form, and its hash."""
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -7,6 +8,7 @@ import pydantic
 from pydantic import Field
 
 from softtargets.config.validation import FORBID
+from softtargets.errors import nearest
 from softtargets.ranges import Count, Natural, Place, Seed, Weight
 
 
@@ -35,6 +37,18 @@ class TrackerSettings(pydantic.BaseModel):
     fallback: Literal["offline", "none"]
 
 
+EVIDENCE = ("svc", "relearn")
+"""Measures of ours beyond the usual ones; a name with a dot is that of a user's own."""
+
+
+def _measure(name: str) -> str:
+    if name not in EVIDENCE and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name):
+        raise ValueError(
+            f"must be {', '.join(EVIDENCE)}, or a measure of your own, as in mine.measure{nearest(name, EVIDENCE)}"
+        )
+    return name
+
+
 class Settings(pydantic.BaseModel):
     """The settings outside the groups."""
 
@@ -48,7 +62,7 @@ class Settings(pydantic.BaseModel):
     rerun: Place | None
     strict: bool
     save_models: bool
-    evidence: list[Literal["svc", "relearn"]]
+    evidence: list[Annotated[str, pydantic.AfterValidator(_measure)]]
     plugins: list[str]
     data_dir: Place
     runs_dir: Place

@@ -100,7 +100,7 @@ def check_call(
     """
     with naming(where):
         parameters = list(inspect.signature(partial.func).parameters.values())
-    _check_positions(parameters, given, f"{where}._target_={_path(partial.func)}")
+    check_positions(parameters, given, f"{where}._target_={_path(partial.func)}")
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return partial  # it takes anything and must check for itself
     constructor = partial.func.__init__ if inspect.isclass(partial.func) else partial.func
@@ -120,8 +120,8 @@ def check_call(
     )
 
 
-def _check_positions(parameters: list[inspect.Parameter], given: tuple[str, ...], part: str) -> None:
-    """Refuse a part whose arguments would take another's place."""
+def check_positions(parameters: list[inspect.Parameter], given: tuple[str, ...], part: str) -> None:
+    """Raise BadInput for a `part` whose arguments would take another's place."""
     names = [parameter.name for parameter in parameters]
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_more = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)

@@ -36,6 +36,7 @@ from softtargets.execution.callables import checked_partial
 from softtargets.execution.checkpoint import load_weights
 from softtargets.execution.network_trial import Trial
 from softtargets.execution.optimisers import build_optimisation, build_unlearning
+from softtargets.execution.own_measures import OwnMeasure, own_measures
 from softtargets.fit import Fit, epochs_for
 from softtargets.marks import Algorithm
 from softtargets.mu_algo import INPUTS
@@ -67,6 +68,8 @@ class Experiment:
     """Of the targets of "forget" and "retain"."""
     checkpoint: dict | None
     """State dict of the user's own original."""
+    own_measures: tuple[OwnMeasure, ...] = ()
+    """Those that `evidence` names by path."""
 
     @property
     def config_hash(self) -> str:
@@ -145,6 +148,7 @@ def build(config: dict) -> Experiment:
         unlearn=unlearn,
         recipes=recipes,
         checkpoint=None,
+        own_measures=own_measures(settings.evidence, settings.plugins),
     )
     _try_network(experiment)
     if path := settings.checkpoint:

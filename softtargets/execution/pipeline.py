@@ -21,6 +21,7 @@ from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.memory import decided_by
 from softtargets.execution.models import Stages, Trained
+from softtargets.execution.own_measures import take
 from softtargets.execution.result import Outcome
 from softtargets.execution.saved_models import save_models
 from softtargets.execution.target_sets import TargetSets, target_sets
@@ -165,7 +166,8 @@ def extra_metrics(
         if "relearn" in asked:
             steps = relearn_steps(model, data.forget, level, experiment.relearning_fit) if finite else None
             found[name] |= {"relearn_steps": steps}
-    return found
+    own = take(experiment.own_measures, models, evaluations, data, experiment.settings.seed)
+    return {name: found[name] | own[name] for name in models}
 
 
 def status_of(flag: str, account: Account, unlearned: nn.Module, trained: Iterable[Trained]) -> str:

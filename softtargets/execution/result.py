@@ -18,6 +18,7 @@ from softtargets.evaluation.evaluate import Evaluation, change, distance
 from softtargets.evaluation.trajectory import COLUMNS, Trajectory
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.models import Trained
+from softtargets.execution.own_measures import described
 from softtargets.execution.provenance import provenance
 from softtargets.execution.target_sets import TargetSets
 from softtargets.fit import Fit
@@ -65,6 +66,7 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
         "choices": choices(experiment.config),
         "config": asked(experiment.config),
         **measured(outcome.models, outcome.evaluations, experiment.data, outcome.extra_metrics),
+        "evidence": described(experiment.own_measures, outcome.extra_metrics["unlearned"]),
         "diagnosis": dataclasses.asdict(outcome.diagnosis),
         "trajectory": columns,
         "matched": matched.point(columns),

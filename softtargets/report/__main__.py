@@ -21,8 +21,9 @@ def main(words: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser("python -m softtargets.report", description=__doc__)
     parser.add_argument("runs_dir", type=Path, metavar="RUNS_DIR", help="a sweep's folder, or one of several")
+    metrics = f"js_forget and mia_gap unless given; {', '.join(MEASURES)}, or a measure of your own in the runs"
     parser.add_argument("--compare", metavar="targets=A,B", help="two arms; without, every arm with hard")
-    parser.add_argument("--metric", action="append", choices=MEASURES, help="js_forget and mia_gap unless given")
+    parser.add_argument("--metric", action="append", metavar="NAME", help=metrics)
     parser.add_argument("--margin", help="of equivalence, above zero; the floor unless given")
     parser.add_argument("--out", type=Path, help="where to; RUNS_DIR unless given")
     given = parser.parse_args(words)

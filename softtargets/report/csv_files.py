@@ -50,13 +50,13 @@ def runs_csv(runs: list[Run]) -> str:
     return csv_text(map(rows.row, runs), () if runs else RUNS)
 
 
-def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: tuple[str, ...]) -> str:
+def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measure]) -> str:
     """Return a row for every arm of every cell, by every measure and place: of all its runs, then its verdict."""
     groups = collections.defaultdict(list)
     for run in runs:
         groups[run.cell, run.arm].append(run)
     arms = [alone(cell, arm, group) for (cell, arm), group in groups.items()]
-    verdict_of = {(v.cell, v.measure, v.where, (v.other or v.one).name): v for v in verdicts}
+    verdict_of = {(v.cell, v.measure.name, v.where, (v.other or v.one).name): v for v in verdicts}
     floors = Floors()
     lines = []
     for measure, where in places(measures):
@@ -105,7 +105,7 @@ def _verdict(verdict: Verdict) -> Row:
     return {"against": verdict.one.name if verdict.other else None, "verdict": verdict.words} | numbers | more
 
 
-def pairs_csv(pairings: list[Pairing], measures: tuple[str, ...]) -> str:
+def pairs_csv(pairings: list[Pairing], measures: Iterable[Measure]) -> str:
     """Return a row for every pair of runs that is compared, by every measure and place."""
     lines = [
         _place(pairing.cell, measure, where) | _pair(pairing, values_of(measure, where), *pair)

@@ -1,5 +1,7 @@
 """The fields of a result.json that reports read: names and types, checked once, when the file is read."""
 
+import math
+
 import pydantic
 
 
@@ -28,7 +30,9 @@ class Choices(_Read):
 
 
 class Metrics(_Read):
-    """Of one model; the last two are there where `evidence` asked for them."""
+    """Of one model; the last two are there where `evidence` asked for them, as are the user's own measures."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
 
     forget_acc: Number
     retain_acc: Number
@@ -37,6 +41,13 @@ class Metrics(_Read):
     class_acc: list[Number] | None
     svc_accuracy: Number = None
     relearn_steps: Number = None
+
+
+class OwnMeasure(_Read):
+    """What a result says of a measure of the user's own."""
+
+    description: str
+    lower_is_better: bool
 
 
 class Models(_Read):
@@ -135,6 +146,7 @@ class Result(_Read):
     choices: Choices
     config: dict
     metrics: Models
+    evidence: dict[str, OwnMeasure] = {}
     distance: Distances
     baseline: Distances
     matched: Matched | None
@@ -151,6 +163,17 @@ class Result(_Read):
         found = [one.class_acc for one in (self.metrics.original, self.metrics.retrained, self.metrics.unlearned)]
         if any(each is not None and len(each) != self.data.classes for each in found):
             raise ValueError(f"a class_acc of its metrics does not have data.classes={self.data.classes} entries")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _measured(self) -> "Result":
+        for model, metrics in self.metrics:
+            for name in self.evidence:
+                value = metrics.__pydantic_extra__.get(name)
+                if "." not in name:  # as the path of a function has, and no metric of ours
+                    raise ValueError(f"evidence.{name}: must be the path of a measure")
+                if not (value is None or (isinstance(value, int | float) and math.isfinite(value))):
+                    raise ValueError(f"metrics.{model}.{name}: must be a finite number or null")
         return self
 
 

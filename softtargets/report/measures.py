@@ -4,11 +4,12 @@ import dataclasses
 import itertools
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy
 from jaxtyping import Float
 
+from softtargets.errors import BadInput
 from softtargets.report.runs import Run
 
 Value = float | None
@@ -17,7 +18,7 @@ Value = float | None
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """A distance to the retrained model; less is better."""
+    """A distance to the retrained model, or a user's own measure as it is; less is better."""
 
     name: str
     """Of a distance in results, or of a metric of models, whose difference is the distance."""
@@ -28,6 +29,8 @@ class Measure:
     """Whether it is measured while the model unlearns, and so at matched forgetting too."""
     metric: bool = False
     """Whether `name` is a metric of models."""
+    as_it_is: bool = False
+    """Whether that metric's values are compared, and not how far they are from the retrained model's."""
     of_retrained: Callable[[Run], object] | None = None
     """Return the retrained model's value, or None if it is not finite. None where runs leave too little for it."""
     between: Callable | None = None
@@ -50,6 +53,8 @@ class Measure:
 
     def _of(self, run: Run, model: str) -> Value:
         if self.metric:
+            if self.as_it_is:
+                return run.result["metrics"][model].get(self.name)
             pair = [run.result["metrics"][name].get(self.name) for name in (model, "retrained")]
             return None if None in pair else abs(pair[0] - pair[1])
         return run.result["distance" if model == "unlearned" else "baseline"][self.name]
@@ -178,3 +183,25 @@ _ALL = (
     ),
 )
 MEASURES = {measure.name: measure for measure in _ALL}
+"""Those of ours."""
+
+
+def measures_of(runs: Iterable[Run]) -> dict[str, Measure]:
+    """Return the measures of ours, and users' own that these runs carry, by name.
+
+    Raises BadInput for a measure of which two runs say that it is compared in different ways.
+    """
+    found = dict(MEASURES)
+    for run in runs:
+        for name, said in run.result.get("evidence", {}).items():
+            measure = _own(name, said["description"], said["lower_is_better"])
+            if found.setdefault(name, measure).as_it_is != measure.as_it_is:
+                raise BadInput(f"{run.folder}: its mark lower_is_better of {name} is not that of other runs")
+    return found
+
+
+def _own(name: str, description: str, lower_is_better: bool) -> Measure:
+    if lower_is_better:
+        return Measure(name, f"{name}: {description}", math.inf, metric=True, as_it_is=True)
+    value = _metric(name)
+    return Measure(name, f"|Δ {name}|: {description}", math.inf, metric=True, of_retrained=value, between=_gap)

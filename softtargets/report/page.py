@@ -9,7 +9,6 @@ from importlib import resources
 from plotly.offline import get_plotlyjs
 
 from softtargets.report import tables
-from softtargets.report.measures import MEASURES
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.statistics import mean_of
@@ -54,7 +53,7 @@ def content(
             groups[place[run.cell], run.arm].append(run)
     return {
         "title": title,
-        "measures": {name: MEASURES[name].label for name in dict.fromkeys(v.measure for v in verdicts)},
+        "measures": {verdict.measure.name: verdict.measure.label for verdict in verdicts},
         "where": WHERE,
         "head": tables.HEAD,
         "cells": [dict(cell.settings) | {"name": names[cell]} for cell in cells],
@@ -79,7 +78,7 @@ def _verdict(verdict: Verdict, cell: int) -> dict:
         "one": verdict.one.name,
         "other": verdict.other and verdict.other.name,
         "arms": verdict.names,
-        "measure": verdict.measure,
+        "measure": verdict.measure.name,
         "where": verdict.where,
         "shown": tables.row(verdict)[2:],
         "words": verdict.words,

@@ -8,10 +8,10 @@ import rich.table
 from rich.text import Text
 
 from softtargets.config.validation import naming
-from softtargets.errors import BadInput, visible
+from softtargets.errors import BadInput, nearest, visible
 from softtargets.report import csv_files, tables
 from softtargets.report.folders import without_result
-from softtargets.report.measures import MEASURES, Floors
+from softtargets.report.measures import Floors, Measure, measures_of
 from softtargets.report.page import page
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import Run, finished
@@ -26,16 +26,16 @@ NAMED = 5
 
 
 def summarise(
-    folder: Path, out: Path, wanted: tuple[str, str] | None, measures: tuple[str, ...], margin: float | None
+    folder: Path, out: Path, wanted: tuple[str, str] | None, names: tuple[str, ...], margin: float | None
 ) -> Path:
     """Write the report on the runs below `folder` to `out`, show the verdicts and return the page.
 
     Verdicts are shown by the first measure. Where no run finished, all that have no result are named. Raises
     BadInput as `write_report` does.
     """
-    runs, verdicts, missing = write_report(folder, out, wanted, measures, margin)
+    runs, verdicts, missing = write_report(folder, out, wanted, names, margin)
     if runs:
-        show([verdict for verdict in verdicts if verdict.measure == measures[0]])
+        show([verdict for verdict in verdicts if verdict.measure.name == names[0]])
     else:
         print(tables.NO_RUN)
     _show_missing(len(runs), missing)
@@ -49,10 +49,10 @@ def write_report(
     folder: Path,
     out: Path,
     wanted: tuple[str, str] | None = None,
-    measures: tuple[str, ...] = ENDPOINTS,
+    names: tuple[str, ...] = ENDPOINTS,
     margin: float | None = None,
 ) -> tuple[list[Run], list[Verdict], dict[str, str]]:
-    """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`.
+    """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`, by the measures `names`.
 
     Returns the runs, the verdicts, and why runs have no result. Raises BadInput if there is no run at all, if
     `wanted` arms are in no cell, and where `out` cannot be written to.
@@ -60,7 +60,8 @@ def write_report(
     runs, missing = finished(folder), without_result(folder)
     if not runs and not missing:
         raise BadInput(f"{folder}: no result of a run below it; give a folder which holds result.json files")
-    verdicts = compare_all(runs, wanted, measures, margin) if runs else []
+    measures = chosen_measures(runs, names)
+    verdicts = compare_all(runs, wanted, names, margin) if runs else []
     over = list(over_seeds(runs))
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
@@ -78,25 +79,40 @@ def write_report(
 
 
 def compare_all(
-    runs: list[Run], wanted: tuple[str, str] | None, measures: tuple[str, ...], margin: float | None
+    runs: list[Run], wanted: tuple[str, str] | None, names: tuple[str, ...], margin: float | None
 ) -> list[Verdict]:
     """Compare all arms by every measure, at matched forgetting and at the end.
 
-    Raises BadInput if `wanted` arms are in no cell, and for a measure that runs have on request and none has.
+    Raises BadInput if `wanted` arms are in no cell, and as `chosen_measures` does.
     """
     found = pairings(runs, wanted)
     if wanted and not found:
         arms = ", ".join(sorted({run.arm for run in runs}))
         raise BadInput(f"--compare targets={','.join(wanted)}: no cell has both; the arms there are: {arms}")
     floors = Floors()
-    for name in measures:
-        if MEASURES[name].metric and all(MEASURES[name].at_end(run) is None for run in runs):
-            raise BadInput(f"--metric {name}: no run has it; runs are asked for more by evidence=[svc,relearn]")
     return [
         verdict
-        for measure, where in places(measures)
+        for measure, where in places(chosen_measures(runs, names))
         for verdict in compare_arms(found, measure, where, margin, floors)
     ]
+
+
+def chosen_measures(runs: list[Run], names: tuple[str, ...]) -> tuple[Measure, ...]:
+    """Return the measures of these names; raises BadInput for one that is not ours and that no run has.
+
+    And for one of ours that runs have on request, and none has. Without runs, those of ours are returned.
+    """
+    known = measures_of(runs)
+    if not runs:
+        return tuple(known[name] for name in names if name in known)
+    for name in names:
+        if name not in known:
+            raise BadInput(
+                f"--metric {name}: no run has it; allowed here are {', '.join(known)}{nearest(name, known)}"
+            )
+        if known[name].metric and all(known[name].at_end(run) is None for run in runs):
+            raise BadInput(f"--metric {name}: no run has it; runs are asked for more by evidence=[svc,relearn]")
+    return tuple(known[name] for name in names)
 
 
 def show(verdicts: list[Verdict]) -> None:

@@ -3,7 +3,6 @@
 from softtargets.errors import visible
 from softtargets.report import alike
 from softtargets.report.csv_files import csv_text
-from softtargets.report.measures import MEASURES
 from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.verdicts import WHERE, Arm, Verdict, diverged
@@ -76,7 +75,12 @@ def markdown(verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, 
     parts = []
     for title, group in grouped(verdicts).items():
         head = ("cell", "arms", *HEAD)
-        lines = [f"## {title}", "", f"| {' | '.join(_cell(name) for name in head)} |", f"|{len(head) * '---|'}"]
+        lines = [
+            f"## {_inline(title)}",
+            "",
+            f"| {' | '.join(_cell(name) for name in head)} |",
+            f"|{len(head) * '---|'}",
+        ]
         lines += [f"| {' | '.join(map(_cell, row(verdict)))} |" for verdict in group]
         parts.append("\n".join(lines))
     parts += [_over(over)] if over else []
@@ -95,8 +99,13 @@ def _over(over: list[OverSeeds]) -> str:
 
 def _cell(text: str) -> str:
     """Escape what Markdown would read as HTML, as a link or as the end of a cell."""
+    return _inline(text).replace("|", "\\|")
+
+
+def _inline(text: str) -> str:
+    """Escape what Markdown would read as HTML or as a link."""
     shown = visible(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
-    return shown.replace("](", "]\\(").replace("|", "\\|")
+    return shown.replace("](", "]\\(")
 
 
 def _notes(verdicts: list[Verdict], missing: dict[str, str]) -> list[str]:
@@ -137,7 +146,7 @@ def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
     """Sort verdicts by measure and place, under titles."""
     found: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
-        found.setdefault(f"{MEASURES[verdict.measure].label}, {WHERE[verdict.where]}", []).append(verdict)
+        found.setdefault(f"{verdict.measure.label}, {WHERE[verdict.where]}", []).append(verdict)
     return found
 
 
@@ -146,7 +155,7 @@ def latex(verdicts: list[Verdict]) -> str:
     parts = []
     for title, group in grouped(verdicts).items():
         head = ("cell", "arms", *HEAD)
-        lines = [f"% {title}", f"\\begin{{tabular}}{{lll{'r' * (len(HEAD) - 1)}}}", r"\toprule"]
+        lines = [f"% {visible(title)}", f"\\begin{{tabular}}{{lll{'r' * (len(HEAD) - 1)}}}", r"\toprule"]
         lines += [f"{' & '.join(map(_tex, head))} \\\\", r"\midrule"]
         lines += [f"{' & '.join(map(_tex, row(verdict)))} \\\\" for verdict in group]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
@@ -165,7 +174,7 @@ def comma_separated(verdicts: list[Verdict]) -> str:
 
 def _flat(verdict: Verdict) -> dict:
     found = {name: typed(value) for name, value in verdict.cell.settings} | {
-        "measure": verdict.measure,
+        "measure": verdict.measure.name,
         "where": verdict.where,
     }
     for side, arm in zip(("one", "other"), verdict.arms, strict=False):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy
 
-from softtargets.report.measures import MEASURES, Floors, Measure, Value
+from softtargets.report.measures import Floors, Measure, Value
 from softtargets.report.pairs import Pairing
 from softtargets.report.runs import Cell, Run
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, holm, mean_of
@@ -46,7 +46,7 @@ class Verdict:
     """One comparison in one cell, or the only arm that the cell has."""
 
     cell: Cell
-    measure: str
+    measure: Measure
     where: str
     one: Arm
     other: Arm | None
@@ -77,12 +77,12 @@ class Verdict:
         return ", ".join(arm.name for arm in self.arms)
 
 
-def places(measures: Iterable[str]) -> Iterator[tuple[Measure, str]]:
+def places(measures: Iterable[Measure]) -> Iterator[tuple[Measure, str]]:
     """Yield every measure with every place at which runs have it."""
-    for name in measures:
+    for measure in measures:
         for where in WHERE:
-            if where == "end" or MEASURES[name].on_trajectory:
-                yield MEASURES[name], where
+            if where == "end" or measure.on_trajectory:
+                yield measure, where
 
 
 def values_of(measure: Measure, where: str) -> Callable[[Run], Value]:
@@ -124,7 +124,7 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
     columns = [[value(run) for run in side] for side in sides]
     runs = [run for side in sides for run in side]
     floor, nothing = floors.of(measure, runs), mean_of([measure.nothing(run) for run in sides[0]])
-    margin = margin if margin is not None else floor if floor is not None else 0.1 * (nothing or 0.0)
+    margin = margin if margin is not None else floor if floor is not None else 0.1 * abs(nothing or 0.0)
     measured = [pair for pair in zip(*columns, strict=True) if None not in pair]
     arms = [
         _arm(name, side, column, measure, where, floor, nothing)
@@ -133,7 +133,7 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
     alone = pairing.other is None
     return Verdict(
         cell=pairing.cell,
-        measure=measure.name,
+        measure=measure,
         where=where,
         one=arms[0],
         other=None if alone else arms[1],
@@ -173,7 +173,7 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str,
         runs=len(runs),
         mean=mean,
         sd=statistics.stdev(finite) if len(finite) > 1 else None,
-        mean_with_diverged=mean_of([min(value, measure.worst) for value in there]),
+        mean_with_diverged=None if measure.worst == math.inf else mean_of([min(v, measure.worst) for v in there]),
         diverged=len(there) - len(finite),
         censored=missing["censored"],
         unwatched=missing["unwatched"],
@@ -249,7 +249,8 @@ def _winner(verdict: Verdict) -> str:
     """Name the arm that is ahead in the statistic that p is of; its size is a mean, which must point there too."""
     found = verdict.paired
     ahead = found.ranks if _by_ranks(verdict) else found.mean
-    closer, n = f"{(verdict.other if ahead > 0 else verdict.one).name} closer to retrained", f"n = {found.n}"
+    better = "lower" if verdict.measure.as_it_is else "closer to retrained"
+    closer, n = f"{(verdict.other if ahead > 0 else verdict.one).name} {better}", f"n = {found.n}"
     if not found.lost:
         return f"{closer}, {_size(found)}, {n}"
     measured = f"{found.measured} pair{'s' * (found.measured != 1)} where neither diverged"
@@ -274,7 +275,8 @@ def _farther(verdict: Verdict) -> list[str]:
     means = [arm.mean for arm in verdict.arms if arm.mean is not None]
     if verdict.nothing is None or len(means) < 2 or min(means) <= verdict.nothing:
         return []
-    return [f"both are farther from retrained than doing nothing ({verdict.nothing:.2g})"]
+    worse = "higher" if verdict.measure.as_it_is else "farther from retrained"
+    return [f"both are {worse} than doing nothing ({verdict.nothing:.2g})"]
 
 
 def _counted(verdict: Verdict) -> list[str]:
