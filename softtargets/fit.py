@@ -53,6 +53,8 @@ class Fit:
     name: str
     """With `seed` the source of every random choice in the loop."""
     max_steps: int | None = None
+    lengths: tuple[int, ...] | None = None
+    """Steps of the fit, or of each of its turns, where a budget decides in place of `epochs` and `max_steps`."""
     evaluate_every: int | None = None
     evaluate_growth: float = 0.0
     watch: Callable[[nn.Module, int], bool] | None = None
@@ -76,11 +78,11 @@ class Fit:
         """Train `model` in place by one optimiser, turn by turn, and return it in eval mode.
 
         A turn is a pass of its own loss over its own samples; turns over the same samples go on in their order.
-        `max_steps` cuts the last ones short, `epochs` plays no part.
+        `max_steps` cuts the last ones short, `epochs` plays no part. With `lengths` a turn takes so many steps.
         """
         streams = {id(samples): samples for _, samples in turns}
         flowing = {key: self._stream(i, samples) for i, (key, samples) in enumerate(streams.items())}
-        lengths = [math.ceil(len(samples) / self.batch_size) for _, samples in turns]
+        lengths = self.lengths or [math.ceil(len(samples) / self.batch_size) for _, samples in turns]
         work = (
             (loss, (batch,))
             for (loss, samples), length in zip(turns, lengths, strict=True)
@@ -168,6 +170,8 @@ class Fit:
 
     def steps(self, samples: int) -> int:
         """Return how many steps a fit over so many samples takes unless it is stopped."""
+        if self.lengths:
+            return sum(self.lengths)
         steps = self.epochs * math.ceil(samples / self.batch_size)
         return min(steps, self.max_steps or steps)
 

@@ -41,7 +41,17 @@ VICTIMS = {"run": ("parent",), "sweep": ("parent",), "local": ("parent", "worker
 GRACE = 15.0
 """Seconds within which a process that was signalled, and all that it started, must be gone."""
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
-UNEQUAL = ("train_s", "retrain_s", "teachers_s", "targets_s", "unlearn_s", "rte", "made", "from_store")
+UNEQUAL = (
+    "train_s",
+    "retrain_s",
+    "teachers_s",
+    "targets_s",
+    "unlearn_s",
+    "rte",
+    "share_seconds",
+    "made",
+    "from_store",
+)
 """What of a result's cost depends on the clock, or on who came first."""
 
 

@@ -514,8 +514,8 @@ timed-with-evaluation: evaluation is no cost of unlearning
 > test_target_sets.py::test_what_targets_cost_is_told_apart_from_what_their_teachers_cost
 
 rte-without-targets: making the targets is part of unlearning
-- (targets.seconds + outcome.unlearn_s)
-+ outcome.unlearn_s
+- (targets.seconds + seconds)
++ seconds
 
 == softtargets/evaluation/trajectory.py
 > test_trajectory.py::test_unlearning_is_timed_without_the_evaluation_on_its_way

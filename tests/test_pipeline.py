@@ -43,6 +43,7 @@ def test_result_has_the_public_interface(run):
     assert set(on_disk["change"]) == {"avg_parameter_change", "relative_l2"}
     assert {"original", "retrained", "forget_set", "batches", "targets"} <= set(on_disk["hashes"])
     names = ("train_s", "retrain_s", "targets_s", "unlearn_s", "rte", "gradient_samples", "from_store")
+    names += ("share", "share_seconds", "budget", "prepared_share", "forward_samples", "backward_samples")
     assert set(names) <= set(on_disk["cost"])
     assert on_disk["provenance"]["config_hash"]
     assert torch.backends.cpu.get_cpu_capability() in on_disk["provenance"]["machine"]["processor"]

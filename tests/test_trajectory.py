@@ -113,5 +113,5 @@ def test_unlearning_is_timed_without_the_evaluation_on_its_way(composed, monkeyp
     data, original = experiment.data, experiment.initialised("original")
     targets = TargetSets(data.forget, data.retain, seconds=0.0, teachers={})
     timed = dataclasses.replace(experiment, unlearn=algorithm)
-    _, _, seconds = pipeline.unlearn(timed, original, targets, trajectory, Console())
-    assert (seconds, trajectory.seconds) == (21, 300)
+    _, _, spent = pipeline.unlearn(timed, original, targets, trajectory, Console())
+    assert (spent.seconds, trajectory.seconds) == (21, 300)

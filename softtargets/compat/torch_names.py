@@ -69,6 +69,22 @@ def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
 
 
+def product_flops(a: torch.Size, b: torch.Size, *rest: object, **named: object) -> int:
+    """Count the floating-point operations of `product` by its shapes, for torch's counter, which knows none."""
+    return 2 * a[0] * a[1] * b[0]
+
+
+PRODUCT_FLOPS = {torch.ops.mkldnn._linear_pointwise: product_flops} if has_product() else {}
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """Return the tensor under all that `vmap`, `grad` and other transforms of torch.func have put around it.
+
+    torch 2.6 lacks the public `torch.func.debug_unwrap`; there a call under `vmap` counts as one sample.
+    """
+    return torch.func.debug_unwrap(tensor) if hasattr(torch.func, "debug_unwrap") else tensor
+
+
 def in_transform() -> bool:
     """Return whether `vmap`, `grad` or another transform of torch.func is at work.
 

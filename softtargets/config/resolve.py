@@ -25,6 +25,8 @@ ADDED = ("choices", "sources", "contents")
 RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents")
 """Settings that cannot change a result: they stay out of its hash. `contents` is in it, in the place of paths."""
+NEWER = {"unlearn.cost": None}
+"""Settings that older configs lack: left out at these values, so that hashes stay what they were."""
 AGAIN = "call the sweep again, which plans anew"
 RESTORE = "put back what was there, or give the settings without rerun"
 
@@ -56,6 +58,7 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest)
         chosen = dataclasses.replace(chosen, options=config["choices"])
     _check_groups(config)
     drop_ignored_targets(config)
+    _leave_out_newer(config)
     config |= {"choices": chosen.names(config)}
     if found := allowed_targets.sources(config, config["plugins"]):
         config["sources"] = found
@@ -74,6 +77,14 @@ def drop_ignored_targets(config: dict) -> None:
     """Put hard labels in the place of targets that the algorithm ignores, so that it runs once for all of them."""
     if config["mu_algo"].get("ignores_targets") is True:
         config["targets"] = copy.deepcopy(composed("targets", "hard"))
+
+
+def _leave_out_newer(config: dict) -> None:
+    for name, usual in NEWER.items():
+        group, _, setting = name.rpartition(".")
+        node = config[group] if group else config
+        if setting in node and node[setting] == usual:
+            del node[setting]
 
 
 def _check_groups(config: dict) -> None:

@@ -121,6 +121,7 @@ class Unlearning(Optimisation):
 
     epochs: Count
     max_steps: Count | None
+    cost: Annotated[float, Field(gt=0, le=1000)] | None = None
     stop: Literal["none", "matched"]
     evaluate_every: Count | None
     evaluate_growth: Weight

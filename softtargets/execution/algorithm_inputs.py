@@ -12,6 +12,11 @@ from softtargets.execution.teachers import Teachers
 from softtargets.mu_algo import INPUTS
 
 
+def wanted(experiment: Experiment) -> list[str]:
+    """Return the names of what the algorithm takes by name."""
+    return [name for name in INPUTS if name in inspect.signature(experiment.unlearn.func).parameters]
+
+
 def with_inputs(
     experiment: Experiment, stages: Stages, original: Trained, retrained: Trained, targets: TargetSets
 ) -> tuple[Experiment, TargetSets]:
@@ -19,7 +24,6 @@ def with_inputs(
 
     All of it is made here, before the clock of the unlearning starts.
     """
-    wanted = [name for name in INPUTS if name in inspect.signature(experiment.unlearn.func).parameters]
     makers: dict[str, Callable] = {
         "initialise": lambda: functools.partial(experiment.initialised, "unlearn"),
         "validation": lambda: experiment.data.validation,
@@ -27,7 +31,7 @@ def with_inputs(
         "out_of_fold": lambda: teachers.out_of_fold(experiment.unlearn.keywords["folds"]),
     }
     teachers = Teachers(stages, {"original": original, "retrained": retrained}, "forget")
-    inputs = {name: makers[name]() for name in wanted}
+    inputs = {name: makers[name]() for name in wanted(experiment)}
     seconds = {name: teacher.seconds for name, teacher in teachers.taught.items()}
     costs = dataclasses.replace(targets, teachers=targets.teachers | seconds)
     return dataclasses.replace(experiment, unlearn=functools.partial(experiment.unlearn, **inputs)), costs

@@ -9,7 +9,7 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,6 +24,9 @@ from softtargets.layout import CONF
 from softtargets.system.files import clear, require_writable, share_all
 from softtargets.system.locks import locked
 from softtargets.system.signals import is_end
+
+if TYPE_CHECKING:
+    from softtargets.execution.experiment import Experiment
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
 ARM = ("dataset", "architecture", "forget_set", "mu_algo", "targets")
@@ -134,9 +137,26 @@ def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
     with _naming_files(config):
         found = resolved_config(config)
         try:
-            build(found | {"device": "cpu"} if elsewhere else found)
+            experiment = build(found | {"device": "cpu"} if elsewhere else found)
         except NotTaken as error:
             raise BadInput(f"{error}{_left_over(config, error.settings)}") from error
+    if experiment.lengths:
+        _refuse_lengths(config, experiment)
+
+
+def _refuse_lengths(config: DictConfig, experiment: "Experiment") -> None:
+    """Refuse a typed number of steps or epochs beside a budget, which decides both.
+
+    Where an algorithm takes turns, `epochs` is the number of its turns.
+    """
+    from softtargets.execution.rehearsal import plan
+
+    decided = {"unlearn.max_steps"} | (set() if plan(experiment).by_epochs else {"unlearn.epochs"})
+    for word in config.hydra.overrides.task:
+        name, _, value = word.lstrip("+").partition("=")
+        if name in decided and value != "null":
+            cost = experiment.unlearning.cost
+            raise BadInput(f"{word}: unlearn.cost={cost} decides the number of steps; give one of the two")
 
 
 def _left_over(config: DictConfig, settings: tuple[str, ...]) -> str:

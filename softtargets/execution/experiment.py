@@ -70,6 +70,8 @@ class Experiment:
     """State dict of the user's own original."""
     own_measures: tuple[OwnMeasure, ...] = ()
     """Those that `evidence` names by path."""
+    lengths: tuple[int, ...] | None = None
+    """Steps that a budget pays for: of the unlearning, or of each of its turns."""
 
     @property
     def config_hash(self) -> str:
@@ -83,6 +85,11 @@ class Experiment:
         return recipe.epochs or epochs_for(
             len(self.data.train), recipe.batch_size, recipe.min_epochs, recipe.min_steps
         )
+
+    @property
+    def retraining_samples(self) -> int:
+        """Count the gradient samples of retraining, in which costs are stated."""
+        return self.epochs * len(self.data.retain)
 
     def epoch_steps(self) -> dict[str, int]:
         """Return the number of steps of an epoch of training, for the original and for the retrained model."""
@@ -104,7 +111,8 @@ class Experiment:
         u = self.unlearning
         pace = {"evaluate_every": u.evaluate_every, "evaluate_growth": u.evaluate_growth}
         rule = {"watch": watch} | pace if u.evaluate_every else {}
-        return self._fit(u, "unlearn", progress, epochs=u.epochs, max_steps=u.max_steps, **rule)
+        length = {"epochs": u.epochs, "max_steps": u.max_steps, "lengths": self.lengths}
+        return self._fit(u, "unlearn", progress, **length | rule)
 
     def relearning_fit(self, watch: Callable) -> Fit:
         """Return a fit by the optimiser of training at a constant rate, which ends when `watch` says so."""
@@ -156,7 +164,13 @@ def build(config: dict) -> Experiment:
         experiment = dataclasses.replace(experiment, checkpoint=weights)
     now = config | {"contents": contents.hashes(config, GROUPS, contents.digest)}
     contents.require(now, config.get("contents", {}), "this run began to read it", "run it again")
-    return experiment
+    return experiment if unlearning.cost is None else _budgeted(experiment)
+
+
+def _budgeted(experiment: Experiment) -> Experiment:
+    from softtargets.execution.rehearsal import budgeted  # rehearsals are of experiments
+
+    return budgeted(experiment)
 
 
 def _with_contents(config: dict, group: str) -> str:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from softtargets.console import Console
+from softtargets.cost import Meter, Spent, clock
 from softtargets.errors import BadInput
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis, diagnose, learnt_nothing
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
@@ -18,10 +19,12 @@ from softtargets.evaluation.evidence import confidence_attack, relearn_steps
 from softtargets.evaluation.trajectory import Trajectory
 from softtargets.execution import result, run_files
 from softtargets.execution.algorithm_inputs import with_inputs
+from softtargets.execution.calibration import seconds_a_sample
 from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.memory import decided_by
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.own_measures import take
+from softtargets.execution.rehearsal import rule_samples
 from softtargets.execution.result import Outcome
 from softtargets.execution.saved_models import save_models
 from softtargets.execution.target_sets import TargetSets, target_sets
@@ -65,7 +68,7 @@ def _run(
     untrained = is_untrained(experiment, reference["original"])
     diagnosis = diagnose_targets(experiment, original.model, targets, reference["original"], console, untrained)
     trajectory = new_trajectory(experiment, reference["retrained"])
-    fit, unlearned, unlearn_s = unlearn(experiment, original.model, targets, trajectory, console)
+    fit, unlearned, spent = unlearn(experiment, original.model, targets, trajectory, console)
     evaluations = reference | {"unlearned": evaluate(predict_sets(unlearned, data), data)}
     models = {"original": original.model, "retrained": retrained.model, "unlearned": unlearned}
     flag = diagnosis_flag(experiment, diagnosis, untrained)
@@ -75,7 +78,8 @@ def _run(
         unlearned=unlearned,
         targets=targets,
         fit=fit,
-        unlearn_s=unlearn_s,
+        spent=spent,
+        seconds_a_sample=seconds_a_sample(experiment),
         evaluations=evaluations,
         extra_metrics=extra_metrics(experiment, models, evaluations),
         diagnosis=diagnosis,
@@ -140,14 +144,22 @@ def new_trajectory(experiment: Experiment, retrained: Evaluation) -> Trajectory:
 @decided_by("unlearn.batch_size")
 def unlearn(
     experiment: Experiment, original: nn.Module, targets: TargetSets, trajectory: Trajectory, console: Console
-) -> tuple[Fit, nn.Module, float]:
-    """Run the algorithm; returns its fit, the unlearned model and the seconds it took, evaluation excluded."""
+) -> tuple[Fit, nn.Module, Spent]:
+    """Run the algorithm; returns its fit, the unlearned model and what it took, evaluation excluded."""
+    meter, now = Meter(original, experiment.data.input_shape), clock(experiment.settings.device)
+
+    def watch(model: nn.Module, step: int) -> bool:
+        with meter.paused():
+            return trajectory(model, step)
+
     with console.progress("unlearn") as progress:
-        fit = experiment.unlearning_fit(progress, trajectory)
-        started = time.perf_counter()
-        unlearned = experiment.unlearn(original, targets.forget, targets.retain, fit)
-        seconds = time.perf_counter() - started - trajectory.seconds
-    return fit, unlearned.eval(), seconds
+        fit = experiment.unlearning_fit(progress, watch)
+        started, cpu = time.perf_counter(), now()
+        with meter:
+            unlearned = experiment.unlearn(original, targets.forget, targets.retain, fit)
+        took = time.perf_counter() - started - trajectory.seconds, now() - cpu - trajectory.cpu_seconds
+    looked = rule_samples(experiment) * len(trajectory.columns["step"])
+    return fit, unlearned.eval(), Spent(*took, meter.forward, meter.backward, looked)
 
 
 def extra_metrics(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from softtargets import RESULT_SCHEMA
 from softtargets.config.resolve import asked
+from softtargets.cost import Spent
 from softtargets.evaluation import matched
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis
 from softtargets.evaluation.evaluate import Evaluation, change, distance
@@ -20,6 +21,7 @@ from softtargets.execution.experiment import Experiment
 from softtargets.execution.models import Trained
 from softtargets.execution.own_measures import described
 from softtargets.execution.provenance import provenance
+from softtargets.execution.rehearsal import answers_cost
 from softtargets.execution.target_sets import TargetSets
 from softtargets.fit import Fit
 from softtargets.marks import Algorithm
@@ -36,8 +38,10 @@ class Outcome:
     targets: TargetSets
     fit: Fit
     """Of the unlearning."""
-    unlearn_s: float
-    """Seconds of the unlearning, evaluation excluded."""
+    spent: Spent
+    """What the unlearning took."""
+    seconds_a_sample: float
+    """CPU seconds of a gradient sample of training, at the precision of the unlearning."""
     evaluations: dict[str, Evaluation]
     extra_metrics: dict[str, dict]
     """Of each model, what `evidence` asks for."""
@@ -70,7 +74,7 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
         "diagnosis": dataclasses.asdict(outcome.diagnosis),
         "trajectory": columns,
         "matched": matched.point(columns),
-        "cost": costs(outcome) | outcome.models_from,
+        "cost": costs(experiment, outcome) | outcome.models_from,
         "hashes": hashes(experiment, outcome),
         "data": describe(experiment.data),
         "provenance": provenance(experiment.config, experiment.config_hash, started),
@@ -187,23 +191,42 @@ def _training_digest(data: Evaluated) -> str:
     return hashlib.sha256(f"{data.forget.digest}{data.retain.digest}".encode()).hexdigest()
 
 
-def costs(outcome: Outcome) -> dict:
+def costs(experiment: Experiment, outcome: Outcome) -> dict:
     """Return seconds of each stage when it was made, and rte = retrain_s / (targets_s + unlearn_s).
 
     teachers_s is apart: teachers do not depend on the forget set and serve every request.
     """
-    targets, account = outcome.targets, outcome.fit.account
+    targets, account, seconds = outcome.targets, outcome.fit.account, outcome.spent.seconds
     return {
         "train_s": outcome.original.seconds,
         "retrain_s": outcome.retrained.seconds,
         "teachers_s": sum(targets.teachers.values()),
         "teachers": list(targets.teachers),
         "targets_s": targets.seconds,
-        "unlearn_s": outcome.unlearn_s,
-        "rte": outcome.retrained.seconds / (targets.seconds + outcome.unlearn_s),
+        "unlearn_s": seconds,
+        "rte": outcome.retrained.seconds / (targets.seconds + seconds),
+        **shares(experiment, outcome),
         "gradient_samples": account.gradient_samples,
         "steps": account.steps,
         "stopped": account.stopped,
+    }
+
+
+def shares(experiment: Experiment, outcome: Outcome) -> dict:
+    """Return what was computed after the request, and before it, as shares of what retraining takes.
+
+    After it come the teachers' answers, the unlearning and the looks of a stop rule; before it their trainings.
+    The seconds of answers and looks, of which the clock knows nothing, are those of their samples.
+    """
+    spent, answers, whole = outcome.spent, answers_cost(experiment), experiment.retraining_samples
+    predicted = spent.looked + answers.predicted
+    return {
+        "share": (spent.forward + predicted + 2 * spent.backward) / 3 / whole,
+        "share_seconds": (spent.cpu_seconds / outcome.seconds_a_sample + predicted / 3) / whole,
+        "budget": experiment.unlearning.cost,
+        "prepared_share": answers.prepared * experiment.epochs / whole,
+        "forward_samples": spent.forward + predicted,
+        "backward_samples": spent.backward,
     }
 
 

@@ -1,0 +1,253 @@
+"""The cost of unlearning in gradient samples: a meter of what is computed, and steps that fit a budget.
+
+A sample's pass forward through the network is a third of a gradient sample, its pass backward two thirds.
+"""
+
+import contextlib
+import copy
+import dataclasses
+import math
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from softtargets.compat import torch_names
+
+
+class Shares(NamedTuple):
+    """The floating-point operations of a module's passes over those of the whole network's."""
+
+    forward: float
+    backward: float
+
+
+WHOLE = Shares(1.0, 1.0)
+
+
+class Meter:
+    """Counts the samples that pass through networks while it is entered, whoever calls them.
+
+    The unit is a pass through the whole `network`, all of it trained. A part of it, a larger network, and one with
+    frozen parameters count by their floating-point operations at one sample. Modules without parameters, such as
+    losses, count nothing.
+    """
+
+    def __init__(self, network: nn.Module, input_shape: tuple[int, ...]):
+        """`input_shape` is that of one input of `network`, without the batch."""
+        self.forward = self.backward = 0.0
+        """Samples."""
+        self._network, self._input_shape = network, input_shape
+        self._known: weakref.WeakKeyDictionary[nn.Module, tuple[nn.Parameter, ...]] = weakref.WeakKeyDictionary()
+        self._shapes = _shapes(network.parameters())
+        self._measured: dict[tuple, Shares] = {}
+        self._depth, self._counts = 0, True
+
+    @property
+    def thirds(self) -> float:
+        """Return the count in thirds of a gradient sample."""
+        return self.forward + 2 * self.backward
+
+    def __enter__(self) -> "Meter":
+        # of every module in the process: an algorithm may copy the network, take it apart or build another
+        self._hooks = (
+            register_module_forward_pre_hook(self._enters),
+            register_module_forward_hook(self._leaves, with_kwargs=True, always_call=True),
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count nothing within."""
+        before, self._counts = self._counts, False
+        try:
+            yield
+        finally:
+            self._counts = before
+
+    def _enters(self, module: nn.Module, given: tuple) -> None:
+        self._depth += 1
+
+    def _leaves(self, module: nn.Module, given: tuple, *more: object) -> None:
+        self._depth -= 1
+        named, out = more if len(more) == 2 else ({}, None)  # torch leaves out keywords where a call raised
+        inputs = next((value for value in (*given, *named.values()) if isinstance(value, Tensor)), None)
+        # a layer counts with the network that called it, and a call that raised has no output
+        if self._depth or not self._counts or inputs is None or not isinstance(out, Tensor):
+            return
+        parameters = self._parameters(module)
+        if not parameters:
+            return
+        shares, samples = self._shares(module, parameters, inputs, out.requires_grad), _samples(inputs, out)
+        self.forward += samples * shares.forward
+        if out.requires_grad:
+            out.register_hook(lambda gradient: self._goes_back(samples * shares.backward))
+
+    def _goes_back(self, samples: float) -> None:
+        """Count a backward pass: autograd calls this once for each that reaches the network's output."""
+        if self._counts:
+            self.backward += samples
+
+    def _parameters(self, module: nn.Module) -> tuple[Tensor, ...]:
+        if (known := self._known.get(module)) is not None:
+            return known
+        found = tuple(module.parameters())
+        if _are_own(found):
+            self._known[module] = found
+        return found
+
+    def _shares(
+        self, module: nn.Module, parameters: tuple[Tensor, ...], inputs: Tensor, may_go_back: bool
+    ) -> Shares:
+        trained = tuple(parameter.requires_grad for parameter in parameters)
+        shapes = _shapes(parameters)
+        # `functional_call` lends a module the parameters of the call: it is taken for what has these shapes
+        if shapes == self._shapes and (all(trained) or not may_go_back or not _are_own(parameters)):
+            return WHOLE
+        key = (type(module), shapes, trained, inputs.shape[1:], inputs.requires_grad)
+        if key not in self._measured:
+            with self.paused():
+                self._measured[key] = self._measure(module, inputs)
+        return self._measured[key]
+
+    def _measure(self, module: nn.Module, inputs: Tensor) -> Shares:
+        one = torch.zeros(1, *inputs.shape[1:], device=inputs.device, dtype=inputs.dtype)
+        part = _operations(copy.deepcopy(module), one.requires_grad_(inputs.requires_grad))
+        network = copy.deepcopy(self._network).requires_grad_(True)
+        whole = _operations(network, torch.zeros(1, *self._input_shape, device=inputs.device))
+        return Shares(*(some / all_ if all_ else 1.0 for some, all_ in zip(part, whole, strict=True)))
+
+
+def _shapes(parameters: Iterator[Tensor] | tuple[Tensor, ...]) -> tuple[torch.Size, ...]:
+    return tuple(parameter.shape for parameter in parameters)
+
+
+def _are_own(parameters: tuple[Tensor, ...]) -> bool:
+    """Return whether these are a module's own, and none that a functional call has lent it."""
+    return all(isinstance(parameter, nn.Parameter) for parameter in parameters)
+
+
+def _samples(inputs: Tensor, out: Tensor) -> int:
+    """Count the samples of a call; under `vmap` its tensors hide that they stand for many."""
+    seen = len(inputs) if inputs.dim() else 1
+    return seen * (torch_names.unwrapped(out).numel() // out.numel()) if out.numel() else seen
+
+
+def _operations(module: nn.Module, sample: Tensor) -> tuple[int, int]:
+    """Count the floating-point operations of a pass of one sample forward and of one backward."""
+    from torch.utils.flop_counter import FlopCounterMode  # a fifth of a second, which few runs need
+
+    counters = [FlopCounterMode(display=False, custom_mapping=torch_names.PRODUCT_FLOPS) for _ in range(2)]
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng():
+        with counters[0]:
+            out = module.eval()(sample)
+        with counters[1]:
+            if out.requires_grad:
+                out.sum().backward()
+    return tuple(counter.get_total_flops() for counter in counters)
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """A pass of a loss over its streams of samples, as often as it is repeated."""
+
+    streams: tuple[int, ...]
+    """A number for each: turns with the same one go on in its order."""
+    sizes: tuple[int, ...]
+    """Samples of each stream; the first one's are a pass."""
+    per_sample: tuple[float, ...]
+    """Gradient samples that a sample of each stream costs."""
+    per_step: float = 0.0
+    """Gradient samples that a step costs whatever its batch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spent:
+    """What an unlearning took, evaluation excluded."""
+
+    seconds: float
+    """Wall time."""
+    cpu_seconds: float
+    """On a device other than the CPU, wall time too."""
+    forward: float
+    """Samples that went forward through the network, but those of `looked`."""
+    backward: float
+    looked: int
+    """Samples that were predicted for the stop rule."""
+
+
+def clock(device: str) -> Callable[[], float]:
+    """Return the clock of `Spent.cpu_seconds`."""
+    return time.process_time if device == "cpu" else time.perf_counter
+
+
+class Budget(NamedTuple):
+    """What an unlearning may cost, in gradient samples."""
+
+    most: float
+    beside: Callable[[int], float] = lambda steps: 0.0
+    """What so many steps in all cost beside the algorithm: looks for a stop rule."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What an unlearning costs, in gradient samples, before it is done."""
+
+    fixed: float
+    """Of all but the steps."""
+    turns: tuple[Turn, ...]
+    """Of the fit, in their order; none for an algorithm without a loop."""
+    batch_size: int
+    by_epochs: bool = False
+    """Whether the setting `epochs` says how many turns there are."""
+
+    def cost(self, lengths: Sequence[int]) -> float:
+        """Return the cost with so many steps of each turn."""
+        done, total = Counter(), self.fixed
+        for turn, steps in zip(self.turns, lengths, strict=True):
+            total += turn.per_step * steps
+            for stream, size, price in zip(turn.streams, turn.sizes, turn.per_sample, strict=True):
+                before, after = done[stream], done[stream] + steps
+                total += price * (self._seen(size, after) - self._seen(size, before))
+                done[stream] = after
+        return total
+
+    def _seen(self, size: int, steps: int) -> int:
+        """Count the samples in the first `steps` batches of a stream, the last of each pass a smaller one."""
+        passes, left = divmod(steps, math.ceil(size / self.batch_size))
+        return passes * size + left * self.batch_size
+
+    def lengths(self, budget: Budget) -> tuple[int, ...]:
+        """Return the most steps of each turn that a budget pays for, at least one of each.
+
+        Turns are shortened or lengthened alike, from a pass each.
+        """
+        passes = [math.ceil(turn.sizes[0] / self.batch_size) for turn in self.turns]
+
+        def scaled(scale: float) -> list[int]:
+            return [max(1, math.floor(scale * steps)) for steps in passes]
+
+        def paid(lengths: list[int]) -> bool:
+            return self.cost(lengths) + budget.beside(sum(lengths)) <= budget.most * (1 + 1e-9)
+
+        low, high = 0.0, 1.0
+        while paid(scaled(high)):
+            low, high = high, 2 * high
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if paid(scaled(middle)) else (low, middle)
+        lengths = scaled(low)
+        for i in sorted(range(len(passes)), key=lambda i: lengths[i] / passes[i]):
+            # what is left pays for no step of all turns, and may pay for one of some
+            lengths[i] += 1
+            lengths[i] -= not paid(lengths)
+        return tuple(lengths)
