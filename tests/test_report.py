@@ -357,7 +357,7 @@ def test_a_measure_of_ones_own_is_compared_as_it_is_marked(folder, lower_is_bett
     assert row["floor"] == "" if floor is None else float(row["floor"]) == pytest.approx(floor)
     assert row["verdict"].startswith(said)
     assert row["one_mean_with_diverged"] == ""
-    assert "Sharpness &lt;b> of it." in (place / "summary.md").read_text()
+    assert "Sharpness &lt;b> of it, at the end of the run" in (place / "summary.md").read_text()
     pairs = list(csv.DictReader(io.StringIO((place / "pairs.csv").read_text())))
     assert [float(pair["difference"]) for pair in pairs] == pytest.approx([0.1 + 0.01 * seed for seed in range(6)])
     assert rows.row(read(place)[0])["unlearned.mine.sharp"] in (0.7, 0.8)

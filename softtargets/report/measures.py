@@ -201,7 +201,8 @@ def measures_of(runs: Iterable[Run]) -> dict[str, Measure]:
 
 
 def _own(name: str, description: str, lower_is_better: bool) -> Measure:
+    text = description.rstrip(".")  # a label goes on after it
     if lower_is_better:
-        return Measure(name, f"{name}: {description}", math.inf, metric=True, as_it_is=True)
+        return Measure(name, f"{name}: {text}", math.inf, metric=True, as_it_is=True)
     value = _metric(name)
-    return Measure(name, f"|Δ {name}|: {description}", math.inf, metric=True, of_retrained=value, between=_gap)
+    return Measure(name, f"|Δ {name}|: {text}", math.inf, metric=True, of_retrained=value, between=_gap)
