@@ -21,8 +21,9 @@ WAY = {
 
 def result(seed: int = 0, targets: str = "hard", js_forget: float = 0.02, choices: dict | None = None, **changes):
     """What matters to a report of a result.json."""
-    usual = ("fashion_mnist", "mlp", "random", 0, "gradasc", "mlp", "gradasc")
-    chosen = dict(zip(FACTORS, usual, strict=True)) | {"seed": seed, "targets": targets} | (choices or {})
+    usual = ("fashion_mnist", "mlp", "random", "gradasc", "mlp", "gradasc")
+    chosen = dict(zip(FACTORS, usual, strict=True)) | {"forget_seed": 0, "seed": seed, "targets": targets}
+    chosen |= choices or {}
     distance = {
         "js_forget": js_forget,
         "mia_gap": 0.01,

@@ -29,7 +29,7 @@ from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import read
 from softtargets.report.seeds import over_seeds
-from softtargets.report.statistics import compare, detectable, equivalence, holm, interval, power, signed_rank
+from softtargets.report.statistics import compare, crossed, holm, independent, interval, power, signed_rank
 from softtargets.report.summary import ENDPOINTS, compare_all
 from softtargets.report.verdicts import compare_arms
 from softtargets.system.files import write_json, write_text
@@ -77,26 +77,26 @@ def test_the_interval_of_skewed_values_leans_to_their_tail():
     assert high - sample.mean() > 1.1 * (sample.mean() - low)
 
 
-@pytest.mark.parametrize(
-    ("n", "level", "dz"), [(30, 0.05, 0.53), (30, 0.05 / 24, 0.78), (34, 0.05, 0.495), (10, 0.05, 1.0)]
-)
-def test_the_least_detectable_effect_is_that_of_power_tables(n, level, dz):
-    assert detectable(n, level) == pytest.approx(dz, abs=0.005)
-    assert power(n, detectable(n, level), level) == pytest.approx(0.8)
+@pytest.mark.parametrize(("n", "dz"), [(30, 0.53), (34, 0.495), (25, 0.58), (10, 1.0)])
+def test_the_least_detectable_effect_is_that_of_power_tables(n, dz):
+    sample = np.random.default_rng(0).normal(size=n)
+    found = independent(sample).detectable()
+    assert found / sample.std(ddof=1) == pytest.approx(dz, abs=0.005)
+    assert power(float(n - 1), found / independent(sample).se) == pytest.approx(0.8)
 
 
 def test_power_is_the_share_of_significant_studies():
     generator = np.random.default_rng(0)
     studies = generator.normal(0.8, 1.0, size=(4000, 12))
     share = (stats.ttest_1samp(studies, 0, axis=1).pvalue < 0.05).mean()
-    assert power(12, 0.8) == pytest.approx(share, abs=3 * math.sqrt(share * (1 - share) / 4000))
+    assert power(11.0, 0.8 * math.sqrt(12)) == pytest.approx(share, abs=3 * math.sqrt(share * (1 - share) / 4000))
 
 
 def test_equivalence_by_hand():
     difference = values(0.1, 0.2, 0.3)  # mean .2, sd .1
     t = (1 - 0.2) / (0.1 / math.sqrt(3))
-    assert equivalence(difference, 1.0) == pytest.approx(stats.t.sf(t, 2))
-    assert equivalence(difference, 0.1) > 0.5
+    assert independent(difference).within(0.2, 1.0) == pytest.approx(stats.t.sf(t, 2))
+    assert independent(difference).within(0.2, 0.1) > 0.5
     ones = np.ones(5)
     assert compare(ones, ones, 0.1).equivalence_p == 0
     assert compare(2 * ones, ones, 0.1).equivalence_p == 1
@@ -115,9 +115,41 @@ def test_below_five_pairs_there_is_no_interval_equivalence_or_detectable_differe
     few, enough = compare(one[:n], other[:n], 100.0), compare(one, other, 100.0)
     assert few.t_p == pytest.approx(stats.ttest_1samp(one[:n], 0).pvalue)
     assert (few.low, few.high, few.equivalence_p, few.detectable) == (None,) * 4
-    assert enough.low < 2 < enough.high
-    assert enough.equivalence_p == pytest.approx(equivalence(one, 100.0))
-    assert enough.detectable == pytest.approx(detectable(5) * one.std(ddof=1))
+    assert (enough.low, enough.high) == pytest.approx(stats.ttest_1samp(one, 0).confidence_interval())
+    above = stats.ttest_1samp(one, -100.0, alternative="greater").pvalue
+    below = stats.ttest_1samp(one, 100.0, alternative="less").pvalue
+    assert enough.equivalence_p == pytest.approx(max(above, below))
+    assert enough.detectable == independent(one).detectable()
+
+
+def grid(sets: int, seeds: int) -> np.ndarray:
+    return np.array(list(itertools.product(range(sets), range(seeds))))
+
+
+def test_the_error_of_a_crossed_design_by_hand():
+    # sets: 1, 3; seeds: -1, 0, 1; no interaction but at one place
+    table = np.array([[0.0, 1.0, 2.0], [2.0, 3.0, 4.6]])
+    found = crossed(table.ravel(), grid(2, 3))
+    # means of rows 1, 3.2, of columns 1, 2, 3.3, of all 2.1
+    ms_a, ms_b = 3 * (1.1**2 + 1.1**2), 2 * (1.1**2 + 0.1**2 + 1.2**2) / 2
+    rest = table - np.array([[1.0], [3.2]]) - np.array([1.0, 2.0, 3.3]) + 2.1
+    ms_e = (rest**2).sum() / 2
+    total = ms_a + ms_b - ms_e
+    assert found.se == pytest.approx(math.sqrt(total / 6))
+    df = total**2 / (ms_a**2 / 1 + ms_b**2 / 2 + ms_e**2 / 2)
+    assert found.df == pytest.approx(max(df, 1))
+
+
+def test_without_effects_of_set_and_seed_a_crossed_design_has_the_error_of_its_rest():
+    table = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    found = crossed(table.ravel(), grid(3, 3))
+    assert (found.se, found.df) == pytest.approx((math.sqrt(4 / 4 / 9), 4))
+
+
+@pytest.mark.parametrize("wrong", [[[0, 0], [0, 1], [1, 0]], [[0, 0], [0, 1], [1, 0], [1, 0]]])
+def test_a_crossed_design_has_each_pair_once(wrong):
+    with pytest.raises(ValueError, match="each must meet each once"):
+        crossed(np.arange(float(len(wrong))), np.array(wrong))
 
 
 def test_holm_by_hand():
@@ -407,7 +439,7 @@ def test_a_difference_is_told_with_its_size(folder):
     place = folder(*both(8))
     found = one_verdict(place)
     assert found.paired.mean == pytest.approx(0.0135)
-    assert found.words.startswith("soft closer to retrained, by 0.013 [0.012, 0.015], n = 8")
+    assert found.words.startswith("soft closer to retrained, by 0.013 [0.011, 0.016], n = 8")
     turned = one_verdict(place, wanted=("soft", "hard"))
     assert turned.words == found.words
     assert turned.paired.mean == -found.paired.mean
@@ -473,7 +505,7 @@ def test_direction_and_p_are_of_one_statistic(folder):
 
 
 @pytest.mark.parametrize(
-    ("lost", "size"), [(2, ", by 0.015 [0.014, 0.017] in the 8 pairs where neither diverged"), (7, "")]
+    ("lost", "size"), [(2, ", by 0.015 [0.013, 0.018] in the 8 pairs where neither diverged"), (7, "")]
 )
 def test_the_size_of_a_winner_is_of_five_pairs_or_more(folder, lost, size):
     runs = both(10)
@@ -674,17 +706,67 @@ def test_a_degenerate_arm_is_no_evidence(folder):
     )
 
 
+@pytest.mark.parametrize("size", [3, 2])
+def test_a_crossed_design_has_the_crossed_analysis(folder, size):
+    """And what lacks a pair of it, one mean a forget set."""
+    seeds = [pair for pair in itertools.product(range(3), range(3)) if size == 3 or pair != (2, 2)]
+    runs = drawn(*seeds)
+    draw = np.random.default_rng(0)
+    for run in runs:
+        run["distance"] = run["distance"] | {"js_forget": 0.02 + 0.01 * draw.random()}
+    found = one_verdict(folder(*runs)).paired
+    value = {(r["choices"]["targets"], r["choices"]["forget_seed"], r["choices"]["seed"]): r for r in runs}
+    table = {
+        (forget, seed): value["hard", forget, seed]["distance"]["js_forget"]
+        - value["soft", forget, seed]["distance"]["js_forget"]
+        for seed, forget in seeds
+    }
+    if size == 3:
+        error = crossed(np.array(list(table.values())), np.array(list(table)))
+        assert (found.n, found.wilcoxon_p) == (9, None)
+        assert found.t_p == pytest.approx(error.two_sided(np.mean(list(table.values()))))
+    else:
+        means = [np.mean([v for (forget, _), v in table.items() if forget == number]) for number in range(3)]
+        assert (found.n, found.mean) == (3, pytest.approx(np.mean(means)))
+        assert found.t_p == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
+
+
 # names and data
 
 
-def test_forget_sets_of_one_sweep_have_names_of_their_own(folder):
-    runs = both(2) + both(2, choices={"forget_seed": 1}) + both(2, choices={"mu_algo": "npo", "unlearn": "npo"})
-    names = {run.cell.name for run in read(folder(*runs))}
-    assert names == {
-        "fashion_mnist mlp random forget_seed=0 gradasc",
-        "fashion_mnist mlp random forget_seed=1 gradasc",
-        "fashion_mnist mlp random npo",
+def drawn(*seeds: tuple[int, int]) -> list[dict]:
+    """Runs of both arms, a pair for each (seed, forget seed); equal forget seeds have equal forget sets."""
+    runs = []
+    for (seed, forget), targets in itertools.product(seeds, ARMS):
+        run = result(seed, targets, js_forget=0.02 + 0.01 * (targets == "hard"), choices={"forget_seed": forget})
+        run["hashes"] = run["hashes"] | {"forget_set": f"set{forget}"}
+        runs.append(run)
+    return runs
+
+
+def test_forget_sets_of_several_seeds_are_pairs_of_one_cell(folder):
+    runs = drawn((0, 0), (1, 1), (2, 2)) + both(2, choices={"mu_algo": "npo", "unlearn": "npo"})
+    found = {pairing.cell.name: pairing for pairing in pairings(read(folder(*runs)))}
+    assert {name: len(one.pairs) for name, one in found.items()} == {
+        "fashion_mnist mlp random gradasc": 3,
+        "fashion_mnist mlp random npo": 2,
     }
+    assert not any(one.refused for one in found.values())
+
+
+@pytest.mark.parametrize(
+    ("seeds", "kind", "words"),
+    [
+        ([(0, 0), (1, 0)], "one set", "n = 2, one forget set"),
+        ([(0, 0), (1, 1), (2, 2)], "distinct", "n = 3, 3 forget sets"),
+        ([(4, 0), (4, 1)], "one seed", "n = 2, 2 forget sets of one seed"),
+        ([(0, 0), (0, 1), (1, 0), (1, 1)], "crossed", "n = 4, 2 forget sets × 2 seeds"),
+        ([(0, 0), (0, 1), (1, 0)], "mixed", "n = 3, from 2 forget sets and 2 seeds"),
+    ],
+)
+def test_a_design_says_what_its_pairs_are_of(folder, seeds, kind, words):
+    (found,) = pairings(read(folder(*drawn(*seeds))))
+    assert (found.design.kind, found.design.shown) == (kind, words)
 
 
 def test_a_setting_that_one_arm_varies_makes_cells_for_all_arms(folder):
@@ -767,12 +849,13 @@ def test_datasets_of_other_classes_are_judged_apart(folder):
     assert {run.cell.name.partition("train_set_sha256=")[2] for run in read(place)} == {"train", "other"}
 
 
-def test_there_is_no_floor_between_models_that_saw_other_samples(folder):
+def test_a_floor_is_between_models_that_saw_the_same_samples(folder):
     runs = read(folder(*both(2), *of_data(2, samples=3)))
-    alone = [run for run in runs if run.seed < 10]
+    groups = [run for run in runs if run.seed < 10], [run for run in runs if run.seed >= 10]
     for name in ("js_forget", "mia_gap", "avg_gap", "accuracy_distance", "disagreement_forget"):
-        assert Floors().of(MEASURES[name], runs) is None
-        assert Floors().of(MEASURES[name], alone) is not None
+        floors = [Floors().of(MEASURES[name], group) for group in groups]
+        assert Floors().of(MEASURES[name], runs) == pytest.approx(sum(floors) / 2)
+        assert Floors().of(MEASURES[name], [groups[0][0], groups[1][0]]) is None
 
 
 @pytest.mark.parametrize("left", [np.full((3, 2), 0.5), np.full(2, 0.5), np.full((2, 2), "a")], ids=str)

@@ -22,7 +22,19 @@ PLACE = ("cell", *FACTORS, "measure", "where")
 ARMS = (*PLACE, "arm", "n", "runs", "mean", "sd", "low", "high", "mean_with_diverged", "diverged")
 ARMS += ("never_matched", "without_trajectory", "not_measured", "statuses", "floor", "nothing", "floor_corrected")
 ARMS += ("against", "pairs", "difference", "difference_low", "difference_high", "p", "verdict")
-PAIRS = (*PLACE, "one", "other", "seed", "value_one", "value_other", "difference", "folder_one", "folder_other")
+PAIRS = (
+    *PLACE,
+    "one",
+    "other",
+    "seed",
+    "forget_seed",
+    "dataset_seed",
+    "value_one",
+    "value_other",
+    "difference",
+    "folder_one",
+    "folder_other",
+)
 Row = dict[str, object]
 
 
@@ -125,6 +137,8 @@ def _pair(pairing: Pairing, value: Callable[[Run], Value], one: Run, other: Run)
         "one": pairing.one,
         "other": pairing.other,
         "seed": one.seed,
+        "forget_seed": one.draw[0],
+        "dataset_seed": one.draw[1],
         "value_one": values[0],
         "value_other": values[1],
         "difference": values[0] - values[1] if finite else None,

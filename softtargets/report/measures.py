@@ -1,5 +1,6 @@
 """What a report compares: distances to the retrained model, at the end of a run and at matched forgetting."""
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -67,13 +68,19 @@ class Floors:
         self.known: dict[tuple, Value] = {}
 
     def of(self, measure: Measure, runs: list[Run]) -> Value:
-        """Return the mean over all pairs of retrained models of these runs.
+        """Return the mean over all pairs of retrained models of one forget set, and over the forget sets.
 
-        None for fewer than two models, and where they were measured on different samples.
+        None where no forget set has two models.
         """
+        groups = collections.defaultdict(list)
+        for run in runs:
+            groups[tuple(run.data.values())].append(run)
+        floors = [self._of_one(measure, group) for group in groups.values()]
+        there = [floor for floor in floors if floor is not None]
+        return statistics.mean(there) if there else None
+
+    def _of_one(self, measure: Measure, runs: list[Run]) -> Value:
         models = {run.result["hashes"]["retrained"]: run for run in runs}
-        if len({tuple(run.data.values()) for run in runs}) > 1:
-            return None
         key = (measure.name, *sorted(models))
         if key not in self.known:
             self.known[key] = _apart(measure, list(models.values()))

@@ -1,7 +1,10 @@
-"""Two arms of a cell, paired by run seed; what cannot be paired is refused by name. An arm may be alone."""
+"""Two arms of a cell, paired by their seeds; what cannot be paired is refused by name. An arm may be alone."""
 
 import collections
 import dataclasses
+
+import numpy
+from jaxtyping import Float, Int
 
 from softtargets.config.resolve import flat
 from softtargets.report.alike import unlike
@@ -23,6 +26,11 @@ class Pairing:
     """Of one run each where that arm is alone."""
     refused: list[str]
     """A sentence for every run or pair that is left out."""
+
+    @property
+    def design(self) -> "Design":
+        """Return how the pairs were drawn."""
+        return design([pair[0] for pair in self.pairs])
 
     @property
     def settings(self) -> list[str]:
@@ -62,8 +70,8 @@ def pairings(runs: list[Run], wanted: tuple[str, str] | None = None) -> list[Pai
 def alone(cell: Cell, arm: str, runs: list[Run]) -> Pairing:
     """Return the runs of an arm, one a seed, as a pairing with no other."""
     refused: list[str] = []
-    once = _by_seed(runs, refused)
-    return Pairing(cell, arm, None, [(once[seed],) for seed in sorted(once)], refused)
+    once = _by_pair(runs, refused)
+    return Pairing(cell, arm, None, [(once[seeds],) for seeds in sorted(once)], refused)
 
 
 def _against_hard(arms: list[str]) -> list[tuple[str, str]]:
@@ -74,13 +82,13 @@ def _against_hard(arms: list[str]) -> list[tuple[str, str]]:
 def paired(cell: Cell, one: str, other: str, ones: list[Run], others: list[Run]) -> Pairing:
     """Pair the runs of two arms."""
     refused: list[str] = []
-    first, second = _by_seed(ones, refused), _by_seed(others, refused)
-    for seed in sorted(first.keys() ^ second.keys()):
-        run = first.get(seed) or second[seed]
-        refused.append(f"{run.name}: seed {seed} is in one arm alone")
+    first, second = _by_pair(ones, refused), _by_pair(others, refused)
+    for seeds in sorted(first.keys() ^ second.keys()):
+        run = first.get(seeds) or second[seeds]
+        refused.append(f"{run.name}: {_seeds(seeds)} is in one arm alone")
     pairs = []
-    for seed in sorted(first.keys() & second.keys()):
-        pair = first[seed], second[seed]
+    for seeds in sorted(first.keys() & second.keys()):
+        pair = first[seeds], second[seeds]
         different = _different(*pair)
         if different:
             why = f"; not made alike: {', '.join(made)}" if (made := unlike(*pair)) else ""
@@ -96,12 +104,78 @@ def _different(one: Run, other: Run) -> list[str]:
     return [name for name, value in shared[0].items() if shared[1][name] != value]
 
 
-def _by_seed(runs: list[Run], refused: list[str]) -> dict[int, Run]:
-    """Return the run of each seed; of seeds that are there more than once, none."""
-    seeds = collections.defaultdict(list)
+def _by_pair(runs: list[Run], refused: list[str]) -> dict[tuple[int, int, int], Run]:
+    """Return the run of each seed, forget set and draw of the dataset; of those there more than once, none."""
+    groups = collections.defaultdict(list)
     for run in runs:
-        seeds[run.seed].append(run)
-    for seed, several in seeds.items():
+        groups[run.pair].append(run)
+    for seeds, several in groups.items():
         if len(several) > 1:
-            refused.append(f"{', '.join(run.name for run in several)}: seed {seed} is there {len(several)} times")
-    return {seed: several[0] for seed, several in seeds.items() if len(several) == 1}
+            names = ", ".join(run.name for run in several)
+            refused.append(f"{names}: {_seeds(seeds)} is there {len(several)} times")
+    return {seeds: several[0] for seeds, several in groups.items() if len(several) == 1}
+
+
+def _seeds(seeds: tuple[int, int, int]) -> str:
+    """Name a pair by its seed, and by what else is not as usual."""
+    seed, forget, dataset = seeds
+    more = [f"{name}={value}" for name, value in (("forget_set.seed", forget), ("dataset.seed", dataset)) if value]
+    return " ".join([f"seed {seed}", *([f"with {', '.join(more)}"] if more else [])])
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """How pairs were drawn, which decides how they are analysed and what an interval over them holds for."""
+
+    pairs: int
+    sets: int
+    """Forget sets that differ."""
+    seeds: int
+    """Run seeds that differ."""
+
+    @property
+    def kind(self) -> str:
+        """Return "distinct" where every pair has a forget set and a seed of its own; else what repeats."""
+        if self.sets == 1:
+            return "one set"
+        if self.pairs == self.sets:
+            return "distinct" if self.seeds > 1 else "one seed"
+        return "crossed" if self.pairs == self.sets * self.seeds else "mixed"
+
+    @property
+    def shown(self) -> str:
+        """Return n and what it counts."""
+        words = {
+            "one set": "one forget set",
+            "distinct": f"{self.sets} forget sets",
+            "one seed": f"{self.sets} forget sets of one seed",
+            "crossed": f"{self.sets} forget sets × {self.seeds} seeds",
+            "mixed": f"from {self.sets} forget sets and {self.seeds} seeds",
+        }
+        return f"n = {self.pairs}, {words[self.kind]}"
+
+
+def design(runs: list[Run]) -> Design:
+    """Return the design of pairs by one run of each; hashes tell which forget sets are the same."""
+    return Design(len(runs), len({_forget_set(run) for run in runs}), len({run.seed for run in runs}))
+
+
+def _forget_set(run: Run) -> tuple[str, str]:
+    return run.data["forget_set"], run.data["train_set"]
+
+
+def places_in(runs: list[Run]) -> Int[numpy.ndarray, "n 2"]:
+    """Return the number of the forget set and of the seed of every run."""
+    sets, seeds = [_forget_set(run) for run in runs], [run.seed for run in runs]
+    columns = [[sorted(set(values)).index(value) for value in values] for values in (sets, seeds)]
+    return numpy.array(columns).T
+
+
+def means_of_sets(
+    one: Float[numpy.ndarray, " n"], other: Float[numpy.ndarray, " n"], runs: list[Run]
+) -> tuple[Float[numpy.ndarray, " sets"], Float[numpy.ndarray, " sets"]]:
+    """Average the values of both arms over the runs of each forget set."""
+    number = places_in(runs)[:, 0]
+    return tuple(
+        numpy.array([values[number == at].mean() for at in range(number.max() + 1)]) for values in (one, other)
+    )

@@ -18,10 +18,12 @@ from softtargets.report.fields import wrong
 from softtargets.report.folders import require_folder, results, without_result
 from softtargets.system.files import Damaged, canonical, read_json
 
-FACTORS = ("dataset", "architecture", "forget_set", "forget_seed", "mu_algo", "training", "unlearn")
+FACTORS = ("dataset", "architecture", "forget_set", "mu_algo", "training", "unlearn")
 """Choices that make a cell, within which arms are compared."""
 OWN = ("seed", "device", "threads", "precision", "choices")
 """Settings that make neither a cell nor an arm."""
+DRAWS = ("forget_set.seed", "dataset.seed")
+"""Settings that draw other data for the same question: with the run's seed they make the pairs."""
 Factors = tuple[tuple[str, object], ...]
 
 
@@ -33,11 +35,11 @@ class Cell:
     """Choices, whatever else was varied that is no matter of targets, and hashes of data where these differ."""
     name: str = ""
 
-    def shown(self, also: tuple[str, ...]) -> str:
-        """Return the settings in a line, without the forget set's seed and what follows others, but for `also`."""
+    def shown(self) -> str:
+        """Return the settings in a line, without those that follow others."""
         chosen = dict(self.settings)
         follows = {"training": chosen["architecture"], "unlearn": chosen["mu_algo"]}
-        hidden = {"forget_seed", *(name for name, usual in follows.items() if chosen[name] == usual)} - {*also}
+        hidden = {name for name, usual in follows.items() if chosen[name] == usual}
         plain = ("dataset", "architecture", "forget_set", "mu_algo")
         return " ".join(
             str(value) if name in plain else f"{name}={typed(value)}"
@@ -58,8 +60,18 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Return the run's seed, by which runs are paired."""
+        """Return the run's seed."""
         return self.result["choices"]["seed"]
+
+    @property
+    def draw(self) -> tuple[int, int]:
+        """Return the seeds of forget set and dataset, which draw the data."""
+        return self.result["choices"]["forget_seed"], self.result["config"].get("dataset", {}).get("seed", 0)
+
+    @property
+    def pair(self) -> tuple[int, int, int]:
+        """Return the seeds of run, forget set and dataset, by which runs are paired."""
+        return self.seed, *self.draw
 
     @property
     def data(self) -> dict[str, str]:
@@ -122,7 +134,7 @@ def finished(folder: Path) -> list[Run]:
         names = Chosen(result["choices"]).names(result["config"])  # before, a preset's name stood for any parts
         groups[tuple((name, names[name]) for name in FACTORS)][names["targets"]].append((place, result))
     runs = [run for chosen, arms in groups.items() for run in _varied(chosen, arms)]
-    return _named(_by_data(runs))
+    return [_named(run) for run in _by_data(runs)]
 
 
 def _result(file: Path) -> dict:
@@ -163,7 +175,7 @@ def _differing(configs: list[dict]) -> list[str]:
     varied = sorted(
         {name for config in configs for name, value in config.items() if configs[0].get(name) != value}
     )
-    return [name for name in varied if name.partition(".")[0] not in OWN]
+    return [name for name in varied if name.partition(".")[0] not in OWN and name not in DRAWS]
 
 
 def _plain(value: object) -> object:
@@ -177,11 +189,11 @@ def _by_data(runs: list[Run]) -> list[Run]:
     """Set runs apart whose settings are the same and whose data are not: a file that was read may have changed."""
     arms = collections.defaultdict(list)
     for run in runs:
-        arms[run.cell, run.arm].append(run)
+        arms[run.cell, run.draw, run.arm].append(run)
     differing = collections.defaultdict(dict)
-    for (cell, _), group in arms.items():
-        differing[cell] |= dict.fromkeys(_telling([run.data for run in group]))
-    return [_in_cell(run, list(differing[run.cell])) for run in runs]
+    for (cell, draw, _), group in arms.items():
+        differing[cell, draw] |= dict.fromkeys(_telling([run.data for run in group]))
+    return [_in_cell(run, list(differing[run.cell, run.draw])) for run in runs]
 
 
 def _telling(data: list[dict[str, str]]) -> list[str]:
@@ -202,12 +214,8 @@ def _in_cell(run: Run, names: list[str]) -> Run:
     return dataclasses.replace(run, cell=Cell(run.cell.settings + content))
 
 
-def _named(runs: list[Run]) -> list[Run]:
-    """Give every cell the shortest name that no other has: seeds of forget sets are in it where they differ."""
-    short = {run.cell: run.cell.shown(()) for run in runs}
-    counts = collections.Counter(short.values())
-    names = {cell: name if counts[name] == 1 else cell.shown(("forget_seed",)) for cell, name in short.items()}
-    return [dataclasses.replace(run, cell=dataclasses.replace(run.cell, name=names[run.cell])) for run in runs]
+def _named(run: Run) -> Run:
+    return dataclasses.replace(run, cell=dataclasses.replace(run.cell, name=run.cell.shown()))
 
 
 def typed(value: object) -> object:

@@ -7,10 +7,11 @@ import dataclasses
 import functools
 import math
 import warnings
+from collections.abc import Callable
 from statistics import fmean
 
 import numpy
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import optimize, stats
 
 LEVEL = 0.05
@@ -20,6 +21,7 @@ LEAST = 5
 """Pairs below which there is no verdict, interval, equivalence or detectable difference."""
 EPSILON = float(numpy.finfo(float).eps)
 Values = Float[numpy.ndarray, " n"]
+Cells = Int[numpy.ndarray, "n 2"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Paired:
     sd: float | None
     low: float | None
     high: float | None
-    """95 % BCa bootstrap interval of the mean difference. None below `LEAST` pairs, as the last two."""
+    """95 % t interval of the mean difference. None below `LEAST` pairs, as the last two."""
     t_p: float | None
-    """Two-sided, paired t test."""
+    """Two-sided t test of that mean, by the error that the design of the pairs has."""
     wilcoxon_p: float | None
     """Two-sided, signed-rank test; equal pairs are ranked and then dropped (Pratt 1959). None if all are equal."""
     ranks: float
@@ -60,11 +62,13 @@ class Paired:
         return self.measured < self.n
 
 
-def compare(one: Values, other: Values, margin: float) -> Paired:
+def compare(one: Values, other: Values, margin: float, cells: Cells | None = None) -> Paired:
     """Compare two arms by the same seeds; infinity is a run that diverged, and loses against any that did not.
 
     A size (mean, interval, t test and what builds on them) is of the pairs in which neither diverged. Where a run
     diverged, it is given only if `LEAST` such pairs are left and their mean points where the signed ranks do.
+    `cells` (n, 2) says of which forget set and which seed each pair is, where these repeat: then pairs are not
+    independent, the error is that of `crossed`, and there are no signed ranks.
     """
     with numpy.errstate(invalid="ignore"):
         difference = numpy.where(one == other, 0.0, one - other)
@@ -74,14 +78,16 @@ def compare(one: Values, other: Values, margin: float) -> Paired:
     lost = len(finite) < len(difference)
     against = bool(lost and len(finite) and ranks and numpy.sign(finite.mean()) != numpy.sign(ranks))
     withheld = lost and (len(finite) < LEAST or against)
-    size = _moments(finite[:0] if withheld else finite, margin, rounding=4 * EPSILON * _largest(one, other))
+    error = independent if cells is None else functools.partial(crossed, cells=cells)
+    rounding = 4 * EPSILON * _largest(one, other)
+    size = _moments(finite[:0] if withheld or (lost and cells is not None) else finite, margin, rounding, error)
     if lost:
         size["equivalence_p"] = None  # pairs that are left prove nothing of runs that diverged
     return Paired(
         n=len(difference),
         measured=len(finite),
         against_ranks=against,
-        wilcoxon_p=signed_rank(difference),
+        wilcoxon_p=signed_rank(difference) if cells is None else None,
         ranks=ranks,
         cliff=float(signs.mean()),
         wins=float((signs.mean() + 1) / 2),
@@ -94,7 +100,9 @@ def _largest(*columns: Values) -> float:
     return float(values[numpy.isfinite(values)].max(initial=0.0))
 
 
-def _moments(difference: Values, margin: float, rounding: float) -> dict[str, float | None]:
+def _moments(
+    difference: Values, margin: float, rounding: float, error: Callable[[Values], "Error"]
+) -> dict[str, float | None]:
     n = len(difference)
     found = dict.fromkeys(("mean", "sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable"))
     if n:
@@ -106,12 +114,68 @@ def _moments(difference: Values, margin: float, rounding: float) -> dict[str, fl
         within = 0.0 if abs(mean) < margin else 1.0
         exact = {"low": mean, "high": mean, "equivalence_p": within, "detectable": 0.0}
         return found | {"sd": 0.0} | (exact if n >= LEAST else {})
-    found |= {"sd": sd, "t_p": float(stats.ttest_1samp(difference, 0).pvalue)}
+    spread = error(difference)
+    found |= {"sd": sd, "t_p": spread.two_sided(mean)}
     found["dz"] = mean / sd * hedges(n) if n > 2 else None  # the correction of two pairs is 0
     if n >= LEAST:
-        found["low"], found["high"] = interval(difference)
-        found |= {"equivalence_p": equivalence(difference, margin), "detectable": detectable(n) * sd}
+        found["low"], found["high"] = spread.interval(mean)
+        found |= {"equivalence_p": spread.within(mean, margin), "detectable": spread.detectable()}
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Error:
+    """The standard error of a mean, and the degrees of freedom that it has."""
+
+    se: float
+    df: float
+
+    def two_sided(self, mean: float) -> float:
+        """Return the p of a two-sided t test against 0."""
+        return float(2 * stats.t.sf(abs(mean) / self.se, self.df))
+
+    def interval(self, mean: float, level: float = LEVEL) -> tuple[float, float]:
+        """Return the two-sided t interval of a mean; of `level` .05 that of 95 %."""
+        half = float(stats.t.isf(level / 2, self.df)) * self.se
+        return mean - half, mean + half
+
+    def within(self, mean: float, margin: float) -> float:
+        """Two one-sided tests (Schuirmann 1987): p that the mean lies within ± margin; the larger of the two."""
+        return float(max(stats.t.sf((margin + side * mean) / self.se, self.df) for side in (1, -1)))
+
+    def detectable(self) -> float:
+        """Return the least mean that a two-sided t test shows at 5 % with a probability of 80 %."""
+        return _noncentrality(self.df) * self.se
+
+
+def independent(difference: Values) -> Error:
+    """Return the error of a mean of independent differences: sd / √n, with n - 1 degrees of freedom."""
+    n = len(difference)
+    return Error(float(difference.std(ddof=1)) / math.sqrt(n), float(n - 1))
+
+
+def crossed(difference: Values, cells: Cells) -> Error:
+    """Return the error of a mean over k forget sets × m seeds, so that it holds for other sets and other seeds.
+
+    Two-way analysis of variance without replication: V = max(MS_a + MS_b - MS_e, MS_e) / (k m), with the degrees
+    of freedom of Satterthwaite, at least min(k, m) - 1. `cells` (n, 2): number of the forget set and of the seed.
+
+    Raises ValueError where a forget set and a seed meet never or twice.
+    """
+    k, m = (len(numpy.unique(column)) for column in cells.T)
+    table = numpy.full((k, m), numpy.nan)
+    table[tuple(numpy.unique(column, return_inverse=True)[1] for column in cells.T)] = difference
+    if len(difference) != k * m or numpy.isnan(table).any():
+        raise ValueError(f"{len(difference)} pairs of {k} forget sets and {m} seeds: each must meet each once")
+    rows, columns, mean = table.mean(1), table.mean(0), table.mean()
+    rest = table - rows[:, None] - columns + mean
+    ms_a, ms_b = m * rows.var(ddof=1), k * columns.var(ddof=1)
+    ms_e = (rest**2).sum() / ((k - 1) * (m - 1))
+    if ms_a + ms_b - ms_e <= ms_e:
+        return Error(math.sqrt(ms_e / (k * m)), float((k - 1) * (m - 1)))
+    total = ms_a + ms_b - ms_e
+    parts = ms_a**2 / (k - 1) + ms_b**2 / (m - 1) + ms_e**2 / ((k - 1) * (m - 1))
+    return Error(math.sqrt(total / (k * m)), float(max(total**2 / parts, min(k, m) - 1)))
 
 
 def interval(difference: Values) -> tuple[float, float] | tuple[None, None]:
@@ -154,23 +218,16 @@ def hedges(n: int) -> float:
     return 1 - 3 / (4 * (n - 1) - 1)
 
 
-def equivalence(difference: Values, margin: float) -> float:
-    """Two one-sided tests (Schuirmann 1987): p that the mean lies within ± margin; the larger of the two."""
-    above = stats.ttest_1samp(difference, -margin, alternative="greater").pvalue
-    below = stats.ttest_1samp(difference, margin, alternative="less").pvalue
-    return float(max(above, below))
-
-
 @functools.cache
-def detectable(n: int, level: float = LEVEL) -> float:
-    """Least dz that a two-sided paired t test of n pairs shows at `level` with a probability of 80 %."""
-    return float(optimize.brentq(lambda dz: power(n, dz, level) - POWER, 1e-6, 1e3))
+def _noncentrality(df: float, level: float = LEVEL) -> float:
+    """Return the mean, in standard errors, that a two-sided t test shows with a probability of 80 %."""
+    return float(optimize.brentq(lambda shift: power(df, shift, level) - POWER, 1e-6, 1e6))
 
 
-def power(n: int, dz: float, level: float = LEVEL) -> float:
-    """Probability that a two-sided paired t test of n pairs is significant where the true effect is dz > 0."""
-    edge = stats.t.isf(level / 2, n - 1)
-    return float(stats.nct.sf(edge, n - 1, dz * math.sqrt(n)))
+def power(df: float, shift: float, level: float = LEVEL) -> float:
+    """Probability that a two-sided t test is significant where the true mean is `shift` > 0 standard errors."""
+    edge = stats.t.isf(level / 2, df)
+    return float(stats.nct.sf(edge, df, shift))
 
 
 def holm(p: list[float | None]) -> list[float | None]:

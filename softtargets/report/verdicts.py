@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy
 
 from softtargets.report.measures import Floors, Measure, Value
-from softtargets.report.pairs import Pairing
+from softtargets.report.pairs import Pairing, design, means_of_sets, places_in
 from softtargets.report.runs import Cell, Run
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, holm, mean_of
 
@@ -125,7 +125,6 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
     runs = [run for side in sides for run in side]
     floor, nothing = floors.of(measure, runs), mean_of([measure.nothing(run) for run in sides[0]])
     margin = margin if margin is not None else floor if floor is not None else 0.1 * abs(nothing or 0.0)
-    measured = [pair for pair in zip(*columns, strict=True) if None not in pair]
     arms = [
         _arm(name, side, column, measure, where, floor, nothing)
         for name, side, column in zip(names, sides, columns, strict=True)
@@ -137,7 +136,7 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
         where=where,
         one=arms[0],
         other=None if alone else arms[1],
-        paired=compare(*numpy.array(measured, dtype=float).T, margin) if measured and not alone else None,
+        paired=None if alone else _paired(pairing, columns, margin),
         floor=floor,
         nothing=nothing,
         margin=margin,
@@ -146,6 +145,19 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
         unlike=pairing.unlike,
         points=[] if alone else _points(sides[0], columns),
     )
+
+
+def _paired(pairing: Pairing, columns: list[list[Value]], margin: float) -> Paired | None:
+    """Compare the pairs that are measured as their design asks for; None where there is none."""
+    there = [at for at, values in enumerate(zip(*columns, strict=True)) if None not in values]
+    if not there:
+        return None
+    one, other = (numpy.array([column[at] for at in there], dtype=float) for column in columns)
+    runs = [pairing.pairs[at][0] for at in there]
+    kind = design(runs).kind
+    if kind == "mixed":  # forget sets that come more or less often count once each
+        one, other = means_of_sets(one, other, runs)
+    return compare(one, other, margin, places_in(runs) if kind == "crossed" else None)
 
 
 def _points(runs: list[Run], columns: list[list]) -> list[tuple[int, float]]:
