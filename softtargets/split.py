@@ -14,6 +14,8 @@ from softtargets.forget_sets import Candidates, Choice, wrong_labels
 from softtargets.marks import ForgetSet
 from softtargets.types import Evaluated, ForgottenLevel, MembershipTest, Samples, Split, generator
 
+CALIBRATION = 1000
+"""Images that temperatures are fitted on: where the validation set has fewer, spare ones make up the number."""
 FORGOTTEN_CLASS = 0.01
 """A class counts as forgotten at 1 % accuracy: a model that never saw it has 0."""
 
@@ -57,6 +59,9 @@ def split(
     chosen = choose(candidates, generator(forget_seed, "forget"))
     copies = len(images.train_labels) - len(unique)
     result = _assemble(images, candidates, chosen, held, _normaliser(mean, std), forget_seed, copies)
+    left_over = unique[~torch.isin(unique, pool)]
+    spare = _spare(images, left_over, result, _normaliser(mean, std), generator(seed, "spare"))
+    result = dataclasses.replace(result, spare=spare)
     guard(result, index, chosen.positions)
     return result
 
@@ -160,6 +165,19 @@ def _validation(labels, pool, fraction: float, named, generator: Generator) -> I
     return free[_stratified(labels[free], count, generator)]
 
 
+def _spare(images: Images, left_over, data: Split, normalise, generator: Generator) -> Samples | None:
+    """Draw the images that the validation set lacks for fitting temperatures, of classes in the retain set."""
+    lacking = CALIBRATION - int(torch.isin(data.validation.labels, data.retain.labels).sum())
+    left_over = left_over[torch.isin(images.train_labels[left_over], data.retain.labels)]
+    count = min(lacking, len(left_over))
+    if count <= 0:
+        return None
+    drawn = left_over[_stratified(images.train_labels[left_over], count, generator)]
+    labels = images.train_labels[drawn]
+    targets = torch.nn.functional.one_hot(labels, data.classes).float()
+    return Samples(normalise(images.train_pixels[drawn]), labels, targets)
+
+
 def _normaliser(mean: list[float], std: list[float]):
     mean_, std_ = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
 
@@ -258,7 +276,7 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
 
     By index: forget and retain set are disjoint and make up the training set. By content: validation and test
     set share no input with the training set, and the retain set, which is all the retrained model sees,
-    none with the forget set. Raises ValueError naming the two sets.
+    none with the forget set; no spare image is in the training set. Raises ValueError naming the two sets.
     """
     kept = index[~torch.isin(index, index[positions])]
     if len(kept) != len(data.retain) or not torch.equal(data.forget_index, index[positions]):
@@ -273,6 +291,8 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
     _refuse_shared(held["validation"], prints["train"], "validation_set", "training set")
     _refuse_shared(held["test"], prints["train"], "test_set", "training set")
     _refuse_shared(held["test"], held["validation"], "test_set", "validation_set")
+    if data.spare is not None:
+        _refuse_shared(fingerprints(data.spare.inputs), prints["train"], "spare_set", "training set")
 
 
 def _refuse_shared(one, other, name: str, other_name: str) -> None:

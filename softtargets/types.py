@@ -76,6 +76,9 @@ class Evaluated:
     membership: MembershipTest
     level: ForgottenLevel | None
     """None where nothing is like the forget set but unseen."""
+    spare: Samples | None = None
+    """Images with true labels that nothing else uses. Temperatures are fitted on them and the validation set
+    (`evaluation.faces`). None where that is large enough, or no image is left over."""
 
     @property
     def classes(self) -> int:

@@ -58,6 +58,18 @@ def test_audit_reports_the_numbers_of_the_run_bit_for_bit(run, composed, tmp_pat
     assert found["sizes"] == {name: left_by_run["data"]["sizes"][name] for name in found["sizes"]}
     write_report(folder, folder)
     assert reported(tmp_path / "audit") == reported(folder)
+    same_faces(models, data, given["seed"], found["faces"], left_by_run["faces"])
+
+
+def same_faces(models: dict, data, seed: int, found: dict, left: dict) -> None:
+    """An audit fits other temperatures than a run, unless it is given the spare images too."""
+    raw = [name for name in left if not name.startswith("js_t_") and name != "temperature"]
+    assert {name: found[name] for name in raw} == {name: left[name] for name in raw}
+    more = [
+        torch.cat([getattr(one, part) for one in (data.validation, data.spare)]) for part in ("inputs", "labels")
+    ]
+    unseen = softtargets.audit(**models, **sets(data) | {"validation": tuple(more)}, seed=seed)["faces"]
+    assert (unseen["temperature"], unseen["js_t_forget"]) == (left["temperature"], left["js_t_forget"])
 
 
 def reported(folder: Path) -> list:
@@ -72,6 +84,22 @@ def reported(folder: Path) -> list:
     arrays = np.load(folder / "margins.npz")
     margins = {name: arrays[name].tolist() for name in sorted(arrays) if name != "forget_index"}
     return [shown, page["references"], [{name: row[name] for name in names} for row in rows], margins]
+
+
+def test_an_audit_against_several_retrained_models_has_their_floor(tiny):
+    torch.manual_seed(1)
+    first, other = Tiny(), Tiny()
+    one = softtargets.audit(**tiny, retrained=first)
+    both = softtargets.audit(**tiny, retrained=[first, other])
+    assert both["distance"] == one["distance"]
+    assert (one["faces"]["references"], both["faces"]["references"]) == (1, 2)
+    apart = softtargets.audit(**tiny | {"unlearned": first}, retrained=other)["faces"]["js_forget"]["unlearned"]
+    assert both["faces"]["js_forget"]["floor"] == pytest.approx(apart, rel=1e-9)
+    assert both["faces"]["js_forget_shifted"]["unlearned"] is None  # no images
+    assert both["faces"]["temperature"]["fitted_on"] == "retain, cross-fitted"
+    assert len(both["hashes"]["further_retrained"]) == 1
+    with pytest.raises(BadInput, match="retrained is an empty list"):
+        softtargets.audit(**tiny, retrained=[])
 
 
 class Tiny(nn.Module):

@@ -1,5 +1,6 @@
 """The whole run on real digits: what it leaves, that it repeats, and that arms differ in their targets alone."""
 
+import dataclasses
 import datetime
 import json
 import os
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import CONF, SMALL, options, suited
+from scipy.spatial.distance import jensenshannon
 
 import softtargets
 from softtargets.compat import torch_names
+from softtargets.config.resolve import config_hash
 from softtargets.console import Console
 from softtargets.errors import BadInput
 from softtargets.evaluation.diagnosis import MEANING
@@ -276,6 +279,39 @@ def test_stage_train_fills_the_store(run, tmp_path):
     store = f"store.dir={tmp_path / 'store'}"
     assert run(*SMALL, store, "stage=train")[0] is None
     assert run(*SMALL, store)[0]["cost"]["from_store"] == ["original", "retrained"]
+
+
+def test_references_are_shared_counted_apart_and_leave_all_else_as_it_was(run, composed, tmp_path):
+    store = f"store.dir={tmp_path / 'store'}"
+    one, _ = run(*SMALL, store)
+    three, folder = run(*SMALL, store, "references=3")
+    assert three["cost"]["made"] == ["retrained/2", "retrained/3"]
+    other, _ = run(*SMALL, store, "references=3", "targets=soft")
+    assert other["cost"]["made"] == []
+    assert other["hashes"]["further_retrained"] == three["hashes"]["further_retrained"]
+    digests = [three["hashes"]["retrained"], *three["hashes"]["further_retrained"]]
+    assert (len(set(digests)), one["hashes"]["further_retrained"]) == (3, [])
+    for part in ("metrics", "distance", "baseline", "change"):
+        assert one[part] == three[part]
+    assert three["cost"]["retrain_s"] == one["cost"]["retrain_s"]
+    assert (one["faces"]["references"], three["faces"]["references"]) == (1, 3)
+    assert one["faces"]["js_forget"]["floor"] is None
+    assert one["faces"]["js_forget"]["unlearned"] == one["distance"]["js_forget"]
+    left = np.load(folder / "margins.npz")
+    p = [left[f"forget_probs_retrained{end}"].astype(float) for end in ("", "_2", "_3")]
+    apart = [np.mean(jensenshannon(p[i], p[j], axis=1) ** 2) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert three["faces"]["js_forget"]["floor"] == pytest.approx(np.mean(apart), abs=1e-6)
+    assert "references" not in composed(*SMALL)  # as before there was this setting, so that hashes are as ever
+    assert config_hash(composed(*SMALL, "references=3")) != config_hash(composed(*SMALL))
+
+
+def test_a_reference_that_diverged_makes_a_run_diverged(run, monkeypatch):
+    trained = Stages.trained
+    lost = lambda self, name, samples: dataclasses.replace(  # noqa: E731
+        trained(self, name, samples), diverged=name == "retrained/2"
+    )
+    monkeypatch.setattr(Stages, "trained", lost)
+    assert run(*SMALL, "references=2")[0]["status"] == "diverged"
 
 
 def test_a_module_of_ones_own(run):

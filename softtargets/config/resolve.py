@@ -25,7 +25,7 @@ ADDED = ("choices", "sources", "contents")
 RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents")
 """Settings that cannot change a result: they stay out of its hash. `contents` is in it, in the place of paths."""
-NEWER = {"unlearn.cost": None}
+NEWER = {"references": 1, "unlearn.cost": None}
 """Settings that older configs lack: left out at these values, so that hashes stay what they were."""
 AGAIN = "call the sweep again, which plans anew"
 RESTORE = "put back what was there, or give the settings without rerun"

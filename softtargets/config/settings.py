@@ -63,6 +63,7 @@ class Settings(pydantic.BaseModel):
     strict: bool
     save_models: bool
     evidence: list[Annotated[str, pydantic.AfterValidator(_measure)]]
+    references: Annotated[int, Field(ge=1, le=20)] = 1
     plugins: list[str]
     data_dir: Place
     runs_dir: Place

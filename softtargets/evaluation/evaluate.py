@@ -1,6 +1,8 @@
 """What the models do on the four sets, and how far one is from another."""
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from softtargets.evaluation import metrics
 from softtargets.evaluation.attacks import auc
 from softtargets.fit import predict
-from softtargets.types import Evaluated
+from softtargets.types import Evaluated, Samples
 
 Logits = dict[str, Float[Tensor, "n k"]]
 """A model's logits by the name of the set."""
@@ -122,6 +124,7 @@ def has_forgotten(found: dict) -> bool:
     return found["unseen_acc"] is not None and found["forget_acc"] <= found["unseen_acc"]
 
 
-def predict_sets(model: nn.Module, data: Evaluated) -> Logits:
-    """Return a model's logits on `data.evaluated()`."""
-    return {name: predict(model, samples.inputs) for name, samples in data.evaluated().items()}
+def predict_sets(model: nn.Module, data: Evaluated, more: Mapping[str, Samples] = MappingProxyType({})) -> Logits:
+    """Return a model's logits on `data.evaluated()`, and on `more` sets."""
+    sets = data.evaluated() | more
+    return {name: predict(model, samples.inputs) for name, samples in sets.items()}

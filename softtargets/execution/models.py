@@ -12,6 +12,7 @@ from softtargets.config.resolve import asked
 from softtargets.console import Console
 from softtargets.evaluation import metrics
 from softtargets.evaluation.evaluate import Logits
+from softtargets.evaluation.faces import more_sets
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.memory import decided_by
 from softtargets.fit import predict
@@ -73,12 +74,22 @@ class Stages:
         """
         return self._stored("early_original", self.experiment.data.train, self._train_early)
 
+    def further_references(self) -> list[Trained]:
+        """Train `retrained/2`, `retrained/3` … on the retain set, until there are `references` in all."""
+        names = [f"retrained/{number}" for number in range(2, self.experiment.settings.references + 1)]
+        return [self.trained(name, self.experiment.data.retain) for name in names]
+
+    @functools.cached_property
+    def more_sets(self) -> dict[str, Samples]:
+        """Return the sets beyond the four evaluated ones on which models are compared."""
+        return more_sets(self.experiment.data)
+
     def logits(self, trained: Trained) -> Logits:
-        """Predict the four evaluated sets."""
+        """Predict the four evaluated sets and `more_sets`."""
         device = self.experiment.settings.device
+        sets = self.experiment.data.evaluated() | self.more_sets
         return {
-            name: self.predicted(trained, samples).tensors["logits"].to(device)
-            for name, samples in self.experiment.data.evaluated().items()
+            name: self.predicted(trained, samples).tensors["logits"].to(device) for name, samples in sets.items()
         }
 
     def trained(self, name: str, samples: Samples) -> Trained:

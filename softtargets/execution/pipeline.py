@@ -59,7 +59,9 @@ def _run(
         return run_files.write_stage(output, stage, mark)
     stages = Stages(experiment, Store(folder(experiment.settings.store.dir), console.say), console)
     original, retrained = stages.original(), stages.retrained()
+    further = stages.further_references()
     reference = {model.name: evaluate(stages.logits(model), data) for model in (original, retrained)}
+    further_evaluations = [evaluate(stages.logits(model), data) for model in further]
     targets = target_sets(stages, original, retrained)
     experiment, targets = with_inputs(experiment, stages, original, retrained, targets)
     models_from = {"made": stages.made, "from_store": stages.from_store}
@@ -69,22 +71,24 @@ def _run(
     diagnosis = diagnose_targets(experiment, original.model, targets, reference["original"], console, untrained)
     trajectory = new_trajectory(experiment, reference["retrained"])
     fit, unlearned, spent = unlearn(experiment, original.model, targets, trajectory, console)
-    evaluations = reference | {"unlearned": evaluate(predict_sets(unlearned, data), data)}
+    evaluations = reference | {"unlearned": evaluate(predict_sets(unlearned, data, stages.more_sets), data)}
     models = {"original": original.model, "retrained": retrained.model, "unlearned": unlearned}
     flag = diagnosis_flag(experiment, diagnosis, untrained)
     outcome = Outcome(
         original=original,
         retrained=retrained,
+        further=further,
         unlearned=unlearned,
         targets=targets,
         fit=fit,
         spent=spent,
         seconds_a_sample=seconds_a_sample(experiment),
         evaluations=evaluations,
+        further_evaluations=further_evaluations,
         extra_metrics=extra_metrics(experiment, models, evaluations),
         diagnosis=diagnosis,
         trajectory=trajectory,
-        status=status_of(flag, fit.account, unlearned, (original, retrained)),
+        status=status_of(flag, fit.account, unlearned, (original, retrained, *further)),
         models_from=models_from,
     )
     return write_outputs(output, experiment, outcome, console, tracker, started)
@@ -137,7 +141,7 @@ def diagnosis_flag(experiment: Experiment, diagnosis: Diagnosis, untrained: bool
 def new_trajectory(experiment: Experiment, retrained: Evaluation) -> Trajectory:
     """Return an empty trajectory, which will compare the model with the retrained one while it unlearns."""
     monitored = experiment.monitored
-    logits = {name: values[monitored.positions[name]] for name, values in retrained.logits.items()}
+    logits = {name: retrained.logits[name][positions] for name, positions in monitored.positions.items()}
     return Trajectory(monitored.split, logits, experiment.unlearning.stop == "matched")
 
 
@@ -209,7 +213,7 @@ def write_outputs(
     if experiment.settings.save_models:
         save_models(output, outcome.models)
     which = {"forget_index": experiment.data.forget_index.cpu().numpy()}
-    arrays = result.margins(outcome.evaluations) | which
+    arrays = result.margins(outcome.evaluations, outcome.further_evaluations) | which
     path = run_files.write_result(output, result.finite(content), arrays)
     console.result(content)
     console.say(f"result: {path}")

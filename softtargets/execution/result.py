@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy
 import torch
@@ -16,6 +16,7 @@ from softtargets.cost import Spent
 from softtargets.evaluation import matched
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis
 from softtargets.evaluation.evaluate import Evaluation, change, distance
+from softtargets.evaluation.faces import faces
 from softtargets.evaluation.trajectory import COLUMNS, Trajectory
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.models import Trained
@@ -34,6 +35,8 @@ class Outcome:
 
     original: Trained
     retrained: Trained
+    further: list[Trained]
+    """Retrained models beyond the first, as many as `references` asks for."""
     unlearned: nn.Module
     targets: TargetSets
     fit: Fit
@@ -43,6 +46,7 @@ class Outcome:
     seconds_a_sample: float
     """CPU seconds of a gradient sample of training, at the precision of the unlearning."""
     evaluations: dict[str, Evaluation]
+    further_evaluations: list[Evaluation]
     extra_metrics: dict[str, dict]
     """Of each model, what `evidence` asks for."""
     diagnosis: Diagnosis
@@ -69,7 +73,13 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
         "comparison_only": marks.comparison_only,
         "choices": choices(experiment.config),
         "config": asked(experiment.config),
-        **measured(outcome.models, outcome.evaluations, experiment.data, outcome.extra_metrics),
+        **measured(
+            outcome.models,
+            outcome.evaluations,
+            experiment.data,
+            extra_metrics=outcome.extra_metrics,
+            further=outcome.further_evaluations,
+        ),
         "evidence": described(experiment.own_measures, outcome.extra_metrics["unlearned"]),
         "diagnosis": dataclasses.asdict(outcome.diagnosis),
         "trajectory": columns,
@@ -87,6 +97,7 @@ def audit_content(
     data: Evaluated,
     named: dict[str, str | int],
     started: datetime.datetime,
+    further: Sequence[Evaluation] = (),
 ) -> dict:
     """Return the content of an audit's result.json: that of a run, without what only its making could tell.
 
@@ -94,7 +105,8 @@ def audit_content(
     """
     parameter = next(models["original"].parameters(), torch.zeros(0))
     machine = {"device": parameter.device.type, "threads": torch.get_num_threads(), "precision": _name(parameter)}
-    status = "diverged" if any(evaluations[name].metrics["class_acc"] is None for name in models) else "ok"
+    known = [*(evaluations[name] for name in models), *further]
+    status = "diverged" if any(one.metrics["class_acc"] is None for one in known) else "ok"
     unknown = dict.fromkeys(("original", "retrained", "unlearned", "forget_set", "batches", "targets"), "none")
     return {
         "schema": RESULT_SCHEMA,
@@ -104,7 +116,7 @@ def audit_content(
         "upper_bound": False,
         "choices": named,
         "config": {},
-        **measured(models, evaluations, data),
+        **measured(models, evaluations, data, further=further),
         "diagnosis": dict.fromkeys(field.name for field in dataclasses.fields(Diagnosis)),
         "trajectory": {name: [] for name in COLUMNS},
         "matched": None,
@@ -126,11 +138,13 @@ def measured(
     evaluations: Mapping[str, Evaluation],
     data: Evaluated,
     extra_metrics: Mapping[str, dict] | None = None,
+    further: Sequence[Evaluation] = (),
 ) -> dict:
     """Return what a result says of the models `original`, `unlearned` and, where there is one, `retrained`.
 
     The `metrics` of each, with `extra_metrics`; the `distance` of the unlearned model to the retrained one and
-    `baseline`, that of doing nothing (both None without a retrained model); the `change` from the original.
+    `baseline`, that of doing nothing; the `faces` against it and the `further` retrained models; the `change` from
+    the original. Without a retrained model distance, baseline and faces are None.
     """
     extra, reference = extra_metrics or {}, evaluations.get("retrained")
 
@@ -141,6 +155,7 @@ def measured(
         "metrics": {name: one.metrics | extra.get(name, {}) for name, one in evaluations.items()},
         "distance": distance_of("unlearned"),
         "baseline": distance_of("original"),
+        "faces": None if reference is None else faces(evaluations, [reference, *further], data),
         "change": change(models["unlearned"], models["original"]),
     }
 
@@ -236,6 +251,7 @@ def hashes(experiment: Experiment, outcome: Outcome) -> dict:
     return {
         "original": outcome.original.digest,
         "retrained": outcome.retrained.digest,
+        "further_retrained": [model.digest for model in outcome.further],
         "unlearned": model_digest(outcome.unlearned),
         "forget_set": experiment.data.forget.digest,
         "batches": outcome.fit.batches_digest(forget, retain),
@@ -243,15 +259,18 @@ def hashes(experiment: Experiment, outcome: Outcome) -> dict:
     }
 
 
-def margins(evaluations: Mapping[str, Evaluation]) -> dict[str, numpy.ndarray]:
+def margins(evaluations: Mapping[str, Evaluation], further: Sequence[Evaluation] = ()) -> dict[str, numpy.ndarray]:
     """Return each model's margins on forget and test set.
 
-    With the retrained model's probabilities on the forget set, by which another retraining is told from it.
+    With the retrained models' probabilities on the forget set, from which distances between them follow. Arrays of
+    further retrained models end in `retrained_2`, `retrained_3` …
     """
+    numbered = {f"retrained_{number}": one for number, one in enumerate(further, start=2)}
     arrays = {
-        f"{set_name}_{model}": values.cpu().numpy()
-        for model, evaluation in evaluations.items()
+        f"{set_name}_{model}": values
+        for model, evaluation in {**evaluations, **numbered}.items()
         for set_name, values in evaluation.margins.items()
     }
-    probs = evaluations["retrained"].logits["forget"].double().softmax(1).float()
-    return arrays | {"forget_probs_retrained": probs.cpu().numpy()}
+    for model, evaluation in {"retrained": evaluations["retrained"], **numbered}.items():
+        arrays[f"forget_probs_{model}"] = evaluation.logits["forget"].double().softmax(1).float()
+    return {name: values.cpu().numpy() for name, values in arrays.items()}

@@ -2,7 +2,7 @@
 
 import copy
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from softtargets.errors import BadInput, nearest
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
+from softtargets.evaluation.faces import more_sets
 from softtargets.execution.checkpoint import load_weights
 from softtargets.execution.result import audit_content, finite, margins, measured, sizes
 from softtargets.execution.run_files import write_result
@@ -34,7 +35,7 @@ def audit(
     *,
     original: Model,
     unlearned: Model,
-    retrained: Model | None = None,
+    retrained: Model | Sequence[Model] | None = None,
     forget: Data,
     retain: Data,
     test: Data,
@@ -48,13 +49,17 @@ def audit(
     """Measure models that were made elsewhere, as a run measures its own.
 
     Returns plain data under the names that `result.json` has: `metrics` of each model, `distance` of the unlearned
-    model to the retrained one and `baseline`, the same for doing nothing (both None without a retrained model),
-    `change` from the original, `hashes`, `sizes`. Distances are in nats where result.json has them in nats.
+    model to the retrained one and `baseline`, the same for doing nothing, `faces` (these three are None without a
+    retrained model), `change` from the original, `hashes`, `sizes`. Units are those of result.json.
+
+    `retrained` may be a list of models that were retrained with different seeds. `faces` are then averages over
+    them and have a floor; all else compares with the first.
 
     `architecture()` returns a network for models that are weights alone: state dicts, or paths of checkpoints as
     the setting `checkpoint` takes. `validation` are images that no model has seen; without them `unseen_acc` and
-    `js_validation` are None. `forget_true_labels` are what the forget set shows, where its labels were corrupted.
-    `seed` draws the membership test, as `forget_set.seed` does in a run. No model is changed.
+    `js_validation` are None, and temperatures are fitted on the retain set, which says less: see
+    `softtargets.evaluation.faces.Calibration`. `forget_true_labels` are what the forget set shows, where its
+    labels were corrupted. `seed` draws the membership test, like `forget_set.seed` in a run. No model is changed.
 
     With a `folder` the audit leaves result.json and margins.npz there, as a run does, and the report on them, as
     `softtargets report` does. `choices` name what was audited (`NAMES`), so that a report on a folder of audits
@@ -67,7 +72,7 @@ def audit(
     place = None if folder is None else Path(folder).expanduser()
     if place:
         _require_free(place)
-    given = {"original": original, "retrained": retrained, "unlearned": unlearned}
+    given = {"original": original, **_numbered(retrained), "unlearned": unlearned}
     models = {name: _network(model, architecture, name) for name, model in given.items() if model is not None}
     named = _choices(choices or {}, models["original"], seed)
     sets = {"forget": forget, "retain": retain, "test": test, "validation": validation}
@@ -76,12 +81,26 @@ def audit(
     samples = {name: _samples(*pair, classes, name) for name, pair in pairs.items()}
     true = samples["forget"].labels if forget_true_labels is None else forget_true_labels
     data = audited(samples["forget"], samples["retain"], samples["test"], samples.get("validation"), true, seed)
-    evaluations = {name: evaluate(predict_sets(model, data), data) for name, model in models.items()}
+    more = more_sets(data)
+    evaluations = {name: evaluate(predict_sets(model, data, more), data) for name, model in models.items()}
+    names = [name for name in models if name.startswith("retrained/")]
+    digests = {"further_retrained": [model_digest(models.pop(name)) for name in names]}
+    further = [evaluations.pop(name) for name in names]
     if place:
-        _write(place, models, evaluations, data, named, started)
-    digests = {name: model_digest(model) for name, model in models.items()}
-    hashes = {"hashes": digests | {"forget_set": data.forget.digest}}
-    return finite({**measured(models, evaluations, data), **hashes, "sizes": sizes(data)})
+        _write(place, models, evaluations, data, named, started, further)
+    digests |= {name: model_digest(model) for name, model in models.items()} | {"forget_set": data.forget.digest}
+    return finite(
+        {**measured(models, evaluations, data, further=further), "hashes": digests, "sizes": sizes(data)}
+    )
+
+
+def _numbered(retrained: Model | Sequence[Model] | None) -> dict[str, Model | None]:
+    """Return the retrained models by name: `retrained`, `retrained/2` and so on."""
+    if not isinstance(retrained, list | tuple):
+        return {"retrained": retrained}
+    if not retrained:
+        raise BadInput("retrained is an empty list; give one model or more, or None")
+    return {f"retrained/{i}" if i > 1 else "retrained": model for i, model in enumerate(retrained, start=1)}
 
 
 def _require_free(folder: Path) -> None:
@@ -116,6 +135,7 @@ def _write(
     data: Evaluated,
     named: dict[str, str | int],
     started: datetime.datetime,
+    further: list[Evaluation],
 ) -> None:
     """Leave the files of a run, and then those of a report on it."""
     if "retrained" not in evaluations:  # then it is written as a model of which no number is known
@@ -123,8 +143,8 @@ def _write(
             name: torch.full_like(logits, torch.nan) for name, logits in evaluations["original"].logits.items()
         }
         evaluations = evaluations | {"retrained": evaluate(unknown, data)}
-    content = audit_content(models, evaluations, data, named, started)
-    write_result(folder, finite(content), margins(evaluations))
+    content = audit_content(models, evaluations, data, named, started, further)
+    write_result(folder, finite(content), margins(evaluations, further))
     write_report(folder, folder)
 
 
