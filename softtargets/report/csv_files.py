@@ -40,12 +40,12 @@ Row = dict[str, object]
 
 def csv_text(lines: Iterable[Row], columns: tuple[str, ...] = ()) -> str:
     """Return rows as CSV: `columns` first, then the others as they come. A float reads back as the same float."""
-    lines = [{_inert(name): _inert(value) for name, value in line.items()} for line in lines]
-    names = list(dict.fromkeys([*columns, *(name for line in lines for name in line)]))
+    lines = list(lines)
+    names = dict.fromkeys([*columns, *(name for line in lines for name in line)])
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_inert, names))
+    writer.writerows([_inert(line.get(name)) for name in names] for line in lines)
     return text.getvalue()
 
 
@@ -53,7 +53,7 @@ def _inert(value: object) -> object:
     """Return a text that a spreadsheet takes for no formula; numbers are as they are."""
     if not isinstance(value, str):
         return value
-    shown = visible(value)
+    shown = value if value.isprintable() else visible(value)
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
