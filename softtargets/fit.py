@@ -37,7 +37,19 @@ class Account:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Minimise a loss over batches. An instance serves one fit: `account` is its own."""
+    """Minimise a loss over batches. An instance serves one fit: `account` is its own.
+
+    >>> from softtargets.losses import cross_entropy
+    >>> samples = Samples(torch.eye(2), labels=torch.tensor([0, 1]), targets=torch.eye(2))
+    >>> fit = Fit(
+    ...     epochs=20, batch_size=2, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+    ...     schedule=None, clip_norm=None, precision="float32", seed=0, name="example",
+    ... )
+    >>> model = nn.Linear(2, 2)
+    >>> model = fit(model, lambda batch: cross_entropy(model(batch.inputs), batch.targets), samples)
+    >>> model(samples.inputs).argmax(1), fit.account.steps
+    (tensor([0, 1]), 20)
+    """
 
     epochs: int
     batch_size: int
@@ -204,6 +216,11 @@ def lone_samples(model: nn.Module):
 
     Such a value has no variance, and torch raises. Here the layer normalises it by the running statistics, and
     leaves these as they are. Nothing changes for any other batch.
+
+    >>> layer = nn.BatchNorm1d(3)
+    >>> with lone_samples(layer):
+    ...     layer(torch.zeros(1, 3)).shape
+    torch.Size([1, 3])
     """
     switched = set()
 
@@ -229,7 +246,11 @@ def lone_samples(model: nn.Module):
 
 
 def predict(model: nn.Module, inputs: Tensor, batch_size: int = 256) -> Tensor:
-    """Return the eval-mode float32 logits (n, classes) of inputs (n, ...)."""
+    """Return the eval-mode float32 logits (n, classes) of inputs (n, ...).
+
+    >>> predict(nn.Linear(3, 2), torch.zeros(5, 3)).shape
+    torch.Size([5, 2])
+    """
     was_training = model.training
     model.eval()
     with torch.no_grad():
@@ -253,7 +274,13 @@ def _stacked(parts: Iterator[Tensor], rows: int) -> Tensor:
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that are not frozen."""
+    """Return the parameters that are not frozen.
+
+    >>> layer = nn.Linear(3, 2)
+    >>> _ = layer.bias.requires_grad_(False)
+    >>> [parameter.shape for parameter in trainable(layer)]
+    [torch.Size([2, 3])]
+    """
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
@@ -261,5 +288,8 @@ def epochs_for(samples: int, batch_size: int, min_epochs: int, min_steps: int) -
     """Return the least number of epochs, at least `min_epochs`, that makes `min_steps` steps.
 
     Small training sets need more passes before a network memorises, and forgetting presupposes a memory.
+
+    >>> epochs_for(1000, batch_size=100, min_epochs=5, min_steps=200)
+    20
     """
     return max(min_epochs, math.ceil(min_steps / math.ceil(samples / batch_size)))

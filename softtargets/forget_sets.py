@@ -1,6 +1,12 @@
 """What is to be forgotten: `kind(candidates, generator, *, settings) -> Choice`.
 
 A kind that names its samples and does not draw them has the mark `fixed`: see `softtargets.marks.ForgetSet`.
+
+The examples share:
+
+>>> labels = torch.tensor([0, 0, 1, 1, 1, 1])
+>>> candidates = Candidates(labels, index=torch.arange(6), classes=2, marked=None, samples=6)
+>>> generator = torch.Generator().manual_seed(0)
 """
 
 import codecs
@@ -54,25 +60,42 @@ class Choice(NamedTuple):
 
 
 def random(candidates: Candidates, generator: Generator, *, fraction: Fraction) -> Choice:
-    """Draw a `fraction` of the training set."""
+    """Draw a `fraction` of the training set.
+
+    >>> len(random(candidates, generator, fraction=0.5).positions)
+    3
+    """
     return Choice(_draw(torch.arange(len(candidates.labels)), fraction, generator), candidates.labels)
 
 
 def whole_classes(candidates: Candidates, generator: Generator, *, classes: ClassList) -> Choice:
-    """Take every training sample of `classes`."""
+    """Take every training sample of `classes`.
+
+    >>> whole_classes(candidates, generator, classes=[1]).positions
+    tensor([2, 3, 4, 5])
+    """
     return Choice(_of_classes(candidates, classes), candidates.labels, _named(candidates, classes))
 
 
 def class_fraction(
     candidates: Candidates, generator: Generator, *, classes: ClassList, fraction: Fraction
 ) -> Choice:
-    """Draw a `fraction` of the training samples of `classes`."""
+    """Draw a `fraction` of the training samples of `classes`.
+
+    >>> len(class_fraction(candidates, generator, classes=[1], fraction=0.5).positions)
+    2
+    """
     positions = _draw(_of_classes(candidates, classes), fraction, generator)
     return Choice(positions, candidates.labels, _named(candidates, classes))
 
 
 def mislabelled(candidates: Candidates, generator: Generator, *, fraction: Fraction) -> Choice:
-    """Draw a `fraction` of the training set and give it wrong labels before any training."""
+    """Draw a `fraction` of the training set and give it wrong labels before any training.
+
+    >>> choice = mislabelled(candidates, generator, fraction=0.5)
+    >>> (choice.labels != labels).nonzero()[:, 0].equal(choice.positions)
+    True
+    """
     positions = _draw(torch.arange(len(candidates.labels)), fraction, generator)
     labels = candidates.labels.clone()
     labels[positions] = wrong_labels(labels[positions], candidates.classes, generator)
@@ -88,6 +111,10 @@ def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Cho
 
     Raises ValueError for a file that cannot be read or may mean something else, for repeated indices and for those
     out of range.
+
+    >>> numpy.save("forget.npy", [4, 0])
+    >>> indices(candidates, generator, path="forget.npy").positions
+    tensor([0, 4])
     """
     listed, notes = _read_indices(Path(path).expanduser(), candidates.samples)
     known = set(candidates.index.tolist())
@@ -111,6 +138,9 @@ def marked(candidates: Candidates, generator: Generator) -> Choice:
     """Take what the dataset itself marks.
 
     Raises ValueError for a dataset without marks.
+
+    >>> marked(candidates._replace(marked=torch.tensor([5])), generator).positions
+    tensor([5])
     """
     if candidates.marked is None or not len(candidates.marked):
         raise ValueError("this dataset marks nothing; allowed with a folder of classes such as 3 and 3e")
@@ -118,7 +148,11 @@ def marked(candidates: Candidates, generator: Generator) -> Choice:
 
 
 def wrong_labels(labels: Int64[Tensor, " n"], classes: int, generator: Generator) -> Int64[Tensor, " n"]:
-    """Draw another class for every label, each of the others with the same probability."""
+    """Draw another class for every label, each of the others with the same probability.
+
+    >>> wrong_labels(torch.tensor([0, 1]), 2, generator)
+    tensor([1, 0])
+    """
     return (labels + torch.randint(1, classes, labels.shape, generator=generator).to(labels.device)) % classes
 
 
@@ -153,7 +187,11 @@ def _has_names(names: tuple[str, ...]) -> bool:
 
 
 def numbered(names: tuple[str, ...], classes: Iterable[int] | None = None) -> str:
-    """List numbers with the names of their classes, of all or of some."""
+    """List numbers with the names of their classes, of all or of some.
+
+    >>> numbered(("cat", "dog"))
+    '0 = cat, 1 = dog'
+    """
     return ", ".join(f"{number} = {names[number]}" for number in sorted(set(classes or range(len(names)))))
 
 

@@ -10,6 +10,9 @@ def head(model: nn.Module) -> nn.Linear:
     """Return the last linear layer of a network.
 
     Raises ValueError where there is none.
+
+    >>> head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
+    Linear(in_features=8, out_features=2, bias=True)
     """
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:
@@ -18,7 +21,14 @@ def head(model: nn.Module) -> nn.Linear:
 
 
 def check_head(model: nn.Module, batch: Samples) -> None:
-    """Raise ValueError unless the logits of a batch are what the head returns, and nothing comes after it."""
+    """Raise ValueError unless the logits of a batch are what the head returns, and nothing comes after it.
+
+    >>> batch = Samples(torch.zeros(1, 4), labels=torch.tensor([0]), targets=torch.eye(2)[:1])
+    >>> check_head(nn.Linear(4, 2), batch)
+    >>> check_head(nn.Sequential(nn.Linear(4, 2), nn.Softmax(1)), batch)
+    Traceback (most recent call last):
+    ValueError: needs a network that ends in a linear layer, and this one goes on after its last
+    """
     outputs = []
     hook = head(model).register_forward_hook(lambda layer, given, out: outputs.append(out))
     try:

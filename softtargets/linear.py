@@ -21,6 +21,9 @@ class Linear(nn.Linear):
     """`torch.nn.Linear`, multiplied by oneDNN where that is faster: on AMD's AVX-512 in half of the time.
 
     Its last bits may differ from those of torch's, by rounding.
+
+    >>> Linear(784, 10)(torch.zeros(2, 784)).shape
+    torch.Size([2, 10])
     """
 
     def forward(self, inputs: Tensor) -> Tensor:

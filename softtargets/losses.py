@@ -10,6 +10,10 @@ def cross_entropy(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -
 
     The gradient in the logits is (p - q) / n where a row of q sums to 1. Rows need not be non-negative:
     negative label smoothing and reflected targets are no distributions, and this is the loss for them.
+
+    >>> import torch
+    >>> cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    tensor(0.6931)
     """
     return F.cross_entropy(logits.float(), targets)
 
@@ -19,6 +23,10 @@ def kl_divergence(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -
 
     Its gradient in the logits is that of the cross entropy; it is less by the entropy of q, and 0 at p = q. Raises
     ValueError where q is no distribution: the logarithm of a negative entry would be dropped in silence.
+
+    >>> import torch
+    >>> kl_divergence(torch.zeros(1, 2), torch.tensor([[0.5, 0.5]]))
+    tensor(0.)
     """
     if (targets < 0).any():
         raise ValueError("targets have negative entries: no distributions, so use the cross entropy, not KL")

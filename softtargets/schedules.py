@@ -1,4 +1,10 @@
-"""Learning-rate schedules, stepped once a batch: `schedule(optimizer, steps, *, settings)`."""
+"""Learning-rate schedules, stepped once a batch: `schedule(optimizer, steps, *, settings)`.
+
+The examples share:
+
+>>> import torch
+>>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+"""
 
 import functools
 import inspect
@@ -21,6 +27,14 @@ def one_cycle(
 
     The optimiser's own learning rate plays no part. As in PyTorch, its momentum (Adam's beta1) runs the other way,
     from 0.95 down to 0.85 and back, whatever it was set to; an optimiser that has neither keeps its ways.
+
+    >>> schedule, rates = one_cycle(optimizer, 4, peak=0.1, warmup=0.5), []
+    >>> for _ in range(4):
+    ...     rates.append(round(schedule.get_last_lr()[0], 3))
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> rates
+    [0.004, 0.1, 0.05, 0.0]
     """
     total = max(steps, 2)
     has_momentum = bool({"momentum", "betas"} & optimizer.defaults.keys())
@@ -44,7 +58,11 @@ UNFIT = {
 
 
 def length_of(schedule: functools.partial) -> str | None:
-    """Return the name by which a schedule takes the number of steps; None where it takes none or has one set."""
+    """Return the name by which a schedule takes the number of steps; None where it takes none or has one set.
+
+    >>> length_of(functools.partial(one_cycle, peak=0.1, warmup=0.3))
+    'steps'
+    """
     if schedule.func.__name__ == "ConstantLR":
         return None  # its number is that of the steps at another rate, not of all
     taken = inspect.signature(schedule.func).parameters
@@ -56,6 +74,10 @@ def by_name(schedule: functools.partial) -> Callable[[Optimizer, int], LRSchedul
     """Return `schedule(optimizer, steps)`, which gives the number of steps by the schedule's own name for it.
 
     By position it would be another setting of most: the factor of one, the decay of another.
+
+    >>> schedule = by_name(functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR))
+    >>> schedule(optimizer, 100).T_max
+    100
     """
     length = length_of(schedule)
     return lambda optimizer, steps: schedule(optimizer, **({length: steps} if length else {}))

@@ -1,4 +1,17 @@
-"""From a dataset's images to the sets of one run, with every guard against leaks."""
+"""From a dataset's images to the sets of one run, with every guard against leaks.
+
+The examples share:
+
+>>> from functools import partial
+>>> from softtargets.forget_sets import random
+>>> pixels = torch.arange(60 * 64, dtype=torch.int32).view(60, 1, 8, 8).remainder(251).to(torch.uint8)
+>>> labels = torch.arange(60) % 2
+>>> images = Images(pixels[:40], labels[:40], pixels[40:], labels[40:], ("cat", "dog"), marked=None)
+>>> data = split(
+...     images, partial(random, fraction=0.25), train_size=None, validation_fraction=0.1, seed=0, forget_seed=0,
+...     mean=[0.5], std=[0.5],
+... )
+"""
 
 import dataclasses
 from typing import NamedTuple
@@ -38,6 +51,9 @@ def split(
     that all runs of a study share the sets.
 
     Raises ValueError for sizes that leave a set empty.
+
+    >>> {name: len(samples) for name, samples in data.evaluated().items()}
+    {'forget': 9, 'retain': 27, 'validation': 4, 'test': 20}
     """
     classes = len(images.class_names)
     unique = _without_copies(images)
@@ -223,7 +239,11 @@ class Sampled(NamedTuple):
 
 
 def sampled(data: Split, most: int | None, seed: int) -> Sampled:
-    """Draw at most `most` samples of every evaluated set, or take all."""
+    """Draw at most `most` samples of every evaluated set, or take all.
+
+    >>> {name: len(samples) for name, samples in sampled(data, 5, seed=0).split.evaluated().items()}
+    {'forget': 5, 'retain': 5, 'validation': 4, 'test': 5}
+    """
     positions = {
         name: torch.randperm(len(samples), generator=generator(seed, f"sampled/{name}"))[:most].sort().values
         for name, samples in data.evaluated().items()
@@ -258,6 +278,10 @@ def audited(
     """Return given sets with the draws that a run makes of its own.
 
     `true` are the labels that the forget set shows. `seed` draws the membership test, like `forget_set.seed`.
+
+    >>> again = audited(data.forget, data.retain, data.test, data.validation, data.forget.labels, seed=0)
+    >>> torch.equal(again.membership.members, data.membership.members)
+    True
     """
     classes, no_level = forget.targets.shape[1], validation is None
     return Evaluated(
@@ -277,6 +301,10 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
     By index: forget and retain set are disjoint and make up the training set. By content: validation and test
     set share no input with the training set, and the retain set, which is all the retrained model sees,
     none with the forget set; no spare image is in the training set. Raises ValueError naming the two sets.
+
+    >>> guard(data, torch.arange(3), torch.tensor([0]))
+    Traceback (most recent call last):
+    ValueError: forget_set and retain_set do not make up the training set
     """
     kept = index[~torch.isin(index, index[positions])]
     if len(kept) != len(data.retain) or not torch.equal(data.forget_index, index[positions]):
@@ -302,7 +330,12 @@ def _refuse_shared(one, other, name: str, other_name: str) -> None:
 
 
 def fingerprints(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
-    """Hash every row: a randomly weighted sum of its 64-bit words modulo 2^64, equal for equal rows."""
+    """Hash every row: a randomly weighted sum of its 64-bit words modulo 2^64, equal for equal rows.
+
+    >>> one, copy, other = fingerprints(torch.tensor([[1, 2], [1, 2], [2, 1]])).tolist()
+    >>> one == copy, one == other
+    (True, False)
+    """
     raw = inputs.flatten(1).contiguous().view(torch.uint8)
     words = pad(raw, (0, -raw.shape[1] % 8)).view(torch.int64)
     bits = torch.Generator().manual_seed(0)

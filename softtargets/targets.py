@@ -4,6 +4,12 @@ A kind knows neither the set it is for nor the direction in which an algorithm w
 the original model θ0, e_y is the one-hot label, u the uniform distribution.
 
 What a kind declares about itself are its marks: see `softtargets.marks.Targets`.
+
+The examples share:
+
+>>> logits = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]).log()
+>>> generator = torch.Generator().manual_seed(0)
+>>> source = Source(torch.tensor([0, 2]), 3, lambda model: logits, lambda folds: logits, generator)
 """
 
 import dataclasses
@@ -43,7 +49,12 @@ class Source:
 
 
 def hard(source: Source) -> Float[Tensor, "n k"]:
-    """q = e_y, the one-hot label."""
+    """q = e_y, the one-hot label.
+
+    >>> hard(source)
+    tensor([[1., 0., 0.],
+            [0., 0., 1.]])
+    """
     return source.one_hot()
 
 
@@ -54,6 +65,10 @@ def self_prediction(
 
     On the forget set at T = 1 the gradient p - q vanishes at the original, and ascent does nothing; T < 1 sharpens
     towards the hard label, T > 1 flattens. On the retain set T = 1 holds the model where it was.
+
+    >>> self_prediction(source, temperature=1.0)
+    tensor([[0.7000, 0.2000, 0.1000],
+            [0.1000, 0.1000, 0.8000]])
     """
     return (source.logits("original") / temperature).softmax(1)
 
@@ -65,32 +80,59 @@ def label_smoothing(source: Source, *, smoothing: Annotated[float, Field(ge=-4, 
     a < 0 is the negative smoothing of UGradSL (Di et al. 2024, arXiv 2406.07698): q_y > 1 and the other entries
     are negative, no distribution. CE(q, p) is then (1 - a) CE(e_y, p) + a CE(u, p): its ascent is that of hard
     labels plus a pull to the uniform, its descent is unbounded.
+
+    >>> label_smoothing(source, smoothing=0.3)
+    tensor([[0.8000, 0.1000, 0.1000],
+            [0.1000, 0.1000, 0.8000]])
     """
     return (1 - smoothing) * source.one_hot() + smoothing / source.classes
 
 
 def uniform(source: Source) -> Float[Tensor, "n k"]:
-    """q = u."""
+    """q = u.
+
+    >>> uniform(source)
+    tensor([[0.3333, 0.3333, 0.3333],
+            [0.3333, 0.3333, 0.3333]])
+    """
     return torch.full((len(source.labels), source.classes), 1 / source.classes)
 
 
 def bad_teacher(source: Source) -> Float[Tensor, "n k"]:
-    """q = softmax of a randomly initialised model's logits (Chundawat et al. 2023, arXiv 2205.08096)."""
+    """q = softmax of a randomly initialised model's logits (Chundawat et al. 2023, arXiv 2205.08096).
+
+    >>> bad_teacher(source).sum(1)
+    tensor([1., 1.])
+    """
     return source.logits("untrained").softmax(1)
 
 
 def masked(source: Source) -> Float[Tensor, "n k"]:
-    """q = softmax(z0 with z0_y = -∞), the label made impossible (DELETE, Zhou et al. 2025, arXiv 2503.23751)."""
+    """q = softmax(z0 with z0_y = -∞), the label made impossible (DELETE, Zhou et al. 2025, arXiv 2503.23751).
+
+    >>> masked(source)
+    tensor([[0.0000, 0.6667, 0.3333],
+            [0.5000, 0.5000, 0.0000]])
+    """
     return source.logits("original").masked_fill(source.one_hot().bool(), -torch.inf).softmax(1)
 
 
 def undial(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> Float[Tensor, "n k"]:
-    """q = softmax(z0 - β e_y), β → beta (UNDIAL, Dong et al. 2024, arXiv 2402.10052): masked in the limit."""
+    """q = softmax(z0 - β e_y), β → beta (UNDIAL, Dong et al. 2024, arXiv 2402.10052): masked in the limit.
+
+    >>> undial(source, beta=2.0)
+    tensor([[0.2400, 0.5067, 0.2533],
+            [0.3244, 0.3244, 0.3512]])
+    """
     return (source.logits("original") - beta * source.one_hot()).softmax(1)
 
 
 def random_label(source: Source) -> Float[Tensor, "n k"]:
-    """q = e_r, r drawn once per sample from the classes other than y (Graves et al. 2021, arXiv 2010.10981)."""
+    """q = e_r, r drawn once per sample from the classes other than y (Graves et al. 2021, arXiv 2010.10981).
+
+    >>> (random_label(source) * hard(source)).sum()
+    tensor(0.)
+    """
     return F.one_hot(wrong_labels(source.labels, source.classes, source.generator), source.classes).float()
 
 
@@ -100,6 +142,10 @@ def out_of_fold(source: Source, *, folds: Annotated[int, Field(ge=2, le=100)]) -
     Cross-fitting (Chernozhukov et al. 2018, arXiv 1608.00060). The folds are drawn without looking at the forget
     set, so that the teachers can be trained before anyone asks to be forgotten: a cost amortised over requests. A
     forgotten class they still know, so they serve the forgetting of single samples.
+
+    >>> out_of_fold(source, folds=5)
+    tensor([[0.7000, 0.2000, 0.1000],
+            [0.1000, 0.1000, 0.8000]])
     """
     return source.out_of_fold(folds).softmax(1)
 
@@ -108,29 +154,52 @@ def teacher(source: Source, *, members: Annotated[int, Field(ge=1, le=100)]) -> 
     """q = mean of softmax(z_m) over models trained on all data, each from an initialisation of its own.
 
     Their number → members. They have seen the forget set, as the original has, but memorised it otherwise.
+
+    >>> teacher(source, members=3)
+    tensor([[0.7000, 0.2000, 0.1000],
+            [0.1000, 0.1000, 0.8000]])
     """
     return torch.stack([source.logits(f"teacher {m + 1}").softmax(1) for m in range(members)]).mean(0)
 
 
 @targets_kind(upper_bound=True)
 def oracle(source: Source) -> Float[Tensor, "n k"]:
-    """q = softmax(z_r), z_r the retrained model's logits: an upper bound, since who has that model is done."""
+    """q = softmax(z_r), z_r the retrained model's logits: an upper bound, since who has that model is done.
+
+    >>> oracle(source)
+    tensor([[0.7000, 0.2000, 0.1000],
+            [0.1000, 0.1000, 0.8000]])
+    """
     return source.logits("retrained").softmax(1)
 
 
 def harden(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """Return the one-hot of each row's argmax: the same best guess, without the softness."""
+    """Return the one-hot of each row's argmax: the same best guess, without the softness.
+
+    >>> harden(source, torch.tensor([[0.2, 0.5, 0.3], [0.4, 0.3, 0.3]]))
+    tensor([[0., 1., 0.],
+            [1., 0., 0.]])
+    """
     return F.one_hot(targets.argmax(1), source.classes).float()
 
 
 def sample(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """Return a one-hot drawn from each row, once: right on average over samples, without the softness."""
+    """Return a one-hot drawn from each row, once: right on average over samples, without the softness.
+
+    >>> sample(source, uniform(source)).sum(1)
+    tensor([1., 1.])
+    """
     drawn = torch.multinomial(targets, 1, generator=source.generator)[:, 0]
     return F.one_hot(drawn, source.classes).float()
 
 
 def reflect(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """Return 2 e_y - q, with negative entries: where the model is sure of y, its ascent is the descent to q."""
+    """Return 2 e_y - q, with negative entries: where the model is sure of y, its ascent is the descent to q.
+
+    >>> reflect(source, uniform(source))
+    tensor([[ 1.6667, -0.3333, -0.3333],
+            [-0.3333, -0.3333,  1.6667]])
+    """
     return 2 * source.one_hot() - targets
 
 
@@ -139,7 +208,11 @@ MODIFIERS = {modifier.__name__: modifier for modifier in (harden, sample, reflec
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A kind with its settings, and the modifiers that are applied to it in this order."""
+    """A kind with its settings, and the modifiers that are applied to it in this order.
+
+    >>> Recipe(functools.partial(uniform), modifiers=("reflect",)).signed
+    True
+    """
 
     kind: functools.partial
     modifiers: tuple[str, ...]
@@ -179,7 +252,12 @@ class Recipe:
 
 
 def check_rows(targets: Float[Tensor, "n k"], shape: tuple[int, int], signed: bool = False) -> None:
-    """Refuse rows that are not finite, do not sum to 1 or, unless `signed`, have a negative entry."""
+    """Refuse rows that are not finite, do not sum to 1 or, unless `signed`, have a negative entry.
+
+    >>> check_rows(torch.tensor([[1.5, -0.5]]), (1, 2))
+    Traceback (most recent call last):
+    ValueError: row 0 of the targets is [1.5, -0.5], not finite numbers that sum to 1, none of them negative
+    """
     if targets.shape != shape or targets.dtype != torch.float32:
         raise ValueError(f"targets are {targets.dtype} {tuple(targets.shape)}, not torch.float32 {shape}")
     bad = ~targets.isfinite().all(1) | ((targets.double().sum(1) - 1).abs() > TOLERANCE)

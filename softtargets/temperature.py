@@ -15,6 +15,11 @@ def fitted_temperature(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]
     Minimises the mean cross entropy in 1/T, in which it is convex: Newton's method in float64 finds the zero of
     its derivative mean(⟨p, z⟩ - z_y), between bounds that close on it. Every run fits several temperatures, and
     the import of scipy.optimize alone would take longer than that.
+
+    >>> import torch
+    >>> logits = torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+    >>> round(fitted_temperature(logits, torch.tensor([0, 0, 0, 0])), 2)  # right in 3 of 4: 2 / T = log 3
+    1.82
     """
     z = logits.double()
     z = z - z.gather(1, labels[:, None])

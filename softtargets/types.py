@@ -1,4 +1,9 @@
-"""What travels between the parts: samples with labels and targets, and the sets they form."""
+"""What travels between the parts: samples with labels and targets, and the sets they form.
+
+The examples share:
+
+>>> samples = Samples(torch.zeros(3, 4), labels=torch.tensor([0, 1, 1]), targets=torch.eye(2)[[0, 1, 1]])
+"""
 
 import dataclasses
 import functools
@@ -11,7 +16,11 @@ from torch import Tensor, nn
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Inputs with their integer labels (for metrics) and their targets (probabilities, for losses)."""
+    """Inputs with their integer labels (for metrics) and their targets (probabilities, for losses).
+
+    >>> samples.take(torch.tensor([0, 2])).labels
+    tensor([0, 1])
+    """
 
     inputs: Float[Tensor, "n ..."]
     labels: Int64[Tensor, " n"]
@@ -118,7 +127,11 @@ class Split(Evaluated):
 
 
 def digest(*tensors: Tensor) -> str:
-    """SHA-256 over shapes, types and bytes: equal digests, equal content."""
+    """SHA-256 over shapes, types and bytes: equal digests, equal content.
+
+    >>> digest(torch.zeros(4)) == digest(torch.zeros(2, 2))
+    False
+    """
     sha = hashlib.sha256()
     for tensor in tensors:
         array = tensor.detach().cpu().contiguous().flatten()
@@ -128,11 +141,22 @@ def digest(*tensors: Tensor) -> str:
 
 
 def model_digest(model: nn.Module) -> str:
-    """Hash a model's parameters and buffers, by name."""
+    """Hash a model's parameters and buffers, by name.
+
+    >>> model = nn.Linear(4, 2)
+    >>> before = model_digest(model)
+    >>> _ = nn.init.zeros_(model.bias)
+    >>> model_digest(model) == before
+    False
+    """
     return digest(*(tensor for _, tensor in sorted(model.state_dict().items())))
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """One independent stream of randomness for every (seed, name)."""
+    """One independent stream of randomness for every (seed, name).
+
+    >>> torch.equal(torch.rand(2, generator=generator(0, "folds")), torch.rand(2, generator=generator(0, "folds")))
+    True
+    """
     state = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little")
     return torch.Generator().manual_seed(state % (1 << 63))
