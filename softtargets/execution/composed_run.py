@@ -132,19 +132,19 @@ def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
     allowed_targets.users_own(config)
     overrides = list(config.hydra.overrides.task)
     if config.rerun is not None:
-        _only_kept(overrides)
+        _require_kept(overrides)
     check_tuned(config)
     with _naming_files(config):
         found = resolved_config(config)
         try:
             experiment = build(found | {"device": "cpu"} if elsewhere else found)
         except NotTaken as error:
-            raise BadInput(f"{error}{_left_over(config, error.settings)}") from error
+            raise BadInput(f"{error}{_preset_advice(config, error.settings)}") from error
     if experiment.lengths:
-        _refuse_lengths(config, experiment)
+        _require_one_length(config, experiment)
 
 
-def _refuse_lengths(config: DictConfig, experiment: "Experiment") -> None:
+def _require_one_length(config: DictConfig, experiment: "Experiment") -> None:
     """Refuse a typed number of steps or epochs beside a budget, which decides both.
 
     Where an algorithm takes turns, `epochs` is the number of its turns.
@@ -159,7 +159,7 @@ def _refuse_lengths(config: DictConfig, experiment: "Experiment") -> None:
             raise BadInput(f"{word}: unlearn.cost={cost} decides the number of steps; give one of the two")
 
 
-def _left_over(config: DictConfig, settings: tuple[str, ...]) -> str:
+def _preset_advice(config: DictConfig, settings: tuple[str, ...]) -> str:
     """Say which of these settings nobody has typed but a preset sets, and what to type to leave them out."""
     typed = [word.lstrip("+").partition("=")[::2] for word in config.hydra.overrides.task]
     named = {key for key, _ in typed} | {
@@ -228,7 +228,7 @@ def resolved(cfg: DictConfig, hydra: DictConfig, digest: Callable = contents.dig
     return config
 
 
-def _only_kept(overrides: list[str]) -> None:
+def _require_kept(overrides: list[str]) -> None:
     """Refuse overrides that `rerun` would have to ignore."""
     for override in overrides:
         if override.lstrip("+~").partition("=")[0].partition(".")[0] not in RERUN_KEEPS:
@@ -237,11 +237,11 @@ def _only_kept(overrides: list[str]) -> None:
 
 def check_tuned(config: DictConfig) -> None:
     """Raise BadInput where the values that stand in a composed config are not the tuned ones that were meant."""
-    _known_tuned(config)
-    _read_tables(config)
+    _require_tuned(config)
+    _require_read_as_tables(config)
 
 
-def _known_tuned(config: DictConfig) -> None:
+def _require_tuned(config: DictConfig) -> None:
     """Refuse tuned values that are asked for by name and do not exist; an arm without any is no mistake."""
     chosen, sources = config.hydra.runtime.choices, config.hydra.runtime.config_sources
     name, usual = chosen.get("tuned"), "/".join(chosen[group] for group in ARM)
@@ -253,7 +253,7 @@ def _known_tuned(config: DictConfig) -> None:
         raise BadInput(f"tuned={name}: no tuned values for it; use {allowed}{nearest(name, tables)}")
 
 
-def _read_tables(config: DictConfig) -> None:
+def _require_read_as_tables(config: DictConfig) -> None:
     """Refuse a table among a user's configs, unless its folder is named as one of tables before."""
     option, known = config.hydra.runtime.choices.get("tuned") or "none", set()
     for source in config.hydra.runtime.config_sources:
