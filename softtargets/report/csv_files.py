@@ -6,15 +6,12 @@ import io
 import math
 from collections.abc import Callable, Iterable
 
-import numpy
-
 from softtargets.errors import visible
 from softtargets.report import rows
 from softtargets.report.measures import Floors, Measure, Value
 from softtargets.report.pairs import Pairing, alone
 from softtargets.report.runs import FACTORS, Cell, Run, typed
-from softtargets.report.statistics import mean_interval
-from softtargets.report.verdicts import Verdict, compare_arms, places, values_of
+from softtargets.report.verdicts import Verdict, compare_arms, mean_interval, places, values_of
 
 RUNS = (*FACTORS, "targets", "seed", "status")
 """Columns where there is no run, and with it no metric."""
@@ -75,7 +72,8 @@ def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measur
         for pairing, by_itself in zip(arms, compare_arms(arms, measure, where, None, floors), strict=True):
             verdict = verdict_of.get((pairing.cell, measure.name, where, pairing.one))
             values = [values_of(measure, where)(run) for (run,) in pairing.pairs]
-            line = _place(pairing.cell, measure, where) | _arm(by_itself, values)
+            interval = mean_interval(pairing, values)
+            line = _place(pairing.cell, measure, where) | _arm(by_itself, values, interval)
             lines.append(line | (_verdict(verdict) if verdict else {}))
     return csv_text(lines, ARMS)
 
@@ -85,18 +83,16 @@ def _place(cell: Cell, measure: Measure, where: str) -> Row:
     return {"cell": cell.name, "measure": measure.name, "where": where} | settings
 
 
-def _arm(by_itself: Verdict, values: list[Value]) -> Row:
-    """Return an arm's numbers, with the 95 % BCa interval of its mean from `LEAST` measured runs on."""
-    arm, finite = by_itself.one, [value for value in values if value is not None and math.isfinite(value)]
-    low, high = mean_interval(numpy.array(finite))
+def _arm(by_itself: Verdict, values: list[Value], interval: tuple[Value, Value]) -> Row:
+    arm = by_itself.one
     return {
         "arm": arm.name,
-        "n": len(finite),
+        "n": sum(value is not None and math.isfinite(value) for value in values),
         "runs": arm.runs,
         "mean": arm.mean,
         "sd": arm.sd,
-        "low": low,
-        "high": high,
+        "low": interval[0],
+        "high": interval[1],
         "mean_with_diverged": arm.mean_with_diverged,
         "diverged": arm.diverged,
         "never_matched": arm.censored,

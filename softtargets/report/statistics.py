@@ -6,7 +6,6 @@ What is measured is a distance, so that less is better and a positive difference
 import dataclasses
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from statistics import fmean
 
@@ -16,7 +15,6 @@ from scipy import optimize, stats
 
 LEVEL = 0.05
 POWER = 0.8
-RESAMPLES = 9999
 LEAST = 5
 """Pairs below which there is no verdict, interval, equivalence or detectable difference."""
 EPSILON = float(numpy.finfo(float).eps)
@@ -176,27 +174,6 @@ def crossed(difference: Values, cells: Cells) -> Error:
     total = ms_a + ms_b - ms_e
     parts = ms_a**2 / (k - 1) + ms_b**2 / (m - 1) + ms_e**2 / ((k - 1) * (m - 1))
     return Error(math.sqrt(total / (k * m)), float(max(total**2 / parts, min(k, m) - 1)))
-
-
-def interval(difference: Values) -> tuple[float, float] | tuple[None, None]:
-    """95 % BCa bootstrap interval of the mean (Efron 1987), the same for the same values.
-
-    None where values differ by nothing but rounding, of which it cannot be made.
-    """
-    with warnings.catch_warnings(), numpy.errstate(invalid="ignore", divide="ignore"):
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
-            (difference,), numpy.mean, n_resamples=RESAMPLES, method="BCa", rng=numpy.random.default_rng(0)
-        ).confidence_interval
-    edges = float(found.low), float(found.high)
-    return edges if all(map(math.isfinite, edges)) else (None, None)
-
-
-def mean_interval(sample: Values) -> tuple[float, float] | tuple[None, None]:
-    """Return the interval of a sample's mean: None below `LEAST` values, the mean itself where all are equal."""
-    if len(sample) < LEAST:
-        return None, None
-    return interval(sample) if numpy.ptp(sample) else (float(sample[0]), float(sample[0]))
 
 
 def signed_rank(difference: Values) -> float | None:

@@ -160,6 +160,16 @@ def _paired(pairing: Pairing, columns: list[list[Value]], margin: float) -> Pair
     return compare(one, other, margin, places_in(runs) if kind == "crossed" else None)
 
 
+def mean_interval(pairing: Pairing, values: list[Value]) -> tuple[Value, Value]:
+    """Return the 95 % t interval of the mean of an arm that is alone in `pairing`, as a comparison has with 0.
+
+    None below `LEAST` runs.
+    """
+    zeros = [None if value is None else 0.0 for value in values]
+    paired = _paired(pairing, [values, zeros], margin=0.0)
+    return (None, None) if paired is None else (paired.low, paired.high)
+
+
 def _points(runs: list[Run], columns: list[list]) -> list[tuple[int, float]]:
     return [
         (run.seed, one - other)
