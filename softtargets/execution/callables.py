@@ -2,11 +2,12 @@
 
 import functools
 
+import pydantic
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from softtargets import marks
-from softtargets.config.validation import check_call, naming
+from softtargets.config.validation import check_call, naming, validated
 from softtargets.errors import BadInput
 
 
@@ -27,3 +28,8 @@ def instantiate_partial(node: object, where: str) -> functools.partial:
     except InstantiationException as error:
         cause = " ".join(str(error).split())
         raise BadInput(f"{where}._target_={node['_target_']}: cannot be imported ({cause})") from error
+
+
+def take_settings(model: type[pydantic.BaseModel], node: dict, where: str) -> pydantic.BaseModel:
+    """Take out of a group what every option of it has, and check it; what is left is for the `_target_`."""
+    return validated(model, {name: node.pop(name) for name in list(node) if name in model.model_fields}, where)

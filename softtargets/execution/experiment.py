@@ -21,26 +21,24 @@ from softtargets.config import allowed_targets, contents
 from softtargets.config.resolve import GROUPS, config_hash, settings_of
 from softtargets.config.settings import (
     AlgorithmSettings,
-    DatasetSettings,
-    ForgetSetSettings,
     Optimisation,
     Settings,
     Training,
     Unlearning,
 )
 from softtargets.config.validation import FORBID, naming, validated
-from softtargets.datasets import Images
 from softtargets.errors import BadInput
 from softtargets.execution import checks
-from softtargets.execution.callables import checked_partial
+from softtargets.execution.callables import checked_partial, take_settings
 from softtargets.execution.checkpoint import load_weights
+from softtargets.execution.load_data import load_data
 from softtargets.execution.network_trial import Trial
 from softtargets.execution.optimisers import build_optimisation, build_unlearning
 from softtargets.execution.own_measures import OwnMeasure, own_measures
 from softtargets.fit import Fit, epochs_for
 from softtargets.marks import Algorithm
 from softtargets.mu_algo import INPUTS
-from softtargets.split import Sampled, sampled, split
+from softtargets.split import Sampled, sampled
 from softtargets.system.files import require_writable
 from softtargets.targets import MODIFIERS, Recipe
 from softtargets.types import Split, generator
@@ -134,7 +132,7 @@ def build(config: dict) -> Experiment:
     if not place.is_dir():  # one that is only read from will do, if everything is there
         require_writable("store.dir", place)
     torch.set_num_threads(settings.threads)
-    data = _split(*(_with_contents(config, group) for group in ("dataset", "forget_set")), settings.device)
+    data = load_data(config, settings.device)
     architecture = _architecture(config["architecture"], data)
     unlearn = _algorithm(config["mu_algo"])
     recipes = {name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
@@ -173,67 +171,6 @@ def _budgeted(experiment: Experiment) -> Experiment:
     return budgeted(experiment)
 
 
-def _with_contents(config: dict, group: str) -> str:
-    """Return a group and the contents of its files as text: what is remembered under it is of these files."""
-    known = {name: value for name, value in config.get("contents", {}).items() if name.startswith(f"{group}.")}
-    return json.dumps([config[group], known])
-
-
-@functools.lru_cache(maxsize=2)
-def _images(loader: str) -> Images:
-    node, _ = json.loads(loader)
-    load = checked_partial(node, "dataset", beside=DatasetSettings.model_fields)
-    with naming("dataset"):
-        found = load()
-        if not isinstance(found, Images):
-            raise ValueError(f"{load.func.__name__} returns {type(found).__name__}; it must return Images")
-    return found
-
-
-@functools.lru_cache(maxsize=1)
-def _split(dataset: str, forget_set: str, device: str) -> Split:
-    """Load and split; the runs of a sweep that share the data share the tensors."""
-    (node, known), (kind, _) = json.loads(dataset), json.loads(forget_set)
-    drawn, seed = _taken(DatasetSettings, node, "dataset"), _taken(ForgetSetSettings, kind, "forget_set").seed
-    images = _images(json.dumps([node, known]))
-    checks.require_channels(drawn, images.train_pixels.shape[1])
-    checks.require_class_numbers(kind, images.class_names)
-    choose = checked_partial(
-        kind, "forget_set", given=("candidates", "generator"), beside=ForgetSetSettings.model_fields
-    )
-
-    @functools.wraps(choose.func)
-    def named(candidates, drawn_from):
-        with naming("forget_set"):
-            chosen = choose(candidates, drawn_from)
-        checks.require_some(choose.keywords, len(chosen.positions), len(candidates.labels))
-        return chosen
-
-    with naming("dataset"):
-        found = split(images, named, forget_seed=seed, **drawn.model_dump())
-    return _moved(found, device)
-
-
-def _taken(model: type[pydantic.BaseModel], node: dict, where: str) -> pydantic.BaseModel:
-    """Take out of a group what every option of it has, and check it; what is left is for the `_target_`."""
-    return validated(model, {name: node.pop(name) for name in list(node) if name in model.model_fields}, where)
-
-
-def _moved(data: Split, device: str) -> Split:
-    if device == "cpu":
-        return data
-
-    def move(value):
-        if isinstance(value, torch.Tensor):
-            return value.to(device)
-        if dataclasses.is_dataclass(value):
-            fields = {f.name: move(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            return type(value)(**fields)
-        return value
-
-    return move(data)
-
-
 def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
     partial = checked_partial(node, "architecture", named=("input_shape", "classes"))
     return functools.partial(construct, partial, data.input_shape, data.classes)
@@ -242,7 +179,7 @@ def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
 def _algorithm(node: dict) -> Callable:
     """Build `unlearn(original, forget, retain, fit)`; what it takes of `INPUTS` it is given later."""
     given, node = ("original", "forget", "retain", "fit"), dict(node)
-    declared = _taken(AlgorithmSettings, node, "mu_algo").ignores_targets
+    declared = take_settings(AlgorithmSettings, node, "mu_algo").ignores_targets
     unlearn = checked_partial(node, "mu_algo", given=given, named=INPUTS, beside=AlgorithmSettings.model_fields)
     checks.require_ignores_targets(unlearn, declared)
     return unlearn
