@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+import softtargets
 from softtargets.compat import torch_names
 from softtargets.readers import idx_files
 
@@ -26,9 +27,16 @@ def examples(part, globs: dict, name: str) -> list[doctest.DocTest]:
     return [found for found in FINDER.find(part, name, globs=dict(globs)) if found.examples]
 
 
-def check(test: doctest.DocTest) -> None:
+class LastLines(doctest.OutputChecker):
+    """What a run shows on screen comes before the value of an example."""
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        return got.endswith(want)
+
+
+def check(test: doctest.DocTest, checker: doctest.OutputChecker | None = None) -> None:
     said: list[str] = []
-    failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append, clear_globs=False)
+    failed, _ = doctest.DocTestRunner(checker).run(test, out=said.append, clear_globs=False)
     assert not failed, "".join(said)
 
 
@@ -57,3 +65,15 @@ def test_every_public_function_has_an_example_that_runs(name, files):
         assert tests or inspect.isclass(getattr(module, part)), f"{name}.{part} has no example"
         for test in tests:
             check(test)
+
+
+def test_the_example_of_an_audit_runs(files):
+    check(*examples(softtargets.audit, {}, "audit"))
+
+
+@pytest.mark.long
+def test_the_examples_from_python_run_one_after_the_other(files):
+    names = [name for name in softtargets.__all__ if name not in ("RESULT_SCHEMA", "audit")]
+    assert set(names) == {"run", "sweep", "results", "trajectories", "load"}
+    for name in sorted(names, key=("run", "sweep").__contains__, reverse=True):  # these two leave what others read
+        check(*examples(getattr(softtargets, name), {}, name), checker=LastLines())

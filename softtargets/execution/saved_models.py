@@ -40,6 +40,11 @@ def load(run_dir: str | Path, plugins: Iterable[str] = ()) -> Models:
     `plugins`: modules of yours that the architecture may come from, as in the setting of that name. Raises
     FileNotFoundError where the folder holds no such run, Damaged, a ValueError, where a file is not what the run
     wrote, and BadInput for an architecture from elsewhere.
+
+    >>> import softtargets, torch
+    >>> models = softtargets.load("runs/one")
+    >>> models.unlearned(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
     folder = Path(run_dir).expanduser()
     config = _config(folder / "config.yaml")

@@ -67,6 +67,14 @@ def audit(
 
     Raises BadInput, a ValueError, for sets and models that do not fit each other, for other names in `choices`,
     and for a `folder` that cannot be written to or holds the result of a run.
+
+    >>> import softtargets, torch
+    >>> inputs, labels = torch.randn(3, 20, 4), torch.arange(20) % 3
+    >>> sets = {name: (inputs[i], labels) for i, name in enumerate(("forget", "retain", "test"))}
+    >>> original, unlearned, retrained = (torch.nn.Linear(4, 3) for _ in range(3))
+    >>> numbers = softtargets.audit(original=original, unlearned=unlearned, retrained=retrained, **sets)
+    >>> 0 < numbers["distance"]["js_forget"] < 0.6931  # in nats, at most log 2
+    True
     """
     started = datetime.datetime.now(datetime.UTC)
     place = None if folder is None else Path(folder).expanduser()

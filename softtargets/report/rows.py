@@ -21,8 +21,11 @@ def results(folder: str | Path) -> "pandas.DataFrame":
     three models, `distance.NAME`, `baseline.NAME` (doing nothing), `change.NAME`, `cost.NAME`, `config_hash` and
     `folder`. Units are those of result.json. Raises BadInput, a ValueError, where there is no run.
 
-    >>> table = results("runs/quick")                                       # doctest: +SKIP
-    >>> table.groupby(["mu_algo", "targets"])["distance.js_forget"].mean()  # doctest: +SKIP
+    >>> import softtargets
+    >>> table = softtargets.results("runs/mine")
+    >>> means = table.groupby("targets")["distance.js_forget"].mean()
+    >>> list(means.index)
+    ['hard', 'soft']
     """
     return _frame(map(row, read(Path(folder).expanduser())))
 
@@ -33,7 +36,11 @@ def trajectories(folder: str | Path) -> "pandas.DataFrame":
     Columns: the choices, `folder`, and those of result.json's `trajectory`: `step`, accuracies, distances. Raises
     BadInput, a ValueError, where there is no run.
 
-    >>> trajectories("runs/quick").groupby(["targets", "step"])["js_forget"].mean()  # doctest: +SKIP
+    >>> import softtargets
+    >>> table = softtargets.trajectories("runs/mine")
+    >>> means = table.groupby(["targets", "step"])["js_forget"].mean()
+    >>> int(means["hard"].index[0])  # the first look is before the first step
+    0
     """
     return _frame(look for run in read(Path(folder).expanduser()) for look in looks(run))
 
