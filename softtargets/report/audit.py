@@ -18,7 +18,6 @@ from softtargets.execution.checkpoint import load_weights
 from softtargets.execution.result import audit_content, finite, margins, measured, sizes
 from softtargets.execution.run_files import write_result
 from softtargets.fit import predict
-from softtargets.report.summary import write_report
 from softtargets.split import audited
 from softtargets.system.files import Damaged, read_json, require_writable
 from softtargets.types import Evaluated, Samples, model_digest
@@ -146,6 +145,8 @@ def _write(
     further: list[Evaluation],
 ) -> None:
     """Leave the files of a run, and then those of a report on it."""
+    from softtargets.report.summary import write_report  # scipy: a second, which no audit without a folder needs
+
     if "retrained" not in evaluations:  # then it is written as a model of which no number is known
         unknown = {
             name: torch.full_like(logits, torch.nan) for name, logits in evaluations["original"].logits.items()
