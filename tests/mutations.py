@@ -42,35 +42,35 @@ gradasc-in-place: the original is what is unlearned
 > test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
 
 graddiff-descends: the sign of the forget term
-- alpha * kept - cross
-+ alpha * kept + cross
+- alpha * retain_loss - cross
++ alpha * retain_loss + cross
 
 graddiff-ascends-on-retain: the sign of the retain term
-- return alpha * kept
-+ return -alpha * kept
+- return alpha * retain_loss
++ return -alpha * retain_loss
 
 graddiff-without-retain: the retain term is dropped
-- return alpha * kept - cross
+- return alpha * retain_loss - cross
 + return -cross
 
 graddiff-alpha-on-forget: the weight is at the other term
-- alpha * kept - cross
-+ kept - alpha * cross
+- alpha * retain_loss - cross
++ retain_loss - alpha * cross
 
 == softtargets/mu_algo/neggrad_plus.py
 > test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
 
 neggrad-descends: the sign of the forget term
-- kept - (1
-+ kept + (1
+- retain_loss - (1
++ retain_loss + (1
 
 neggrad-ascends-on-retain: the sign of the retain term
-- return alpha * kept
-+ return -alpha * kept
+- return alpha * retain_loss
++ return -alpha * retain_loss
 
 neggrad-weights-swapped: alpha belongs to the retain term
-- alpha * kept - (1 - alpha) *
-+ (1 - alpha) * kept - alpha *
+- alpha * retain_loss - (1 - alpha) *
++ (1 - alpha) * retain_loss - alpha *
 
 == softtargets/mu_algo/npo.py
 > test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
@@ -104,8 +104,8 @@ relabel-ascends: the sign of the forget term
 + return -cross_entropy
 
 relabel-ascends-on-retain: the sign of the retain term
-- + alpha * kept
-+ - alpha * kept
+- + alpha * retain_loss
++ - alpha * retain_loss
 
 == softtargets/mu_algo/salun.py
 > test_mu_algo.py::test_salun_moves_the_most_salient_weights_alone
@@ -116,8 +116,8 @@ salun-ascends: the sign of the forget term
 > test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
 
 salun-ascends-on-retain: the sign of the retain term
-- + alpha * kept
-+ - alpha * kept
+- + alpha * retain_loss
++ - alpha * retain_loss
 > test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
 
 salun-least-salient: the smallest gradients
@@ -144,8 +144,8 @@ rmu-lets-go: the sign of the retain term
 + - alpha * F
 
 rmu-holds-nothing: the retain set is held to where it is now
-- held = fixed(
-+ held = body(
+- retain_body = fixed(
++ retain_body = body(
 
 rmu-other-scale: kappa counts in norms of the original's representations
 - kappa * before.norm(dim=1).mean() * v
@@ -226,12 +226,12 @@ ssd-batch-squares: the square of a batch's gradient is another quantity
 > test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand
 
 ugradsl-descends: the sign of the forget term
-- retain.targets) - (1
-+ retain.targets) + (1
+- retain.targets) - ascent
++ retain.targets) + ascent
 
 ugradsl-weights-swapped: alpha belongs to the retain term
-- alpha * cross_entropy(kept, retain.targets) - (1 - alpha) *
-+ (1 - alpha) * cross_entropy(kept, retain.targets) - alpha *
+- alpha * cross_entropy(retain_logits, retain.targets) - ascent
++ (1 - alpha) * cross_entropy(retain_logits, retain.targets) - ascent * alpha / (1 - alpha)
 
 ugradsl-smooths: the rate is negative
 - (1 + share) * forget.targets - share /

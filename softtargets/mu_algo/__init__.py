@@ -1,12 +1,12 @@
 """Unlearning algorithms, one a file: `name(original, forget, retain, fit, *, settings) -> unlearned`.
 
-What one declares about itself, such as that it ignores the forget set's targets, are its marks: see
+An algorithm declares by marks what a run has to know of it, such as that it ignores the forget set's targets: see
 `softtargets.marks.Algorithm`.
-What it needs beside these four, it takes by a keyword of a name in `INPUTS`; no setting has such a name.
+An algorithm that needs more than these four takes it by a keyword from `INPUTS`; no setting has such a name.
 """
 
 INPUTS = ("initialise", "validation", "early_original", "out_of_fold")
 """`initialise()`: a new model by the architecture's own builder, from an initialisation that no other model has.
 `validation`: the samples of the validation set. `early_original`: the original's best checkpoint by the likelihood
 of the validation labels. `out_of_fold` (n, k): the forget set's logits, each from the teacher that never saw the
-sample, for as many folds as the method's setting `folds` says."""
+sample, for as many folds as the algorithm's setting `folds` says."""

@@ -1,4 +1,4 @@
-"""A head that never names the class."""
+"""Class mask: a head that never names the forgotten class."""
 
 import copy
 

@@ -19,6 +19,7 @@ def gradasc(original: nn.Module, forget: Samples, retain: Samples, fit: Fit) -> 
     """
     model = copy.deepcopy(original)
 
+    # `fit` minimises: the minus sign turns descent into ascent
     def loss(forget: Samples):
         return -cross_entropy(model(forget.inputs), forget.targets)
 

@@ -27,8 +27,9 @@ def graddiff(
     """
     model = copy.deepcopy(original)
 
+    # `fit` minimises: the minus sign turns the forget term into ascent
     def loss(forget: Samples, retain: Samples):
-        kept = cross_entropy(model(retain.inputs), retain.targets)
-        return alpha * kept - cross_entropy(model(forget.inputs), forget.targets)
+        retain_loss = cross_entropy(model(retain.inputs), retain.targets)
+        return alpha * retain_loss - cross_entropy(model(forget.inputs), forget.targets)
 
     return fit(model, loss, forget, retain)

@@ -26,7 +26,8 @@ def head_reset(
     """
     model = copy.deepcopy(original)
     head(model).load_state_dict(head(initialise()).state_dict())
-    trained = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    # the caller's model may have frozen parameters: their flags come back after the fit
+    requires_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     head(model).requires_grad_(True)
@@ -35,6 +36,6 @@ def head_reset(
         return F.cross_entropy(model(retain.inputs), retain.labels)
 
     fit(model, loss, retain)
-    for parameter, before in trained.items():
+    for parameter, before in requires_grad.items():
         parameter.requires_grad_(before)
     return model

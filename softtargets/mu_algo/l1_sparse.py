@@ -32,6 +32,7 @@ def l1_sparse(
     steps = fit.steps(len(retain))
 
     def loss(retain: Samples):
+        # `account.steps` counts the steps before this one: t in the docstring
         fading = alpha * (1 - fit.account.steps / steps)
         norm = sum(parameter.abs().sum() for parameter in model.parameters())
         return cross_entropy(model(retain.inputs), retain.targets) + fading * norm

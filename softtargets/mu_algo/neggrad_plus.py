@@ -1,4 +1,4 @@
-"""NegGrad+."""
+"""NegGrad+: gradient difference whose two weights sum to 1."""
 
 import copy
 from typing import Annotated
@@ -30,7 +30,7 @@ def neggrad_plus(
     model = copy.deepcopy(original)
 
     def loss(forget: Samples, retain: Samples):
-        kept = cross_entropy(model(retain.inputs), retain.targets)
-        return alpha * kept - (1 - alpha) * cross_entropy(model(forget.inputs), forget.targets)
+        retain_loss = cross_entropy(model(retain.inputs), retain.targets)
+        return alpha * retain_loss - (1 - alpha) * cross_entropy(model(forget.inputs), forget.targets)
 
     return fit(model, loss, forget, retain)

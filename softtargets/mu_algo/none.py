@@ -1,4 +1,4 @@
-"""Doing nothing."""
+"""Doing nothing: the original, taken as the unlearned model."""
 
 import copy
 

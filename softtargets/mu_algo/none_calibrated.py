@@ -1,4 +1,4 @@
-"""Doing nothing but to fit a temperature."""
+"""A temperature on the original: doing nothing, better calibrated."""
 
 import copy
 
@@ -26,6 +26,7 @@ def none_calibrated(
     """
     model = copy.deepcopy(original)
     temperature = fitted_temperature(predict(model, validation.inputs), validation.labels)
+    # z / T = (W / T) h + b / T: dividing the head's parameters divides the logits
     with torch.no_grad():
         for parameter in head(model).parameters():
             parameter.div_(temperature)

@@ -39,6 +39,7 @@ def npo(
         with torch.no_grad():
             before = log_likelihood(original(forget.inputs), forget.targets)
         ratio = log_likelihood(model(forget.inputs), forget.targets) - before
+        # softplus(b r) = log(1 + exp(b r)) is finite where the power (p / p0)^b would overflow
         forgetting = 2 / beta * F.softplus(beta * ratio).mean()
         return forgetting + alpha * cross_entropy(model(retain.inputs), retain.targets)
 
@@ -46,5 +47,5 @@ def npo(
 
 
 def log_likelihood(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
-    """Σ_k q_k log p_k of each sample: the logarithm of p_y where q = e_y."""
+    """Return Σ_k q_k log p_k of each sample, in nats: the logarithm of p_y where q = e_y."""
     return -F.cross_entropy(logits.float(), targets, reduction="none")

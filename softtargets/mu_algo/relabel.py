@@ -31,7 +31,7 @@ def relabel(
     model = copy.deepcopy(original)
 
     def loss(forget: Samples, retain: Samples):
-        kept = cross_entropy(model(retain.inputs), retain.targets)
-        return cross_entropy(model(forget.inputs), forget.targets) + alpha * kept
+        retain_loss = cross_entropy(model(retain.inputs), retain.targets)
+        return cross_entropy(model(forget.inputs), forget.targets) + alpha * retain_loss
 
     return fit(model, loss, forget, retain)

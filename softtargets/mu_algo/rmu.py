@@ -26,7 +26,7 @@ def rmu(
     """Send the forget set's representation elsewhere, hold the retain set's (Li et al. 2024, arXiv 2403.03218).
 
     Minimises  L(θ) = MSE(h_f(θ), c·v) + α·MSE(h_r(θ), h_r(θ0)), from the original θ0, with one retain batch for
-    every forget batch; an epoch is a pass over the forget set. h is what the last linear layer is given (in the
+    every forget batch; an epoch is a pass over the forget set. h is the input of the last linear layer (in the
     mlp and the cnn the first fully connected layer after its ReLU), v a unit vector drawn once from [0, 1) in
     every entry, and c = κ · mean ‖h_f(θ0)‖.
 
@@ -46,10 +46,12 @@ def rmu(
     away = kappa * before.norm(dim=1).mean() * v / v.norm()
 
     def loss(forget: Samples, retain: Samples):
-        sent = body(forget.inputs)
+        forget_body = body(forget.inputs)
         with torch.no_grad():
-            held = fixed(retain.inputs)
-        return F.mse_loss(sent, away.expand_as(sent)) + alpha * F.mse_loss(body(retain.inputs), held)
+            retain_body = fixed(retain.inputs)
+        return F.mse_loss(forget_body, away.expand_as(forget_body)) + alpha * F.mse_loss(
+            body(retain.inputs), retain_body
+        )
 
     return fit(model, loss, forget, retain)
 
@@ -65,7 +67,8 @@ class Body(nn.Module):
         self.model, self.last = model, linear[-1]
 
     def forward(self, inputs: Tensor) -> Float[Tensor, "n width"]:
-        """Return what the last linear layer is given."""
+        """Return the inputs of the last linear layer, flattened to one row a sample."""
+        # a hook, since a network of a user's may call its last layer anywhere in its forward pass
         seen = []
         hook = self.last.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
         try:

@@ -40,8 +40,8 @@ def salun(
     hooks = [p.register_hook(lambda grad, m=m: grad * m) for p, m in zip(trainable(model), masks, strict=True)]
 
     def loss(forget: Samples, retain: Samples):
-        kept = cross_entropy(model(retain.inputs), retain.targets)
-        return cross_entropy(model(forget.inputs), forget.targets) + alpha * kept
+        retain_loss = cross_entropy(model(retain.inputs), retain.targets)
+        return cross_entropy(model(forget.inputs), forget.targets) + alpha * retain_loss
 
     unlearned = fit(model, loss, forget, retain)
     for hook in hooks:
@@ -55,10 +55,12 @@ def saliency(model: nn.Module, forget: Samples, share: float) -> list[Bool[Tenso
     for part in torch.arange(len(forget)).split(256):
         batch = forget.take(part)
         hard = F.one_hot(batch.labels, batch.targets.shape[1]).float()
+        # times n: gradients of batches of unequal size then add up to that of the sum over samples
         value = cross_entropy(model(batch.inputs), hard) * len(batch)
         gradient = torch.autograd.grad(value, trainable(model), materialize_grads=True)  # some may play no part
         for sum_, grad in zip(total, gradient, strict=True):
             sum_ += grad
+    # one ranking over all parameters, not one within each layer
     size = torch.cat([grad.abs().flatten() for grad in total])
     chosen = torch.zeros_like(size, dtype=torch.bool)
     chosen[size.topk(max(1, round(share * len(size)))).indices] = True  # no more than the share, were there ties

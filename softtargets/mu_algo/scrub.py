@@ -47,6 +47,7 @@ def scrub(
         logits = model(retain.inputs)
         with torch.no_grad():
             teacher = (original(retain.inputs).float() / temperature).softmax(1)
+        # T² makes up for the 1/T² by which softening shrinks the gradient (Hinton et al. 2015)
         near = kl_divergence(logits / temperature, teacher)
         return gamma * cross_entropy(logits, retain.targets) + alpha * temperature**2 * near
 

@@ -47,16 +47,17 @@ def ssd(
         for name, parameter in model.named_parameters():
             if name in of_forget:
                 special, general = of_forget[name], (n * of_forget[name] + m * of_retain[name]) / (n + m)
+                # 0 / 0 = NaN where a weight matters to no sample; `where` below takes 1 there
                 factor = (lam * general / special).clamp(max=1)
                 parameter.mul_(torch.where(special > alpha * general, factor, 1.0))
     return model.eval()
 
 
 def importance(model: nn.Module, samples: Samples) -> Importance:
-    """Mean over samples of each trainable parameter's squared gradient of CE(q, p).
+    """Return the mean over samples of each trainable parameter's squared gradient of CE(q, p).
 
     Of a linear layer's weight a sample's gradient is an outer product, δ aᵀ, and the sum of its squares over
-    samples a product of matrices, (δ²)ᵀ a². All other parameters' gradients are made one sample at a time.
+    samples a product of matrices, (δ²)ᵀ a². All other parameters' gradients are computed one sample at a time.
     """
     layers = _plain_linear(model, samples)
     fast = {parameter for layer in layers for parameter in layer.parameters()}
@@ -74,6 +75,7 @@ def importance(model: nn.Module, samples: Samples) -> Importance:
 
 def _plain_linear(model: nn.Module, samples: Samples) -> list[nn.Linear]:
     """Return the linear layers to be trained that a pass calls once, with a row for each sample."""
+    # tied weights belong to two layers: their gradient is a sum, whose square is no product of matrices
     owned = collections.Counter(p for module in model.modules() for p in module.parameters(recurse=False))
     linear = [
         layer
@@ -108,6 +110,7 @@ def _squares(model: nn.Module, layers: list[nn.Linear], batch: Samples) -> Itera
     if not layers:
         return
     with _noted(layers) as calls:
+        # times n: the mean's gradient in the outputs becomes each sample's own
         loss = len(batch) * cross_entropy(model(batch.inputs), batch.targets)
     inputs, outputs = zip(*(calls[layer][0] for layer in layers), strict=True)
     gradients = torch.autograd.grad(loss, outputs, materialize_grads=True)  # some may play no part
@@ -118,10 +121,11 @@ def _squares(model: nn.Module, layers: list[nn.Linear], batch: Samples) -> Itera
 
 
 def _each(model: nn.Module, weights: dict[str, Tensor], batch: Samples) -> Importance:
-    """Return the gradients of `weights` for every sample of a batch, along the first dimension."""
+    """Return the gradients of `weights` for every sample of a batch: (n, *shape) for each."""
     fixed = {name: tensor.detach() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
 
     def loss(weights, inputs, targets):
         return cross_entropy(functional_call(model, fixed | weights, (inputs[None],)), targets[None])
 
+    # one sample at a time by vmap; a batch of one keeps the network's own shapes
     return vmap(grad(loss), in_dims=(None, 0, 0))(weights, batch.inputs, batch.targets) if weights else {}

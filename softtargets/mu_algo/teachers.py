@@ -1,4 +1,4 @@
-"""The teachers themselves, served in the model's place."""
+"""The teachers themselves, in the model's place."""
 
 import copy
 from typing import Annotated

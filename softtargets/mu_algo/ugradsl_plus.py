@@ -1,4 +1,4 @@
-"""UGradSL+."""
+"""UGradSL+: gradient difference under negative label smoothing."""
 
 import copy
 from typing import Annotated
@@ -36,15 +36,18 @@ def ugradsl_plus(
     model = copy.deepcopy(original)
 
     def loss(retain: Samples, forget: Samples):
-        kept, forgot = model(retain.inputs), model(forget.inputs)
-        share = crowding(forgot.detach(), kept.detach(), beta)[:, None]
+        retain_logits, forget_logits = model(retain.inputs), model(forget.inputs)
+        # `share` says how strongly to smooth: it is data for this step, so no gradient flows through it
+        share = crowding(forget_logits.detach(), retain_logits.detach(), beta)[:, None]
         sharpened = (1 + share) * forget.targets - share / forget.targets.shape[1]
-        return alpha * cross_entropy(kept, retain.targets) - (1 - alpha) * cross_entropy(forgot, sharpened)
+        ascent = (1 - alpha) * cross_entropy(forget_logits, sharpened)
+        return alpha * cross_entropy(retain_logits, retain.targets) - ascent
 
     return fit(model, loss, retain, forget)
 
 
 def crowding(logits: Float[Tensor, "n k"], others: Float[Tensor, "m k"], beta: float) -> Float[Tensor, " n"]:
-    """Share of `others` whose predictions are nearer than `beta` to each sample's, in total variation."""
+    """Return for each sample the share of `others` whose predictions are nearer than `beta` in total variation."""
     probs, around = logits.float().softmax(1), others.float().softmax(1)
+    # total variation of two distributions is half of their l1 distance
     return (torch.cdist(probs, around, p=1) / 2 < beta).float().mean(1)

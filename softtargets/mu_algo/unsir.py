@@ -47,13 +47,13 @@ def unsir(
     """
     model = copy.deepcopy(original)
     draw = generator(fit.seed, f"{fit.name}/unsir")
-    made = []
+    noises = []
     for label in forget.labels.unique():
         target = forget.targets[forget.labels == label].mean(0).expand(noise, -1)
         start = torch.randn(noise, *forget.inputs.shape[1:], generator=draw).to(forget.inputs.device)
         worst = Samples(start, label.expand(noise), target)
-        made += [error_maximising(original, worst, steps, lr, penalty)] * copies
-    mixed = joined(retain, *made)
+        noises += [error_maximising(original, worst, steps, lr, penalty)] * copies
+    mixed = joined(retain, *noises)
 
     def loss(batch: Samples):
         return cross_entropy(model(batch.inputs), batch.targets)
@@ -62,11 +62,12 @@ def unsir(
 
 
 def error_maximising(model: nn.Module, start: Samples, steps: int, lr: float, penalty: float) -> Samples:
-    """Move the inputs of `start` uphill on the model's error, but not far from zero."""
+    """Return `start` with inputs (n, ...) moved uphill on the model's error, but not far from zero."""
     inputs = start.inputs.clone().requires_grad_()
     optimizer = torch.optim.Adam([inputs], lr=lr)
     for _ in range(steps):
         size = inputs.square().flatten(1).sum(1).mean()
+        # Adam minimises this: the minus sign makes the error grow
         value = penalty * size - cross_entropy(model(inputs), start.targets)
         (inputs.grad,) = torch.autograd.grad(value, inputs)
         optimizer.step()
