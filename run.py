@@ -1,4 +1,4 @@
-"""Train, retrain, make targets, unlearn, evaluate: `python run.py --help` explains what can be set."""
+"""Train, retrain, compute targets, unlearn, evaluate: `python run.py --help` shows the settings."""
 
 from softtargets.system.signals import heed
 from softtargets.system.terminal import steady

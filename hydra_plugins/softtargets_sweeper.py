@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 
 
 class CheckedSweeper(Sweeper):
-    """A sweep that checks every cell first, drops what is finished, and reads from disk how each run ended."""
+    """A sweep that checks every cell first, skips finished ones, and reads from disk how each run ended."""
 
     def __init__(self, params: DictConfig | None, cells: list[str] | None):
-        """`cells`: lines of overrides, each a sweep with those of `params`; without any, `params` is the sweep."""
+        """Take `cells`, lines of overrides that are each a sweep with `params`; without any, `params` is one."""
         self.params, self.cells = params or {}, cells or [""]
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -23,7 +23,7 @@ class CheckedSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run what is missing or failed; exit with 1 if a cell has no result then."""
+        """Run the cells that are missing or failed; exit with 1 if one has no result at the end."""
         from softtargets.study.sweep import sweep  # Hydra imports all plugins at every start
 
         if not sweep(self, arguments):

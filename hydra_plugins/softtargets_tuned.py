@@ -1,7 +1,7 @@
-"""Tuned values as options of group `tuned`: Hydra takes an arm's entry of a table as if it were a file of its own.
+"""Tuned values as options of group `tuned`: Hydra reads an arm's entry of a table like a separate file.
 
-Hydra knows the choice of every group while it composes a config, and only then: so the config has the arm's values
-in node `tuned` wherever it goes, in a run, a sweep's cell, a worker, or under `--cfg job`.
+Hydra knows the choice of every group only while it composes a config. So node `tuned` of the config has the arm's
+values everywhere: in a run, a sweep's cell, a worker, and under `--cfg job`.
 """
 
 from pathlib import Path
@@ -17,25 +17,25 @@ from softtargets.layout import CONF
 
 
 class TunedSearchPath(SearchPathPlugin):
-    """Adds our tables to the search path of our configs."""
+    """The search path of our configs, with our tables added."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Put them first: Hydra would find a table in conf/ too, and take the whole of it for an arm's values."""
+        """Put the tables first: Hydra would read a table in conf/ as one arm's values."""
         folders = [Path(one.path.removeprefix("file://")).resolve() for one in search_path.get_path()]
         if CONF.resolve() in folders:
             search_path.prepend("softtargets", f"tuned://{CONF / 'tuned'}")
 
 
 class TunedSource(ConfigSource):
-    """The tables in a folder, which a user names by `hydra.searchpath=[tuned://FOLDER]`.
+    """The tables in a folder; a user adds one with `hydra.searchpath=[tuned://FOLDER]`.
 
     `tuned=DATASET/ARCHITECTURE/FORGET_SET/ALGORITHM/TARGETS` is an arm; `tuned=DATASET/ARCHITECTURE/FORGET_SET` is
-    a table, of which Hydra takes the arm that has the chosen algorithm and targets.
+    a table: Hydra takes its arm of the chosen algorithm and targets.
     """
 
     @staticmethod
     def scheme() -> str:
-        """Return what comes before `://`."""
+        """Return the name before `://`."""
         return "tuned"
 
     def available(self) -> bool:
@@ -47,7 +47,7 @@ class TunedSource(ConfigSource):
         return self._config(config_path) is not None
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return an arm's values; of a table a defaults list, by which Hydra looks for the arm in every source."""
+        """Return an arm's values; for a table, a defaults list by which Hydra looks up the arm."""
         config = OmegaConf.create(self._config(config_path))
         return ConfigResult(self.provider, self.full_path(), config, header={"package": None})
 
@@ -56,7 +56,7 @@ class TunedSource(ConfigSource):
         return False
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        """Return nothing, as no path is a group here."""
+        """Return an empty list: no path is a group here."""
         return []
 
     def _config(self, config_path: str) -> dict | None:

@@ -12,13 +12,13 @@ USAGE = """softtargets: hard labels against soft targets in machine unlearning
   softtargets run -m [setting=value,value ...]   one run for every combination
   softtargets run --help                         groups, options and examples; --help GROUP for one group
   softtargets report FOLDER                      tables, verdicts and a page from the runs in a folder
-  softtargets store list|verify|prune            look after trained models
-  softtargets upload FOLDER                      send kept tracking sessions to a ClearML server
+  softtargets store list|verify|prune            show, check or delete trained models
+  softtargets upload FOLDER                      send offline tracking sessions to a ClearML server
 """
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command and return its exit code; 2 for a command that there is not."""
+    """Run one command and return its exit code; 2 for an unknown command."""
     steady()
     heed()  # before imports that take a while
     words = sys.argv[1:] if words is None else words
@@ -40,7 +40,7 @@ def main(words: list[str] | None = None) -> int:
 
         return tracker(["upload", *rest])
     else:
-        print(f"softtargets {name}: no such command; type run, report, store or upload", file=sys.stderr)
+        print(f"softtargets {name}: no such command. Type run, report, store or upload", file=sys.stderr)
         return 2
     return 0
 

@@ -1,4 +1,4 @@
-"""What a user can get wrong."""
+"""Errors that end a program with one sentence."""
 
 import difflib
 import sys
@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 class BadInput(ValueError):
-    """One sentence for a user: the setting, its value and what is allowed. Ends a program with exit code 2."""
+    """Bad input, in one sentence: the setting, its value and what to type. Ends a program with exit code 2."""
 
 
 class Failed(Exception):
-    """One sentence on a run that has ended without a result. Ends a program with exit code 1."""
+    """A run that ended without a result, in one sentence. Ends a program with exit code 1."""
 
 
 def visible(text: object) -> str:
-    """Return a text in one line with control characters as escapes: it may come from elsewhere, like a name."""
+    """Return a text in one line, with control characters as escapes: a name may hold any."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
@@ -27,15 +27,15 @@ MEANT = {
     "network": "architecture",
 }
 MEANT |= {"forget": "forget_set", "data": "dataset"}
-"""What other programs call it."""
+"""Names in other programs, with ours."""
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Return the end of a sentence that asks for what may have been meant, or nothing."""
+    """Return "; did you mean NAME?" with the name nearest to a word, or an empty text."""
     names = list(allowed)
     same = [name for name in names if name in (MEANT.get(word.lower()), word.lower())]
-    found = same or difflib.get_close_matches(word, names, n=1)
-    return f"; did you mean {found[0]}?" if found else ""
+    matches = same or difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""
 
 
 def program() -> str:

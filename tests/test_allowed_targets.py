@@ -49,7 +49,7 @@ def test_every_part_of_ours_is_allowed_in_its_group_and_in_no_other(file, where,
     allowed_targets.require_allowed({group: {"_target_": target}}, [])
     allowed = {other for other, modules in allowed_targets.OURS.items() if modules == allowed_targets.OURS[group]}
     for other in allowed_targets.OURS.keys() - allowed:
-        with pytest.raises(BadInput, match=rf"{other}._target_={target}: not allowed; allowed are .*plugins="):
+        with pytest.raises(BadInput, match=rf"{other}._target_={target}: not allowed; use a name in .*plugins="):
             allowed_targets.require_allowed({other: {"_target_": target}}, [])
 
 

@@ -197,7 +197,7 @@ def test_a_folder_that_holds_a_run_is_refused_before_any_work(tiny, tmp_path, fo
         ({"test": (torch.zeros(2, 2, 3), torch.zeros(3))}, "test has 2 inputs and 3 labels"),
         (
             {"test": (torch.zeros(2, 2, 3), torch.tensor([0, 3]))},
-            "test has labels from 0 to 3; allowed are 0 to 2",
+            "test has labels from 0 to 3; they must be from 0 to 2",
         ),
         ({"original": Tiny().state_dict()}, "original is weights alone; give architecture"),
         ({"original": {"x": torch.zeros(1)}, "architecture": Tiny}, "original: it lacks layer.bias"),
@@ -226,6 +226,6 @@ for change in ({"retain": 5}, {"original": 5}):
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines() == [
-        "retain must be a pair of tensors, inputs and labels, or a dataset of such pairs",
+        "retain: give a pair of tensors (inputs and labels) or a dataset",
         "original is int; it must be a torch.nn.Module, a state dict, or the path of a file",
     ]

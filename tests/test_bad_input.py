@@ -240,7 +240,7 @@ def test_what_is_misspelt_is_answered_with_what_was_meant(group, refused):
     for setting in table(group):
         misspelt, name = f"{setting.key}x", setting.key.rpartition(".")[2]
         sentence = refused(lambda setting=setting, key=misspelt: with_value(setting, 1, key))
-        assert sentence.startswith(f"{misspelt}=1: no such setting; allowed are "), sentence
+        assert sentence.startswith(f"{misspelt}=1: no such setting; choose one of "), sentence
         assert sentence.endswith(f"; did you mean {name}?\n"), sentence
         for word in words_of(setting.annotation):
             value = [f"{word}x"] if "list[" in repr(setting.annotation) else f"{word}x"
@@ -256,7 +256,9 @@ def test_a_misspelt_option_or_key_of_a_group_is_too(group, refused):
     setting = next(iter(table(group)), None)
     if setting:
         sentence = refused(lambda: typed([*setting.words, f"{setting.key}x=1"]))
-        assert sentence.startswith(f"{setting.key}x=1: no such setting; allowed under "), sentence
+        assert sentence.startswith(f"{setting.key}x=1: no such setting; {setting.key.rpartition('.')[0]} has "), (
+            sentence
+        )
         assert sentence.endswith(f"; did you mean {setting.key.rpartition('.')[2]}?\n"), sentence
 
 
@@ -305,7 +307,7 @@ def test_every_mistake_in_every_setting_is_named_with_its_value(group, refused):
         (("dataset=mnist", "data_dir='~nobodyx'"), "data_dir='~nobodyx'", "without ~"),
         (("dataset=folder", "dataset.path='~nobodyx'"), "dataset.path='~nobodyx'", "without ~"),
         (("forget_set=indices", "forget_set.path='~nobodyx'"), "forget_set.path='~nobodyx'", "without ~"),
-        (("~training.precision",), "training.precision", "must be given"),
+        (("~training.precision",), "training.precision", "is required"),
         (("dataset._target_=os.getcwd",), "dataset", "softtargets.datasets"),
     ],
     ids=str,
@@ -391,6 +393,7 @@ def typed(words: list[str]) -> None:
     ("words", "said"),
     [
         (["--dataset", "mnist"], "no dashes"),
+        (["seed=1", "-m", "targets=hard,soft"], "-m must be the first argument: run.py -m targets=hard,soft"),
         (["seed"], "setting=value"),
         (["seed=["], "seed=["),
         (["a\nb"], r"a\nb: cannot be read"),

@@ -215,7 +215,7 @@ def test_the_words_of_that_sentence_work(here):
 
 def test_a_setting_that_was_typed_is_not_called_a_presets(here):
     found = here("architecture.hidden=5", "architecture._target_=own_parts.TinyNet", "plugins=[own_parts]")
-    assert found.stderr == "run.py: architecture.hidden=5: no such setting; allowed are none\n"
+    assert found.stderr == "run.py: architecture.hidden=5: no such setting; there are none here\n"
 
 
 ONE_CYCLE = "{_target_: torch.optim.lr_scheduler.OneCycleLR, _partial_: true, max_lr: 0.003}"
@@ -225,7 +225,7 @@ def test_a_part_typed_as_a_dictionary_is_answered_with_words_that_work(here):
     found = here(f"training.schedule={ONE_CYCLE}")
     assert found.returncode == 2
     sentence, _, words = found.stderr.partition("; type ")
-    assert "training.schedule.max_lr is no such setting; allowed under training.schedule are _target_" in sentence
+    assert "training.schedule.max_lr is no such setting; training.schedule has _target_" in sentence
     assert here(*SMALL, *shlex.split(words), "stage=data").returncode == 0
 
 

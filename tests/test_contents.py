@@ -215,12 +215,12 @@ def test_rerun_refuses_another_content_and_takes_the_same(run, here):
     first, made = run(*SMALL, "forget_set=indices", "forget_set.path=one.txt")
     listing(file, *range(30))
     with pytest.raises(
-        BadInput, match=r"forget_set\.path=one\.txt: .* changed since the run in .*run0\. .* was \w"
+        BadInput, match=r"forget_set\.path=one\.txt: .* changed since the run in .*run0 read it \(sha256 was \w"
     ):
         run(f"rerun={made}")
     file.unlink()
     with pytest.raises(
-        BadInput, match=r"forget_set\.path=one\.txt: no such file or folder, and the run in .*run0"
+        BadInput, match=r"forget_set\.path=one\.txt: no such file or folder, but it existed when the run in .*run0"
     ):
         run(f"rerun={made}")
     listing(file, *range(20))

@@ -64,7 +64,7 @@ def test_no_argument_is_the_default_run_and_another_finds_its_models(image, tmp_
     assert image(folder)[0] == 0
     code, said = image(folder, "targets=soft")
     assert code == 0, said
-    assert "original: from the store" in said
+    assert "original: reused from the store" in said
 
 
 def test_a_user_can_be_named(image, tmp_path):

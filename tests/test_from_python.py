@@ -48,7 +48,7 @@ def test_it_works_inside_a_hydra_app_of_the_users(tmp_path):
     [
         (["seed=x"], "seed='x': must be a valid integer"),
         (["targets=hrad"], "did you mean hard"),
-        (["seed=0,1"], "several make a sweep"),
+        (["seed=0,1"], "several values make a sweep"),
         (["--multirun"], "no dashes|call softtargets.sweep|-m"),
         (["experiment=quick"], "call softtargets.sweep"),
         (["unlearn.epochs=0"], "unlearn.epochs=0"),
@@ -83,5 +83,5 @@ def test_a_sweep_with_a_run_that_raises_is_an_exception(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("call", [softtargets.run, softtargets.sweep])
 def test_a_path_may_have_an_equals_sign_here_too(call):
-    with pytest.raises(BadInput, match=r"^rerun=/no/such=run: no run's folder"):
+    with pytest.raises(BadInput, match=r"^rerun=/no/such=run: not the folder of a run"):
         call(["rerun=/no/such=run"])

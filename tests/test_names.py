@@ -115,7 +115,7 @@ def test_an_edited_copy_of_a_run_is_called_by_what_it_came_to_be(tmp_path):
     assert (found["targets"], found["mu_algo"]) == ("soft", "graddiff")
 
 
-def test_options_of_the_users_own_keep_their_names_until_their_parts_are_changed(tmp_path):
+def test_options_of_the_listed_plugins_keep_their_names_until_their_parts_are_changed(tmp_path):
     (tmp_path / "mu_algo").mkdir()
     (tmp_path / "mu_algo/pull.yaml").write_text("_target_: own_parts.broken\n_partial_: true\n")
     (tmp_path / "targets").mkdir()

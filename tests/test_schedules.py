@@ -121,19 +121,19 @@ def test_torchs_one_cycle_ends_with_the_steps():
         (
             "ReduceLROnPlateau",
             {},
-            "needs a metric at every step, and there is none; allowed are CosineAnnealingLR",
+            "needs a metric at every step, and there is none. Use CosineAnnealingLR",
         ),
         ("LambdaLR", {}, "needs a function"),
         ("MultiplicativeLR", {}, "needs a function"),
         ("SequentialLR", {}, "needs other schedules"),
         ("ChainedScheduler", {}, "needs other schedules"),
-        ("StepLR", {}, "training.schedule.step_size is missing; it must be given"),
-        ("MultiStepLR", {}, "training.schedule.milestones is missing"),
-        ("ExponentialLR", {}, "training.schedule.gamma is missing"),
-        ("OneCycleLR", {}, "training.schedule.max_lr is missing"),
-        ("ConstantLR", {}, "training.schedule.total_iters is missing; it must be given, in steps"),
-        ("CosineAnnealingWarmRestarts", {}, "training.schedule.T_0 is missing"),
-        ("CyclicLR", {}, "training.schedule.base_lr is missing"),
+        ("StepLR", {}, "training.schedule.step_size is required: +training.schedule.step_size=VALUE"),
+        ("MultiStepLR", {}, "training.schedule.milestones is required"),
+        ("ExponentialLR", {}, "training.schedule.gamma is required"),
+        ("OneCycleLR", {}, "training.schedule.max_lr is required"),
+        ("ConstantLR", {}, "training.schedule.total_iters is required: +training.schedule.total_iters=STEPS"),
+        ("CosineAnnealingWarmRestarts", {}, "training.schedule.T_0 is required"),
+        ("CyclicLR", {}, "training.schedule.base_lr is required"),
         ("ExponentialLR", {"gamma": -1.0}, "gives the learning rate -0.5 at step 1"),
         ("StepLR", {"step_size": "abc"}, "training.schedule: "),
         ("StepLR", {"step_size": 5, "optimizer": 3}, "training.schedule.optimizer=3: no such setting"),
@@ -183,7 +183,7 @@ def test_other_peoples_schedules_get_the_length_by_their_name_for_it(schedule, e
 OPTIMISERS = ("ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam", "RAdam")
 OPTIMISERS += ("RMSprop", "Rprop", "SGD")
 OPTIMISERS = [name for name in OPTIMISERS if hasattr(torch.optim, name)]  # older versions lack the newest
-REFUSED = {"LBFGS": "asks for the loss several times a step", "SparseAdam": "takes sparse gradients"}
+REFUSED = {"LBFGS": "computes the loss several times a step", "SparseAdam": "needs sparse gradients"}
 
 
 def test_every_optimiser_of_torchs_is_known_here():
@@ -239,7 +239,11 @@ def test_lists_and_switches_reach_torch_as_it_wants_them(name, settings):
     ("name", "settings", "said"),
     [(name, {}, reason) for name, reason in REFUSED.items()]
     + [
-        ("SGD", {"maximize": True}, "training.optimizer.maximize=True: turns every descent into ascent"),
+        (
+            "SGD",
+            {"maximize": True},
+            "training.optimizer.maximize=True: must be false",
+        ),
         ("SGD", {"momentum": 0.0, "nesterov": True}, "Nesterov momentum requires a momentum"),
         ("SGD", {"nesterov": "yes"}, "training.optimizer.nesterov='yes': must be a valid boolean"),
         ("Adam", {"betas": [0.9]}, "training.optimizer.betas=[0.9]: "),
@@ -290,7 +294,7 @@ def test_a_schedule_that_does_not_fit_the_optimiser_is_refused_with_both_named(s
         build_optimisation(Training, node, "training", "cpu")
     assert f"schedule._target_={TORCHS}{schedule} does not fit training.optimizer._target_=" in str(caught.value)
     assert "Adagrad" in str(caught.value)
-    assert str(caught.value).endswith("choose another of the two, or training.schedule=null")
+    assert str(caught.value).endswith("Choose another optimiser or schedule, or training.schedule=null")
     node["optimizer"] = {"_target_": "torch.optim.SGD", "lr": 0.5, "momentum": 0.9}
     build_optimisation(Training, node, "training", "cpu")
 

@@ -65,17 +65,17 @@ def test_an_arm_has_its_own_entry_or_that_of_all_targets():
 
 
 BROKEN = {
-    "[]": "must be a table",
-    "": "must be a table",
-    "npo: {hard: {lr: 1}}": "must be a table",
-    "npo: {hard: [{lr: 1}]}": "must be a table",
-    f"npo: {{hard: [{ENTRY}, {ENTRY}]}}": "must be a table",
+    "[]": "not a table of tuned values",
+    "": "not a table of tuned values",
+    "npo: {hard: {lr: 1}}": "not a table of tuned values",
+    "npo: {hard: [{lr: 1}]}": "not a table of tuned values",
+    f"npo: {{hard: [{ENTRY}, {ENTRY}]}}": "not a table of tuned values",
     "npo: {hard: [{values: {lr: 1e-3}}]}": "1.0e-3",
-    "npo: {hard: [{values: {lr: [1]}}]}": "must be a table",
-    "npo: {hard: [{values: {lr: 1}, socre: 1}]}": "must be a table",
-    "1: {hard: [{values: {lr: 1}}]}": "must be a table",
-    f"npo: {{hard: [{ENTRY}], hard: [{ENTRY}]}}": "a key stands twice",
-    f"npo: {{hard: [{ENTRY}]}}\nnpo: {{}}": "a key stands twice",
+    "npo: {hard: [{values: {lr: [1]}}]}": "not a table of tuned values",
+    "npo: {hard: [{values: {lr: 1}, socre: 1}]}": "not a table of tuned values",
+    "1: {hard: [{values: {lr: 1}}]}": "not a table of tuned values",
+    f"npo: {{hard: [{ENTRY}], hard: [{ENTRY}]}}": "a key is repeated",
+    f"npo: {{hard: [{ENTRY}]}}\nnpo: {{}}": "a key is repeated",
     "npo: {[a]: 1}": "cannot be read",
     "npo: {": "cannot be read",
     "npo: \udcff": "cannot be read",
@@ -291,7 +291,10 @@ def test_a_users_algorithm_without_a_table_keeps_its_values(mine, composed):
         ("file://MINE", "tuned://MINE/tuned before file://MINE"),
         ("file://MINE,tuned://MINE/tuned", "tuned://MINE/tuned before file://MINE"),
         ("tuned://MINE/tuned,file://MINE", None),
-        ("file://MINE/conf,tuned://MINE/broken", "MINE/broken/mnist_5k/mlp/random.yaml: must be a table"),
+        (
+            "file://MINE/conf,tuned://MINE/broken",
+            "MINE/broken/mnist_5k/mlp/random.yaml: not a table",
+        ),
     ],
 )
 def test_a_table_that_would_be_passed_over_is_refused(path, said, mine, refused, monkeypatch):  # noqa: F811

@@ -149,7 +149,7 @@ def test_no_part_is_hidden_in_an_interpolation(come, hidden, run, canary):  # no
     OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     if come == "rerun":
         (folder / "result.json").unlink()  # with which the config would have to agree
-    with pytest.raises(BadInput, match=r"architecture\.hidden\S*=.*: an interpolation that was left open"):
+    with pytest.raises(BadInput, match=r"architecture\.hidden\S*=.*: this interpolation is still open"):
         softtargets.load(folder) if come == "load" else run(f"rerun={folder}")
 
 

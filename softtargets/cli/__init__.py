@@ -1,1 +1,1 @@
-"""The command line: what it starts, what it refuses, and what it explains."""
+"""The command line: starting runs, refusing bad input, printing help."""

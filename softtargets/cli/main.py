@@ -1,6 +1,6 @@
-"""Between Hydra and the pipeline: checks before anything is written, errors as a user should see them.
+"""The program around Hydra: it checks before anything is written, and prints errors as one sentence.
 
-This module is imported by `run.py --help` too: torch is imported only where there is work.
+`run.py --help` imports this module: torch is imported only where a run needs it.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from softtargets.layout import CONF
 from softtargets.system import signals
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-"""What a disk says that is full, over quota or only to be read."""
+"""Error numbers of a disk that is full, over quota or read-only."""
 
 
 def command(main: Callable[[], None]) -> None:
@@ -37,7 +37,7 @@ def command(main: Callable[[], None]) -> None:
             print(help.page(sys.argv[1:]))
         return
     register_resolvers()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions on instead of printing them
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its exceptions instead of printing them
     try:
         with as_cloned(), refusing(), hydra_names.checking(allowed_targets.require_hydra_allowed):
             sys.argv[1:] = paths.quoted(sys.argv[1:], several=bool({"-m", "--multirun"} & set(sys.argv)))
@@ -55,14 +55,14 @@ def register_resolvers() -> None:
 
 
 def fail(error: BaseException) -> NoReturn:
-    """End with exit code 1, or with that of the signal that has come, and say why."""
+    """Print why and end with exit code 1, or with that of a signal that has arrived."""
     if signals.code is None:
-        tell(error)
+        print_failure(error)
     sys.exit(signals.code or 1)
 
 
-def tell(error: BaseException) -> None:
-    """Say what failed: in a sentence where it is known."""
+def print_failure(error: BaseException) -> None:
+    """Print one sentence for a known failure, else the traceback."""
     if isinstance(error, Failed):
         print(f"{program()}: {visible(error)}", file=sys.stderr)
     elif isinstance(error, OSError) and (error.errno in DISK or hydra_names.at_own_file(error)):
@@ -73,7 +73,7 @@ def tell(error: BaseException) -> None:
 
 @contextlib.contextmanager
 def as_cloned():
-    """Under a ClearML agent, without words on the command line, run what its task says, edits included."""
+    """Run the overrides of a ClearML agent's task, edits included, if the command line has none."""
     task = os.environ.get("CLEARML_TASK_ID")
     if not task or len(sys.argv) > 1:
         yield
@@ -86,24 +86,24 @@ def as_cloned():
 
 
 def refuse(reason: str) -> NoReturn:
-    """End with exit code 2 and one sentence on stderr, in one line whatever was typed."""
+    """Print one line on stderr, whatever was typed, and end with exit code 2."""
     if signals.code is not None:
-        sys.exit(signals.code)  # what Hydra calls an error is the end by a signal, which has been told
+        sys.exit(signals.code)  # to Hydra the end by a signal is an error; its sentence is on screen already
     print(f"{program()}: {visible(reason)}", file=sys.stderr)
     sys.exit(2)
 
 
 def title(*, _root_: DictConfig) -> str:
-    """Name a single run's folder, for `hydra.run.dir`."""
+    """Return the name of a single run's folder, for `hydra.run.dir`."""
     from softtargets.execution import composed_run
 
     return composed_run.title(_root_)
 
 
 def run_one(cfg: DictConfig) -> float | None:
-    """Run one config that Hydra composed, in the folder that Hydra made for it.
+    """Run one config that Hydra composed, in the folder that Hydra created for it.
 
-    A single run that fails ends the program here: Hydra would put a line of its own before the sentence.
+    A single run that fails ends the program here: Hydra would print another line before the sentence.
     """
     from softtargets.execution import composed_run
 
@@ -122,27 +122,27 @@ def run_one(cfg: DictConfig) -> float | None:
         fail(error)
 
 
-# of a function that workers can import: launchers hand it to them by its name
+# a launcher passes `run_one` by name: it must be a function that workers can import
 main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(run_one)
 
 
 class CheckBeforeRun(Callback):
     """Hydra's hook before a single run has written anything.
 
-    Hydra turns what a hook raises into a warning, and would run what could not be checked; exits it lets pass.
+    Hydra turns an exception in a hook into a warning and starts the run; only an exit stops it.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Warn of a launcher that is not used; refuse bad input."""
+        """Warn about a launcher without effect; refuse bad input."""
         from softtargets.execution import composed_run
 
         launcher = config.hydra.runtime.choices["hydra/launcher"]
         if launcher != "basic":
-            print(f"{program()}: hydra/launcher={launcher} needs -m; this is one local run", file=sys.stderr)
+            print(f"{program()}: hydra/launcher={launcher} has no effect without -m", file=sys.stderr)
         try:
             with refusing():
                 composed_run.check_runnable(config)
-                HydraConfig.instance().set_config(config)  # as Hydra does next: the folder is named by its choices
+                HydraConfig.instance().set_config(config)  # as Hydra does next; the folder's name needs it
                 composed_run.check_folder(config, "hydra.run.dir")
         except Exception as error:
             fail(error)
@@ -150,7 +150,7 @@ class CheckBeforeRun(Callback):
 
 @contextlib.contextmanager
 def refusing():
-    """End with exit code 2 and one sentence on bad input."""
+    """End with exit code 2 and one sentence if the block raises BadInput."""
     try:
         with translating():
             yield
@@ -160,7 +160,7 @@ def refusing():
 
 @contextlib.contextmanager
 def translating():
-    """Raise BadInput for what Hydra refuses, in the words of the command line."""
+    """Raise BadInput where Hydra refuses the command line, with a sentence of our own."""
     try:
         yield
     except BadInput:

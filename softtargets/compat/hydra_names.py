@@ -1,4 +1,4 @@
-"""What is used of Hydra that is not its public interface, each with what goes wrong without it.
+"""Private names of Hydra that this package uses, each with the failure that it prevents.
 
 pyproject.toml holds Hydra below 1.4: another minor version may have renamed any of it.
 """
@@ -29,11 +29,10 @@ HELPERS = sys.stdlib_module_names | {"omegaconf", "filelock", "yaml"}
 
 @contextlib.contextmanager
 def checking(check: Callable[[DictConfig], None]) -> Iterator[None]:
-    """Call `check(config)` on every config that Hydra composes for a run, before Hydra makes parts of it.
+    """Call `check(config)` on every config that Hydra composes for a run, before Hydra creates parts of it.
 
-    Hydra makes the callbacks that a config names before it calls any hook: a config from somebody else could name
-    any module, whose code would run. Hydra's own list of forbidden targets holds what is known to be dangerous,
-    not what is unknown.
+    Hydra creates the callbacks of a config before it calls any hook: a config from somebody else could name any
+    module, whose code would run. Hydra's own list of forbidden targets has known dangers only.
     """
     compose = Hydra.compose_config
 
@@ -51,28 +50,28 @@ def checking(check: Callable[[DictConfig], None]) -> Iterator[None]:
 
 
 def parser(refuse: Callable[[str], None]) -> argparse.ArgumentParser:
-    """Return the parser of Hydra's command line, which calls `refuse(message)` for a flag that it does not know.
+    """Return the parser of Hydra's command line, which calls `refuse(message)` for an unknown flag.
 
-    Hydra itself prints its usage in twelve lines then.
+    Hydra itself would print twelve lines of usage.
     """
-    known = get_args_parser()
-    known.error = refuse
-    return known
+    arguments = get_args_parser()
+    arguments.error = refuse
+    return arguments
 
 
 def typed(value: object) -> str:
     """Return plain data as it is typed in an override.
 
-    Hydra's public way takes the value of an override alone, and not a part of it.
+    Hydra's public function takes the whole value of an override, not a part of it.
     """
     return Override._get_value_element_as_str(value)
 
 
 def located(name: str) -> object:
-    """Return what `name`, a `_target_`, stands for in Hydra; raises nearly anything where it cannot be imported.
+    """Import what a `_target_` names, as Hydra does; raises nearly anything if that fails.
 
-    It must be Hydra's own way of looking, so that what is checked is what is called later. That way is public, but
-    says on screen what went wrong, where the caller has a sentence for it.
+    Only Hydra's own function makes sure that the object checked here is the one called later. It is public, but
+    logs each failure to the screen, where the caller prints one sentence.
     """
     log = logging.getLogger("hydra.utils")
     log.disabled = True

@@ -1,8 +1,8 @@
-"""Names of torch that other versions of it may lack: its private ones, and a public one that is young.
+"""Names of torch that another version may lack: private ones, and a recent public one.
 
-All that this package uses of them stands here, each with what goes wrong without it. Where a torch lacks one,
-torch's public way takes its place: slower, or with other last bits. With SOFTTARGETS_PLAIN_TORCH=1 in the
-environment no private name is used, in case a later torch means something else by it.
+The package uses no others, and each stands here with the failure that it prevents. If a torch lacks one, its
+public function is used: slower, or with other last bits. SOFTTARGETS_PLAIN_TORCH=1 in the environment turns all
+private names off, in case a later torch means something else by them.
 """
 
 import functools
@@ -19,14 +19,14 @@ from torch import Tensor
 
 SWITCH = "SOFTTARGETS_PLAIN_TORCH"
 PLAIN = os.environ.get(SWITCH, "0") not in ("", "0")
-"""Whether private names of torch are left alone."""
+"""Whether private names of torch are turned off."""
 CPUINFO = Path("/proc/cpuinfo")
 COMPILER = "torch._dynamo"
 
 
 @functools.cache
 def cpuinfo() -> dict[str, str]:
-    """Return what Linux says of the first processor; nothing elsewhere."""
+    """Return Linux's description of the first processor; empty on other systems."""
     try:
         text = CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
     except OSError:
@@ -42,19 +42,19 @@ def cpu() -> dict[str, object]:
     """
     if hasattr(torch.cpu, "get_capabilities"):
         return dict(torch.cpu.get_capabilities())
-    said = cpuinfo()
-    flags = said.get("flags", "").split()
+    description = cpuinfo()
+    flags = description.get("flags", "").split()
     instructions = {"avx512_f": "avx512f", "avx512_bf16": "avx512_bf16", "amx_bf16": "amx_bf16"}
-    # hypervisors hide the model's name, but not who made it
-    name = f"{said.get('vendor_id', '')} {said.get('model name', '')}".strip()
-    return {"cpu_name": name} | {ours: flag in flags for ours, flag in instructions.items()}
+    # hypervisors hide the model's name, but not the vendor's
+    processor = f"{description.get('vendor_id', '')} {description.get('model name', '')}".strip()
+    return {"cpu_name": processor} | {name: flag in flags for name, flag in instructions.items()}
 
 
 def has_product() -> bool:
     """Return whether `product` can be used.
 
-    MKL, torch's own choice for float32, keeps AMD's processors to AVX2: products take twice the time there. Layers
-    that use `product` have to step aside under `vmap` and `grad`, so that torch must say when these are at work.
+    MKL, torch's own choice for float32, uses no more than AVX2 on AMD's processors: products take twice the time
+    there. Layers must not use `product` under `vmap` and `grad`, so torch must report when these are active.
     """
     return (
         not PLAIN
@@ -86,41 +86,41 @@ def unwrapped(tensor: Tensor) -> Tensor:
 
 
 def in_transform() -> bool:
-    """Return whether `vmap`, `grad` or another transform of torch.func is at work.
+    """Return whether `vmap`, `grad` or another transform of torch.func is active.
 
-    An autograd.Function that keeps its inputs in `forward` raises a RuntimeError in them. `has_product` asks first
-    whether torch can say so.
+    An autograd.Function that saves its inputs in `forward` raises a RuntimeError in a transform. Call it only if
+    `has_product` is true: a torch may lack this function.
     """
     return torch._C._are_functorch_transforms_active()
 
 
 class Compiler(types.ModuleType):
-    """Stands for `torch._dynamo`, of which optimisers call two functions, until anything else is asked for."""
+    """Stand-in for `torch._dynamo` with the two functions that optimisers call; other names import the module."""
 
     def graph_break(self) -> None:
-        """Do nothing: there is no graph."""
+        """Do nothing: no graph is compiled."""
 
     def disable(self, fn: Callable | None = None, *args: object, **kwargs: object) -> Callable:
-        """Return a function that is not compiled as it is."""
+        """Return the function as it is: it is not compiled."""
         return fn if fn is not None else self.real().disable(fn, *args, **kwargs)
 
     def __getattr__(self, name: str) -> object:
-        # whoever looks through all modules, as `inspect` does, asks for nothing of this one
+        # `inspect` reads such names of every module: that must not import the compiler
         if name.startswith("__") and name != "__path__":
             raise AttributeError(name)
         return getattr(self.real(), name)
 
     def real(self) -> types.ModuleType:
-        """Import what this stands for."""
+        """Import the module that this stands in for."""
         if sys.modules.get(COMPILER) is self:
             del sys.modules[COMPILER]
         return importlib.import_module(COMPILER)
 
 
 def delay_compiler() -> None:
-    """Have torch import its compiler when it compiles, where it has not done so yet.
+    """Delay torch's import of its compiler until something is compiled.
 
-    Every optimiser imports it, though a run compiles nothing: as much CPU time as `import torch` itself.
+    Every optimiser imports it, though a run compiles nothing: it takes as much CPU time as `import torch`.
     """
     if not PLAIN and COMPILER not in sys.modules:
         sys.modules[COMPILER] = torch._dynamo = Compiler(COMPILER)

@@ -1,1 +1,1 @@
-"""Settings of a run: their types and ranges, their resolved form, and what a config may name."""
+"""Settings of a run: types and ranges, the resolved form, and the code that a config may name."""

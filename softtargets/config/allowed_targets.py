@@ -1,9 +1,9 @@
-"""What `_target_` may name: parts of ours, torch's optimisers, and what is in the modules that the user lists.
+"""Names that a `_target_` may have: our parts, torch's optimisers, and names in modules that the user lists.
 
-Whatever a `_target_` names is called, and a config may be somebody else's: that of a run to be repeated, of a task
-that was cloned, an option file. So a name is looked at before anything is imported, and what was found under it
-once more: `softtargets.datasets.importlib.import_module` is none of ours. Nor can a config file list modules, or
-hide a `_target_` in an interpolation that is followed later.
+Hydra calls whatever a `_target_` names, and a config may come from somebody else: it may be a run to repeat, a
+cloned task or an option file. So a name is checked before anything is imported, and the imported object again:
+`softtargets.datasets.importlib.import_module` is not ours. A config file cannot list modules, and it cannot hide a
+`_target_` in an interpolation that is resolved later.
 """
 
 import functools
@@ -31,14 +31,14 @@ OURS = {
     "unlearn": OPTIMISATION,
     "hydra": ("hydra_plugins", "hydra._internal.core_plugins", "softtargets.cli.main.CheckBeforeRun"),
 }
-"""Modules, and single parts, that are allowed without being listed, by group."""
+"""Modules and single parts that a group may name without a plugin, by group."""
 
 
 def require_allowed(config: dict, plugins: Iterable[str]) -> None:
-    """Raise BadInput for the first `_target_` in the groups of `config` that is not allowed, or may come to be."""
+    """Raise BadInput for the first `_target_` in `config` that is not allowed, and for an open interpolation."""
     for where, value in _walk(config):
         if isinstance(value, str) and "${" in value:
-            raise BadInput(f"{where}={value}: an interpolation that was left open; it must be a value")
+            raise BadInput(f"{where}={value}: this interpolation is still open; give a value")
     _check_targets(config, plugins)
 
 
@@ -46,18 +46,18 @@ def _check_targets(config: dict, plugins: Iterable[str]) -> None:
     listed = _listed(plugins)
     for plugin in listed:
         if not _files(plugin):
-            raise BadInput(f"plugins={plugin}: no such module; it must be on the path, where PYTHONPATH=. puts it")
+            raise BadInput(f"plugins={plugin}: no such module. Set PYTHONPATH to its folder, as in PYTHONPATH=.")
     for where, target in _targets(config):
         allowed = (*OURS.get(where.partition(".")[0], ()), *listed)
         _require(target, allowed, f"{where}._target_={target}")
 
 
-def _require(target: object, allowed: tuple[str, ...], asked: str) -> None:
+def _require(target: object, allowed: tuple[str, ...], setting: str) -> None:
     if not isinstance(target, str) or not _within(target, allowed):
-        raise BadInput(f"{asked}: not allowed; {_advice(allowed)}")
-    home = _home(target, asked)
+        raise BadInput(f"{setting}: not allowed; {_advice(allowed)}")
+    home = _home(target, setting)
     if not _within(home, allowed):
-        raise BadInput(f"{asked}: not allowed, since it is {home}; {_advice(allowed)}")
+        raise BadInput(f"{setting}: not allowed, because it is {home}; {_advice(allowed)}")
 
 
 def own_measure(name: str, plugins: Iterable[str]) -> Callable:
@@ -67,17 +67,17 @@ def own_measure(name: str, plugins: Iterable[str]) -> Callable:
 
 
 def require_hydra_allowed(config: DictConfig) -> None:
-    """Raise BadInput for a part that Hydra would make by itself and must not, in a config that it composed."""
-    _check_targets({"hydra": _settled(config.hydra)}, users_own(config))
+    """Raise BadInput for a part of node `hydra` that is not allowed: Hydra creates such parts by itself."""
+    _check_targets({"hydra": _settled(config.hydra)}, listed_plugins(config))
 
 
-def users_own(config: DictConfig) -> list[str]:
-    """Return the setting `plugins` of a composed config; raises BadInput unless the user says so."""
+def listed_plugins(config: DictConfig) -> list[str]:
+    """Return the setting `plugins` of a composed config; raises BadInput if it is not on the command line."""
     plugins = OmegaConf.to_container(config.plugins) if OmegaConf.is_list(config.plugins) else config.plugins
     if not isinstance(plugins, list) or not all(map(_is_module_name, plugins)):
-        raise BadInput(f"plugins={plugins}: must be a list of modules, as in plugins=[mine]")
+        raise BadInput(f"plugins={plugins}: must be a list of module names, as in plugins=[mine]")
     if plugins and not any(word.lstrip("+").startswith("plugins=") for word in sys.argv[1:]):
-        raise BadInput(f"plugins=[{','.join(plugins)}] stands in a config file; allowed is the command line alone")
+        raise BadInput(f"plugins=[{','.join(plugins)}] is set in a config file. Set it on the command line")
     return plugins
 
 
@@ -94,7 +94,7 @@ def _is_module_name(name: object) -> bool:
 
 
 def _listed(plugins: Iterable[str]) -> tuple[str, ...]:
-    """Add what the user lists in the environment, as where an agent runs what others have edited."""
+    """Return the plugins and the modules in $SOFTTARGETS_PLUGINS, for an agent that runs configs of others."""
     return (*plugins, *filter(None, os.environ.get("SOFTTARGETS_PLUGINS", "").split(",")))
 
 
@@ -103,54 +103,54 @@ def _within(name: str, modules: Iterable[str]) -> bool:
 
 
 def _advice(allowed: tuple[str, ...]) -> str:
-    ours = "".join(f"{name}, " for name in allowed)
-    return f"allowed are {ours}{'and ' * bool(ours)}modules that the command line lists, as in plugins=[mine]"
+    ours = f"use a name in {', '.join(allowed)}, or " if allowed else ""
+    return f"{ours}list your module on the command line, as in plugins=[mine]"
 
 
 def _targets(node: object, where: str = "") -> Iterator[tuple[str, object]]:
     """Yield every `_target_` at any depth, with the dotted name of its node."""
-    for place, found in _walk(node, where):
-        if isinstance(found, dict) and "_target_" in found:
-            yield place, found["_target_"]
+    for place, child in _walk(node, where):
+        if isinstance(child, dict) and "_target_" in child:
+            yield place, child["_target_"]
 
 
 def _walk(node: object, where: str = "") -> Iterator[tuple[str, object]]:
-    """Yield a node and all that is in it at any depth, with dotted names."""
+    """Yield a node and all nodes in it at any depth, with dotted names."""
     yield where, node
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, child in children:
         yield from _walk(child, f"{where}.{name}" if where else str(name))
 
 
-def _home(target: str, asked: str) -> str:
-    """Return where the part was defined, whatever it is called elsewhere."""
+def _home(target: str, setting: str) -> str:
+    """Return the module and name where the part is defined; `target` may be another name of it."""
     try:
-        found = located(target)
-    except Exception as error:  # a module of the user's may raise anything
-        raise BadInput(f"{asked}: cannot be imported ({' '.join(str(error).split())})") from error
-    if not callable(found):
-        raise BadInput(f"{asked}: cannot be called; it must be a function or a class")
-    return f"{getattr(found, '__module__', None)}.{getattr(found, '__qualname__', type(found).__qualname__)}"
+        part = located(target)
+    except Exception as error:  # the user's module may raise anything
+        raise BadInput(f"{setting}: cannot be imported ({' '.join(str(error).split())})") from error
+    if not callable(part):
+        raise BadInput(f"{setting}: cannot be called; it must be a function or a class")
+    return f"{getattr(part, '__module__', None)}.{getattr(part, '__qualname__', type(part).__qualname__)}"
 
 
 def _settled(node: Container) -> dict:
-    """Return plain data, interpolations followed, without what cannot be known yet, like a job's number."""
-    found = {}
+    """Return plain data with interpolations resolved, without values that are unknown yet (a job's number)."""
+    values = {}
     for name in range(len(node)) if OmegaConf.is_list(node) else node:
         try:
             child = node[name]
         except OmegaConfBaseException:
-            continue  # nor could Hydra make anything of it
-        found[name] = _settled(child) if OmegaConf.is_config(child) else child
-    return found
+            continue  # Hydra cannot use it either
+        values[name] = _settled(child) if OmegaConf.is_config(child) else child
+    return values
 
 
 def _files(module: str) -> list[tuple[str, Path]]:
-    """Return the source files of a module's package, by name; none where there is no such package."""
+    """Return the source files of a module's package, by name; an empty list if there is no such package."""
     try:
         spec = importlib.util.find_spec(module.partition(".")[0])
     except ValueError:
-        return []  # what runs as __main__ has no spec
+        return []  # a script that runs as __main__ has no spec
     if spec is None or not (spec.has_location or spec.submodule_search_locations):
         return []
     if spec.submodule_search_locations is None:
@@ -163,8 +163,8 @@ def _files(module: str) -> list[tuple[str, Path]]:
 
 @functools.cache
 def _hashed(package: str) -> str:
-    """Hash the files once: a process goes on with what it has imported, whatever is edited meanwhile."""
-    found = hashlib.sha256()
+    """Hash a package's files once for each process: edits do not change modules that are imported already."""
+    sha256 = hashlib.sha256()
     for name, file in _files(package):
-        found.update(f"{name} {file.stat().st_size}\n".encode() + file.read_bytes())
-    return found.hexdigest()
+        sha256.update(f"{name} {file.stat().st_size}\n".encode() + file.read_bytes())
+    return sha256.hexdigest()

@@ -1,8 +1,8 @@
-"""User files, known by content: a SHA-256 for every setting of a run that names a file or a folder.
+"""Content of the user's files: a SHA-256 for every setting of a run that names a file or a folder.
 
-A setting counts where a part annotates it as a `Place` and its value names an existing file or folder. A text of
-another annotation counts where it names a file: the part may have forgotten to say `Place`. A folder does not,
-since the text may be "/", and the folder the whole disk. Nor does `dataset.root`, which a loader of ours verifies.
+A setting is hashed if a part annotates it as a `Place` and its value names an existing file or folder. A text of
+another annotation is hashed if it names a file: the part may lack the annotation. A folder is not: the text may be
+"/", the whole disk. `dataset.root` is not hashed either, since our loaders verify what they read there.
 """
 
 import functools
@@ -24,7 +24,7 @@ from softtargets.marks import Reads
 from softtargets.ranges import Place
 
 SHOWN = 12
-"""Hexadecimal digits by which a hash is shown."""
+"""Hexadecimal digits of a hash in a sentence."""
 
 
 class Text(typing.NamedTuple):
@@ -36,7 +36,7 @@ class Text(typing.NamedTuple):
     part: str
     """The `_target_` that takes it."""
     parameter: str
-    """The name under which the part takes it; the text itself may lie deeper."""
+    """The part's parameter; the text may be nested in its value."""
 
     @property
     def group(self) -> str:
@@ -45,7 +45,7 @@ class Text(typing.NamedTuple):
 
 
 def hashes(config: dict, groups: Iterable[str], digest: Callable[[Path, Reads | None], str]) -> dict[str, str]:
-    """Return the SHA-256 of what each setting of `config` names, by the setting's dotted name.
+    """Return the SHA-256 of the file or folder that each setting names, by the setting's dotted name.
 
     Raises BadInput for a file that cannot be read, and for a `_target_` that is not allowed.
     """
@@ -57,36 +57,36 @@ def hashes(config: dict, groups: Iterable[str], digest: Callable[[Path, Reads | 
     files = [(text.setting, text.value, *how) for text in named if (how := _taken(text))]
     if config["checkpoint"] is not None:
         files.append(("checkpoint", config["checkpoint"], False, None))
-    found = {}
+    sha256s = {}
     for setting, value, may_be_folder, reads in files:
         path = Path(value).expanduser()
         if path.is_file() or (may_be_folder and path.is_dir()):
             with naming(f"{setting}={value}", (OSError, ValueError)):
-                found[setting] = digest(path, reads)
-    return found
+                sha256s[setting] = digest(path, reads)
+    return sha256s
 
 
 def holds_downloads(config: dict) -> bool:
-    """Return whether `dataset.root` is where a loader keeps what it has downloaded and verifies by itself."""
+    """Return whether `dataset.root` is the folder of downloads, which a loader verifies by itself."""
     dataset = config["dataset"]
     return str(dataset.get("_target_")).startswith("softtargets.") or dataset.get("root") == config["data_dir"]
 
 
 def require(config: dict, known: dict[str, str], since: str, advice: str) -> None:
-    """Raise BadInput for the first setting whose content is not the `known` one, that of `since`."""
+    """Raise BadInput for the first setting whose content differs from its `known` hash, taken at `since`."""
     for setting, sha256 in known.items():
         value, now = value_of(config, setting), config.get("contents", {}).get(setting)
         if now is None:
-            raise BadInput(f"{setting}={value}: no such file or folder, and {since} has read it; {advice}")
+            raise BadInput(f"{setting}={value}: no such file or folder, but it existed when {since}. {advice}")
         if now != sha256:
             raise BadInput(
-                f"{setting}={value}: its content has changed since {since}. Its sha256 was {sha256[:SHOWN]}… and "
-                f"is {now[:SHOWN]}…; {advice}"
+                f"{setting}={value}: its content has changed since {since} (sha256 was {sha256[:SHOWN]}…, is "
+                f"{now[:SHOWN]}…). {advice}"
             )
 
 
 def planned(text: object) -> dict[str, str]:
-    """Return what a sweep hands its runs in the setting `contents`, the hashes of its plan; raises BadInput."""
+    """Return the hashes of a sweep's plan, which it passes to its runs in `contents`; raises BadInput."""
     with naming(f"contents={text}"):
         return checked(json.loads(text), f"contents={text}")
 
@@ -95,23 +95,23 @@ def checked(value: object, where: str) -> dict[str, str]:
     """Return `value`, a mapping of settings to hashes; raises BadInput for anything else."""
     if isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair):
         return value
-    raise BadInput(f"{where}: must map settings to hashes, as a run writes it into its config.yaml")
+    raise BadInput(f"{where}: must map settings to hashes, as in a run's config.yaml")
 
 
 def value_of(config: dict, setting: str) -> str | None:
-    """Return the path that a setting names; None where there is no such setting."""
+    """Return the path that a setting names; None if there is no such setting."""
     texts = {text.setting: text.value for text in _texts(config)}
     return texts.get(setting, config.get(setting))
 
 
 def rows(config: dict) -> tuple[tuple[str, str, str], ...]:
-    """Return setting, path and SHA-256 of everything whose content is known."""
+    """Return setting, path and SHA-256 of every file and folder with a known hash."""
     known = config.get("contents", {})
     return tuple((setting, str(value_of(config, setting)), sha256) for setting, sha256 in known.items())
 
 
 def by_content(config: dict) -> dict:
-    """Return the config with `sha256:…` in the place of every path whose content is known."""
+    """Return the config with `sha256:…` instead of every path with a known hash."""
     known = config.get("contents", {})
     return _replaced(config, {setting: f"sha256:{sha256}" for setting, sha256 in known.items()})
 
@@ -140,7 +140,7 @@ def _texts(node: object, where: str = "", part: str = "", parameter: str = "") -
 
 
 def _is_there(text: Text, config: dict) -> bool:
-    """Return whether a text names something that is there; no part is imported for it."""
+    """Return whether a text names an existing file or folder, without importing a part."""
     if text.setting == "dataset.root" and holds_downloads(config):
         return False
     try:
@@ -150,7 +150,7 @@ def _is_there(text: Text, config: dict) -> bool:
 
 
 def _taken(text: Text) -> tuple[bool, Reads | None] | None:
-    """Return whether a path may be a folder, and what lists the files read of it; None for what is no path."""
+    """Return whether a text may be a folder, and the function that lists its files; None if it is not a path."""
     part = get_object(text.part)
     constructor = part.__init__ if inspect.isclass(part) else part
     takes = inspect.signature(part).parameters
@@ -164,14 +164,14 @@ def _taken(text: Text) -> tuple[bool, Reads | None] | None:
 
 
 def _annotations(hint: object) -> list[object]:
-    """Return an annotation and all that is in it: that of `list[Place] | None` has `Place` in it."""
+    """Return an annotation and all annotations in it: `list[Place] | None` contains `Place`."""
     return [hint, *(inner for one in typing.get_args(hint) for inner in _annotations(one))]
 
 
 def digest(path: Path, reads: Reads | None = None) -> str:
-    """Hash a file's bytes, or the relative names and bytes of the files in a folder, those that `reads` lists.
+    """Hash a file's bytes, or the relative names and bytes of the files in a folder (those that `reads` lists).
 
-    A process reads what has not changed since, by size and times, once.
+    A process reads a file again only if its size or times have changed.
     """
     if path.is_file():
         return _file_digest(path, _stamp(path))
@@ -186,8 +186,8 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def _below(folder: Path) -> list[Path]:
-    """List every file below a folder but hidden ones, behind links too."""
-    found, entered = [], set()
+    """List every file below a folder except hidden ones; links are followed."""
+    below, entered = [], set()
     for place, folders, files in os.walk(folder, followlinks=True):
         entered.add(os.path.realpath(place))
         folders[:] = [
@@ -195,8 +195,8 @@ def _below(folder: Path) -> list[Path]:
             for name in folders
             if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in entered
         ]
-        found += [Path(place, name) for name in files if not name.startswith(".")]
-    return sorted(found)
+        below += [Path(place, name) for name in files if not name.startswith(".")]
+    return sorted(below)
 
 
 @functools.lru_cache(maxsize=64)

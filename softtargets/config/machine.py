@@ -1,15 +1,15 @@
-"""What `auto` means on this machine: the device, and the precision of training."""
+"""The values of `auto` on this machine: the device, and the precision of training."""
 
 import functools
 import time
 import types
 
 
-def resolve_machine(asked: dict) -> dict:
-    """Resolve `device=auto` and `precision=auto` for this machine; both are part of a result."""
-    device, precision = asked["device"], asked["precision"]
+def resolve_machine(settings: dict) -> dict:
+    """Return `device` and `precision` with `auto` resolved for this machine; both are part of a result."""
+    device, precision = settings["device"], settings["precision"]
     if "auto" in (device, precision):
-        import torch  # a second and a half that a sweep with nothing left to do should not pay
+        import torch  # takes 1.5 s, which a finished sweep should not pay
 
         if device == "auto":
             gpu = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
@@ -21,13 +21,13 @@ def resolve_machine(asked: dict) -> dict:
 
 @functools.cache
 def _multiplies_bf16(torch: types.ModuleType, device: str) -> bool:
-    """Tell whether the processor multiplies matrices of bf16 natively.
+    """Return whether the processor multiplies matrices in bf16 faster than in float32.
 
-    On CPUs AMX does. AVX-512 has bf16 instructions too, with which a product takes a quarter of float32's time on
-    one processor and 1.7 times as much on another (`benchmarks/gemm.py`): a trial of some milliseconds tells.
+    CPUs with AMX do. With the bf16 instructions of AVX-512 a product takes a quarter of float32's time on one
+    processor and 1.7 times as much on another (`benchmarks/gemm.py`), so a trial of some milliseconds decides.
     """
     if device == "cuda":
-        # where a login node without a GPU resolves for nodes that have one, take them to be of this decade
+        # a login node without a GPU resolves for nodes that have one: assume a recent GPU
         return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
     from softtargets.compat import torch_names  # which imports torch
 

@@ -1,6 +1,6 @@
-"""Names of what ran: a group is called by its option only while its parts are those of the option's file.
+"""Names of the parts of a run: a group has its option's name only if its parts are those of the option's file.
 
-Targets are called by a preset, or by their kinds as `forget/retain`, and by every value that is not the usual one.
+Targets have the name of a preset, or of their kinds as `forget/retain`, followed by values that differ from it.
 """
 
 import dataclasses
@@ -18,25 +18,25 @@ SIDES = ("forget", "retain")
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The options that a config was composed from, and the folders in which their files are."""
+    """The options that a config was composed from, and the folders of their files."""
 
     options: dict[str, str]
     """By group; a side of the targets as `targets_forget`."""
     places: tuple[Path, ...] = (CONF,)
 
     def names(self, config: dict) -> dict:
-        """Return what the `options` are in a resolved config; what it does not hold keeps its name."""
+        """Return the name of each group's part in a resolved config; a group that it lacks keeps its option's."""
         sides = {f"targets_{side}": side for side in SIDES}
-        found = dict(self.options)
+        names = dict(self.options)
         for group, option in self.options.items():
             if group in sides:
-                found[group] = self._kind(sides[group], config.get("targets"))[0]
+                names[group] = self._kind(sides[group], config.get("targets"))[0]
             elif group != "targets" and isinstance(option, str) and isinstance(config.get(group), dict):
-                found[group] = self._group(group, config[group], option)
-        return found | {"targets": self._targets(config.get("targets"))}
+                names[group] = self._group(group, config[group], option)
+        return names | {"targets": self._targets(config.get("targets"))}
 
     def preset(self, setting: str) -> str | None:
-        """Return as GROUP=OPTION the option whose file sets a setting; None where it does not."""
+        """Return as GROUP=OPTION the option whose file sets a setting; None if none does."""
         group, *below = setting.split(".")
         if group == "targets":
             group, below = f"targets/{below[0]}", below[1:]
@@ -47,11 +47,11 @@ class Chosen:
         return None if node is None else f"{group}={option}"
 
     def _group(self, group: str, node: dict, name: str) -> str:
-        """Name a group: by its option and the parts that are not the option's, or by a `_target_` of its own."""
+        """Name a group by its option and the parts that differ from the option's, or by its `_target_`."""
         option = name.partition(" ")[0]
         usual, here = self._file(group, option), _parts(node)
         if not here or (usual is None and "." not in option):
-            return name  # nothing to name it by, or the user's own option, whose file is not here
+            return name  # nothing else names it, or the option's file is a user's and not here
         usual = _parts(usual or {})
         if here.get("") != usual.get(""):
             same = [other for other in self._options(group) if _parts(self._file(group, other)) == here]
@@ -62,7 +62,7 @@ class Chosen:
         return " ".join([option, *changed])
 
     def _targets(self, node: object) -> str:
-        """Name targets by the preset that is equal, or has the same kinds; else by their kinds."""
+        """Name targets by an equal preset, by one of the same kinds, or else by their kinds."""
         name = self.options["targets"]
         preset = name.partition(" ")[0]
         presets = {other: self._file("targets", other) for other in (preset, *self._options("targets"))}
@@ -79,7 +79,7 @@ class Chosen:
         return " ".join([same or "/".join(kinds), *_changed(node, presets.get(same) or usual)])
 
     def _kind(self, side: str, targets: object) -> tuple[str | None, dict | None]:
-        """Return the name of a side's kind and its usual values, none of an own kind."""
+        """Return the name of a side's kind and its usual values; a user's kind has none."""
         option = self.options.get(f"targets_{side}")
         node = targets.get(side) if isinstance(targets, dict) else None
         target = _parts(node).get("")
@@ -89,10 +89,10 @@ class Chosen:
         files = {other: self._file(group, other) for other in (option, *self._options(group)) if other}
         if option in files and files[option] is None and "." not in option:
             return option, None
-        alike = {other: file for other, file in files.items() if file and _parts(file).get("") == target}
-        equal = (other for other, file in alike.items() if _comparable(file) == _comparable(node))
-        name = next(equal, next(iter(alike), None))
-        return (node["_target_"], {}) if name is None else (name, alike[name])
+        same_part = {other: file for other, file in files.items() if file and _parts(file).get("") == target}
+        equal = (other for other, file in same_part.items() if _comparable(file) == _comparable(node))
+        name = next(equal, next(iter(same_part), None))
+        return (node["_target_"], {}) if name is None else (name, same_part[name])
 
     def _options(self, group: str) -> list[str]:
         return _options(group, self.places)
@@ -120,18 +120,18 @@ def _items(entry: object) -> Iterator[tuple[str, str]]:
 
 
 def _parts(node: object, at: str = "") -> dict[str, str]:
-    """Return every `_target_` in a node by its place; ours without their modules, which may be moved."""
+    """Return every `_target_` in a node by its place; ours without their modules, which may change."""
     if not isinstance(node, dict):
         return {}
     target = node.get("_target_")
-    found = {at: re.sub(r"^softtargets\.(\w+\.)*", "softtargets.", target)} if isinstance(target, str) else {}
+    parts = {at: re.sub(r"^softtargets\.(\w+\.)*", "softtargets.", target)} if isinstance(target, str) else {}
     for name, child in node.items():
-        found |= _parts(child, f"{at}.{name}" if at else name)
-    return found
+        parts |= _parts(child, f"{at}.{name}" if at else name)
+    return parts
 
 
 def _comparable(node: object) -> object:
-    """Return a node in which parts of ours are named without their modules."""
+    """Return a node with our parts named without their modules."""
     if not isinstance(node, dict):
         return node
     rest = {name: _comparable(child) for name, child in node.items() if name != "_target_"}
@@ -139,15 +139,15 @@ def _comparable(node: object) -> object:
 
 
 def _changed(node: object, usual: dict) -> list[str]:
-    """Return the values of both sides that are not the usual ones, as they are typed."""
-    found = []
+    """Return the values of both sides that differ from the usual ones, as they are typed."""
+    changed = []
     for side in SIDES:
         values = node.get(side) if isinstance(node, dict) else None
         if isinstance(values, dict) and "_target_" in values and usual[side] is not None:
             default = {"modifiers": [], "_partial_": True} | usual[side]
             other = {name: v for name, v in values.items() if name != "_target_" and v != default.get(name)}
-            found += [f"{side}.{name}={_typed(value)}" for name, value in other.items()]
-    return found
+            changed += [f"{side}.{name}={_typed(value)}" for name, value in other.items()]
+    return changed
 
 
 def _typed(value: object) -> str:
@@ -157,7 +157,7 @@ def _typed(value: object) -> str:
 
 
 def _find(group: str, option: str, places: tuple[Path, ...]) -> Path | None:
-    """Return an option's file; a name in a result may be anything, and must lead to no other place."""
+    """Return an option's file; a name in a result may be anything, and must not lead out of `places`."""
     if not re.fullmatch(r"[\w-]+(/[\w-]+)*", str(option)):
         return None
     files = (place / group / f"{option}.yaml" for place in places)
@@ -166,25 +166,25 @@ def _find(group: str, option: str, places: tuple[Path, ...]) -> Path | None:
 
 @functools.cache
 def composed(group: str, option: str, places: tuple[Path, ...] = (CONF,)) -> dict | None:
-    """Compose one option; None where there is no such file, or it draws on what only Hydra can find.
+    """Compose one option; None if there is no such file, or it includes one that only Hydra can find.
 
-    Hydra takes a tenth of a second for it, and needs the whole config.
+    Hydra would need a tenth of a second and the whole config.
     """
     if (file := _find(group, option, places)) is None:
         return None
     own = OmegaConf.load(file)
     defaults = list(own.pop("defaults", []))
-    found = OmegaConf.create()
+    node = OmegaConf.create()
     for entry in [*defaults, *(["_self_"] if "_self_" not in defaults else [])]:
         more = OmegaConf.to_container(own) if entry == "_self_" else _included(group, entry, places)
         if more is None:
             return None
-        found = OmegaConf.merge(found, more)
-    return OmegaConf.to_container(found)
+        node = OmegaConf.merge(node, more)
+    return OmegaConf.to_container(node)
 
 
 def _included(group: str, entry: object, places: tuple[Path, ...]) -> dict | None:
-    """Compose an entry of a defaults list: a neighbour, /GROUP/OPTION@_here_, or one option of a group below."""
+    """Compose an entry of a defaults list: an option of this group, of another (@_here_) or of a subgroup."""
     if isinstance(entry, str):
         other = entry.removesuffix("@_here_")
         above, _, option = other.rpartition("/") if other.startswith("/") else (f"/{group}", "", other)

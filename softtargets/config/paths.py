@@ -1,7 +1,7 @@
-"""Settings that name a file or a folder, and how such a name is put so that Hydra reads it.
+"""Settings that name a file or a folder, and their values in quotes for Hydra.
 
-In Hydra's grammar of overrides a value with = or brackets in it must stand in quotes, of which a shell takes away
-the outer ones. Every folder of a sweep has = in its name.
+In Hydra's grammar of overrides a value with = or brackets needs quotes, and a shell removes the outer ones. Every
+folder of a sweep has = in its name.
 """
 
 import os
@@ -19,13 +19,13 @@ PLACES = (
 """Settings of a run that name a file or a folder."""
 HYDRAS = ("hydra.run.dir", "hydra.sweep.dir")
 OWN_GRAMMAR = re.compile(r"""["'[{]|\w+\(""")
-"""How a value begins that is meant for Hydra's grammar: in quotes, a list, a dictionary or a function."""
+"""The start of a value in Hydra's grammar: quotes, a list, a dictionary or a function."""
 
 
 def quoted(words: Iterable[str], several: bool) -> list[str]:
-    """Return overrides in which paths that Hydra could not read, or would take for several, stand in quotes.
+    """Return overrides with quotes around paths that Hydra cannot read, or would split at a comma.
 
-    `several`: they make a sweep, in which a comma stands between two paths if both are there.
+    `several`: the overrides make a sweep, in which a comma separates two paths if both exist.
     """
     return [_quoted(word, several) for word in words]
 
@@ -48,7 +48,7 @@ def _is_there(path: str) -> bool:
 
 
 def _is_plain(word: str, one: bool) -> bool:
-    """Return whether Hydra reads a path in this word as it is meant; `one`: it is no list of paths."""
+    """Return whether Hydra reads the path in this word correctly; `one`: it is not a list of paths."""
     try:
         override = OverridesParser.create().parse_override(word)
     except HydraException:
@@ -59,5 +59,5 @@ def _is_plain(word: str, one: bool) -> bool:
 
 
 def in_quotes(text: str) -> str:
-    """Return a text as a value of Hydra's grammar."""
+    """Return a text in quotes, as a value in Hydra's grammar."""
     return QuotedString(text, Quote.double).with_quotes()

@@ -1,4 +1,4 @@
-"""A composed config as plain data in which nothing is left open, and the hash of what it asks for."""
+"""The resolved config of a run, as plain data without interpolations or `auto`, and its hash."""
 
 import copy
 import dataclasses
@@ -14,6 +14,7 @@ from yaml import YAMLError
 from softtargets.config import allowed_targets, contents
 from softtargets.config.machine import resolve_machine
 from softtargets.config.names import Chosen, composed
+from softtargets.config.paths import PLACES
 from softtargets.config.settings import Settings
 from softtargets.config.validation import naming, validated
 from softtargets.errors import BadInput
@@ -21,33 +22,35 @@ from softtargets.system.files import canonical, read_json
 
 GROUPS = ("dataset", "forget_set", "architecture", "training", "mu_algo", "unlearn", "targets")
 ADDED = ("choices", "sources", "contents")
-"""What a resolved config has beside settings."""
+"""Keys of a resolved config that are not settings."""
 RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents")
-"""Settings that cannot change a result: they stay out of its hash. `contents` is in it, in the place of paths."""
+"""Settings that cannot change a result: the hash leaves them out. It has `contents` instead of paths."""
 NEWER = {"references": 1, "unlearn.cost": None}
 """Settings that older configs lack: left out at these values, so that hashes stay what they were."""
-AGAIN = "call the sweep again, which plans anew"
-RESTORE = "put back what was there, or give the settings without rerun"
+AGAIN = "Start the sweep again to plan it anew"
+RESTORE = "Restore the file, or give the settings without rerun"
 
 
 def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest) -> dict:
-    """Return the config as plain data in which nothing is left open: no interpolation, no `auto`.
+    """Return the config as plain data without interpolations or `auto`.
 
-    `choices` names what runs, by the options that were `chosen`. With `rerun` it is the config saved in that run's
-    folder, save for what cannot change the result. Beside them stand the hashes of the `sources` of own parts, and
-    of the `contents` of the user's files, made by `digest`.
+    `choices` names the parts of the run, by the options that were `chosen`. With `rerun` the settings that can
+    change the result come from the config in that run's folder. `sources` has the hashes of the user's code,
+    `contents` those of the user's files, computed by `digest`.
 
-    Raises BadInput where a file has changed since a sweep was planned, or since the run that is repeated.
+    Raises BadInput if a file has changed since a sweep was planned, or since the repeated run.
     """
     try:
         config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise BadInput(f"{error.full_key}=???: it has no default; give it, as in {error.full_key}=VALUE") from None
+        raise BadInput(f"{error.full_key} is required: {error.full_key}={_example(error.full_key)}") from None
     if "choices" in config:
-        raise BadInput("choices: it is made from the groups, and cannot be given")
-    for taken_up in ("experiment", "tuned"):
-        config.pop(taken_up, None)
+        raise BadInput(
+            "choices: cannot be set, because it is derived from the groups. Choose options of the groups"
+        )
+    for group in ("experiment", "tuned"):  # the other groups have their values already
+        config.pop(group, None)
     planned = contents.planned(config.pop("contents", "{}"))
     validated(Settings, settings_of(config), "")
     repeated = {}
@@ -60,12 +63,12 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest)
     drop_ignored_targets(config)
     _leave_out_newer(config)
     config |= {"choices": chosen.names(config)}
-    if found := allowed_targets.sources(config, config["plugins"]):
-        config["sources"] = found
-    if found := contents.hashes(config, GROUPS, digest):
-        config["contents"] = found
+    if sources := allowed_targets.sources(config, config["plugins"]):
+        config["sources"] = sources
+    if hashes := contents.hashes(config, GROUPS, digest):
+        config["contents"] = hashes
     contents.require(config, planned, "the sweep was planned", AGAIN)
-    contents.require(config, repeated, f"the run in {config['rerun']}", RESTORE)
+    contents.require(config, repeated, f"the run in {config['rerun']} read it", RESTORE)
     config |= resolve_machine(config)
     for node in (config["training"], config["unlearn"]):
         if node.get("precision") == "auto":
@@ -87,11 +90,18 @@ def _leave_out_newer(config: dict) -> None:
             del node[setting]
 
 
+def _example(setting: str) -> str:
+    """Return what stands for the value of a required setting in a sentence."""
+    return "FILE" if setting == "forget_set.path" else "DIR" if setting in PLACES else "VALUE"
+
+
 def _check_groups(config: dict) -> None:
-    """Refuse groups that are none, and numbers that have no place in a config, nor in its hash."""
+    """Raise BadInput for a group that is not a node of settings, and for numbers that are not finite."""
     for group in GROUPS:
         if not isinstance(config.get(group), dict):
-            raise BadInput(f"{group}={config.get(group)!r}: must be a group of settings; choose an option of it")
+            raise BadInput(
+                f"{group}={config.get(group)!r}: must be a group of settings. Choose an option: --help {group}"
+            )
     for name, value in flat(config):
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
@@ -99,23 +109,23 @@ def _check_groups(config: dict) -> None:
 
 
 def settings_of(config: dict) -> dict:
-    """Return what lies outside the groups."""
+    """Return the settings outside the groups."""
     return {name: value for name, value in config.items() if name not in (*GROUPS, *ADDED)}
 
 
 def saved(run: Path) -> dict:
-    """Return the config that a run left in its folder; raises BadInput where it is not whole."""
+    """Return the config that a run saved in its folder; raises BadInput if it is damaged."""
     file = run / "config.yaml"
     if not file.is_file():
-        raise BadInput(f"rerun={run}: no run's folder; it must hold the config.yaml that a run leaves")
+        raise BadInput(f"rerun={run}: not the folder of a run, because it has no config.yaml")
     with naming(f"rerun={run}", (ValueError, OSError, KeyError, TypeError, YAMLError)):
         config = OmegaConf.to_container(OmegaConf.load(file))
         if not isinstance(config, dict) or not {"choices", *GROUPS} <= config.keys():
-            raise ValueError(f"{file} is not as a run leaves it")
+            raise ValueError(f"{file} is not the config of a run")
         contents.checked(config.get("contents", {}), f"{file}: contents")
         if (run / "result.json").is_file() and _made_with(run) != config_hash(config):
-            raise ValueError("its config.yaml is not the one that its result.json was made with")
-    config.pop("sources", None)  # of that time
+            raise ValueError("its config.yaml has changed since its result.json was written")
+    config.pop("sources", None)  # hashes of the code at that time
     return config
 
 
@@ -123,18 +133,18 @@ def _made_with(run: Path) -> str:
     return read_json(run / "result.json")["provenance"]["config_hash"]
 
 
-def asked(config: dict) -> dict:
-    """Return what a resolved config asks for: files by their content, nothing that cannot change the result."""
-    kept = {name: value for name, value in contents.by_content(config).items() if name not in NO_INFLUENCE}
+def decisive(config: dict) -> dict:
+    """Return the part of a resolved config that can change the result, with files by their content."""
+    settings = {name: value for name, value in contents.by_content(config).items() if name not in NO_INFLUENCE}
     if contents.holds_downloads(config):
-        kept["dataset"] = {name: value for name, value in kept["dataset"].items() if name != "root"}
-    kept["mu_algo"] = {name: value for name, value in kept["mu_algo"].items() if name != "ignores_targets"}
-    return kept
+        settings["dataset"] = {name: value for name, value in settings["dataset"].items() if name != "root"}
+    algorithm = settings["mu_algo"]
+    return settings | {"mu_algo": {name: v for name, v in algorithm.items() if name != "ignores_targets"}}
 
 
 def config_hash(config: dict) -> str:
-    """Hash what a resolved config asks for."""
-    return hashlib.sha256(canonical(asked(config)).encode()).hexdigest()
+    """Return the SHA-256 of the part of a resolved config that can change the result."""
+    return hashlib.sha256(canonical(decisive(config)).encode()).hexdigest()
 
 
 def flat(node: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

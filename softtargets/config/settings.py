@@ -1,4 +1,4 @@
-"""The settings of a run: their types and ranges, their resolved form, and its hash."""
+"""The types and ranges of a run's settings."""
 
 import re
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from softtargets.ranges import Count, Natural, Place, Seed, Weight
 
 
 class StoreSettings(pydantic.BaseModel):
-    """Where trained models are kept."""
+    """Group `store`: the folder of trained models."""
 
     model_config = FORBID
     dir: Place | None
 
 
 class Thresholds(pydantic.BaseModel):
-    """Of the status flags."""
+    """Group `diagnosis`: thresholds of the status flags."""
 
     model_config = FORBID
     degenerate: Weight
@@ -131,7 +131,7 @@ class Unlearning(Optimisation):
 
 def _descending(maximize: bool) -> bool:
     if maximize:
-        raise ValueError("turns every descent into ascent; the direction is the algorithm's, so it must be false")
+        raise ValueError("must be false, because it turns descent into ascent; choose the direction with mu_algo")
     return maximize
 
 
@@ -151,12 +151,12 @@ OPTIMIZER = {
     "capturable": bool,
     "decoupled_weight_decay": bool,
 }
-"""Types of settings of PyTorch's optimisers, which do not check them all."""
+"""Types of the settings of PyTorch's optimisers, which do not check all of them."""
 UNFIT = {
-    "LBFGS": "asks for the loss several times a step, and is given it once",
-    "SparseAdam": "takes sparse gradients, and they are dense",
+    "LBFGS": "computes the loss several times a step, and the training loop does so once",
+    "SparseAdam": "needs sparse gradients, and ours are dense",
 }
-"""Why an optimiser of PyTorch's cannot be one here."""
+"""Why an optimiser of PyTorch cannot be used here."""
 
 
 class SweeperSettings(pydantic.BaseModel):
@@ -169,12 +169,12 @@ class SweeperSettings(pydantic.BaseModel):
 
 def _no_zero(number: int) -> int:
     if not number:
-        raise ValueError("must be -1, one for every core, or 1 and more")
+        raise ValueError("must be -1 (one worker for each core) or at least 1")
     return number
 
 
 class LauncherSettings(pydantic.BaseModel):
-    """The numbers in node `hydra.launcher`, each of some launcher; Hydra knows their types and no range."""
+    """The numbers in node `hydra.launcher`, whatever the launcher; Hydra checks types, but no ranges."""
 
     model_config = FORBID | pydantic.ConfigDict(extra="ignore")
     n_jobs: Annotated[int, Field(ge=-1, le=10**9), pydantic.AfterValidator(_no_zero)] = 1

@@ -4,13 +4,13 @@
       hard:
         - {values: {alpha: 1.3, beta: 0.9, lr: 0.0071}, score: 0.0651, before: 0.0698, trials: 12}
 
-The keys are the algorithm, then the targets, or `all` for an algorithm to which forget targets do not matter.
+The keys are the algorithm, then the targets; `all` is any targets, for an algorithm that ignores forget targets.
 """
 
-# An arm is a list, though it has one entry today: a search at a given cost can add entries that name their `cost`,
-# and an entry without one stays the arm's at any cost. A mapping by cost would have floats as keys, which neither
-# YAML nor OmegaConf's dotted names take well. Hydra picks the arm, as only Hydra knows the choices; among an arm's
-# entries a resolver can pick by a setting of the run, which a cost is.
+# An arm is a list with one entry today. A search at a given cost can add entries with a key `cost`; an entry
+# without it holds for any cost. A mapping by cost would have floats as keys, which YAML and OmegaConf's dotted
+# names handle badly. Hydra picks the arm, because only Hydra knows the choices. A resolver can pick among an arm's
+# entries by a setting of the run, such as a cost.
 
 import functools
 import os
@@ -26,39 +26,39 @@ Table = dict[str, dict[str, list[dict]]]
 
 ANY_TARGETS = "all"
 NOTES = {"score", "before", "trials"}
-"""What an entry says of its search: the best score, that of the first guess, and the number of trials."""
-FORM = "ALGORITHM: {TARGETS: [{values: {SETTING: NUMBER}}]}, a power of ten written as 1.0e-3"
+"""An entry's keys about its search: the best score, that of the first guess, and the number of trials."""
+FORM = "ALGORITHM: {TARGETS: [{values: {SETTING: NUMBER}}]}, with powers of ten as in 1.0e-3"
 HEAD = "# tuned values of {}: algorithm, targets, entry; see docs/search.md\n"
 
 
 def read(file: Path) -> Table | None:
-    """Read a table; None where there is no file. Raises BadInput for a file of another form."""
-    if not os.path.isfile(file):  # unlike Path.is_file, False for a name that is too long
+    """Return a table; None if there is no file. Raises BadInput for a file of another form."""
+    if not os.path.isfile(file):  # Path.is_file raises for a name that is too long; this is False
         return None
-    state = file.stat()  # a table that is written twice within a clock tick is another file
+    state = file.stat()  # a table written twice within a clock tick differs in its inode
     return _read(file, (state.st_ino, state.st_mtime_ns, state.st_size))
 
 
 @functools.cache
 def _read(file: Path, _state: tuple[int, ...]) -> Table:
-    """Read a table once for each state of its file: Hydra looks for an arm several times for each config."""
+    """Read a table once for each state of its file: Hydra looks up an arm several times for each config."""
     try:
         table = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, ValueError, OSError) as error:
         raise BadInput(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     if not _is_table(table):
-        raise BadInput(f"{file}: must be a table of tuned values, {FORM}")
+        raise BadInput(f"{file}: not a table of tuned values. Its form is {FORM}")
     return table
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """libyaml's loader, a tenth of the time of OmegaConf's; like that, it takes no key twice."""
+    """libyaml's loader: ten times as fast as OmegaConf's, and like that one it refuses a repeated key."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """Raise an error for a key that a mapping has twice: the later would replace the earlier in silence."""
+        """Raise an error for a repeated key: the second value would silently replace the first."""
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if len(set(keys)) < len(keys):
-            raise yaml.constructor.ConstructorError(None, None, "a key stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "a key is repeated", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -95,7 +95,7 @@ def names(folder: Path) -> list[str]:
 
 
 def entry(table: Table, algorithm: str, targets: str) -> dict | None:
-    """Return what a table holds for an arm, None where it was not searched."""
+    """Return a table's entry for an arm; None if the arm was not searched."""
     arms = table.get(algorithm, {})
     entries = arms.get(targets, arms.get(ANY_TARGETS))
     return entries and entries[0]

@@ -1,6 +1,6 @@
-"""Settings against what takes them: names, types and ranges, checked before any work.
+"""Checks of settings: names, types and ranges, before any work.
 
-A setting's type and range stand once, in the annotation of the parameter that takes it.
+A setting's type and range stand once, in the annotation of its parameter.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ FORBID = pydantic.ConfigDict(
 
 
 class NotTaken(BadInput):
-    """Settings that nothing takes."""
+    """Settings that no part has."""
 
     settings: tuple[str, ...] = ()
     """Their dotted names."""
@@ -30,9 +30,9 @@ class NotTaken(BadInput):
 def validated(
     model: type[pydantic.BaseModel], values: dict, where: str, beside: Iterable[str] = ()
 ) -> pydantic.BaseModel:
-    """Validate `values` or raise BadInput for the first that is wrong.
+    """Return the validated `values`; raises BadInput for the first wrong one.
 
-    `beside`: names that are allowed there too, and whose values are checked elsewhere.
+    `beside`: further allowed names, whose values are checked elsewhere.
     """
     try:
         return model.model_validate(values)
@@ -55,22 +55,23 @@ def _sentence(error: dict, model: type[pydantic.BaseModel], where: str, beside: 
     if error["type"] == "extra_forbidden":
         names = [*_names(model, error), *beside]
         meant = nearest(str(error["loc"][-1]), names)
-        return f"{name}={error['input']!r}: no such setting; allowed are {', '.join(names) or 'none'}{meant}"
+        choices = f"choose one of {', '.join(names)}" if names else "there are none here"
+        return f"{name}={error['input']!r}: no such setting; {choices}{meant}"
     if error["type"] == "missing":
-        return f"{name} is missing; it must be given, as in +{name}=VALUE"
+        return f"{name} is required: +{name}=VALUE"
     if error["type"] == "model_type":
-        return f"{name}={error['input']!r}: must be a group of settings, as in {name}.SETTING=VALUE"
+        return f"{name}={error['input']!r}: must be a group of settings. Set one, as in {name}.SETTING=VALUE"
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
     meant = nearest(str(error["input"]), re.findall("'(.+?)'", error.get("ctx", {}).get("expected", "")))
     if error["type"] == "list_type" and isinstance(error["input"], str | int | float):
-        meant = f"; a list stands in brackets: {name}=[{error['input']}]"
+        meant = f"; a list has brackets: {name}=[{error['input']}]"
     elif error["type"] == "int_type" and (several := _several(error["input"])):
         meant = f"; several values make a sweep: -m '{name}={several}'"
     return f"{name}={error['input']!r}: {message[0].lower()}{message[1:]}{meant}"
 
 
 def _several(value: object) -> str | None:
-    """Return how a sweep is typed over what looks like a list or a range, else None."""
+    """Return the values of a sweep as they are typed, for what looks like a list or a range; else None."""
     if isinstance(value, list):
         return ",".join(map(str, value))
     ends = re.fullmatch(r"(\d+)(?:\.\.|-|:)(\d+)", str(value))
@@ -78,7 +79,7 @@ def _several(value: object) -> str | None:
 
 
 def _names(model: type[pydantic.BaseModel], error: dict) -> list[str]:
-    """Return what stands beside the setting of `error`, in the model that is nested at its place."""
+    """Return the names beside the setting of `error`, in the model nested at its place."""
     for part in error["loc"][:-1]:
         model = model.model_fields[part].annotation
     return [field.alias or name for name, field in model.model_fields.items()]
@@ -93,30 +94,31 @@ def check_call(
     hints: dict | None = None,
     beside: Iterable[str] = (),
 ) -> functools.partial:
-    """Return `partial`, known to be callable with what is `given` by position and what is `named`.
+    """Return `partial` with checked keywords; raises BadInput if it cannot be called.
 
-    Its keywords are held against the annotations too (and take their type: 1 becomes 1.0 where a float is asked
-    for), or against `hints` in their place, as for other people's classes. `beside` is as in `check`.
+    The call passes `given` by position and `named` by name. Keywords are checked against the annotations and get
+    their type: 1 becomes 1.0 for a float. `hints` replace the annotations, as for other libraries' classes.
+    `beside` is as in `validated`.
     """
     with naming(where):
         parameters = list(inspect.signature(partial.func).parameters.values())
     check_positions(parameters, given, f"{where}._target_={_path(partial.func)}")
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return partial  # it takes anything and must check for itself
+        return partial  # it takes any keyword and has to check them itself
     constructor = partial.func.__init__ if inspect.isclass(partial.func) else partial.func
     if hints is None:
         with naming(f"{where}: its annotations cannot be read", (NameError, TypeError, SyntaxError)):
             hints = typing.get_type_hints(constructor, include_extras=True)
     fields = {
-        # under a name of its own: a setting may be called like a method of pydantic's
+        # with a prefix: a setting may have the name of a method of pydantic's
         f"setting_{parameter.name}": (hints.get(parameter.name, typing.Any), _field(parameter))
         for parameter in parameters[len(given) :]
         if parameter.name not in named and parameter.kind is not parameter.VAR_POSITIONAL
     }
     model = pydantic.create_model("Keywords", __config__=FORBID, **fields)
-    found = validated(model, partial.keywords, where, beside)
+    checked = validated(model, partial.keywords, where, beside)
     return functools.partial(
-        partial.func, **{name: getattr(found, f"setting_{name}") for name in partial.keywords}
+        partial.func, **{name: getattr(checked, f"setting_{name}") for name in partial.keywords}
     )
 
 
@@ -125,15 +127,15 @@ def check_positions(parameters: list[inspect.Parameter], given: tuple[str, ...],
     names = [parameter.name for parameter in parameters]
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     takes_more = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-    wanted = f"it is called with ({', '.join(given)})"
+    call = f"the call is ({', '.join(given)})"
     if len(places) < len(given) and not takes_more:
-        raise BadInput(f"{part}: takes ({', '.join(p.name for p in places)}) by position; {wanted}")
+        raise BadInput(f"{part}: takes ({', '.join(p.name for p in places)}) by position, but {call}")
     for place, name in enumerate(given):
         if name in names and names.index(name) != place:
-            raise BadInput(f"{part}: takes {name} as argument {names.index(name) + 1}; {wanted}, in this order")
+            raise BadInput(f"{part}: takes {name} as argument {names.index(name) + 1}, but {call}")
     for parameter in places[len(given) :]:
         if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise BadInput(f"{part}: takes {parameter.name} by position alone; settings are given by name")
+            raise BadInput(f"{part}: takes {parameter.name} by position only. Settings are passed by name")
 
 
 def _path(part: object) -> str:
@@ -147,7 +149,7 @@ def _field(parameter: inspect.Parameter) -> FieldInfo:
 
 @contextlib.contextmanager
 def naming(setting: str, errors: tuple[type[Exception], ...] = (ValueError, TypeError)):
-    """Turn `errors` within into BadInput that names the setting; what other people's code raises may be any."""
+    """Raise BadInput that names the setting for `errors` in the block; a user's code may raise any error."""
     try:
         yield
     except BadInput:

@@ -20,9 +20,11 @@ def checked_partial(node: object, where: str, **known) -> functools.partial:
 
 
 def instantiate_partial(node: object, where: str) -> functools.partial:
-    """Return what a `_target_` node names, bound to the node's settings, which are not checked yet."""
+    """Return the part of a `_target_` node, bound to its settings, which are not checked yet."""
     if not isinstance(node, dict) or "_target_" not in node:
-        raise BadInput(f"{where}={node!r}: has no _target_; allowed is a group option or a node with _target_")
+        raise BadInput(
+            f"{where}={node!r}: has no _target_. Choose an option of the group, or give a node with _target_"
+        )
     try:
         return instantiate(node | {"_partial_": True}, _convert_="all")
     except InstantiationException as error:

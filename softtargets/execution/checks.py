@@ -1,4 +1,4 @@
-"""Settings that each are allowed and together are not: with the data, the algorithm or this machine."""
+"""Checks of settings against each other, the data, the algorithm and this machine."""
 
 import functools
 import inspect
@@ -18,13 +18,13 @@ def require_device(device: str) -> None:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available[device]:
         have = ", ".join(name for name in available if available[name])
-        raise BadInput(f"device={device}: not on this machine; allowed here are auto, {have}")
+        raise BadInput(f"device={device}: this machine has none. Choose one of auto, {have}")
 
 
 def require_batch(where: str, size: int, samples: int) -> None:
     """Raise BadInput for a batch size above the number of training samples."""
     if size > samples:
-        raise BadInput(f"{where}.batch_size={size}: the training set has no more than {samples} samples")
+        raise BadInput(f"{where}.batch_size={size}: must be at most {samples}, the number of training samples")
 
 
 def require_channels(settings: DatasetSettings, channels: int) -> None:
@@ -32,12 +32,12 @@ def require_channels(settings: DatasetSettings, channels: int) -> None:
     for name in ("mean", "std"):
         if len(numbers := getattr(settings, name)) not in (1, channels):
             raise BadInput(
-                f"dataset.{name}={numbers}: must have one number, or one for each of {channels} channels"
+                f"dataset.{name}={numbers}: must have one number, or one for each of the {channels} channels"
             )
 
 
 def require_class_numbers(kind: dict, names: tuple[str, ...]) -> None:
-    """Raise BadInput for names of classes in our own forget sets, which take numbers; give the number of each."""
+    """Raise BadInput for class names in our own forget sets, which take numbers; list the numbers."""
     given = kind.get("classes")
     listed = given if isinstance(given, list) else [given]
     if str(kind.get("_target_")).startswith("softtargets.") and any(isinstance(one, str) for one in listed):
@@ -53,7 +53,9 @@ def require_some(settings: dict, chosen: int, samples: int) -> None:
     """Raise BadInput for a forget set of no training sample, or of all of them."""
     if chosen in (0, samples):
         given = ", ".join(f"forget_set.{name}={value}" for name, value in settings.items()) or "forget_set"
-        raise BadInput(f"{given}: this is {chosen} of {samples} training samples; it must be some, and not all")
+        raise BadInput(
+            f"{given}: selects {chosen:,} of {samples:,} training samples; select at least one and fewer than all"
+        )
 
 
 def require_distributions(unlearn: functools.partial, recipes: dict[str, Recipe]) -> None:
@@ -61,17 +63,17 @@ def require_distributions(unlearn: functools.partial, recipes: dict[str, Recipe]
     for name, recipe in recipes.items():
         if recipe.signed and Algorithm.of(unlearn).needs_distribution:
             raise BadInput(
-                f"targets.{name}: {unlearn.func.__name__} needs distributions, and these have negative entries; "
-                "allowed are kinds that docs/targets.md calls distributions"
+                f"targets.{name}: {unlearn.func.__name__} needs distributions, and these targets have negative "
+                "entries. Choose a kind that docs/targets.md calls a distribution"
             )
 
 
 def require_whole_classes(unlearn: functools.partial, data: Split) -> None:
-    """Raise BadInput for a part of a class, where the algorithm forgets whole classes alone."""
+    """Raise BadInput for a forget set with a part of a class, if the algorithm forgets only whole classes."""
     if Algorithm.of(unlearn).whole_classes_only and torch.isin(data.retain.labels, data.forget.labels).any():
         raise BadInput(
-            f"forget_set: {unlearn.func.__name__} forgets whole classes, and this set leaves samples of its own; "
-            "allowed is forget_set=class"
+            f"forget_set: {unlearn.func.__name__} forgets whole classes, and this forget set is a part of one. "
+            "Choose forget_set=class"
         )
 
 

@@ -1,4 +1,4 @@
-"""One config that Hydra composed: what it resolves to, whether it can run, and its run."""
+"""A config that Hydra composed: its resolved form, checks before the run, and the run."""
 
 import contextlib
 import dataclasses
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
 ARM = ("dataset", "architecture", "forget_set", "mu_algo", "targets")
-"""The choices that tuned values are for: those of a table, then the arm's."""
+"""Groups that name an arm's tuned values: three for the table, then algorithm and targets."""
 SIDES = ("targets/forget", "targets/retain")
 TITLE = ("dataset", "architecture", "mu_algo", "targets")
-"""Choices that name the folder of a single run."""
+"""Groups whose choices name the folder of a single run."""
 LONGEST = 200
-"""Bytes of their names in it; a file system takes 255, and date, time and seed are to be in it."""
+"""Most bytes of these names: a file system takes 255, and date, time and seed need some."""
 
 
 def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
-    """Run `cfg` in the folder that Hydra made for it; returns the JS distance to the retrained model.
+    """Run `cfg` in the folder that Hydra created for it, and return the JS distance to the retrained model.
 
-    A run that raises leaves error.json. In a sweep the screen belongs to the sweep: a run writes to run.log, and
-    what it raises is Failed, which every launcher can hand on. Two calls of one sweep may reach a cell at once:
-    the second waits, and takes the first one's result.
+    A run that raises leaves error.json. In a sweep it writes to run.log instead of the screen and raises Failed,
+    which every launcher can pass on. Two calls of one sweep may start a cell at once: the second waits and reuses
+    the first one's result.
     """
     output, log, swept = Path(hydra.runtime.output_dir), None, hydra.mode.name == "MULTIRUN"
     with contextlib.ExitStack() as files:
@@ -56,19 +56,19 @@ def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
         except (Exception, SystemExit) as error:
             if is_end(error):
                 raise
-            if log or not swept:  # else another call may be at this cell, or done
+            if log or not swept:  # else another call may be computing this cell, or have finished it
                 run_files.remove_earlier(output)
             known = memory.advice(error, str(hydra.launcher._target_))
             sentence = _write_error(output, error, known, log)
             if not (swept or known):
                 raise
-        # outside of `except`, since an exception that holds another keeps alive all that the other's frames hold
+        # outside of `except`: a chained exception would keep the memory of the first one's frames
         raise Failed(sentence)
 
 
 @contextlib.contextmanager
 def _cell(output: Path) -> Iterator[TextIO]:
-    """Have a cell's folder alone; yields its log."""
+    """Lock a cell's folder and yield its log."""
     with locked(output / ".lock", busy=lambda: None):
         clear(output)
         with (output / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
@@ -85,14 +85,14 @@ def _run(cfg: DictConfig, hydra: DictConfig, output: Path, log: TextIO | None) -
     earlier = None
     if log and config["stage"] == "all":
         earlier = run_files.read_result(output, config_hash(config))
-    found = earlier or pipeline.run(config, output, Console(log))
-    return found and found["distance"]["js_forget"]
+    result = earlier or pipeline.run(config, output, Console(log))
+    return result and result["distance"]["js_forget"]
 
 
 def _write_error(output: Path, error: BaseException, known: str | None, log: TextIO | None) -> str:
     """Write error.json, and the traceback into the log; return what happened, in one line."""
     name, first = type(error).__name__, known or str(error).partition("\n")[0]
-    # a full disk may be what is reported: the sentence goes another way too
+    # the disk may be full: the sentence is returned too
     with contextlib.suppress(OSError):
         run_files.write_error(output, error, first)
     if log:
@@ -103,14 +103,14 @@ def _write_error(output: Path, error: BaseException, known: str | None, log: Tex
 
 
 def chosen(runtime: DictConfig) -> Chosen:
-    """Return the chosen option of each group of ours, and where options are looked for, from `hydra.runtime`."""
+    """Return the chosen option of each of our groups, and the folders of options, from `hydra.runtime`."""
     options = {group.replace("/", "_"): runtime.choices[group] for group in (*CHOSEN, *SIDES)}
     places = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
     return Chosen(options, tuple(dict.fromkeys([CONF, *places])))
 
 
 def title(config: DictConfig) -> str:
-    """Name the run of a composed config, `hydra` node included, for its folder: without torch or its files."""
+    """Return the name of a run's folder from its composed config, `hydra` node included; needs no torch."""
     task, options = OmegaConf.to_container(without_hydra(config), resolve=True), chosen(config.hydra.runtime)
     if task["rerun"] is not None:
         task = saved(Path(task["rerun"]).expanduser())
@@ -123,13 +123,13 @@ def title(config: DictConfig) -> str:
 
 
 def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
-    """Build a composed config, `hydra` node included; raises BadInput where that cannot be done.
+    """Raise BadInput unless a composed config, `hydra` node included, can be built.
 
     `elsewhere`: it will run on another machine, which may have a device that this one lacks.
     """
     from softtargets.execution.experiment import build
 
-    allowed_targets.users_own(config)
+    allowed_targets.listed_plugins(config)
     overrides = list(config.hydra.overrides.task)
     if config.rerun is not None:
         _require_kept(overrides)
@@ -160,7 +160,7 @@ def _require_one_length(config: DictConfig, experiment: "Experiment") -> None:
 
 
 def _preset_advice(config: DictConfig, settings: tuple[str, ...]) -> str:
-    """Say which of these settings nobody has typed but a preset sets, and what to type to leave them out."""
+    """Return which of these settings come from a preset instead of the user, and how to leave them out."""
     typed = [word.lstrip("+").partition("=")[::2] for word in config.hydra.overrides.task]
     named = {key for key, _ in typed} | {
         setting
@@ -174,12 +174,12 @@ def _preset_advice(config: DictConfig, settings: tuple[str, ...]) -> str:
         return ""
     words = " ".join(f"'~{setting}'" for setting in presets)
     what, those = ("this", "it") if len(presets) == 1 else (", ".join(presets), "them")
-    return f"; {' and '.join(dict.fromkeys(presets.values()))} sets {what}: leave {those} out by {words}"
+    return f"; {' and '.join(dict.fromkeys(presets.values()))} sets {what}: remove {those} by {words}"
 
 
 @contextlib.contextmanager
 def _naming_files(config: DictConfig) -> Iterator[None]:
-    """Have what the system says of a file name the setting that the file came from."""
+    """Raise BadInput for an error of the file system, with the setting that names the file."""
     try:
         yield
     except OSError as error:
@@ -187,12 +187,12 @@ def _naming_files(config: DictConfig) -> Iterator[None]:
             raise
         given = flat(OmegaConf.to_container(without_hydra(config)))
         named = (f"{name}={value}" for name, value in given if value and str(value) in str(error.filename))
-        asked = next(named, error.filename)
-        raise BadInput(f"{asked}: {error.strerror}; it must be a file or a folder that you can use") from error
+        setting = next(named, error.filename)
+        raise BadInput(f"{setting}: {error.strerror}. Give a file or a folder that you can use") from error
 
 
 def check_folder(config: DictConfig, setting: str) -> None:
-    """Refuse a folder for runs, the value of `setting`, that could not be made or written to."""
+    """Raise BadInput for a folder for runs, the value of `setting`, that cannot be created or written to."""
     folder = Path(OmegaConf.select(config, setting))
     if setting == "hydra.run.dir":
         _refuse_own_file(config.checkpoint, folder)
@@ -202,19 +202,21 @@ def check_folder(config: DictConfig, setting: str) -> None:
 
 
 def _refuse_own_file(checkpoint: str | None, folder: Path) -> None:
-    """Refuse a checkpoint that the run would remove or replace, as what an earlier run has left in its folder."""
+    """Raise BadInput for a checkpoint that the run would delete or replace as a file of an earlier run."""
     file = Path(checkpoint or "").expanduser().absolute()
     if checkpoint and file.parent == folder.absolute() and file.name in run_files.NAMES:
-        raise BadInput(f"checkpoint={checkpoint}: lies in hydra.run.dir={folder}; they must be different folders")
+        raise BadInput(
+            f"checkpoint={checkpoint}: lies in hydra.run.dir={folder}. Choose another folder for the run"
+        )
 
 
 def resolved_config(config: DictConfig) -> dict:
-    """Resolve a composed config, `hydra` node included."""
+    """Return a composed config, `hydra` node included, in resolved form."""
     return resolved(without_hydra(config), config.hydra)
 
 
 def resolved(cfg: DictConfig, hydra: DictConfig, digest: Callable = contents.digest) -> dict:
-    """Resolve the config of a task; with `hydra.job.chdir` paths stay those of the folder of the call."""
+    """Return a task's config in resolved form; with `hydra.job.chdir` paths are relative to the calling folder."""
     if not hydra.job.chdir:
         return resolve(cfg, chosen(hydra.runtime), digest)
     with contextlib.chdir(hydra.runtime.cwd):
@@ -232,29 +234,29 @@ def _require_kept(overrides: list[str]) -> None:
     """Refuse overrides that `rerun` would have to ignore."""
     for override in overrides:
         if override.lstrip("+~").partition("=")[0].partition(".")[0] not in RERUN_KEEPS:
-            raise BadInput(f"{override}: cannot be given with rerun, which takes only {', '.join(RERUN_KEEPS)}")
+            raise BadInput(f"{override}: has no effect with rerun. Beside it you can set {', '.join(RERUN_KEEPS)}")
 
 
 def check_tuned(config: DictConfig) -> None:
-    """Raise BadInput where the values that stand in a composed config are not the tuned ones that were meant."""
+    """Raise BadInput if a composed config lacks the tuned values that the user chose."""
     _require_tuned(config)
     _require_read_as_tables(config)
 
 
 def _require_tuned(config: DictConfig) -> None:
-    """Refuse tuned values that are asked for by name and do not exist; an arm without any is no mistake."""
+    """Raise BadInput for tuned values that the user names and that do not exist; an arm may have none."""
     chosen, sources = config.hydra.runtime.choices, config.hydra.runtime.config_sources
     name, usual = chosen.get("tuned"), "/".join(chosen[group] for group in ARM)
-    asked = name != usual or f"tuned={name}" in config.hydra.overrides.task
-    if name and asked and "tuned" not in config:  # Hydra passes over an optional entry of the defaults list
+    typed = name != usual or f"tuned={name}" in config.hydra.overrides.task
+    if name and typed and "tuned" not in config:  # Hydra skips an optional entry of the defaults list
         folders = [Path(source.path) for source in sources if source.schema == "tuned"]
         tables = [table for folder in folders for table in tuned.names(folder)]
-        allowed = f"tuned=none or one of {', '.join(tables)}"
-        raise BadInput(f"tuned={name}: no tuned values for it; use {allowed}{nearest(name, tables)}")
+        choices = f"tuned=none or one of {', '.join(tables)}"
+        raise BadInput(f"tuned={name}: no tuned values for it; use {choices}{nearest(name, tables)}")
 
 
 def _require_read_as_tables(config: DictConfig) -> None:
-    """Refuse a table among a user's configs, unless its folder is named as one of tables before."""
+    """Raise BadInput for a table in a user's configs, unless `tuned://` lists its folder before them."""
     option, known = config.hydra.runtime.choices.get("tuned") or "none", set()
     for source in config.hydra.runtime.config_sources:
         if source.schema == "tuned":
@@ -262,10 +264,10 @@ def _require_read_as_tables(config: DictConfig) -> None:
         folder = Path(source.path, "tuned").resolve()
         table = tuned.table_file(folder, option)
         if source.schema == "file" and folder not in known and table and os.path.isfile(table):
-            place = f"put tuned://{folder} before file://{source.path}"
-            raise BadInput(f"hydra.searchpath: {table} would not be read as a table; {place}")
+            advice = f"Put tuned://{folder} before file://{source.path}"
+            raise BadInput(f"hydra.searchpath: {table} would not be read as a table. {advice}")
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """Return a copy of what a task function would get."""
+    """Return a copy of the config without its `hydra` node, as a task function gets it."""
     return OmegaConf.masked_copy(config, [name for name in config if name != "hydra"])

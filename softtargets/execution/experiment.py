@@ -1,6 +1,6 @@
-"""What a composed config means: every group instantiated, bound to its signature and range-checked.
+"""The experiment of a resolved config: every group instantiated, bound to its signature and range-checked.
 
-Nothing here trains or writes. Whatever a user can get wrong ends here, as `BadInput`, before any work.
+Nothing here trains or writes. All bad input ends here with BadInput, before any work.
 """
 
 import dataclasses
@@ -44,12 +44,12 @@ from softtargets.targets import MODIFIERS, Recipe
 from softtargets.types import Split, generator
 
 RELEARNING = 500
-"""Steps after which a model counts as one that does not relearn."""
+"""Most steps of relearning; a model that needs more counts as one that does not relearn."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One run, ready to start."""
+    """A run that is ready to start."""
 
     config: dict
     """Resolved plain data; the config file of the run."""
@@ -63,7 +63,7 @@ class Experiment:
     unlearn: Callable
     """`unlearn(original, forget, retain, fit) -> unlearned`."""
     recipes: dict[str, Recipe]
-    """Of the targets of "forget" and "retain"."""
+    """The targets' recipes, by "forget" and "retain"."""
     checkpoint: dict | None
     """State dict of the user's own original."""
     own_measures: tuple[OwnMeasure, ...] = ()
@@ -73,12 +73,12 @@ class Experiment:
 
     @property
     def config_hash(self) -> str:
-        """Equal for configs that ask for the same result."""
+        """Return the hash of all settings that can change the result."""
         return config_hash(self.config)
 
     @property
     def epochs(self) -> int:
-        """Of training; the retrained model gets as many."""
+        """Return the epochs of training, the same for the retrained model."""
         recipe = self.training
         return recipe.epochs or epochs_for(
             len(self.data.train), recipe.batch_size, recipe.min_epochs, recipe.min_steps
@@ -90,12 +90,12 @@ class Experiment:
         return self.epochs * len(self.data.retain)
 
     def epoch_steps(self) -> dict[str, int]:
-        """Return the number of steps of an epoch of training, for the original and for the retrained model."""
+        """Return the steps in an epoch of training, for the original and for the retrained model."""
         sets = {"original": self.data.train, "retrained": self.data.retain}
         return {name: math.ceil(len(samples) / self.training.batch_size) for name, samples in sets.items()}
 
     def initialised(self, name: str) -> nn.Module:
-        """Return a new model whose initialisation is drawn from the run's seed and `name`."""
+        """Return a new model, initialised from the run's seed and `name`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(self.settings.seed, f"{name}/init").initial_seed())
             return self.architecture().to(self.settings.device)
@@ -105,7 +105,7 @@ class Experiment:
         return self._fit(self.training, name, progress, epochs=self.epochs, **more)
 
     def unlearning_fit(self, progress: Callable, watch: Callable) -> Fit:
-        """Return the fit of the unlearning; `watch` looks at the model where the config asks for it."""
+        """Return the fit of the unlearning; `watch` measures the model if `unlearn.evaluate_every` is set."""
         u = self.unlearning
         pace = {"evaluate_every": u.evaluate_every, "evaluate_growth": u.evaluate_growth}
         rule = {"watch": watch} | pace if u.evaluate_every else {}
@@ -113,7 +113,7 @@ class Experiment:
         return self._fit(u, "unlearn", progress, **length | rule)
 
     def relearning_fit(self, watch: Callable) -> Fit:
-        """Return a fit by the optimiser of training at a constant rate, which ends when `watch` says so."""
+        """Return a fit with training's optimiser at a constant rate, which ends when `watch` returns True."""
         more = {"schedule": None, "watch": watch, "evaluate_every": 1, "max_steps": RELEARNING}
         return self._fit(self.training, "relearn", lambda step, steps, loss: None, epochs=RELEARNING, **more)
 
@@ -123,13 +123,13 @@ class Experiment:
 
 
 def build(config: dict) -> Experiment:
-    """Turn a resolved config into an experiment, or raise BadInput."""
+    """Return the experiment of a resolved config; raises BadInput if it cannot run."""
     torch_names.delay_compiler()
     settings = validated(Settings, settings_of(config), "")
     allowed_targets.require_allowed(config, settings.plugins)
     checks.require_device(settings.device)
     place = store.folder(settings.store.dir)
-    if not place.is_dir():  # one that is only read from will do, if everything is there
+    if not place.is_dir():  # a read-only store is enough if it has every model
         require_writable("store.dir", place)
     torch.set_num_threads(settings.threads)
     data = load_data(config, settings.device)
@@ -186,11 +186,11 @@ def _algorithm(node: dict) -> Callable:
 
 
 _TRIED: set[str] = set()
-"""What was tried in this process."""
+"""Networks that this process has tried already, as keys."""
 
 
 def _try_network(experiment: Experiment) -> None:
-    """Try the network as this run will use it, once a process for all runs that use it alike."""
+    """Try the network as this run will use it, once a process for all runs that use it in the same way."""
     config, data, device = experiment.config, experiment.data, experiment.settings.device
     sizes, look = _batch_sizes(experiment), Algorithm.of(experiment.unlearn).check_network
     loops = [
@@ -211,17 +211,17 @@ def _try_network(experiment: Experiment) -> None:
 
 
 def _batch_sizes(experiment: Experiment) -> list[int]:
-    """Return the smallest and the largest batch in which anything is trained."""
+    """Return the smallest and the largest batch that occurs in any training."""
     data = experiment.data
     streams = [len(data.train), len(data.retain), len(data.forget)]
     for recipe in experiment.recipes.values():
         folds = recipe.kind.keywords.get("folds", 0)
         streams += [len(data.train) - (len(data.train) + more) // folds for more in (0, folds - 1) if folds]
-    found = set()
+    batches = set()
     for size in (experiment.training.batch_size, experiment.unlearning.batch_size):
-        found |= {min(n, size) for n in streams} | {n % size for n in streams}
-    found.discard(0)
-    return sorted({min(found), max(found)})
+        batches |= {min(n, size) for n in streams} | {n % size for n in streams}
+    batches.discard(0)
+    return sorted({min(batches), max(batches)})
 
 
 def _monitored(data: Split, unlearning: Unlearning, seed: int) -> Sampled:
@@ -230,17 +230,19 @@ def _monitored(data: Split, unlearning: Unlearning, seed: int) -> Sampled:
 
 
 def _sides(targets: dict) -> dict[str, dict]:
-    """Return the two sides of the targets, and refuse anything else that stands there."""
+    """Return the two sides of the targets; raises BadInput for other keys and for a side that is not a group."""
     if set(targets) != {"forget", "retain"}:
-        raise BadInput(f"targets has {', '.join(targets) or 'nothing'}; it must have forget and retain, no more")
+        raise BadInput(f"targets has {', '.join(targets) or 'nothing'}; it must have forget and retain only")
     for name, side in targets.items():
         if not isinstance(side, dict):
-            raise BadInput(f"targets.{name}={side!r}: must be a group of settings; choose an option of it")
+            raise BadInput(
+                f"targets.{name}={side!r}: must be a group of settings. Choose an option: --help targets"
+            )
     return targets
 
 
 class Modifiers(pydantic.BaseModel):
-    """What every kind of targets takes beside its own settings."""
+    """The settings that every kind of targets has."""
 
     model_config = FORBID
     modifiers: list[Literal[*MODIFIERS]]

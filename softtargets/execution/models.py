@@ -1,4 +1,4 @@
-"""The stages of a run that a store can answer: trained models and their predictions."""
+"""The stages of a run that a store can hold: trained models and their predictions."""
 
 import dataclasses
 import functools
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from softtargets.config import allowed_targets
-from softtargets.config.resolve import asked
+from softtargets.config.resolve import decisive
 from softtargets.console import Console
 from softtargets.evaluation import metrics
 from softtargets.evaluation.evaluate import Logits
@@ -21,19 +21,19 @@ from softtargets.store import Entry, Store
 from softtargets.types import Samples, model_digest
 
 CODE = {"model": 2, "logits": 2}
-"""Raised when a change of the code changes what a stage makes, so that old entries are not taken for new."""
+"""Version of a stage's code, raised when its output changes, so that old entries are not reused."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A model in eval mode, with the account of its training."""
+    """A model in eval mode, with the cost of its training."""
 
     name: str
     model: nn.Module
     digest: str
     seconds: float
     cpu_seconds: float
-    """Both of its training, whenever that was."""
+    """Wall and CPU seconds of its training, in this run or an earlier one."""
     diverged: bool
     from_store: bool
 
@@ -45,17 +45,17 @@ def _copied(model: nn.Module) -> dict[str, Tensor]:
 
 @dataclasses.dataclass(frozen=True)
 class Stages:
-    """Makes the parts of one run, or takes them from the store."""
+    """The stages of one run, each computed or read from the store."""
 
     experiment: Experiment
     store: Store
     console: Console
-    made: list[str] = dataclasses.field(default_factory=list)
+    trained_now: list[str] = dataclasses.field(default_factory=list)
     from_store: list[str] = dataclasses.field(default_factory=list)
-    """Names of the models that were trained, and of those that did not have to be."""
+    """Names of the models that this run trained, and of those that it read from the store."""
 
     def original(self) -> Trained:
-        """Train on all training data, or take the user's checkpoint."""
+        """Return the model trained on all training data, or the user's checkpoint."""
         if self.experiment.checkpoint is None:
             return self.trained("original", self.experiment.data.train)
         self.console.say(f"original: {self.experiment.settings.checkpoint}")
@@ -64,7 +64,7 @@ class Stages:
         )
 
     def retrained(self) -> Trained:
-        """Train on the retain set alone, from an initialisation of its own."""
+        """Return the model trained on the retain set alone, from a separate initialisation."""
         return self.trained("retrained", self.experiment.data.retain)
 
     def early_original(self) -> Trained:
@@ -93,11 +93,11 @@ class Stages:
         }
 
     def trained(self, name: str, samples: Samples) -> Trained:
-        """Train a model called `name` on `samples`, from an initialisation and with batches of its own."""
+        """Return the model `name` trained on `samples`; initialisation and batches follow from its name."""
         return self._stored(name, samples, functools.partial(self._train, name, samples))
 
     def _stored(self, name: str, samples: Samples, train: Callable) -> Trained:
-        config = asked(self.experiment.config)
+        config = decisive(self.experiment.config)
         ingredients = self.origin("architecture", "training") | {
             "code": CODE["model"],
             "name": name,
@@ -142,10 +142,10 @@ class Stages:
         return Trained(name, model.eval(), model_digest(model), **notes)
 
     def predicted(self, trained: Trained, samples: Samples) -> Entry:
-        """Return the entry that holds a model's "logits" on `samples`, on the CPU."""
+        """Return the store's entry with a model's "logits" on `samples`, on the CPU."""
         ingredients = self.origin("architecture") | {
             "code": CODE["logits"],
-            "architecture": asked(self.experiment.config)["architecture"],
+            "architecture": decisive(self.experiment.config)["architecture"],
             "model": trained.digest,
             "samples": samples.digest,
         }
@@ -153,12 +153,12 @@ class Stages:
         return self.store.get("logits", ingredients, make)
 
     def origin(self, *groups: str) -> dict:
-        """Return the ingredients that tell machines apart, whose last bits may differ, and own parts' sources."""
+        """Return the ingredients of a key that set machines apart, and the hashes of the user's code."""
         settings = self.experiment.settings
         own = allowed_targets.sources({group: self.experiment.config[group] for group in groups}, settings.plugins)
         return {"device": settings.device, "threads": settings.threads} | ({"sources": own} if own else {})
 
     def _note(self, name: str, entry: Entry) -> None:
-        (self.from_store if entry.from_store else self.made).append(name)
+        (self.from_store if entry.from_store else self.trained_now).append(name)
         if entry.from_store:
-            self.console.say(f"{name}: from the store")
+            self.console.say(f"{name}: reused from the store")

@@ -1,4 +1,4 @@
-"""A network, tried as a run will use it: what cannot work ends in one sentence before any work."""
+"""A trial of a network, as a run will use it: one that cannot work ends in one sentence before any work."""
 
 import contextlib
 import copy
@@ -15,25 +15,25 @@ from softtargets.losses import cross_entropy
 from softtargets.types import Samples, model_digest
 
 SPREAD = 1e-2
-"""Share of the largest logit by which a sample's may differ between batches: rounding, in half precision too."""
+"""Largest difference of a sample's logits between batches, as a share of the largest: rounding, also in bf16."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """Tries networks of one kind. Every method raises BadInput for what cannot work."""
+    """A trial of networks of one kind. Every method raises BadInput for a network that cannot work."""
 
     where: str
-    """The setting that names the network."""
+    """Setting that names the network."""
     build: Callable[[], nn.Module]
     shape: tuple[int, ...]
-    """Of one input, without the batch."""
+    """Shape of one input, without the batch."""
     classes: int
     device: str
 
     def __call__(self, fits: Iterable[Fit], sizes: Iterable[int], look: Callable | None = None) -> None:
-        """Predict, train by a step of every fit on batches of these sizes, copy, save and load.
+        """Predict, train one step of each fit on batches of each size, copy, save and load.
 
-        `look(model, batch)` is what an algorithm wants to try beside that.
+        `look(model, batch)` is an algorithm's own trial of the network.
         """
         with torch.random.fork_rng():
             model = self._built()
@@ -62,52 +62,50 @@ class Trial:
         inputs = torch.randn(n, *self.shape, generator=draw)
         return Samples(*(tensor.to(self.device) for tensor in (inputs, labels, targets)))
 
-    def _require(self, right: bool, otherwise: str) -> None:
-        if not right:
-            raise BadInput(f"{self.where}: {otherwise}")
+    def _require(self, condition: bool, sentence: str) -> None:
+        if not condition:
+            raise BadInput(f"{self.where}: {sentence}")
 
     @contextlib.contextmanager
-    def _trying(self, what: str):
-        with naming(f"{self.where}: the network fails {what}", (Exception,)):
+    def _trying(self, trial: str):
+        with naming(f"{self.where}: the network fails {trial}", (Exception,)):
             yield
 
     def logits(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        """Return what the model answers; raises BadInput unless these are logits."""
-        found, n = model(inputs), len(inputs)
-        name = type(found).__name__
+        """Return the model's output; raises BadInput unless these are logits."""
+        output, n = model(inputs), len(inputs)
+        name = type(output).__name__
         self._require(
-            isinstance(found, Tensor), f"returns {name}; it must return a tensor of logits (n, {self.classes})"
+            isinstance(output, Tensor), f"returns {name}; it must return a tensor of logits (n, {self.classes})"
         )
         self._require(
-            found.shape == (n, self.classes),
-            f"logits of shape {tuple(found.shape)}; must be {(n, self.classes)} for {n} inputs",
+            output.shape == (n, self.classes),
+            f"returns logits of shape {tuple(output.shape)}; it must return {(n, self.classes)} for {n} inputs",
         )
-        self._require(
-            found.is_floating_point(), f"returns numbers of {found.dtype}; logits must be floating-point"
-        )
-        return found.float()
+        self._require(output.is_floating_point(), f"returns {output.dtype}; logits must be floating-point numbers")
+        return output.float()
 
     @torch.no_grad()
     def _predict(self, model: nn.Module) -> None:
-        """Try evaluation: what the logits are, and that they depend on the sample and on nothing else."""
+        """Try evaluation: the output must be logits that depend on the sample and on nothing else."""
         inputs, before = self._samples(2).inputs, model_digest(model)
         given = inputs.clone()
         with naming(f"architecture does not fit inputs of shape {self.shape}", (Exception,)):
             logits = self.logits(model.eval(), given)
-        self._require(torch.equal(given, inputs), "changes its inputs in place; let it work on a copy")
+        self._require(torch.equal(given, inputs), "changes its inputs in place; change a copy instead")
         self._require(bool(logits.isfinite().all()), "its logits are not finite before any training")
         sums = torch.ones_like(logits[:, 0])
         distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), sums, atol=1e-3)
         self._require(not distribution, "returns probabilities; it must return logits (leave out the softmax)")
         again = self.logits(model, inputs.clone())
         self._require(
-            self._near(again, logits), "answers the same inputs otherwise the second time, in evaluation mode"
+            self._near(again, logits), "gives other logits for the same inputs the second time, in evaluation mode"
         )
         with self._trying("on a batch of 1 in evaluation mode"):
             alone = self.logits(model, inputs[:1].clone())
         self._require(
             self._near(alone, logits[:1]),
-            "its logits of a sample depend on the rest of the batch, in evaluation mode",
+            "its logits of a sample depend on the rest of the batch in evaluation mode",
         )
         self._require(model_digest(model) == before, "changes its own state in evaluation mode")
 
@@ -118,18 +116,18 @@ class Trial:
         for name, value in model.state_dict().items():
             self._require(
                 isinstance(value, Tensor),
-                f"its state dict holds a {type(value).__name__}, {name}; must be tensors",
+                f"its state dict holds a {type(value).__name__}, {name}; it must hold tensors only",
             )
 
     def _parameters(self, model: nn.Module) -> None:
-        self._require(bool(trainable(model)), "has no parameter that can be trained")
+        self._require(bool(trainable(model)), "has no trainable parameter")
         self._require(
             not any(parameter.is_complex() for parameter in model.parameters()),
             "has complex parameters; they must be real",
         )
         self._require(
             model_digest(self._built()) == model_digest(model),
-            "starts from other weights when it is built again from the same seed; draw them by torch's generator",
+            "has other initial weights when built again with the same seed; draw them by torch's generator",
         )
 
     def _step(self, model: nn.Module, fit: Fit, size: int) -> None:
@@ -150,7 +148,7 @@ class Trial:
             model.zero_grad()
 
     def _keep(self, model: nn.Module) -> None:
-        """Try what comes after training: a backward pass in evaluation mode, a copy, the way through a file."""
+        """Try a backward pass in evaluation mode, a copy, and loading from a state dict."""
         batch = self._samples(2)
         with self._trying("in a backward pass in evaluation mode"):
             loss = cross_entropy(model(batch.inputs.clone()), batch.targets)
@@ -164,7 +162,7 @@ class Trial:
                 logits = [one.eval()(batch.inputs.clone()) for one in (model, loaded)]
         self._require(
             torch.allclose(*logits, rtol=1e-3, atol=1e-5, equal_nan=True),
-            "answers otherwise when it is loaded from its state dict, which lacks something that it computes with",
+            "gives other logits after loading its state dict, which lacks something that the network uses",
         )
 
 

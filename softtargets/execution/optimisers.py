@@ -1,4 +1,4 @@
-"""The optimiser and schedule of a config, tried over ten steps."""
+"""The optimiser and schedule of a config, built and tried over ten steps."""
 
 import copy
 import functools
@@ -17,20 +17,20 @@ from softtargets.execution.callables import instantiate_partial
 
 
 def build_unlearning(node: dict, device: str) -> Unlearning:
-    """Check group `unlearn`, its optimiser included."""
+    """Return the checked group `unlearn`, with its optimiser."""
     settings = build_optimisation(Unlearning, node, "unlearn", device)
     if settings.stop == "matched" and settings.evaluate_every is None:
-        raise BadInput("unlearn.evaluate_every=None: unlearn.stop=matched needs a number of steps, 1 or more")
+        raise BadInput("unlearn.evaluate_every=None: unlearn.stop=matched needs a number of steps, at least 1")
     return settings
 
 
 def build_optimisation(model: type[Optimisation], node: dict, where: str, device: str) -> Optimisation:
-    """Check a group that carries an optimiser by taking ten steps of it, over a parameter of no account."""
+    """Return a checked group with its optimiser, after ten trial steps on a throwaway parameter."""
     node, targets = copy.deepcopy(node), {}
-    for name, made in (("optimizer", _optimizer), ("schedule", _schedule)):
+    for name, build in (("optimizer", _optimizer), ("schedule", _schedule)):
         if node.get(name) is not None:
             targets[name] = node[name].get("_target_") if isinstance(node[name], dict) else None
-            node[name] = made(node[name], f"{where}.{name}")
+            node[name] = build(node[name], f"{where}.{name}")
     settings = validated(model, node, where)
     parameter = torch.zeros(2, 2, requires_grad=True, device=device)
     parameter.grad = torch.zeros_like(parameter)
@@ -39,7 +39,7 @@ def build_optimisation(model: type[Optimisation], node: dict, where: str, device
     if settings.schedule:
         with naming(f"{where}.schedule", (Exception,)):
             try:
-                # a new optimiser: RMSprop, once stepped without momentum, fails when a schedule gives it some
+                # a new optimiser: RMSprop fails if it has stepped without momentum and a schedule sets one
                 _try_schedule(settings.schedule, settings.optimizer([parameter]))
             except Exception as error:
                 _require_pair(settings.schedule, where, targets, error)
@@ -48,16 +48,16 @@ def build_optimisation(model: type[Optimisation], node: dict, where: str, device
 
 
 def _require_pair(make: Callable, where: str, targets: dict[str, str], error: Exception) -> None:
-    """Raise BadInput for a schedule that failed with this optimiser, and works with one that has momentum."""
+    """Raise BadInput for a schedule that failed with this optimiser and works with one that has momentum."""
     usual = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3, momentum=0.9)
     try:
         _try_schedule(make, usual)
-    except Exception:  # the schedule's own fault, which the caller reports
+    except Exception:  # the schedule fails with any optimiser, which the caller reports
         return
     reason = " ".join(str(error).split()) or type(error).__name__
     raise BadInput(
         f"{where}.schedule._target_={targets['schedule']} does not fit "
-        f"{where}.optimizer._target_={targets['optimizer']}: {reason}; choose another of the two, or "
+        f"{where}.optimizer._target_={targets['optimizer']}: {reason}. Choose another optimiser or schedule, or "
         f"{where}.schedule=null"
     ) from error
 
@@ -69,7 +69,7 @@ def _try_schedule(make: Callable[[Optimizer, int], LRScheduler], optimizer: Opti
         schedule.step()
         rate = float(optimizer.param_groups[0]["lr"])
         if not 0 <= rate < math.inf:
-            raise ValueError(f"gives the learning rate {rate} at step {step}; must be 0 or more, and finite")
+            raise ValueError(f"gives the learning rate {rate} at step {step}; it must be finite and at least 0")
 
 
 def _optimizer(node: object, where: str) -> functools.partial:
@@ -77,9 +77,9 @@ def _optimizer(node: object, where: str) -> functools.partial:
     if not _is_torchs(partial):
         return check_call(partial, where, given=("parameters",))
     _require_usable(partial, where, UNFIT, "torch.optim.SGD, Adam or AdamW")
-    found = check_call(partial, where, given=("params",), hints=OPTIMIZER)
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in found.keywords.items()}
-    return functools.partial(found.func, **settings)
+    checked = check_call(partial, where, given=("params",), hints=OPTIMIZER)
+    keywords = checked.keywords.items()
+    return functools.partial(checked.func, **{k: tuple(v) if isinstance(v, list) else v for k, v in keywords})
 
 
 def _schedule(node: object, where: str) -> Callable:
@@ -89,7 +89,7 @@ def _schedule(node: object, where: str) -> Callable:
             partial, where, schedules.UNFIT, "CosineAnnealingLR, LinearLR or StepLR of torch.optim.lr_scheduler"
         )
     if partial.func.__name__ == "ConstantLR" and "total_iters" not in partial.keywords:
-        raise BadInput(f"{where}.total_iters is missing; it must be given, in steps (batches)")
+        raise BadInput(f"{where}.total_iters is required: +{where}.total_iters=STEPS")
     length = schedules.length_of(partial)
     named = (length,) if length else ()
     hints = OPTIMIZER if _is_torchs(partial) else None
@@ -103,4 +103,4 @@ def _is_torchs(partial: functools.partial) -> bool:
 def _require_usable(partial: functools.partial, where: str, unfit: dict[str, str], instead: str) -> None:
     if reason := unfit.get(partial.func.__name__):
         target = f"{partial.func.__module__}.{partial.func.__name__}"
-        raise BadInput(f"{where}._target_={target}: {reason}; allowed are {instead}, for example")
+        raise BadInput(f"{where}._target_={target}: {reason}. Use {instead}, for example")

@@ -1,4 +1,4 @@
-"""One run: train the original, retrain without the forget set, make targets, unlearn, evaluate all three."""
+"""One run: train the original, retrain without the forget set, compute targets, unlearn, evaluate all three."""
 
 import datetime
 import shlex
@@ -36,9 +36,9 @@ from softtargets.tracker.tracked import Untracked, tracking
 
 
 def run(config: dict, output: Path, console: Console) -> dict | None:
-    """Run a resolved config and leave result.json, margins.npz and config.yaml in `output`.
+    """Run a resolved config, write result.json, margins.npz and config.yaml to `output`, and return the result.
 
-    Returns the result; None for a `stage` that ends before there is one. Raises BadInput before any work.
+    Returns None for a `stage` that ends before the result. Raises BadInput before any work.
     """
     started = datetime.datetime.now(datetime.UTC)
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports torch's compiler
@@ -64,7 +64,7 @@ def _run(
     further_evaluations = [evaluate(stages.logits(model), data) for model in further]
     targets = target_sets(stages, original, retrained)
     experiment, targets = with_inputs(experiment, stages, original, retrained, targets)
-    models_from = {"made": stages.made, "from_store": stages.from_store}
+    models_from = {"made": stages.trained_now, "from_store": stages.from_store}
     if stage == "train":
         return run_files.write_stage(output, stage, result.stage_content(experiment.config_hash, models_from))
     untrained = is_untrained(experiment, reference["original"])
@@ -95,16 +95,16 @@ def _run(
 
 
 def show_data(experiment: Experiment, console: Console) -> None:
-    """Show what was chosen, and what was done to the data on the way in."""
+    """Print the choices of the run, and notes on how the data were read."""
     console.choices(experiment.config, result.sizes(experiment.data))
     if experiment.data.copies_dropped:
-        console.say(f"left out {experiment.data.copies_dropped} training images that are copies of others")
+        console.say(f"left out {experiment.data.copies_dropped} training images that are copies of other images")
     for note in experiment.data.notes:
         console.say(note)
 
 
 def is_untrained(experiment: Experiment, original: Evaluation) -> bool:
-    """Return whether the original learnt nothing, by the retain samples on which models are measured."""
+    """Return whether the original learnt nothing, measured on the monitored retain samples."""
     seen = experiment.monitored.split.retain
     logits = original.logits["retain"][experiment.monitored.positions["retain"]]
     return learnt_nothing(logits, predict(experiment.initialised("original"), seen.inputs), seen.labels)
@@ -119,15 +119,15 @@ def diagnose_targets(
     console: Console,
     untrained: bool = False,
 ) -> Diagnosis:
-    """Diagnose the targets at the original, before anything is unlearned; with `strict` refuse what is flagged."""
+    """Return the diagnosis of the targets at the original; raises BadInput if it is flagged and `strict` set."""
     fit = experiment.unlearning_fit(lambda step, steps, loss: None, lambda model, step: False)
     probs = reference.logits["forget"].softmax(1)
-    found = diagnose(original, experiment.unlearn, targets.forget, targets.retain, fit, probs)
-    flag = diagnosis_flag(experiment, found, untrained)
-    console.diagnosis(found, flag)
+    diagnosis = diagnose(original, experiment.unlearn, targets.forget, targets.retain, fit, probs)
+    flag = diagnosis_flag(experiment, diagnosis, untrained)
+    console.diagnosis(diagnosis, flag)
     if experiment.settings.strict and flag != "ok":
-        raise BadInput(f"strict=true: the run is {flag}: {MEANING[flag]}; allowed with strict=false")
-    return found
+        raise BadInput(f"strict=true: the run is {flag}: {MEANING[flag]}. To run it anyway: strict=false")
+    return diagnosis
 
 
 def diagnosis_flag(experiment: Experiment, diagnosis: Diagnosis, untrained: bool = False) -> str:
@@ -170,20 +170,20 @@ def extra_metrics(
     experiment: Experiment, models: dict[str, nn.Module], evaluations: dict[str, Evaluation]
 ) -> dict:
     """Return the metrics of every model that setting `evidence` adds; None for a model that is not finite."""
-    asked, data = experiment.settings.evidence, experiment.data
-    found: dict[str, dict] = {}
+    listed, data = experiment.settings.evidence, experiment.data
+    metrics: dict[str, dict] = {}
     level = evaluations["original"].metrics["forget_acc"]
     for name, model in models.items():
         finite = evaluations[name].metrics["class_acc"] is not None
-        found[name] = {}
-        if "svc" in asked:
-            made = confidence_attack(evaluations[name].logits, data) if finite else {}
-            found[name] |= {key: made.get(key) for key in ("svc_accuracy", "svc_members")}
-        if "relearn" in asked:
+        metrics[name] = {}
+        if "svc" in listed:
+            attack = confidence_attack(evaluations[name].logits, data) if finite else {}
+            metrics[name] |= {key: attack.get(key) for key in ("svc_accuracy", "svc_members")}
+        if "relearn" in listed:
             steps = relearn_steps(model, data.forget, level, experiment.relearning_fit) if finite else None
-            found[name] |= {"relearn_steps": steps}
+            metrics[name] |= {"relearn_steps": steps}
     own = take(experiment.own_measures, models, evaluations, data, experiment.settings.seed)
-    return {name: found[name] | own[name] for name in models}
+    return {name: metrics[name] | own[name] for name in models}
 
 
 def status_of(flag: str, account: Account, unlearned: nn.Module, trained: Iterable[Trained]) -> str:
@@ -202,10 +202,10 @@ def write_outputs(
     tracker: Untracked,
     started: datetime.datetime,
 ) -> dict:
-    """Write everything, the result last, show it and return it; another process's result is kept in its place."""
+    """Write all files, the result last, print and return it; return another process's result if it was first."""
     content = result.content(experiment, outcome, started)
     if first := run_files.read_result(output, experiment.config_hash, since=started):
-        console.say(f"another process ended this run first; its result is kept: {output}")
+        console.say(f"another process finished this run first; using its result in {output}")
         tracker.result(first)
         return first
     make_folder(output)

@@ -1,4 +1,4 @@
-"""Where, when and with what a result was made."""
+"""Where, when and with which software and hardware a result was computed."""
 
 import datetime
 import functools
@@ -15,7 +15,7 @@ from softtargets.compat import torch_names
 from softtargets.config import contents
 
 HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-"""Variables by which git looks at one repository, wherever it is called."""
+"""Variables that make git use one repository in any folder."""
 
 
 def provenance(config: dict, config_hash: str | None, started: datetime.datetime) -> dict:
@@ -26,7 +26,7 @@ def provenance(config: dict, config_hash: str | None, started: datetime.datetime
     return {
         "config_hash": config_hash,
         "git_commit": commit,
-        # files that git does not track, such as an environment or results, do not make the code another
+        # untracked files, such as an environment or results, are not the code
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "host": socket.gethostname(),
@@ -41,28 +41,28 @@ def provenance(config: dict, config_hash: str | None, started: datetime.datetime
 
 @functools.cache
 def processor(device: str) -> str:
-    """Name what computes, with the instructions that torch picked for it: on other ones last bits may differ."""
-    said = torch_names.cpuinfo()
-    name = said.get("model name") or platform.processor() or platform.machine()
+    """Return the processor's name and the instruction set that torch uses: last bits depend on both."""
+    description = torch_names.cpuinfo()
+    name = description.get("model name") or platform.processor() or platform.machine()
     # hypervisors give different processors one name
-    numbers = "".join(f", {key} {said[key]}" for key in ("cpu family", "model") if key in said)
-    found = f"{name}{numbers}, {torch.backends.cpu.get_cpu_capability()}"
-    return f"{torch.cuda.get_device_name()}; {found}" if device == "cuda" else found
+    numbers = "".join(f", {key} {description[key]}" for key in ("cpu family", "model") if key in description)
+    cpu = f"{name}{numbers}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{torch.cuda.get_device_name()}; {cpu}" if device == "cuda" else cpu
 
 
 def _commit() -> str | None:
-    """Return the commit of this very code; None for an installed copy, whatever repository it lies in."""
+    """Return the commit of this code; None for an installed copy, even inside another repository."""
     tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
     return _git("rev-parse", "HEAD") if tracked else None
 
 
 def _git(*arguments: str) -> str | None:
-    """Ask git about the folder of this file; None where git, a repository or an answer is missing."""
-    # a hook of git's sets these, for the repository that it belongs to
+    """Return git's output for the folder of this file; None without git, a repository or an answer."""
+    # a git hook sets these variables for its own repository
     environment = {name: value for name, value in os.environ.items() if name not in HOOKS}
     command = {"cwd": Path(__file__).parent, "env": environment, "timeout": 10}
     try:
-        found = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, **command)
+        ended = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, **command)
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return ended.stdout.strip()

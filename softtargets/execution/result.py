@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from softtargets import RESULT_SCHEMA
-from softtargets.config.resolve import asked
+from softtargets.config.resolve import decisive
 from softtargets.cost import Spent
 from softtargets.evaluation import matched
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis
@@ -72,7 +72,7 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
         "ignores_targets": marks.ignores_targets,
         "comparison_only": marks.comparison_only,
         "choices": choices(experiment.config),
-        "config": asked(experiment.config),
+        "config": decisive(experiment.config),
         **measured(
             outcome.models,
             outcome.evaluations,
@@ -161,12 +161,12 @@ def measured(
 
 
 def stage_content(config_hash: str, models_from: dict[str, list[str]]) -> dict:
-    """Return the content of `<stage>.json`, for a run that was asked to stop after that stage."""
+    """Return the content of `<stage>.json`, for a run that ends after this stage."""
     return {"provenance": {"config_hash": config_hash}, "cost": models_from}
 
 
 def finite(value):
-    """Replace every number that JSON cannot hold by None, at any depth."""
+    """Return a value with None instead of every number that JSON cannot hold, at any depth."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -175,7 +175,7 @@ def finite(value):
 
 
 def choices(config: dict) -> dict:
-    """Return what was chosen in every group, with both seeds."""
+    """Return the choice in each group, and both seeds."""
     return config["choices"] | {"seed": config["seed"], "forget_seed": config["forget_set"]["seed"]}
 
 
@@ -207,9 +207,9 @@ def _training_digest(data: Evaluated) -> str:
 
 
 def costs(experiment: Experiment, outcome: Outcome) -> dict:
-    """Return seconds of each stage when it was made, and rte = retrain_s / (targets_s + unlearn_s).
+    """Return each stage's seconds when it was computed, and rte = retrain_s / (targets_s + unlearn_s).
 
-    teachers_s is apart: teachers do not depend on the forget set and serve every request.
+    teachers_s is separate: teachers do not depend on the forget set and serve every request.
     """
     targets, account, seconds = outcome.targets, outcome.fit.account, outcome.spent.seconds
     return {
@@ -246,7 +246,7 @@ def shares(experiment: Experiment, outcome: Outcome) -> dict:
 
 
 def hashes(experiment: Experiment, outcome: Outcome) -> dict:
-    """Return what proves that two runs shared models, forget set and batches, and differ in their targets."""
+    """Return the hashes that show whether two runs share models, forget set and batches, and differ in targets."""
     forget, retain = outcome.targets.forget, outcome.targets.retain
     return {
         "original": outcome.original.digest,

@@ -1,4 +1,4 @@
-"""The files of a run in its folder: written, found again, removed."""
+"""The files of a run in its folder: writing, reading and removing them."""
 
 import contextlib
 import datetime
@@ -16,22 +16,22 @@ NAMES = (
     *("original.safetensors", "retrained.safetensors", "unlearned.safetensors"),
     *("tracking.jsonl", "clearml.zip", "clearml.json"),
 )
-"""All that a run may leave in its folder, but for its log."""
+"""Every file that a run may leave in its folder, except its log."""
 
 
 def write_result(folder: Path, result: dict, margins: "dict[str, numpy.ndarray]") -> Path:
-    """Write margins.npz and then result.json; where the latter is, the run is complete."""
-    import numpy  # a tenth of a second, which a sweep that is finished does without
+    """Write margins.npz, then result.json, whose presence means that the run is complete."""
+    import numpy  # a tenth of a second, which a finished sweep need not pay
 
     with atomic(folder / "margins.npz") as temporary, temporary.open("wb") as file:
         numpy.savez(file, **margins)
-    (folder / "error.json").unlink(missing_ok=True)  # of another call of a sweep, meanwhile
+    (folder / "error.json").unlink(missing_ok=True)  # another call of the sweep may have left it meanwhile
     write_json(folder / "result.json", result)
     return folder / "result.json"
 
 
 def write_stage(folder: Path, stage: str, content: dict) -> None:
-    """Write `<stage>.json`, the mark of a run that was asked to stop after that stage."""
+    """Write `<stage>.json`, the mark of a run that ends after this stage."""
     write_json(folder / f"{stage}.json", content)
 
 
@@ -57,19 +57,19 @@ def read_result(folder: Path, config_hash: str, since: datetime.datetime | None 
 
 
 def remove_earlier(folder: Path) -> None:
-    """Remove what an earlier run has left in a folder that is used again; the files of nobody's run stay."""
+    """Remove the files of an earlier run from a folder that is used again; other files stay."""
     if not _is_of_a_run(folder):
         return
-    for name in NAMES:  # the result first: without its other files it would be no result
+    for name in NAMES:  # the result first: it promises that the other files are complete
         (folder / name).unlink(missing_ok=True)
 
 
 def _is_of_a_run(folder: Path) -> bool:
-    """Return whether the folder's files are a run's: files of these names may be somebody's own."""
+    """Return whether a run left the files in a folder: a user's file may have the same name."""
     for name in ("result.json", "error.json", "data.json", "train.json"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, Damaged):
             return bool(read_json(folder / name))
-    try:  # a run that was killed while it wrote
+    try:  # a run that was killed while it wrote its files
         return "\nchoices:\n" in (folder / "config.yaml").read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False

@@ -1,4 +1,4 @@
-"""The three models of a run, on disk and back."""
+"""The three models of a run on disk: saving and loading."""
 
 import functools
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from softtargets.types import model_digest
 
 
 class Models(NamedTuple):
-    """In eval mode on the CPU; each maps inputs (n, channels, height, width), normalised, to logits."""
+    """The models in eval mode on the CPU; each maps normalised inputs (n, channels, height, width) to logits."""
 
     original: nn.Module
     retrained: nn.Module
@@ -37,9 +37,9 @@ def save_models(folder: Path, models: dict[str, nn.Module]) -> None:
 def load(run_dir: str | Path, plugins: Iterable[str] = ()) -> Models:
     """Return the models that a run with `save_models=true` left in its folder.
 
-    `plugins`: modules of yours that the architecture may come from, as in the setting of that name. Raises
-    FileNotFoundError where the folder holds no such run, Damaged, a ValueError, where a file is not what the run
-    wrote, and BadInput for an architecture from elsewhere.
+    `plugins`: your modules from which the architecture may come, as in the setting of that name. Raises
+    FileNotFoundError if the folder has no such run, Damaged (a ValueError) if a file is not as the run wrote it,
+    and BadInput for an architecture from another module.
 
     >>> import softtargets, torch
     >>> models = softtargets.load("runs/one")
@@ -60,8 +60,8 @@ def load(run_dir: str | Path, plugins: Iterable[str] = ()) -> Models:
 def _config(file: Path) -> DictConfig:
     try:
         return OmegaConf.load(file)
-    except YAMLError as error:  # tags that would make objects, too
-        raise Damaged(f"{file}: damaged, it is no plain YAML: {error}") from error
+    except YAMLError as error:  # also for tags that create objects
+        raise Damaged(f"{file}: damaged, not plain YAML: {error}") from error
 
 
 def _load(file: Path, model: nn.Module, right: str) -> nn.Module:
@@ -72,5 +72,5 @@ def _load(file: Path, model: nn.Module, right: str) -> nn.Module:
     except (ValueError, RuntimeError) as error:
         raise Damaged(f"{file}: damaged: {error}") from error
     if model_digest(model) != right:
-        raise Damaged(f"{file}: altered since it was written, its content has another hash than in result.json")
+        raise Damaged(f"{file}: changed since it was written; its hash differs from that in result.json")
     return model.eval()

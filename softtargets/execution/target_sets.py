@@ -1,11 +1,11 @@
-"""Forget and retain set under the targets of a run: made once, and kept in the store by sample."""
+"""Forget and retain set with the targets of a run, computed once and stored by sample."""
 
 import dataclasses
 import time
 
 from torch import Tensor
 
-from softtargets.config.resolve import asked
+from softtargets.config.resolve import decisive
 from softtargets.config.validation import naming
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.teachers import Teachers
@@ -13,24 +13,24 @@ from softtargets.store import Entry
 from softtargets.types import Samples
 
 CODE = 1
-"""Raised when a change of the code changes targets, so that old entries are not taken for new."""
+"""Version of the code, raised when its targets change, so that old entries are not reused."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TargetSets:
-    """What an algorithm is driven by, and what it cost when it was made."""
+    """The two sets with their targets, and the cost of computing these."""
 
     forget: Samples
     retain: Samples
     seconds: float
-    """Of predictions and targets; trainings are not in it."""
+    """Seconds of predictions and targets, without trainings."""
     teachers: dict[str, float]
-    """Seconds of training of each model that was trained for the targets alone, by name. None of them depends on
-    the forget set, so that this cost is shared by all requests."""
+    """Seconds of training of each teacher, by name. No teacher depends on the forget set, so all requests share
+    this cost."""
 
 
 def target_sets(stages: Stages, original: Trained, retrained: Trained) -> TargetSets:
-    """Make the targets of both sets, or take them from the store."""
+    """Compute the targets of both sets, or read them from the store."""
     sides = {side: _entry(stages, side, original, retrained) for side in ("forget", "retain")}
     data, device = stages.experiment.data, stages.experiment.settings.device
     forget, retain = (
@@ -43,10 +43,10 @@ def target_sets(stages: Stages, original: Trained, retrained: Trained) -> Target
 
 def _entry(stages: Stages, side: str, original: Trained, retrained: Trained) -> Entry:
     def make() -> tuple[dict[str, Tensor], dict]:
-        return _made(stages, side, {"original": original, "retrained": retrained})
+        return _computed(stages, side, {"original": original, "retrained": retrained})
 
     experiment = stages.experiment
-    config = asked(experiment.config)
+    config = decisive(experiment.config)
     ingredients = stages.origin("targets", "architecture", "training") | {
         "code": CODE,
         "side": side,
@@ -62,7 +62,7 @@ def _entry(stages: Stages, side: str, original: Trained, retrained: Trained) -> 
     return stages.store.get("targets", ingredients, make)
 
 
-def _made(stages: Stages, side: str, known: dict[str, Trained]) -> tuple[dict[str, Tensor], dict]:
+def _computed(stages: Stages, side: str, known: dict[str, Trained]) -> tuple[dict[str, Tensor], dict]:
     teachers = Teachers(stages, known, side)
     started = time.perf_counter()
     with naming(f"targets.{side}"):

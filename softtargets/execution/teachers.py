@@ -1,4 +1,4 @@
-"""Whom the kinds of targets ask: the models of the run, and models trained for their answers alone."""
+"""Teacher models whose predictions become targets: those of the run, and models trained for this alone."""
 
 import dataclasses
 import functools
@@ -27,7 +27,7 @@ class Asked:
         self.positions: Tensor = getattr(data, f"{side}_positions")
 
     def source(self) -> Source:
-        """Return what a kind may draw on."""
+        """Return the source that a kind of targets reads."""
         return Source(
             self.samples.labels.cpu(),
             self.samples.targets.shape[1],
@@ -37,22 +37,22 @@ class Asked:
         )
 
     def logits(self, name: str) -> Float[Tensor, "n k"]:
-        """Return the logits of a model that is known, untrained, or trained on all training data."""
-        return self._ask(self._teacher(name), self.samples)
+        """Return the logits of a known, an untrained, or a model trained on all training data."""
+        return self._predict(self._teacher(name), self.samples)
 
     def out_of_fold(self, folds: int) -> Float[Tensor, "n k"]:
-        """Return each sample's logits from the model that was trained on all folds but its own."""
+        """Return each sample's logits from the model that was trained without the sample's fold."""
         fold = self.fold(folds)
-        found = torch.empty(len(self.positions), self.train.targets.shape[1])
+        logits = torch.empty(len(self.positions), self.train.targets.shape[1])
         for i in range(folds):
-            kept, asked = (fold != i).nonzero()[:, 0], (fold[self.positions.cpu()] == i).nonzero()[:, 0]
-            teacher = self._train(f"fold {i + 1} of {folds}", self.train.take(kept))
-            if len(asked):
-                found[asked] = self._ask(teacher, self.train.take(self.positions[asked]))
-        return found
+            others, held_out = (fold != i).nonzero()[:, 0], (fold[self.positions.cpu()] == i).nonzero()[:, 0]
+            teacher = self._train(f"fold {i + 1} of {folds}", self.train.take(others))
+            if len(held_out):
+                logits[held_out] = self._predict(teacher, self.train.take(self.positions[held_out]))
+        return logits
 
     def fold(self, folds: int) -> Int64[Tensor, " train"]:
-        """Draw the fold of every training sample; the forget set plays no part."""
+        """Draw the fold of every training sample, whatever the forget set is."""
         count = len(self.train)
         order = torch.randperm(count, generator=generator(self.experiment.settings.seed, "folds"))
         return torch.empty(count, dtype=torch.int64).index_copy_(0, order, torch.arange(count) % folds)
@@ -63,7 +63,7 @@ class Asked:
     def _train(self, name: str, samples: Samples) -> Trained | None:
         raise NotImplementedError
 
-    def _ask(self, teacher: Trained | None, samples: Samples) -> Float[Tensor, "n k"]:
+    def _predict(self, teacher: Trained | None, samples: Samples) -> Float[Tensor, "n k"]:
         raise NotImplementedError
 
 
@@ -71,15 +71,15 @@ class Teachers(Asked):
     """Models that answer, with an account of what their answers cost."""
 
     def __init__(self, stages: Stages, known: dict[str, Trained], side: str):
-        """`known` are the models there are already, by name; `side` is "forget" or "retain"."""
+        """Take the models that exist already as `known`, by name; `side` is "forget" or "retain"."""
         super().__init__(stages.experiment, side)
         self.stages, self.known = stages, known
         self.taught: dict[str, Trained] = {}
-        """Models that were trained for their answers, by name."""
+        """Models that were trained for their predictions alone, by name."""
         self.predicting = 0.0
-        """Seconds that the answers took when they were made, trainings excluded."""
+        """Seconds of the predictions when they were computed, without trainings."""
         self.asking = 0.0
-        """Seconds that asking took this time, trainings and all."""
+        """Seconds of all requests to teachers in this run, trainings included."""
 
     def source(self) -> Source:
         """Return what a kind may draw on, with a clock on its questions."""
@@ -87,13 +87,13 @@ class Teachers(Asked):
         clocked = {name: self._clocked(getattr(source, name)) for name in ("logits", "out_of_fold")}
         return dataclasses.replace(source, **clocked)
 
-    def _clocked(self, answer: Callable) -> Callable:
-        @functools.wraps(answer)
-        def timed(question):
+    def _clocked(self, predict: Callable) -> Callable:
+        @functools.wraps(predict)
+        def timed(which):
             started = time.perf_counter()
-            found = answer(question)
+            logits = predict(which)
             self.asking += time.perf_counter() - started
-            return found
+            return logits
 
         return timed
 
@@ -109,7 +109,7 @@ class Teachers(Asked):
         self.taught[name] = self.stages.trained(name, samples)
         return self.taught[name]
 
-    def _ask(self, teacher: Trained, samples: Samples) -> Float[Tensor, "n k"]:
+    def _predict(self, teacher: Trained, samples: Samples) -> Float[Tensor, "n k"]:
         entry: Entry = self.stages.predicted(teacher, samples)
         self.predicting += entry.seconds
         return entry.tensors["logits"]

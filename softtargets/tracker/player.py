@@ -76,7 +76,7 @@ def note(task, folder: Path) -> str:
 @contextlib.contextmanager
 def configured() -> Iterator[Path]:
     """Let ClearML read the user's configuration with ours added, and use a cache that is away afterwards."""
-    own = users_own()
+    own = configuration_file()
     text = own.read_text(encoding="utf-8") if own.is_file() else ""
     with tempfile.TemporaryDirectory(prefix="softtargets-tracker-") as place:
         conf = Path(place, "clearml.conf")
@@ -90,15 +90,15 @@ def configured() -> Iterator[Path]:
         yield Path(place, "cache")
 
 
-def users_own() -> Path:
+def configuration_file() -> Path:
     """Return where the user's configuration is, or would be."""
     return Path(os.environ.get("CLEARML_CONFIG_FILE") or "~/clearml.conf").expanduser()
 
 
 def require_configuration() -> None:
     """Raise NoServer where ClearML has never been set up."""
-    if not users_own().is_file() and "CLEARML_API_HOST" not in os.environ:
-        raise NoServer(f"ClearML is not set up: there is no {users_own()}, which `clearml-init` makes")
+    if not configuration_file().is_file() and "CLEARML_API_HOST" not in os.environ:
+        raise NoServer(f"ClearML is not set up: there is no {configuration_file()}, which `clearml-init` makes")
 
 
 def login() -> None:
