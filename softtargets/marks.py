@@ -51,8 +51,8 @@ class Marks:
         for name, value in values.items():
             if name not in usual:
                 raise TypeError(
-                    f"{name} is no mark of {cls.part}; allowed are {', '.join(usual)}, and other attributes that "
-                    f"begin with an underscore{nearest(name, usual)}"
+                    f"{name} is not a mark of {cls.part}; use {', '.join(usual)}, or a name that begins with an "
+                    f"underscore{nearest(name, usual)}"
                 )
             if isinstance(usual[name], bool) and not isinstance(value, bool):
                 raise TypeError(f"the mark {name} is {value!r}; it must be True or False")

@@ -199,9 +199,9 @@ def test_a_folder_that_holds_a_run_is_refused_before_any_work(tiny, tmp_path, fo
             {"test": (torch.zeros(2, 2, 3), torch.tensor([0, 3]))},
             "test has labels from 0 to 3; they must be from 0 to 2",
         ),
-        ({"original": Tiny().state_dict()}, "original is weights alone; give architecture"),
+        ({"original": Tiny().state_dict()}, "original has weights only; give architecture"),
         ({"original": {"x": torch.zeros(1)}, "architecture": Tiny}, "original: it lacks layer.bias"),
-        ({"choices": {"target": "soft"}}, "choices has target; allowed are dataset, .*; did you mean targets"),
+        ({"choices": {"target": "soft"}}, "choices has target; choose one of dataset, .*; did you mean targets"),
         ({"choices": {"seed": "1"}}, "choices has seed='1'; it must be int"),
         ({"folder": __file__}, "folder=.*test_audit.py: cannot be written to"),
         ({"retrained": nn.Sequential(nn.Flatten(), nn.Linear(6, 4))}, "logits of different widths"),
@@ -227,5 +227,5 @@ for change in ({"retain": 5}, {"original": 5}):
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines() == [
         "retain: give a pair of tensors (inputs and labels) or a dataset",
-        "original is int; it must be a torch.nn.Module, a state dict, or the path of a file",
+        "original is int; give a torch.nn.Module, a state dict, or the path of a file",
     ]

@@ -127,7 +127,7 @@ def test_yaml_makes_no_objects(come, line, run, tmp_path, canary):  # noqa: F811
     _, folder = run(*SMALL, "save_models=true")
     text = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(f"{text}extra: {line.format(file=canary)}\n")
-    with pytest.raises((BadInput, Damaged), match=r"rerun=|no plain YAML"):
+    with pytest.raises((BadInput, Damaged), match=r"rerun=|not plain YAML"):
         softtargets.load(folder) if come == "load" else run(f"rerun={folder}")
 
 

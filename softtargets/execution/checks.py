@@ -78,18 +78,18 @@ def require_whole_classes(unlearn: functools.partial, data: Split) -> None:
 
 
 def require_early(unlearn: functools.partial, checkpoint: str | None) -> None:
-    """Raise BadInput for an original of the user's, where the algorithm needs checkpoints of its training."""
+    """Raise BadInput for a user's original if the algorithm needs checkpoints of its training."""
     if checkpoint is not None and "early_original" in inspect.signature(unlearn.func).parameters:
         raise BadInput(
-            f"checkpoint={checkpoint}: {unlearn.func.__name__} needs the checkpoints of the original's training, "
-            "and a file has none; allowed is checkpoint=null"
+            f"checkpoint={checkpoint}: {unlearn.func.__name__} needs checkpoints from the original's training, "
+            "and a file has none. Set checkpoint=null"
         )
 
 
 def require_ignores_targets(unlearn: functools.partial, declared: bool) -> None:
-    """Raise BadInput where a config says that targets play no part, and the algorithm does not say so."""
+    """Raise BadInput if a config says that the algorithm ignores targets, and its mark does not."""
     if declared and not Algorithm.of(unlearn).ignores_targets:
         raise BadInput(
-            f"mu_algo.ignores_targets=true: {unlearn.func.__name__} is not marked ignores_targets; mark it, "
-            "or leave the setting out"
+            f"mu_algo.ignores_targets=true: {unlearn.func.__name__} is not marked ignores_targets. Mark the "
+            "function, or remove the setting"
         )

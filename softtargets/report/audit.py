@@ -119,14 +119,14 @@ def _require_free(folder: Path) -> None:
     except Damaged:
         mine = False
     if not mine:
-        raise BadInput(f"folder={folder}: holds the result of a run; give another folder")
+        raise BadInput(f"folder={folder}: holds the result of a run. Give another folder")
 
 
 def _choices(given: Mapping[str, str | int], original: nn.Module, seed: int) -> dict[str, str | int]:
     """Return the choices of a result; what is not given is called so."""
     for name, value in given.items():
         if name not in NAMES:
-            raise BadInput(f"choices has {name}; allowed are {', '.join(NAMES)}{nearest(name, NAMES)}")
+            raise BadInput(f"choices has {name}; choose one of {', '.join(NAMES)}{nearest(name, NAMES)}")
         if not isinstance(value, NAMES[name]):
             raise BadInput(f"choices has {name}={value!r}; it must be {NAMES[name].__name__}")
     usual = dict.fromkeys(NAMES, "given") | {"architecture": type(original).__name__, "seed": 0}
@@ -162,10 +162,10 @@ def _network(model: Model, architecture: Callable[[], nn.Module] | None, name: s
         return model
     if not isinstance(model, Mapping | str | Path):
         raise BadInput(
-            f"{name} is {type(model).__name__}; it must be a torch.nn.Module, a state dict, or the path of a file"
+            f"{name} is {type(model).__name__}; give a torch.nn.Module, a state dict, or the path of a file"
         )
     if architecture is None:
-        raise BadInput(f"{name} is weights alone; give architecture, a function that returns a network for them")
+        raise BadInput(f"{name} has weights only; give architecture too, a function that returns a network")
     network = copy.deepcopy(architecture())
     load_weights(network, model, name if isinstance(model, Mapping) else f"{name}={model}")
     return network
@@ -179,7 +179,7 @@ def _pair(data: Data, name: str) -> tuple[Tensor, Tensor]:
         rows = [data[i] for i in range(len(data))]
         data = torch.stack([torch.as_tensor(row[0]) for row in rows]), torch.tensor([int(row[1]) for row in rows])
     if not isinstance(data, tuple | list) or len(data) != 2 or not all(isinstance(part, Tensor) for part in data):
-        raise BadInput(f"{name} must be a pair of tensors, inputs and labels, or a dataset of such pairs")
+        raise BadInput(f"{name}: give a pair of tensors (inputs and labels) or a dataset")
     inputs, labels = data
     if not len(inputs) or len(inputs) != len(labels):
         raise BadInput(f"{name} has {len(inputs)} inputs and {len(labels)} labels; give one label for each input")
@@ -197,5 +197,7 @@ def _classes(models: dict[str, nn.Module], pairs: dict[str, tuple[Tensor, Tensor
 
 def _samples(inputs: Tensor, labels: Tensor, classes: int, name: str) -> Samples:
     if labels.min() < 0 or labels.max() >= classes:
-        raise BadInput(f"{name} has labels from {labels.min()} to {labels.max()}; allowed are 0 to {classes - 1}")
+        raise BadInput(
+            f"{name} has labels from {labels.min()} to {labels.max()}; they must be from 0 to {classes - 1}"
+        )
     return Samples(inputs, labels, F.one_hot(labels, classes).float())
