@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from conftest import CONF, SMALL, options, suited
 from scipy.spatial.distance import jensenshannon
@@ -273,6 +274,9 @@ def test_a_users_checkpoint_is_the_original(run):
         result, _ = run(*SMALL, f"checkpoint={folder / file}")
         assert result["hashes"]["original"] == first["hashes"]["original"]
         assert result["cost"]["train_s"] == 0
+    wrapped = {f"module.{name}": tensor.contiguous() for name, tensor in state.items()}
+    safetensors.torch.save_file(wrapped, folder / "original.safetensors")
+    assert model_digest(softtargets.load(folder).original) == first["hashes"]["original"]
 
 
 def test_stage_train_fills_the_store(run, tmp_path):

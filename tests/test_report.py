@@ -917,6 +917,7 @@ def test_every_field_that_a_report_needs_is_checked_when_it_is_read(tmp_path, ch
         ({"trajectory": WAY | {"js_test": [0.1]}}, "trajectory: its columns differ in length"),
         ({"trajectory": WAY | {"js_test": 0.1}}, "trajectory.js_test: input should be a valid list"),
         ({"change": [0.1]}, "change: input should be a valid dictionary"),
+        ({"faces": [0.1]}, "faces: input should be a valid dictionary"),
     ],
 )
 def test_fields_that_contradict_each_other_are_named(folder, changes, said):

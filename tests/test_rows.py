@@ -27,7 +27,9 @@ def test_a_row_holds_what_result_json_holds(run):
         for name, value in left[part].items():
             if not isinstance(value, list):
                 assert table[f"{part}.{name}"][0] == value, (part, name)
-    assert not [name for name in table if isinstance(table[name][0], list)]
+    assert table["faces.js_t_forget.unlearned"][0] == left["faces"]["js_t_forget"]["unlearned"]
+    assert table["faces.references"][0] == 1
+    assert not [name for name in table if isinstance(table[name][0], list | tuple)]
 
 
 def test_a_trajectory_has_a_row_for_every_look(run):

@@ -154,6 +154,7 @@ class Result(_Read):
     trajectory: Trajectory
     diagnosis: Diagnosis
     change: dict = {}
+    faces: dict | None = None
     cost: Cost
     data: Data
     provenance: dict

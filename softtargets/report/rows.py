@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
 from softtargets.report.runs import Run, read
 
@@ -18,8 +19,9 @@ def results(folder: str | Path) -> "pandas.DataFrame":
     """Return a row for every finished run below `folder`, as `softtargets report` writes them to runs.csv.
 
     Columns: the choices (dataset, architecture, mu_algo, targets, seed, ...), `status`, `MODEL.METRIC` of the
-    three models, `distance.NAME`, `baseline.NAME` (doing nothing), `change.NAME`, `cost.NAME`, `config_hash` and
-    `folder`. Units are those of result.json. Raises BadInput, a ValueError, where there is no run.
+    three models, `distance.NAME`, `baseline.NAME` (doing nothing), `change.NAME`, `cost.NAME`,
+    `faces.NAME.unlearned` with `.nothing` and `.floor`, `config_hash` and `folder`. Units are as in result.json.
+    Raises BadInput, a ValueError, where there is no run.
 
     >>> import softtargets
     >>> table = softtargets.results("runs/mine")
@@ -50,7 +52,8 @@ def row(run: Run) -> dict[str, object]:
     result = run.result
     parts = result["metrics"] | {name: result.get(name, {}) for name in PARTS}
     numbers = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-    plain = {name: value for name, value in numbers.items() if not isinstance(value, list | dict)}
+    numbers |= {f"faces.{name}": value for name, value in flat(result.get("faces") or {})}
+    plain = {name: value for name, value in numbers.items() if not isinstance(value, list | tuple | dict)}
     end = {"config_hash": result["provenance"].get("config_hash"), "folder": str(run.folder)}
     return result["choices"] | {"status": result["status"]} | plain | end
 
