@@ -9,7 +9,7 @@ if typing.TYPE_CHECKING:
     from softtargets.report.rows import results, trajectories
 
 __all__ = ["RESULT_SCHEMA", "audit", "load", "results", "run", "sweep", "trajectories"]
-RESULT_SCHEMA = 1
+RESULT_SCHEMA = 2
 """Of result.json; raised when a change of it would mislead who reads it."""
 _HOMES = {
     "audit": "softtargets.report.audit",

@@ -160,16 +160,29 @@ def sentences(result: dict) -> list[str]:
     if result["upper_bound"]:
         lines.append("an upper bound, no method: the targets are drawn from the retrained model")
     if result["trajectory"]["step"]:
-        lines.append(_matched(result["matched"]))
+        lines.append(_matched(result["matched"], result["matched_level"]))
+    if result["cost"]["stopped"] and result["stop_rule"]:
+        lines.append(_stopped(result["stop_rule"]))
     return [*lines, _cost(result["cost"])]
 
 
-def _matched(found: dict | None) -> str:
+def _matched(found: dict | None, level: dict | None) -> str:
+    if level is None:
+        return "no matched forgetting: the retrained model diverged"
+    names = f"the retrained model's forget accuracy, {level['forget_acc']:.3f} ± {level['standard_error']:.3f}"
     if found is None:
-        return "matched forgetting was never reached: the forget set stayed better known than data never seen"
-    names = {"forget_acc": "forget", "retain_acc": "retain", "test_acc": "test accuracy", "js_forget": "JS"}
-    values = ", ".join(f"{words} {number(found[key])}" for key, words in names.items())
-    return f"at matched forgetting (step {found['step']:.1f}): {values}"
+        return f"no matched forgetting: the run did not end at {names}"
+    shown = {"forget_acc": "forget", "retain_acc": "retain", "test_acc": "test accuracy", "js_forget": "JS"}
+    values = ", ".join(f"{words} {number(found[key])}" for key, words in shown.items())
+    return f"matched forgetting from step {found['step']} on, at {names}: {values}"
+
+
+def _stopped(rule: dict) -> str:
+    error = rule["standard_error"]
+    unseen = f"{rule['unseen_acc']:.3f}" + ("" if error is None else f" ± {error:.3f} (n = {rule['samples']})")
+    looks = "1 look" if rule["looks"] == 1 else f"{rule['looks']} looks in a row"
+    forget = f"{rule['forget_acc']:.3f}"
+    return f"stopped: at {looks} no better on the forget set than on unseen data, {forget} and {unseen}"
 
 
 def _cost(cost: dict) -> str:

@@ -33,6 +33,18 @@ class Account:
     diverged: bool = False
     stopped: bool = False
     """Whether `watch` ended it."""
+    rate: float = 0.0
+    highest_rate: float = 0.0
+    """Learning rates of the schedule: the next step's, and the highest so far. 0 without a schedule."""
+
+    @property
+    def settled(self) -> bool:
+        """Return whether the schedule is over its hot phase: the rate is down to half of its highest."""
+        return self.rate <= self.highest_rate / 2
+
+    def follow(self, rate: float) -> None:
+        """Take up the learning rate that a schedule has set."""
+        self.rate, self.highest_rate = rate, max(rate, self.highest_rate)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,7 +144,9 @@ class Fit:
             started = time.perf_counter()
             value = self._step(model, optimizer, *next(work))
             if schedule:
+                self.account.follow(optimizer.param_groups[0]["lr"])
                 schedule.step()
+                self.account.follow(optimizer.param_groups[0]["lr"])
             self.account.seconds += time.perf_counter() - started
             self.progress(step, steps, value)
             if self.account.diverged:

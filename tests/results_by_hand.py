@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from softtargets import RESULT_SCHEMA
 from softtargets.report.runs import FACTORS
 from softtargets.system.files import write_json
 
@@ -34,7 +35,7 @@ def result(seed: int = 0, targets: str = "hard", js_forget: float = 0.02, choice
         "accuracy_distance": 0.03,
     }
     return {
-        "schema": 1,
+        "schema": RESULT_SCHEMA,
         "status": "ok",
         "choices": chosen,
         "config": {

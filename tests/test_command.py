@@ -35,7 +35,7 @@ def test_a_run_ends_with_a_table_and_the_path_of_the_result(elsewhere):
     found = command(*SMALL, cwd=elsewhere)
     assert found.returncode == 0, found.stderr
     path = Path(re.search(r"^result: (.+)$", found.stdout, re.MULTILINE)[1])
-    assert json.loads(path.read_text())["schema"] == 1
+    assert json.loads(path.read_text())["schema"] == 2
     assert "forget accuracy" in found.stdout
     assert not any(ord(letter) == 27 for letter in found.stdout), "plain lines where stdout is no terminal"
     assert found.stderr == ""

@@ -892,6 +892,50 @@ READ = [way for way in leaves(result()) if way != ("metrics", "original", "forge
 READ = [way for way in READ if way[-1] != "forget_class_acc" and way[0] != "schema" and way not in OPTIONAL]
 
 
+LONG = {
+    "step": [0, 5, 10, 15],
+    "forget_acc": [1.0, 0.85, 0.7, 0.85],
+    "unseen_acc": [0.9, 0.86, 0.6, 0.8],
+    "test_acc": [0.9] * 4,
+    "js_forget": [0.1, 0.06, 0.05, 0.013],
+    "js_test": [0.0, 0.01, 0.02, 0.03],
+    "mia_gap": [0.3, 0.2, 0.1, 0.05],
+}
+"""First at the level in a hot phase at step 5, which is back there at step 15 (n = 100: .85 ± .036)."""
+
+
+def before(seed: int, targets: str, **changes) -> dict:
+    """A result of schema 1, whose matched point is that of the first yardstick."""
+    data = {"classes": 2, "sizes": {"forget": 100}, "hashes": {"train": "train", "test": "test"}}
+    point = {"js_forget": 0.06, "mia_gap": 0.2, "js_test": 0.01}
+    return result(seed, targets, schema=1, trajectory=LONG, matched=point, data=data) | changes
+
+
+def test_matched_points_of_old_results_are_computed_anew_and_named(folder):
+    stopped = {"unlearn_s": 1.5, "stopped": True}
+    way = {name: column[:3] for name, column in LONG.items()}
+    hard = [before(seed, "hard") for seed in range(3)]
+    soft = [before(seed, "soft", cost=stopped, trajectory=way) for seed in range(3)]
+    place = folder(*hard, *soft)
+    runs = {run.arm: run.result["matched"] for run in read(place)}
+    assert runs["hard"] == {name: column[3] for name, column in LONG.items()}
+    assert runs["soft"] is None
+    verdict = compare_all(read(place), None, ("js_forget",), None)[0]
+    assert verdict.where == "matched"
+    assert "3 of 3 runs of soft did not stay at the retrained model's forget accuracy" in verdict.words
+    anew = "have an old result, whose matched point was computed anew from its trajectory"
+    assert f"3 of 3 runs of hard and 3 of 3 runs of soft {anew}" in verdict.words
+    assert "3 of 3 runs of soft were ended by the first stop rule, maybe in a transient" in verdict.words
+
+
+def test_old_results_without_columns_have_none_there(folder):
+    few = {name: LONG[name] for name in ("step", "forget_acc", "test_acc", "js_forget")}
+    (run,) = read(folder(before(0, "hard", trajectory=few)))
+    assert (run.result["matched"]["js_forget"], run.result["matched"]["mia_gap"]) == (0.013, None)
+    write_json(run.folder / "result.json", before(0, "hard", trajectory={name: [] for name in few}))
+    assert read(run.folder.parent)[0].result["matched"] is None
+
+
 @pytest.mark.parametrize("change", ["missing", "of another type"])
 def test_every_field_that_a_report_needs_is_checked_when_it_is_read(tmp_path, change):
     assert len(READ) > 70
@@ -911,7 +955,7 @@ def test_every_field_that_a_report_needs_is_checked_when_it_is_read(tmp_path, ch
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schema": 2}, "of another version"),
+        ({"schema": 3}, "of another version"),
         ({"data": result()["data"] | {"classes": 3}}, "a class_acc .* data.classes=3"),
         ({"trajectory": WAY | {"js_forget": [0.1]}}, "trajectory: its columns differ in length"),
         ({"trajectory": WAY | {"js_test": [0.1]}}, "trajectory: its columns differ in length"),

@@ -2,16 +2,16 @@
 
 import dataclasses
 import functools
-import itertools
 
 import pytest
 import torch
 from conftest import SMALL
 
+from softtargets.config.resolve import config_hash
 from softtargets.console import Console
 from softtargets.evaluation import trajectory as trajectory_module
 from softtargets.evaluation.evaluate import evaluate, predict_sets
-from softtargets.evaluation.matched import point
+from softtargets.evaluation.matched import level, point
 from softtargets.execution import pipeline
 from softtargets.execution.experiment import build
 from softtargets.execution.target_sets import TargetSets
@@ -62,9 +62,14 @@ def test_a_model_out_of_range_leaves_gaps(composed):
 
 
 @pytest.mark.parametrize("stop", ["none", "matched"])
-def test_the_way_is_recorded_and_its_end_is_the_result(run, stop):
+def test_the_way_is_recorded_and_its_end_is_the_result(run, composed, stop):
     result, _ = run(
-        *SMALL, "mu_algo=gradasc", "unlearn.epochs=4", "unlearn.evaluate_every=2", f"unlearn.stop={stop}"
+        *SMALL,
+        "mu_algo=gradasc",
+        "unlearn.epochs=10",
+        "unlearn.optimizer.lr=3e-2",
+        "unlearn.evaluate_every=2",
+        f"unlearn.stop={stop}",
     )
     way, steps = result["trajectory"], result["cost"]["steps"]
     assert way["step"] == list(range(0, steps + 1, 2))
@@ -73,16 +78,61 @@ def test_the_way_is_recorded_and_its_end_is_the_result(run, stop):
         for name in ("forget_acc", "validation_acc", "unseen_acc"):
             assert way[name][i] == pytest.approx(result["metrics"][model][name], rel=1e-5)
     assert way["js_forget"][0] == pytest.approx(result["baseline"]["js_forget"], rel=1e-3)
-    assert result["matched"] == point(way)
-    if stop == "matched" and result["cost"]["stopped"]:
-        assert result["matched"] is not None
-        assert way["forget_acc"][-1] <= way["unseen_acc"][-1]
-        assert all(
-            f > u
-            for f, u in itertools.islice(
-                zip(way["forget_acc"], way["unseen_acc"], strict=True), len(way["step"]) - 1
-            )
-        )
+    accuracy, samples = result["metrics"]["retrained"]["forget_acc"], result["data"]["sizes"]["forget"]
+    assert result["matched_level"] == level(accuracy, samples)._asdict()
+    assert result["matched"] == point(way, level(accuracy, samples))
+    assert (result["stop_rule"] is None) == (stop == "none")
+    if stop == "matched":
+        assert result["cost"]["stopped"]
+        below = [accuracy <= way["unseen_acc"][0] for accuracy in way["forget_acc"]]
+        assert below[-3:] == [True] * 3
+        assert "True, True, True" not in str(below[:-1])
+        rule, n = result["stop_rule"], len(build(composed(*SMALL)).data.level.positions)
+        assert (rule["looks"], rule["in_a_row"], rule["samples"]) == (3, 3, n)
+        assert (rule["forget_acc"], rule["unseen_acc"]) == (way["forget_acc"][-1], way["unseen_acc"][0])
+        a = rule["unseen_acc"]
+        assert rule["standard_error"] == pytest.approx((a * (1 - a) / n) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("looks", "forgotten", "settled", "ends"),
+    [
+        (1, [0, 1], [0, 0], [0, 1]),  # the first look, be it in a transient: the first rule there was
+        (3, [1, 1, 0, 1, 1, 1], [1] * 6, [0, 0, 0, 0, 0, 1]),
+        (2, [1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1]),  # a schedule's hot phase counts for nothing
+        (0, [1, 1, 1], [1] * 3, [0, 0, 0]),
+    ],
+)
+def test_the_stop_rule_wants_looks_in_a_row_that_are_settled(
+    composed, monkeypatch, looks, forgotten, settled, ends
+):
+    overrides = ("unlearn.stop=none",) if not looks else ("unlearn.stop=matched", f"unlearn.looks={looks}")
+    experiment, trajectory = followed(composed, *overrides)
+    truth = iter(forgotten)
+    monkeypatch.setattr(trajectory_module, "has_forgotten", lambda metrics, level: bool(next(truth)))
+    model = experiment.initialised("one")
+    found = [trajectory(model, i, looks == 1 or bool(calm)) for i, calm in enumerate(settled)]
+    assert found == [bool(end) for end in ends]
+
+
+def test_a_schedule_is_settled_from_half_of_its_highest_rate_on(run, monkeypatch):
+    """Under a cosine the rate is above half of its peak up to half the steps; the rule ends nothing before."""
+    monkeypatch.setattr(trajectory_module, "has_forgotten", lambda metrics, level: True)
+    words = ("unlearn.stop=matched", "unlearn.evaluate_every=1", "unlearn.evaluate_growth=0.0")
+    words += ("mu_algo=finetune", "unlearn.max_steps=13")
+    result, _ = run(*SMALL, "unlearn.looks=2", *words)
+    assert result["trajectory"]["step"][-1] == result["cost"]["steps"] == 8
+    at_once, _ = run(*SMALL, "unlearn.looks=1", *words)
+    assert at_once["trajectory"]["step"] == [0]
+
+
+def test_hashes_are_as_ever_without_the_rule_and_for_one_look(composed):
+    """Runs whose stop rule is another than before are not taken for them."""
+    hashed = lambda *words: config_hash(composed(*SMALL, *words))  # noqa: E731
+    assert "looks" not in composed(*SMALL, "unlearn.stop=none")["unlearn"]
+    assert "looks" not in composed(*SMALL, "unlearn.looks=1")["unlearn"]
+    assert hashed("unlearn.stop=none", "unlearn.looks=5") == hashed("unlearn.stop=none")
+    assert len({hashed(f"unlearn.looks={looks}", "unlearn.stop=matched") for looks in (1, 3, 5)}) == 3
 
 
 def test_looking_changes_nothing_and_is_not_counted(run):

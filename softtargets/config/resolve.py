@@ -26,7 +26,7 @@ ADDED = ("choices", "sources", "contents")
 RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents")
 """Settings that cannot change a result: the hash leaves them out. It has `contents` instead of paths."""
-NEWER = {"references": 1, "unlearn.cost": None}
+NEWER = {"references": 1, "unlearn.cost": None, "unlearn.looks": 1}
 """Settings that older configs lack: left out at these values, so that hashes stay what they were."""
 AGAIN = "Start the sweep again to plan it anew"
 RESTORE = "Restore the file, or give the settings without rerun"
@@ -83,6 +83,8 @@ def drop_ignored_targets(config: dict) -> None:
 
 
 def _leave_out_newer(config: dict) -> None:
+    if config["unlearn"].get("stop") == "none":
+        config["unlearn"].pop("looks", None)  # of a rule that is not there
     for name, usual in NEWER.items():
         group, _, setting = name.rpartition(".")
         node = config[group] if group else config

@@ -119,9 +119,9 @@ def _unseen_accuracy(logits: Logits, data: Evaluated) -> float:
     return metrics.accuracy(logits["validation"][level.positions], level.labels)
 
 
-def has_forgotten(found: dict) -> bool:
-    """Tell by a model's metrics whether the forget set is predicted no better than data never seen."""
-    return found["unseen_acc"] is not None and found["forget_acc"] <= found["unseen_acc"]
+def has_forgotten(found: dict, level: float | None) -> bool:
+    """Return whether a model's metrics have the forget set predicted no better than a level of accuracy."""
+    return None not in (found["forget_acc"], level) and found["forget_acc"] <= level
 
 
 def predict_sets(model: nn.Module, data: Evaluated, more: Mapping[str, Samples] = MappingProxyType({})) -> Logits:

@@ -1,58 +1,57 @@
-"""Matched forgetting: runs are compared where each first predicts its forget set no better than data never seen.
+"""Matched forgetting: where a run comes to forget as much as the retrained model, and stays there.
 
-At equal settings one arm may have forgotten more than the other, and then differs for that reason alone. A
-trajectory is a dict of columns, one entry an evaluation, as `result.json` holds it.
+A description of a trajectory, by which no run is chosen. The level is the retrained model's own accuracy on the
+forget set, within one binomial standard error; the point is the first evaluation from which the run stays there to
+its end. A run that crosses the level on its way, as in the hot phase of a schedule, or ends below it has none.
+
+A trajectory is a dict of columns, one entry an evaluation, as `result.json` holds it.
 """
 
+import math
 from typing import NamedTuple
 
 Number = int | float | None
 Trajectory = dict[str, list[Number]]
+ROUNDING = 1e-5
+"""Trajectories keep six digits."""
 
 
-class Comparison(NamedTuple):
-    """A metric of two runs at their matched points; None for what is censored."""
+class Level(NamedTuple):
+    """The accuracy on the forget set that counts as forgotten, and how well it is known."""
 
-    one: Number
-    other: Number
+    forget_acc: float
+    standard_error: float
+    samples: int
 
-    @property
-    def difference(self) -> Number:
-        """`one` less `other`."""
-        return None if self.one is None or self.other is None else self.one - self.other
+    def reached(self, accuracy: float) -> bool:
+        """Return whether an accuracy is that of the retrained model, within one standard error."""
+        return abs(accuracy - self.forget_acc) <= self.standard_error + ROUNDING
 
 
-def point(trajectory: Trajectory) -> dict[str, Number] | None:
-    """Return every column where forget_acc first is at or below unseen_acc, interpolated; None if it never is.
+def standard_error(accuracy: float, samples: int) -> float:
+    """Return the binomial standard error of an accuracy over so many samples: √(a (1 - a) / n)."""
+    return math.sqrt(accuracy * (1 - accuracy) / samples)
 
-    Between the evaluations before and after the crossing every column, `step` too, is taken to be linear. A run
-    whose accuracies are lost before it gets there (it diverged) never does.
+
+def level(accuracy: float | None, samples: int) -> Level | None:
+    """Return the level that a retrained model sets by its accuracy on `samples` of the forget set.
+
+    The standard error of 0 and 1 would be 0; one sample is allowed there. None where there is no accuracy.
     """
-    for after, accuracies in enumerate(zip(trajectory["forget_acc"], trajectory["unseen_acc"], strict=True)):
-        if None in accuracies:
-            return None
-        if accuracies[0] <= accuracies[1]:
-            share = _share(trajectory, after)
-            return {name: _between(column, after, share) for name, column in trajectory.items()}
-    return None
+    if accuracy is None:
+        return None
+    return Level(accuracy, max(standard_error(accuracy, samples), 1 / samples), samples)
 
 
-def compare_matched(one: Trajectory, other: Trajectory, metric: str) -> Comparison:
-    """Compare a metric at the matched points of two runs."""
-    return Comparison(*(found and found[metric] for found in map(point, (one, other))))
+def point(trajectory: Trajectory, at: Level | None) -> dict[str, Number] | None:
+    """Return every column at the first evaluation from which `forget_acc` stays at the level; None if it does not.
 
-
-def _share(trajectory: Trajectory, after: int) -> float:
-    """Return how far between the evaluations `after` - 1 and `after` the accuracies cross, from 0 to 1."""
-    if after == 0:
-        return 1.0
-    gaps = [trajectory["forget_acc"][i] - trajectory["unseen_acc"][i] for i in (after - 1, after)]
-    return gaps[0] / (gaps[0] - gaps[1])
-
-
-def _between(column: list[Number], after: int, share: float) -> Number:
-    end = column[after]
-    if share == 1.0 or end is None:
-        return end
-    start = column[after - 1]
-    return None if start is None else start + share * (end - start)
+    A run whose accuracies are lost (it diverged) does not stay.
+    """
+    first = None
+    for number, accuracy in enumerate(trajectory["forget_acc"]):
+        if at is None or accuracy is None or not at.reached(accuracy):
+            first = None
+        elif first is None:
+            first = number
+    return None if first is None else {name: column[first] for name, column in trajectory.items()}

@@ -142,7 +142,8 @@ def new_trajectory(experiment: Experiment, retrained: Evaluation) -> Trajectory:
     """Return an empty trajectory, which will compare the model with the retrained one while it unlearns."""
     monitored = experiment.monitored
     logits = {name: retrained.logits[name][positions] for name, positions in monitored.positions.items()}
-    return Trajectory(monitored.split, logits, experiment.unlearning.stop == "matched")
+    u = experiment.unlearning
+    return Trajectory(monitored.split, logits, u.looks if u.stop == "matched" else 0)
 
 
 @decided_by("unlearn.batch_size")
@@ -154,7 +155,7 @@ def unlearn(
 
     def watch(model: nn.Module, step: int) -> bool:
         with meter.paused():
-            return trajectory(model, step)
+            return trajectory(model, step, trajectory.looks == 1 or fit.account.settled)
 
     with console.progress("unlearn") as progress:
         fit = experiment.unlearning_fit(progress, watch)

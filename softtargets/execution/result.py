@@ -63,7 +63,8 @@ class Outcome:
 
 def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime) -> dict:
     """Return the content of result.json, in which numbers may still be what JSON cannot hold."""
-    columns, marks = outcome.trajectory.columns, Algorithm.of(experiment.unlearn)
+    trajectory, marks = outcome.trajectory, Algorithm.of(experiment.unlearn)
+    level = trajectory.level
     return {
         "schema": RESULT_SCHEMA,
         "status": outcome.status,
@@ -82,8 +83,10 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
         ),
         "evidence": described(experiment.own_measures, outcome.extra_metrics["unlearned"]),
         "diagnosis": dataclasses.asdict(outcome.diagnosis),
-        "trajectory": columns,
-        "matched": matched.point(columns),
+        "trajectory": trajectory.columns,
+        "matched": matched.point(trajectory.columns, level),
+        "matched_level": level and level._asdict(),
+        "stop_rule": trajectory.stop_rule(),
         "cost": costs(experiment, outcome) | outcome.models_from,
         "hashes": hashes(experiment, outcome),
         "data": describe(experiment.data),
@@ -120,6 +123,8 @@ def audit_content(
         "diagnosis": dict.fromkeys(field.name for field in dataclasses.fields(Diagnosis)),
         "trajectory": {name: [] for name in COLUMNS},
         "matched": None,
+        "matched_level": None,
+        "stop_rule": None,
         "cost": {"unlearn_s": None},
         "hashes": unknown
         | {name: model_digest(model) for name, model in models.items()}

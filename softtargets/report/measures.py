@@ -42,7 +42,7 @@ class Measure:
         return math.inf if _diverged(run) else self._of(run, "unlearned")
 
     def matched(self, run: Run) -> Value:
-        """Return the value where the run first predicted its forget set no better than data never seen."""
+        """Return the value where the run came to the retrained model's forget accuracy, to stay there."""
         point = run.result["matched"]
         if point is None:
             return math.inf if _diverged(run) else None

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from softtargets.config.contents import SHOWN
 from softtargets.config.names import Chosen
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
+from softtargets.evaluation import matched
 from softtargets.report.fields import wrong
 from softtargets.report.folders import require_folder, results, without_result
 from softtargets.system.files import Damaged, canonical, read_json
@@ -24,6 +26,8 @@ OWN = ("seed", "device", "threads", "precision", "choices")
 """Settings that make neither a cell nor an arm."""
 DRAWS = ("forget_set.seed", "dataset.seed")
 """Settings that draw other data for the same question: with the run's seed they make the pairs."""
+READABLE = (1, RESULT_SCHEMA)
+"""Results of schema 1 have another matched point, which is computed anew where they are read."""
 Factors = tuple[tuple[str, object], ...]
 
 
@@ -72,6 +76,16 @@ class Run:
     def pair(self) -> tuple[int, int, int]:
         """Return the seeds of run, forget set and dataset, by which runs are paired."""
         return self.seed, *self.draw
+
+    @property
+    def is_old(self) -> bool:
+        """Return whether it has been written before matched forgetting was measured by the retrained model."""
+        return self.result["schema"] != RESULT_SCHEMA
+
+    @property
+    def stopped_early(self) -> bool:
+        """Return whether the stop rule of that time ended it: at its first look, be it in a transient."""
+        return self.is_old and self.result["cost"].get("stopped") is True
 
     @property
     def data(self) -> dict[str, str]:
@@ -148,11 +162,23 @@ def _result(file: Path) -> dict:
         raise BadInput(f"{file}: cannot be read ({error.strerror}); {away}") from error
     if "schema" not in result:
         raise BadInput(f"{file}: not the result of a run; take the file away to report on the others")
-    if result["schema"] != RESULT_SCHEMA:
+    if result["schema"] not in READABLE:
         raise BadInput(f"{file}: of another version, whose results this one (schema {RESULT_SCHEMA}) cannot read")
     if said := wrong(result):
         raise BadInput(f"{file}: {said}; another version of softtargets may have written it; {away}")
-    return result
+    return result if result["schema"] == RESULT_SCHEMA else result | {"matched": _matched_anew(result)}
+
+
+def _matched_anew(result: dict) -> dict | None:
+    """Return the matched point of a result of schema 1, whose own was the first where forget_acc <= unseen_acc.
+
+    From the columns that its trajectory has, and the retrained model's accuracy on the whole forget set.
+    """
+    most = result["config"].get("unlearn", {}).get("evaluate_samples")
+    samples = min(result["data"]["sizes"]["forget"], most or math.inf)
+    level = matched.level(result["metrics"]["retrained"]["forget_acc"], int(samples))
+    found = matched.point(result["trajectory"], level)
+    return None if found is None else dict.fromkeys(("js_forget", "js_test", "mia_gap")) | found
 
 
 def _varied(chosen: Factors, arms: dict[str, list[tuple[Path, dict]]]) -> Iterator[Run]:

@@ -30,9 +30,13 @@ class Arm:
     diverged: int
     """Runs whose value is lost because they diverged; at matched forgetting, those that diverged before it."""
     censored: int
-    """Runs that never reached matched forgetting."""
+    """Runs that did not stay at the retrained model's forget accuracy to their end."""
     unwatched: int
     """Runs that kept no trajectory, by which that could be told."""
+    old: int
+    """Runs with a result of an older schema, whose matched point was another and is computed anew."""
+    stopped_early: int
+    """Those of them that the stop rule of that time has ended, maybe in a transient."""
     unmeasured: int
     """Runs that did not measure it, or had nothing to measure it on."""
     flags: dict[str, int]
@@ -198,6 +202,8 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str,
         mean_with_diverged=None if measure.worst == math.inf else mean_of([min(v, measure.worst) for v in there]),
         diverged=len(there) - len(finite),
         censored=missing["censored"],
+        old=sum(run.is_old for run in runs),
+        stopped_early=sum(run.stopped_early for run in runs),
         unwatched=missing["unwatched"],
         unmeasured=missing["unmeasured"],
         flags=dict(statuses),
@@ -305,7 +311,7 @@ def _counted(verdict: Verdict) -> list[str]:
     """Say how many runs of each arm are no part of the comparison, or a doubtful one."""
     counts = {
         diverged(verdict): [arm.diverged for arm in verdict.arms],
-        "never forgot enough": [arm.censored for arm in verdict.arms],
+        "did not stay at the retrained model's forget accuracy": [arm.censored for arm in verdict.arms],
         "kept no trajectory (unlearn.evaluate_every=null)": [arm.unwatched for arm in verdict.arms],
         "did not measure this": [arm.unmeasured for arm in verdict.arms],
         "had targets without a gradient (status degenerate)": [
@@ -314,7 +320,11 @@ def _counted(verdict: Verdict) -> list[str]:
         "had an original that learnt nothing (status untrained)": [
             arm.flags.get("untrained", 0) for arm in verdict.arms
         ],
+        "were ended by the first stop rule, maybe in a transient": [arm.stopped_early for arm in verdict.arms],
     }
+    if verdict.where == "matched":
+        anew = "have an old result, whose matched point was computed anew from its trajectory"
+        counts[anew] = [arm.old for arm in verdict.arms]
     return [f"{_of_arms(each, verdict.arms)} {what}" for what, each in counts.items() if any(each)]
 
 
