@@ -185,7 +185,7 @@ def test_a_report_without_a_retrained_model_says_what_was_not_measured(tiny, tmp
 def test_a_folder_that_holds_a_run_is_refused_before_any_work(tiny, tmp_path, folder):
     for content in ("{}", (folder(result(0)) / "run0/result.json").read_text()):
         (tmp_path / "result.json").write_text(content)
-        with pytest.raises(BadInput, match=f"folder={tmp_path}: holds the result of a run; give another folder"):
+        with pytest.raises(BadInput, match=f"folder={tmp_path}: holds the result of a run. Give another folder"):
             softtargets.audit(**tiny | {"original": {}}, folder=tmp_path)
         assert (tmp_path / "result.json").read_text() == content
 

@@ -277,7 +277,7 @@ NO_FUNCTION = 1
         ),
         ("wants_more", r"folds has no default; it is called with \(model, logits, data\)"),
         ("says_nothing", "has no docstring; give it one"),
-        ("misspelt", r"lower_better is no mark of a measure; .*did you mean lower_is_better\?"),
+        ("misspelt", r"lower_better is not a mark of a measure; .*did you mean lower_is_better\?"),
         ("NO_FUNCTION", "cannot be called"),
         ("gone", "cannot be imported"),
         ("np.mean", "not allowed, since it is numpy"),
