@@ -99,7 +99,7 @@ class RehearsedTeachers(Asked):
     def _train(self, name: str, samples: Samples) -> None:
         self.prepared[name] = len(samples)
 
-    def _ask(self, teacher: None, samples: Samples) -> Tensor:
+    def _predict(self, teacher: None, samples: Samples) -> Tensor:
         self.predicted += len(samples)
         return torch.zeros(len(samples), self.train.targets.shape[1])
 
