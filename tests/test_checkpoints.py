@@ -113,24 +113,24 @@ def changed(**tensors) -> dict:
 
 
 REFUSED = {
-    "nothing": ({}, "it holds dict, not tensors by name; save model.state_dict() alone"),
+    "nothing": ({}, "it holds dict, not tensors by name. Save model.state_dict() alone"),
     "a list": ([torch.zeros(2)], "it holds list, not"),
     "a tensor": (torch.zeros(2), "it holds Tensor, not"),
-    "more than tensors": (state() | {"epoch": 3}, "epoch in it is no tensor; "),
+    "more than tensors": (state() | {"epoch": 3}, "epoch in it is no tensor. "),
     "two models": (
         {"model": state(), "ema": state()},
-        "it holds several models (model, ema); save one of them alone",
+        "it holds several models (model, ema). Save one of them alone",
     ),
     "too little": (
         {"state_dict": {"model.2.bias": torch.zeros(3)}},
-        "it lacks 0.module.0.bias, 0.module.0.weight, 0.module.1.bias …; choose the architecture that it was",
+        "it lacks 0.module.0.bias, 0.module.0.weight, 0.module.1.bias …. Choose the architecture that it was",
     ),
-    "too much": (changed(head=torch.zeros(1)), "it has in excess head; choose the architecture"),
-    "a name twice": (state() | {"module.2.bias": torch.ones(3)}, "it has in excess module.2.bias; "),
+    "too much": (changed(head=torch.zeros(1)), "it has in excess head. Choose the architecture"),
+    "a name twice": (state() | {"module.2.bias": torch.ones(3)}, "it has in excess module.2.bias. "),
     "a teacher beside": (under("student.") | under("teacher."), "it has in excess teacher.0.module.0.bias, "),
     "another shape": (
         changed(**{"2_bias": torch.zeros(4)}),
-        "the shape of 2.bias is (4,), and must be (3,); choose",
+        "the shape of 2.bias is (4,), and must be (3,). Choose",
     ),
     "NaN": (
         changed(**{"2_bias": torch.tensor([0, 0, torch.nan])}),
@@ -148,12 +148,12 @@ REFUSED = {
         net(),
         "it holds more than tensors (torch.nn.modules.container.Sequential), and is not exec",
     ),
-    "no checkpoint": (b"weights\r\n", "it is no file of torch.save or safetensors; save model.state_dict() alone"),
+    "no checkpoint": (b"weights\r\n", "it is no file of torch.save or safetensors. Save model.state_dict() alone"),
     "half a zip": (saved(state(), ".pt")[:-99], "it is damaged or no checkpoint ("),
     "half safetensors": (saved(state(), ".safetensors")[:-9], "it is damaged or no checkpoint ("),
-    "TorchScript": (torch.jit.script, "it is a TorchScript archive; save model.state_dict() alone"),
-    "an empty file": (b"", "it is empty; save model.state_dict() alone"),
-    "a folder": (None, "it is no file; give the path of a file"),
+    "TorchScript": (torch.jit.script, "it is a TorchScript archive. Save model.state_dict() alone"),
+    "an empty file": (b"", "it is empty. Save model.state_dict() alone"),
+    "a folder": (None, "it is no file. Give the path of a file"),
 }
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 State = Mapping[str, Tensor]
 WRAPPERS = ("module", "_orig_mod")
 """Names that DataParallel and torch.compile put before those of the model, or of a part of it."""
-SAVE = "save model.state_dict() alone"
+SAVE = "Save model.state_dict() alone"
 
 
 def read(file: Path, wanted: State) -> dict[str, Tensor]:
@@ -26,9 +26,9 @@ def read(file: Path, wanted: State) -> dict[str, Tensor]:
     Raises ValueError where the file holds other weights or none, and OSError where it cannot be opened.
     """
     if not file.is_file():
-        raise ValueError("it is no file; give the path of a file" if file.exists() else "no such file")
+        raise ValueError("it is no file. Give the path of a file" if file.exists() else "no such file")
     if not file.stat().st_size:
-        raise ValueError(f"it is empty; {SAVE}")
+        raise ValueError(f"it is empty. {SAVE}")
     return fitted(_content(file), wanted)
 
 
@@ -44,12 +44,12 @@ def _content(file: Path) -> object:
                 return torch.load(opened, map_location="cpu", weights_only=True)  # of a path it heeds the suffix
     except pickle.UnpicklingError as error:  # whose advice is to let the file run code
         names = ", ".join(dict.fromkeys(re.findall(r"GLOBAL (\S+)", str(error)))) or "objects"
-        raise ValueError(f"it holds more than tensors ({names}), and is not executed; {SAVE}") from error
+        raise ValueError(f"it holds more than tensors ({names}), and is not executed. {SAVE}") from error
     except Exception as error:  # what is damaged or another zip makes the readers raise nearly anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         kind = "a TorchScript archive" if "TorchScript" in reason else f"damaged or no checkpoint ({reason})"
-        raise ValueError(f"it is {kind}; {SAVE}") from error
-    raise ValueError(f"it is no file of torch.save or safetensors; {SAVE}")
+        raise ValueError(f"it is {kind}. {SAVE}") from error
+    raise ValueError(f"it is no file of torch.save or safetensors. {SAVE}")
 
 
 def fitted(content: object, wanted: State) -> dict[str, Tensor]:
@@ -62,7 +62,7 @@ def fitted(content: object, wanted: State) -> dict[str, Tensor]:
     for what, names in (("lacks", wanted.keys() - state.keys()), ("has in excess", state.keys() - wanted.keys())):
         if names:
             listed = f"{', '.join(sorted(names)[:3])}{' …' if len(names) > 3 else ''}"
-            raise ValueError(f"it {what} {listed}; choose the architecture that it was saved from")
+            raise ValueError(f"it {what} {listed}. Choose the architecture that it was saved from")
     return {name: _cast(name, state[name], tensor) for name, tensor in wanted.items()}
 
 
@@ -75,9 +75,9 @@ def _weights(content: object) -> State:
     if "state_dict" in nested:  # Lightning's; tensors among its hyperparameters are no second model
         return nested["state_dict"]
     if len(nested) > 1:
-        raise ValueError(f"it holds several models ({', '.join(map(str, nested))}); save one of them alone")
+        raise ValueError(f"it holds several models ({', '.join(map(str, nested))}). Save one of them alone")
     if not nested:
-        raise ValueError(f"{_described(content)}; {SAVE}")
+        raise ValueError(f"{_described(content)}. {SAVE}")
     return next(iter(nested.values()))
 
 
@@ -137,10 +137,10 @@ def _cast(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
     """Return a tensor in the dtype of `wanted`, whose shape and kind of number it must have."""
     if tensor.shape != wanted.shape:
         shapes = f"{tuple(tensor.shape)}, and must be {tuple(wanted.shape)}"
-        raise ValueError(f"the shape of {name} is {shapes}; choose the architecture that it was saved from")
+        raise ValueError(f"the shape of {name} is {shapes}. Choose the architecture that it was saved from")
     if tensor.is_floating_point() != wanted.is_floating_point() or tensor.is_complex() != wanted.is_complex():
         kinds = f"{tensor.dtype}, and must be {wanted.dtype} or another of its kind"
-        raise ValueError(f"{name} is {kinds}; save the weights before they are quantised or converted")
+        raise ValueError(f"{name} is {kinds}. Save the weights before they are quantised or converted")
     return tensor.detach().to(wanted.dtype)
 
 
@@ -149,4 +149,4 @@ def require_finite(state: State) -> None:
     for name, tensor in state.items():
         if not tensor.isfinite().all():
             kind = f"has numbers that are not finite in {tensor.dtype}"
-            raise ValueError(f"{name} {kind}; give the weights of a model that did not diverge")
+            raise ValueError(f"{name} {kind}. Give the weights of a model that did not diverge")
