@@ -10,7 +10,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = ["RESULT_SCHEMA", "audit", "load", "results", "run", "sweep", "trajectories"]
 RESULT_SCHEMA = 2
-"""Of result.json; raised when a change of it would mislead who reads it."""
+"""Version of result.json's format. It goes up when a change would mislead a program that reads the file."""
 _HOMES = {
     "audit": "softtargets.report.audit",
     "load": "softtargets.execution.saved_models",
@@ -22,7 +22,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public function when it is first asked for: `run.py --help` needs no torch."""
+    """Return a public function, imported at its first use: `run.py --help` then needs no torch."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -18,7 +18,7 @@ Width = Annotated[int, Field(ge=1, le=10**6)]
 
 
 def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classes: int) -> nn.Module:
-    """Call `architecture` with what it takes by name of `input_shape` (without the batch) and `classes`.
+    """Call `architecture` with those of `input_shape` (without the batch) and `classes` that it has as arguments.
 
     Lazy layers, which learn their sizes from their first inputs, learn them here.
 
@@ -38,7 +38,7 @@ def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classe
 
 
 def mlp(*, input_shape: Shape, classes: int, hidden: Width) -> nn.Module:
-    """Inputs-`hidden`-classes with ReLU; 784-800-10 on 28x28 images (Simard et al. 2003).
+    """Return a network inputs-`hidden`-classes with ReLU; 784-800-10 on 28x28 images (Simard et al. 2003).
 
     >>> mlp(input_shape=(1, 28, 28), classes=10, hidden=800)(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
@@ -53,7 +53,7 @@ def cnn(
     channels: Annotated[list[Width], Field(min_length=1)],
     hidden: Width,
 ) -> nn.Module:
-    """3x3 convolutions, each with ReLU and 2x2 max-pool, then two fully connected layers.
+    """Return 3x3 convolutions, each with ReLU and 2x2 max-pool, then two fully connected layers.
 
     Raises ValueError for images that the pools would shrink to nothing.
 
@@ -62,6 +62,7 @@ def cnn(
     torch.Size([2, 10])
     """
     depth, height, width = input_shape
+    # each pool halves height and width and drops the remainder, as a shift to the right does
     rows, columns = height >> len(channels), width >> len(channels)
     if not rows or not columns:
         raise ValueError(f"{height}x{width} images vanish in {len(channels)} pools; at most as many as halvings")

@@ -1,4 +1,4 @@
-"""Every dataset as integers: pixels from 0 to 255, and labels. Nothing is drawn or normalised here."""
+"""Datasets as integers: pixels from 0 to 255, and labels. Nothing is drawn or normalised here."""
 
 import collections
 import functools
@@ -44,11 +44,11 @@ class Images(NamedTuple):
     test_pixels: UInt8[Tensor, "m channels height width"]
     test_labels: Int64[Tensor, " m"]
     class_names: tuple[str, ...]
-    """By label."""
+    """Names in the order of the labels."""
     marked: Int64[Tensor, " k"] | None
     """Training indices, ascending, that the dataset itself marks to be forgotten; None if it marks none."""
     notes: tuple[str, ...] = ()
-    """Sentences for the screen on how files were read."""
+    """Sentences for the screen that say how files were read."""
 
 
 def mnist_5k() -> Images:
@@ -106,17 +106,17 @@ class File(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """What a user's folder holds."""
+    """Images of a user's folder, and the names of its other files."""
 
     files: list[File]
     passed_over: list[str]
-    """Names of what is there and no image."""
+    """Names of files and folders that are not images."""
 
 
 LITTER = ("@eaDir", "__MACOSX")
-"""Folders that a network drive and a packer leave among others."""
+"""Folders that network drives and archive programs leave behind."""
 NO_PICTURES = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF")
-"""Formats that Pillow knows by name and cannot decode by itself."""
+"""Formats whose extensions Pillow knows, but which it cannot decode by itself."""
 SEVERAL = ("MPO", "PSD")
 """Formats of one picture and its parts, or of a photograph and its previews: they may have several frames."""
 GREY = ("1", "L", "LA", "La")
@@ -124,10 +124,10 @@ GREY = ("1", "L", "LA", "La")
 
 @dataset(reads=lambda base: [file.path for file in _tree(base).files])
 def folder(*, path: Place, channels: Literal[1, 3], size: Annotated[int, Field(ge=8, le=1024)]) -> Images:
-    """Return a user's own images, of any format Pillow reads: `channels` is 1 or 3, `size` pixels a side.
+    """Return the images of a user's folder, of any format Pillow reads: `channels` 1 or 3, `size` pixels a side.
 
     Either `<path>/train/<class>/*` and `<path>/test/<class>/*`, or the seed project's tree: see `_seed_tree`.
-    What is no image by its extension is passed over, as are names that begin with a dot.
+    Files without the extension of an image are skipped, as are names that begin with a dot.
 
     Raises ValueError for a tree of another shape, a class without training images and
     a file that is no image.
@@ -198,14 +198,15 @@ def _seed_tree(base: Path) -> Tree:
 
 
 def _class_folders(base: Path) -> tuple[list[Path], list[str]]:
-    """Return the class folders of a folder, and the names of what else is there."""
+    """Return the class folders of a folder, and the names of its other entries."""
     if not base.is_dir():
         raise ValueError(f"{base} is no folder")
     entries = list(base.iterdir())
-    found = [entry for entry in entries if entry.is_dir() and not _hidden(entry)]
-    if not found:
+    folders = [entry for entry in entries if entry.is_dir() and not _hidden(entry)]
+    if not folders:
         raise ValueError(f"{base} has no class folder; it must hold one sub-folder for every class")
-    return sorted(found, key=lambda folder: _natural(folder.name)), [e.name for e in entries if e not in found]
+    others = [entry.name for entry in entries if entry not in folders]
+    return sorted(folders, key=lambda folder: _natural(folder.name)), others
 
 
 def _hidden(entry: Path) -> bool:
@@ -213,7 +214,7 @@ def _hidden(entry: Path) -> bool:
 
 
 def _images(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the images of a class folder, and the names of what else is there."""
+    """Return the images of a class folder, and the names of its other entries."""
     known, entries = _extensions(), sorted(folder.iterdir())
     images = [entry for entry in entries if entry.suffix.lower() in known and not _hidden(entry)]
     taken = set(images)
@@ -237,18 +238,19 @@ def _extensions() -> frozenset[str]:
 
 
 def _natural(name: str) -> tuple:
-    """Sort key under which 2 comes before 10: text and numbers alternate, so that like meets like."""
+    """Return a sort key under which 2 comes before 10: text and numbers alternate, so that types never mix."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
 
 
 def _decoded(
     files: list[File], channels: int, size: int, changes: collections.Counter
 ) -> UInt8[Tensor, "n channels size size"]:
-    """Decode images, and count in `changes` what was done to how many."""
+    """Decode images, and count in `changes` how many were resized, stretched or turned grey."""
     from PIL import Image
 
     pixels = np.empty((len(files), size, size, channels), np.uint8)
-    with warnings.catch_warnings(action="ignore"):  # Pillow's name no file, and are about what it can read
+    # Pillow's warnings name no file and concern images that it can read
+    with warnings.catch_warnings(action="ignore"):
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for image, file in zip(pixels, files, strict=True):
             image[:] = _decode(file.path, channels, size, changes)
@@ -277,7 +279,7 @@ def _decode(path: Path, channels: int, size: int, changes: collections.Counter) 
 
 
 def _refuse_picture(image: "PIL.Image.Image") -> None:
-    """Raise ValueError for a picture of which only a part, or something else, would be read."""
+    """Raise ValueError for a picture that Pillow would read only in part or as something else."""
     if image.format == "EPS":
         raise ValueError("EPS is a program, which Pillow would have Ghostscript run")
     if image.mode.startswith(("I", "F")):
@@ -291,7 +293,7 @@ def _refuse_picture(image: "PIL.Image.Image") -> None:
 
 
 def _passed_over(names: list[str]) -> list[str]:
-    """Say what was passed over: how many, and the commonest names."""
+    """Return a note on the skipped files: how many, and the commonest names."""
     if not names:
         return []
     counts = collections.Counter(names).most_common()
@@ -301,7 +303,7 @@ def _passed_over(names: list[str]) -> list[str]:
 
 
 def _changed(changes: collections.Counter, count: int, size: int) -> list[str]:
-    """Say how many images are not as they were saved."""
+    """Return notes on how many images were resized, stretched or turned grey."""
     notes = []
     if resized := changes["resized"]:
         stretched = f"; {changes['stretched']} are not square and were stretched" if changes["stretched"] else ""

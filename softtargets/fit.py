@@ -1,6 +1,6 @@
 """The only training loop: it trains, retrains and unlearns.
 
-A caller hands over a model and a loss closure over batches; `Fit` carries all that is independent of the loss:
+A caller gives a model and a loss over batches; `Fit` holds everything that does not depend on the loss:
 optimiser, schedule, batches and their order, precision, the stop rule, progress, and the account of the cost.
 """
 
@@ -23,16 +23,16 @@ from softtargets.types import Samples, generator
 
 @dataclasses.dataclass
 class Account:
-    """What a fit has cost and how it ended."""
+    """Cost of a fit, and how it ended."""
 
     seconds: float = 0.0
-    """Wall time of the steps; what `watch` takes is not in it."""
+    """Wall time of the steps in seconds, without the time of `watch`."""
     steps: int = 0
     gradient_samples: int = 0
-    """Samples that went forward and backward, over all streams."""
+    """Samples that went forward and backward, summed over all streams."""
     diverged: bool = False
     stopped: bool = False
-    """Whether `watch` ended it."""
+    """Whether `watch` ended the fit."""
     rate: float = 0.0
     highest_rate: float = 0.0
     """Learning rates of the schedule: the next step's, and the highest so far. 0 without a schedule."""
@@ -43,13 +43,13 @@ class Account:
         return self.rate <= self.highest_rate / 2
 
     def follow(self, rate: float) -> None:
-        """Take up the learning rate that a schedule has set."""
+        """Note the learning rate that a schedule has set."""
         self.rate, self.highest_rate = rate, max(rate, self.highest_rate)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Minimise a loss over batches. An instance serves one fit: `account` is its own.
+    """Minimise a loss over batches. An instance serves one fit, whose cost `account` holds.
 
     >>> from softtargets.losses import cross_entropy
     >>> samples = Samples(torch.eye(2), labels=torch.tensor([0, 1]), targets=torch.eye(2))
@@ -75,7 +75,7 @@ class Fit:
     """"float32" or "bf16": the autocast type of forward and backward pass; parameters stay in float32."""
     seed: int
     name: str
-    """With `seed` the source of every random choice in the loop."""
+    """Name of the fit; with `seed` it decides every random choice in the loop."""
     max_steps: int | None = None
     lengths: tuple[int, ...] | None = None
     """Steps of the fit, or of each of its turns, where a budget decides in place of `epochs` and `max_steps`."""
@@ -92,8 +92,8 @@ class Fit:
     ) -> nn.Module:
         """Train `model` in place on `loss(batch of first, batch of each other)` and return it in eval mode.
 
-        An epoch is a pass over `first`; the others yield a batch for every batch of it, each in its own
-        shuffled order, started again when it ends.
+        An epoch is a pass over `first`. For each of its batches the others yield one, each in its own shuffled
+        order, which starts again at its end.
         """
         work = ((loss, batch) for batch in self.batches(first, *others))
         return self._run(model, work, self.steps(len(first)))
@@ -101,9 +101,10 @@ class Fit:
     def in_turns(self, model: nn.Module, *turns: tuple[Callable[..., Tensor], Samples]) -> nn.Module:
         """Train `model` in place by one optimiser, turn by turn, and return it in eval mode.
 
-        A turn is a pass of its own loss over its own samples; turns over the same samples go on in their order.
+        A turn is one pass of its loss over its samples; turns over the same samples share one shuffled order.
         `max_steps` cuts the last ones short, `epochs` plays no part. With `lengths` a turn takes so many steps.
         """
+        # by identity: turns that name the same object go on in its stream, and never hash its tensors
         streams = {id(samples): samples for _, samples in turns}
         flowing = {key: self._stream(i, samples) for i, (key, samples) in enumerate(streams.items())}
         lengths = self.lengths or [math.ceil(len(samples) / self.batch_size) for _, samples in turns]
@@ -120,13 +121,14 @@ class Fit:
         return model.eval()
 
     def optimisation(self, model: nn.Module, steps: int) -> tuple[Optimizer, LRScheduler | None]:
-        """Return a fresh optimiser and its schedule for so many steps."""
+        """Return a new optimiser, and its schedule over `steps` steps."""
         optimizer = self.optimizer(model.parameters())
         return optimizer, self.schedule(optimizer, steps) if self.schedule else None
 
     @contextlib.contextmanager
     def noise(self):
-        """Draw a model's own noise, of dropout say, from this fit's seed."""
+        """Let a model's own noise, such as dropout, come from this fit's seed."""
+        # forked, so that the caller's own random numbers do not depend on what a fit draws
         with torch.random.fork_rng():
             torch.manual_seed(generator(self.seed, f"{self.name}/noise").initial_seed())
             yield
@@ -141,6 +143,7 @@ class Fit:
         for step in range(1, steps + 1):
             if step - 1 in looks and self._watched(model, step - 1):
                 return
+            # the clock runs for steps alone: measuring is no part of what unlearning costs
             started = time.perf_counter()
             value = self._step(model, optimizer, *next(work))
             if schedule:
@@ -153,6 +156,7 @@ class Fit:
                 return
         if steps in looks:
             self._watched(model, steps)
+        # the last step may have broken the weights after the last finite loss
         finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
         self.account.diverged |= not finite
 
@@ -162,7 +166,7 @@ class Fit:
         self.account.gradient_samples += sum(map(len, batch))
         number = value.item()
         self.account.diverged |= not math.isfinite(number)
-        if not self.account.diverged:  # the model is kept as it was when the loss went out of range
+        if not self.account.diverged:  # else the model stays as it was before the loss stopped being finite
             optimizer.zero_grad()
             value.backward()
             self.clip(model)
@@ -171,23 +175,24 @@ class Fit:
 
     def value(self, loss, batch: tuple[Samples, ...]) -> Tensor:
         """Return the loss of a batch, computed in this fit's precision."""
+        # autocast casts inside the pass alone: parameters, gradients and the optimiser stay in float32
         with torch.autocast(batch[0].inputs.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return loss(*batch)
 
     def clip(self, model: nn.Module) -> None:
-        """Scale the model's gradients down to `clip_norm`."""
+        """Scale the model's gradients down to an L2 norm of `clip_norm` over all parameters."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
 
     def looks(self, steps: int) -> set[int]:
-        """Return the numbers of steps after which `watch` is called, in a fit of so many."""
+        """Return after which steps, from 0 to `steps`, `watch` is called."""
         if self.watch is None:
             return set()
-        found, step = {steps}, 0
+        watched, step = {steps}, 0
         while step < steps:
-            found.add(step)
+            watched.add(step)
             step += max(self.evaluate_every, int(step * self.evaluate_growth))
-        return found
+        return watched
 
     def _watched(self, model: nn.Module, step: int) -> bool:
         self.account.stopped = self.watch(model.eval(), step)
@@ -195,7 +200,7 @@ class Fit:
         return self.account.stopped
 
     def steps(self, samples: int) -> int:
-        """Return how many steps a fit over so many samples takes unless it is stopped."""
+        """Return how many steps a fit takes whose first stream has `samples` samples, unless it is stopped."""
         if self.lengths:
             return sum(self.lengths)
         steps = self.epochs * math.ceil(samples / self.batch_size)
@@ -213,7 +218,7 @@ class Fit:
                 yield samples.take(batch)
 
     def batches_digest(self, forget: Samples, retain: Samples) -> str:
-        """Hash the batch plan of an unlearning: size and first orders of forget and retain stream."""
+        """Return the SHA-256 of the batch plan: batch size, and the first order of forget and retain stream."""
         plans = (next(self.orders(i, len(samples))) for i, samples in enumerate((forget, retain)))
         sha = hashlib.sha256(str(self.batch_size).encode())
         for plan in plans:
@@ -226,17 +231,17 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 @contextlib.contextmanager
 def lone_samples(model: nn.Module):
-    """Let the model train on a batch that leaves batch normalisation one value for each channel.
+    """Let a model train on a batch that leaves batch normalisation one value for each channel.
 
-    Such a value has no variance, and torch raises. Here the layer normalises it by the running statistics, and
-    leaves these as they are. Nothing changes for any other batch.
+    One value has no variance, and torch raises. Here the layer normalises it by the running statistics and does
+    not update them. Nothing changes for any other batch.
 
     >>> layer = nn.BatchNorm1d(3)
     >>> with lone_samples(layer):
     ...     layer(torch.zeros(1, 3)).shape
     torch.Size([1, 3])
     """
-    switched = set()
+    switched = set()  # layers in eval mode for the batch that is being computed
 
     def before(layer: nn.Module, given: tuple) -> None:
         values = given[0]
@@ -274,10 +279,10 @@ def predict(model: nn.Module, inputs: Tensor, batch_size: int = 256) -> Tensor:
 
 
 def _stacked(parts: Iterator[Tensor], rows: int) -> Tensor:
-    """Copy parts with so many rows in all into one tensor as they come.
+    """Copy parts, `rows` rows in all, into one tensor as they come.
 
-    Kept until the end, each would lie between the large tensors that made it, and those of the next find no room
-    in between: memory that is torn like this has cost hundreds of MB.
+    A list of parts would keep each one between the large temporary tensors of its batch. The next batch's then fit
+    in no gap, and memory in such pieces has cost hundreds of MB.
     """
     whole, start = None, 0
     for part in parts:
@@ -301,7 +306,7 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
 def epochs_for(samples: int, batch_size: int, min_epochs: int, min_steps: int) -> int:
     """Return the least number of epochs, at least `min_epochs`, that makes `min_steps` steps.
 
-    Small training sets need more passes before a network memorises, and forgetting presupposes a memory.
+    Small training sets need more passes before a network memorises them; without that there is nothing to forget.
 
     >>> epochs_for(1000, batch_size=100, min_epochs=5, min_steps=200)
     20

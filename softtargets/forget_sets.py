@@ -1,6 +1,6 @@
-"""What is to be forgotten: `kind(candidates, generator, *, settings) -> Choice`.
+"""Kinds of forget sets, each `kind(candidates, generator, *, settings) -> Choice`.
 
-A kind that names its samples and does not draw them has the mark `fixed`: see `softtargets.marks.ForgetSet`.
+A kind whose samples are given and not drawn has the mark `fixed`: see `softtargets.marks.ForgetSet`.
 
 The examples share:
 
@@ -27,9 +27,9 @@ from softtargets.marks import forget_set
 from softtargets.ranges import Fraction, Place
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
-"""Python converts no longer ones, lest it takes ages."""
+"""A line with an integer. Python refuses to convert longer ones, which would take very long."""
 NAME = re.compile(r"""(# ?)?(["']?)[A-Za-z_][\w .-]*\2""")
-"""A line that names the column under it."""
+"""A line that names the column below it."""
 VALUES = ("true", "false", "nan", "none", "null", "inf")
 """Words that are values rather than names."""
 ClassList = Annotated[list[Annotated[int, Field(ge=0, le=10**6)]], Field(min_length=1)]
@@ -45,13 +45,13 @@ class Candidates(NamedTuple):
     marked: Int64[Tensor, " m"] | None
     """Indices that the dataset itself marks to be forgotten."""
     samples: int
-    """Number of images in the dataset's own training set, those that are no candidates included."""
+    """Number of images in the dataset's own training set, candidates and others."""
     class_names: tuple[str, ...] = ()
-    """By label; none where the dataset names no classes."""
+    """Names in the order of the labels; empty where the dataset names no classes."""
 
 
 class Choice(NamedTuple):
-    """Positions of the chosen among the candidates, ascending, and the labels all candidates are to have."""
+    """Positions of the forget set among the candidates, ascending, and the labels that all candidates get."""
 
     positions: Int64[Tensor, " m"]
     labels: Int64[Tensor, " n"]
@@ -135,7 +135,7 @@ def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Cho
 
 @forget_set(fixed=True)
 def marked(candidates: Candidates, generator: Generator) -> Choice:
-    """Take what the dataset itself marks.
+    """Take the samples that the dataset itself marks.
 
     Raises ValueError for a dataset without marks.
 
@@ -153,6 +153,7 @@ def wrong_labels(labels: Int64[Tensor, " n"], classes: int, generator: Generator
     >>> wrong_labels(torch.tensor([0, 1]), 2, generator)
     tensor([1, 0])
     """
+    # an offset from 1 to classes - 1, modulo classes, reaches every other class once and the label never
     return (labels + torch.randint(1, classes, labels.shape, generator=generator).to(labels.device)) % classes
 
 
@@ -171,7 +172,7 @@ def _of_classes(candidates: Candidates, classes: list[int]) -> Int64[Tensor, " m
 
 
 def _which(names: tuple[str, ...]) -> str:
-    """List which number is which class, in brackets; nothing where the names are the numbers."""
+    """Return a bracketed list of numbers and class names; nothing where the names are the numbers."""
     return f" ({numbered(names)})" if _has_names(names) else ""
 
 
@@ -187,7 +188,7 @@ def _has_names(names: tuple[str, ...]) -> bool:
 
 
 def numbered(names: tuple[str, ...], classes: Iterable[int] | None = None) -> str:
-    """List numbers with the names of their classes, of all or of some.
+    """Return a list of class numbers with their names, of all classes or of some.
 
     >>> numbered(("cat", "dog"))
     '0 = cat, 1 = dog'
@@ -196,7 +197,7 @@ def numbered(names: tuple[str, ...], classes: Iterable[int] | None = None) -> st
 
 
 def _read_indices(path: Path, samples: int) -> tuple[list[int], tuple[str, ...]]:
-    """Return the indices that a file lists, and what to say of how it was read."""
+    """Return the indices that a file lists, and notes that say how it was read."""
     readers = {".npy": functools.partial(_from_array, samples=samples), ".txt": _from_text, ".csv": _from_text}
     if path.suffix.lower() not in readers:
         raise ValueError(f"{path} holds no list of training indices: not a .txt, .csv or .npy file")

@@ -1,7 +1,7 @@
-"""Where the parts of this project lie."""
+"""Paths of the project's own folders."""
 
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
-"""The configs: beside the code in an installed copy, at the top of a checkout."""
+"""The folder of configs: beside the code in an installed copy, at the top of a checkout."""

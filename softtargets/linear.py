@@ -1,4 +1,4 @@
-"""Linear layers in float32 at the speed of the processor."""
+"""A linear layer in float32 that uses the faster of two libraries for its products."""
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ def _faster() -> bool:
 
 
 FASTER = _faster()
-"""Whether oneDNN multiplies faster than MKL, torch's choice for float32, which keeps AMD's processors to AVX2."""
+"""Whether oneDNN multiplies faster than MKL, torch's choice for float32: on AMD processors MKL uses AVX2 alone."""
 
 
 class Linear(nn.Linear):
@@ -29,12 +29,12 @@ class Linear(nn.Linear):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return inputs (n, in) times weights (out, in), transposed, plus bias (out)."""
         plain = inputs.device.type == "cpu" and inputs.dtype == self.weight.dtype == torch.float32
-        if FASTER and plain and inputs.dim() == 2 and len(inputs) and not _asked_otherwise():
+        if FASTER and plain and inputs.dim() == 2 and len(inputs) and not _in_other_mode():
             return _Product.apply(inputs, self.weight, self.bias)
         return super().forward(inputs)
 
 
-def _asked_otherwise() -> bool:
+def _in_other_mode() -> bool:
     return torch.is_autocast_enabled("cpu") or torch_names.in_transform()
 
 
@@ -47,8 +47,10 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         inputs, weight = ctx.saved_tensors
-        multiply = F.linear if torch.is_grad_enabled() else product  # the gradient's own gradient may be asked for
+        # under create_graph=True the backward pass is differentiated too, which `product` does not support
+        multiply = F.linear if torch.is_grad_enabled() else product
         wanted = ctx.needs_input_grad
+        # y = x Wᵀ + b: dx = g W, dW = gᵀ x, db = the sum of g; `multiply(a, b)` is a bᵀ
         return (
             multiply(grad, weight.t()) if wanted[0] else None,
             multiply(grad.t(), inputs.t()) if wanted[1] else None,

@@ -1,4 +1,4 @@
-"""Losses between logits and targets, in float32 whatever the model computed in."""
+"""Losses between logits and targets, in float32 whatever precision the model computed in; values are in nats."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def cross_entropy(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
-    """Mean over the batch of -sum_k q_k log p_k, with p = softmax(logits) and q = targets.
+    """Return the mean over the batch of -sum_k q_k log p_k, with p = softmax(logits) and q = targets.
 
     The gradient in the logits is (p - q) / n where a row of q sums to 1. Rows need not be non-negative:
     negative label smoothing and reflected targets are no distributions, and this is the loss for them.
@@ -15,11 +15,12 @@ def cross_entropy(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -
     >>> cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """
+    # torch takes rows of probabilities as they are: entries below 0 or above 1 are not refused
     return F.cross_entropy(logits.float(), targets)
 
 
 def kl_divergence(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
-    """Mean over the batch of KL(q‖p) = sum_k q_k log(q_k / p_k), with p = softmax(logits) and q = targets.
+    """Return the mean over the batch of KL(q‖p) = sum_k q_k log(q_k / p_k), p = softmax(logits), q = targets.
 
     Its gradient in the logits is that of the cross entropy; it is less by the entropy of q, and 0 at p = q. Raises
     ValueError where q is no distribution: the logarithm of a negative entry would be dropped in silence.
@@ -30,4 +31,6 @@ def kl_divergence(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -
     """
     if (targets < 0).any():
         raise ValueError("targets have negative entries: no distributions, so use the cross entropy, not KL")
+    # torch names the first argument "input", in logs: it is p, so this is KL(q‖p) and not KL(p‖q).
+    # "batchmean" divides by n; "mean" would divide by n · k
     return F.kl_div(logits.float().log_softmax(1), targets, reduction="batchmean")

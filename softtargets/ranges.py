@@ -1,4 +1,4 @@
-"""Types of settings with the range of values that they allow."""
+"""Types of settings, each with the range of values that it allows."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ def _with_home(path: str) -> str:
 
 
 Place = Annotated[str, Field(min_length=1), AfterValidator(_with_home)]
-"""A path, as a setting."""
+"""A path as a setting: not empty, and its `~` is a known home folder."""
 
 Natural = Annotated[int, Field(ge=0, le=10**9)]
 

@@ -26,7 +26,7 @@ def one_cycle(
     """Rise to `peak` over a `warmup` share of the steps, then anneal to nearly 0 (Smith and Topin, 1708.07120).
 
     The optimiser's own learning rate plays no part. As in PyTorch, its momentum (Adam's beta1) runs the other way,
-    from 0.95 down to 0.85 and back, whatever it was set to; an optimiser that has neither keeps its ways.
+    from 0.95 down to 0.85 and back, whatever it was set to; an optimiser that has neither is left alone.
 
     >>> schedule, rates = one_cycle(optimizer, 4, peak=0.1, warmup=0.5), []
     >>> for _ in range(4):
@@ -54,7 +54,7 @@ UNFIT = {
     "SequentialLR": OTHERS,
     "ChainedScheduler": OTHERS,
 }
-"""Why a schedule of torch's cannot be one here."""
+"""Reasons why schedules of torch cannot be used here."""
 
 
 def length_of(schedule: functools.partial) -> str | None:
@@ -64,7 +64,7 @@ def length_of(schedule: functools.partial) -> str | None:
     'steps'
     """
     if schedule.func.__name__ == "ConstantLR":
-        return None  # its number is that of the steps at another rate, not of all
+        return None  # its `total_iters` counts the steps at another rate, not all steps
     taken = inspect.signature(schedule.func).parameters
     name = next((name for name in LENGTHS if name in taken), None)
     return None if name in schedule.keywords else name
@@ -73,7 +73,7 @@ def length_of(schedule: functools.partial) -> str | None:
 def by_name(schedule: functools.partial) -> Callable[[Optimizer, int], LRScheduler]:
     """Return `schedule(optimizer, steps)`, which gives the number of steps by the schedule's own name for it.
 
-    By position it would be another setting of most: the factor of one, the decay of another.
+    Most schedules have another setting at that position, such as a factor or a decay.
 
     >>> schedule = by_name(functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR))
     >>> schedule(optimizer, 100).T_max

@@ -28,9 +28,9 @@ from softtargets.marks import ForgetSet
 from softtargets.types import Evaluated, ForgottenLevel, MembershipTest, Samples, Split, generator
 
 CALIBRATION = 1000
-"""Images that temperatures are fitted on: where the validation set has fewer, spare ones make up the number."""
+"""Number of images that temperatures are fitted on; spare images fill up a smaller validation set."""
 FORGOTTEN_CLASS = 0.01
-"""A class counts as forgotten at 1 % accuracy: a model that never saw it has 0."""
+"""Accuracy (1 %) at which a class counts as forgotten; a model that never saw it has 0."""
 
 
 def split(
@@ -44,7 +44,7 @@ def split(
     mean: list[float],
     std: list[float],
 ) -> Split:
-    """Draw subset, validation and forget set; normalise once; refuse leaks.
+    """Draw subset, validation and forget set, normalise once, and raise ValueError for leaks between sets.
 
     `choose(candidates, generator) -> Choice` is a forget-set kind, carrying the kind's mark `fixed` if it has
     one. `seed` draws subset and validation, `forget_seed` the forget set; the run's own seed plays no part, so
@@ -63,6 +63,7 @@ def split(
         samples, names = len(images.train_labels), images.class_names
         return Candidates(images.train_labels[index], index, classes, images.marked, samples, names)
 
+    # a fixed forget set is known before the subset is drawn, so that none of its samples is lost there
     named = (
         unique[choose(among(unique), generator(forget_seed, "forget")).positions]
         if ForgetSet.of(choose).fixed
@@ -92,8 +93,8 @@ def _assemble(
     train = samples(images.train_pixels[candidates.index], chosen.labels)
     validation = samples(images.train_pixels[held], images.train_labels[held])
     test = samples(images.test_pixels, images.test_labels)
-    kept = torch.ones(len(train), dtype=torch.bool).index_fill(0, chosen.positions, False)
-    forget, retain = train.take(chosen.positions), train.take(kept.nonzero()[:, 0])
+    retained = torch.ones(len(train), dtype=torch.bool).index_fill(0, chosen.positions, False)
+    forget, retain = train.take(chosen.positions), train.take(retained.nonzero()[:, 0])
     for name, part in (("forget_set", forget), ("retain_set", retain), ("test_set", test)):
         if not len(part):
             raise ValueError(f"the {name} is empty; choose a larger training set or another fraction")
@@ -127,7 +128,7 @@ def _stratified(labels: Int64[Tensor, " n"], count: int, generator: Generator) -
 
 
 def _without_copies(images: Images) -> Int64[Tensor, " m"]:
-    """Return the training indices, less every copy of a test image and all but one of equal images.
+    """Return the training indices without copies of test images, and one of each group of equal images.
 
     A copy of a forgotten image among the retained ones would let the retrained model see it. Of equal images a
     marked one stays, else the first: what is to be forgotten must not become a retained image by accident.
@@ -135,9 +136,9 @@ def _without_copies(images: Images) -> Int64[Tensor, " m"]:
     train, test = fingerprints(images.train_pixels), fingerprints(images.test_pixels)
     _, group = train.unique(return_inverse=True)
     count = len(train)
-    rank = torch.arange(count)
+    rank = torch.arange(count)  # the smallest rank of a group wins: the first image
     if images.marked is not None:
-        rank[images.marked] -= count
+        rank[images.marked] -= count  # below all others, so that a marked image wins
     best = torch.full_like(rank, count).scatter_reduce_(0, group, rank, "amin")
     return ((best[group] == rank) & ~torch.isin(train, test)).nonzero()[:, 0]
 
@@ -158,7 +159,7 @@ def _refuse_missing_classes(images: Images, unique: Int64[Tensor, " m"]) -> None
 
 
 def _subset(labels, unique, train_size: int | None, named, generator: Generator) -> Int64[Tensor, " m"]:
-    """Draw `train_size` of the `unique` ones, stratified, with the `named` ones among them."""
+    """Draw `train_size` of the `unique` images, stratified by class; the `named` ones are among them."""
     if train_size is None:
         return unique
     fixed = unique[:0] if named is None else named
@@ -204,7 +205,7 @@ def _normaliser(mean: list[float], std: list[float]):
 
 
 def _membership(forget: Samples, true, test: Samples, classes: int, generator: Generator) -> MembershipTest:
-    """Pair forget and test samples class by class, so that no attack can win by telling classes apart."""
+    """Draw equally many forget and test samples of each class, so that telling classes apart is no attack."""
     members, nonmembers = [], []
     for label in range(classes):
         inside, outside = (true == label).nonzero()[:, 0], (test.labels == label).nonzero()[:, 0]
@@ -218,24 +219,24 @@ def _membership(forget: Samples, true, test: Samples, classes: int, generator: G
 
 
 def _level(true, forget, retain, validation, classes: int, generator: Generator) -> ForgottenLevel:
-    """Measure on validation samples of the forgotten classes, corrupted if the forget set's labels are."""
+    """Return the validation samples of the forgotten classes, with labels corrupted if the forget set's are."""
     if not torch.isin(retain.labels, true).any():
         return ForgottenLevel(None, None, FORGOTTEN_CLASS)
-    alike = torch.isin(validation.labels, true).nonzero()[:, 0]
-    if not len(alike):
+    same_classes = torch.isin(validation.labels, true).nonzero()[:, 0]
+    if not len(same_classes):
         raise ValueError("no validation image of the forgotten classes; raise dataset.validation_fraction")
-    labels = validation.labels[alike]
+    labels = validation.labels[same_classes]
     corrupt = not torch.equal(forget.labels, true)
-    return ForgottenLevel(alike, wrong_labels(labels, classes, generator) if corrupt else labels, None)
+    return ForgottenLevel(same_classes, wrong_labels(labels, classes, generator) if corrupt else labels, None)
 
 
 class Sampled(NamedTuple):
-    """A few samples of every set of a split, to be measured in place of all."""
+    """A subset of every set of a split, for measures that are cheaper on fewer samples."""
 
     split: Split
-    """With these samples as its four evaluated sets; `train` stays whole."""
+    """The split with the subset as its four evaluated sets; `train` stays whole."""
     positions: dict[str, Int64[Tensor, " n"]]
-    """Of the samples in each of the four sets, ascending."""
+    """Positions of the subset in each of the four whole sets, ascending."""
 
 
 def sampled(data: Split, most: int | None, seed: int) -> Sampled:
@@ -275,9 +276,9 @@ def audited(
     true: Int64[Tensor, " n"],
     seed: int,
 ) -> Evaluated:
-    """Return given sets with the draws that a run makes of its own.
+    """Return the given sets with a membership test and a level, drawn as a run draws its own.
 
-    `true` are the labels that the forget set shows. `seed` draws the membership test, like `forget_set.seed`.
+    `true` are the classes that the forget images show. `seed` draws the membership test, like `forget_set.seed`.
 
     >>> again = audited(data.forget, data.retain, data.test, data.validation, data.forget.labels, seed=0)
     >>> torch.equal(again.membership.members, data.membership.members)
@@ -296,18 +297,18 @@ def audited(
 
 
 def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"]) -> None:
-    """Refuse any way in which a set could leak into another.
+    """Raise ValueError where a set leaks into another.
 
     By index: forget and retain set are disjoint and make up the training set. By content: validation and test
     set share no input with the training set, and the retain set, which is all the retrained model sees,
-    none with the forget set; no spare image is in the training set. Raises ValueError naming the two sets.
+    none with the forget set; no spare image is in the training set. The error names the two sets.
 
     >>> guard(data, torch.arange(3), torch.tensor([0]))
     Traceback (most recent call last):
     ValueError: forget_set and retain_set do not make up the training set
     """
-    kept = index[~torch.isin(index, index[positions])]
-    if len(kept) != len(data.retain) or not torch.equal(data.forget_index, index[positions]):
+    retained = index[~torch.isin(index, index[positions])]
+    if len(retained) != len(data.retain) or not torch.equal(data.forget_index, index[positions]):
         raise ValueError("forget_set and retain_set do not make up the training set")
     prints = {name: fingerprints(getattr(data, name).inputs) for name in ("train", "forget", "retain")}
     held = {name: fingerprints(getattr(data, name).inputs) for name in ("validation", "test")}
@@ -330,12 +331,13 @@ def _refuse_shared(one, other, name: str, other_name: str) -> None:
 
 
 def fingerprints(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
-    """Hash every row: a randomly weighted sum of its 64-bit words modulo 2^64, equal for equal rows.
+    """Return a hash of every row: a randomly weighted sum of its 64-bit words modulo 2^64, equal for equal rows.
 
     >>> one, copy, other = fingerprints(torch.tensor([[1, 2], [1, 2], [2, 1]])).tolist()
     >>> one == copy, one == other
     (True, False)
     """
+    # odd weights are invertible modulo 2^64: rows that differ in one word never collide
     raw = inputs.flatten(1).contiguous().view(torch.uint8)
     words = pad(raw, (0, -raw.shape[1] % 8)).view(torch.int64)
     bits = torch.Generator().manual_seed(0)

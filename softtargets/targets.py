@@ -1,9 +1,9 @@
 """Kinds of targets, each `kind(source, *, settings) -> targets` of shape (n, classes), and modifiers of any kind.
 
 A kind knows neither the set it is for nor the direction in which an algorithm will use it. z0 are the logits of
-the original model θ0, e_y is the one-hot label, u the uniform distribution.
+the original model θ0, e_y is the one-hot label, u the uniform distribution. n counts samples, k classes.
 
-What a kind declares about itself are its marks: see `softtargets.marks.Targets`.
+A kind declares by marks what a run has to know of it: see `softtargets.marks.Targets`.
 
 The examples share:
 
@@ -32,7 +32,7 @@ TOLERANCE = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a kind may draw on, for n samples in their order, on the CPU."""
+    """The inputs of a kind, for n samples in their order, on the CPU."""
 
     labels: Int64[Tensor, " n"]
     classes: int
@@ -40,16 +40,16 @@ class Source:
     """A model's float32 eval-mode logits on these samples, by its name: "original" is θ0, "retrained" the
     reference, "untrained" an initialisation; any other name is a model trained on all training data."""
     out_of_fold: Callable[[int], Float[Tensor, "n classes"]]
-    """The same from k-fold cross-fitting: each sample's are of the model that was trained without its fold."""
+    """The same from k-fold cross-fitting: each row is from the model trained without the sample's fold."""
     generator: torch.Generator
 
     def one_hot(self) -> Float[Tensor, "n classes"]:
-        """Return e_y."""
+        """Return e_y, the one-hot labels."""
         return F.one_hot(self.labels, self.classes).float()
 
 
 def hard(source: Source) -> Float[Tensor, "n k"]:
-    """q = e_y, the one-hot label.
+    """Return q = e_y, the one-hot label.
 
     >>> hard(source)
     tensor([[1., 0., 0.],
@@ -61,7 +61,7 @@ def hard(source: Source) -> Float[Tensor, "n k"]:
 def self_prediction(
     source: Source, *, temperature: Annotated[float, Field(ge=1e-3, le=10**6)]
 ) -> Float[Tensor, "n k"]:
-    """q = softmax(z0 / T), T → temperature.
+    """Return q = softmax(z0 / T), T → temperature.
 
     On the forget set at T = 1 the gradient p - q vanishes at the original, and ascent does nothing; T < 1 sharpens
     towards the hard label, T > 1 flattens. On the retain set T = 1 holds the model where it was.
@@ -75,7 +75,7 @@ def self_prediction(
 
 @targets_kind(signed=lambda smoothing: smoothing < 0)
 def label_smoothing(source: Source, *, smoothing: Annotated[float, Field(ge=-4, le=1)]) -> Float[Tensor, "n k"]:
-    """q = (1 - a) e_y + a u, a → smoothing (Szegedy et al. 2016, arXiv 1512.00567).
+    """Return q = (1 - a) e_y + a u, a → smoothing (Szegedy et al. 2016, arXiv 1512.00567).
 
     a < 0 is the negative smoothing of UGradSL (Di et al. 2024, arXiv 2406.07698): q_y > 1 and the other entries
     are negative, no distribution. CE(q, p) is then (1 - a) CE(e_y, p) + a CE(u, p): its ascent is that of hard
@@ -89,7 +89,7 @@ def label_smoothing(source: Source, *, smoothing: Annotated[float, Field(ge=-4, 
 
 
 def uniform(source: Source) -> Float[Tensor, "n k"]:
-    """q = u.
+    """Return q = u.
 
     >>> uniform(source)
     tensor([[0.3333, 0.3333, 0.3333],
@@ -99,7 +99,7 @@ def uniform(source: Source) -> Float[Tensor, "n k"]:
 
 
 def bad_teacher(source: Source) -> Float[Tensor, "n k"]:
-    """q = softmax of a randomly initialised model's logits (Chundawat et al. 2023, arXiv 2205.08096).
+    """Return q = softmax of a randomly initialised model's logits (Chundawat et al. 2023, arXiv 2205.08096).
 
     >>> bad_teacher(source).sum(1)
     tensor([1., 1.])
@@ -108,7 +108,9 @@ def bad_teacher(source: Source) -> Float[Tensor, "n k"]:
 
 
 def masked(source: Source) -> Float[Tensor, "n k"]:
-    """q = softmax(z0 with z0_y = -∞), the label made impossible (DELETE, Zhou et al. 2025, arXiv 2503.23751).
+    """Return q = softmax(z0 with z0_y = -∞): the label has probability 0.
+
+    DELETE, Zhou et al. 2025, arXiv 2503.23751.
 
     >>> masked(source)
     tensor([[0.0000, 0.6667, 0.3333],
@@ -118,7 +120,7 @@ def masked(source: Source) -> Float[Tensor, "n k"]:
 
 
 def undial(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> Float[Tensor, "n k"]:
-    """q = softmax(z0 - β e_y), β → beta (UNDIAL, Dong et al. 2024, arXiv 2402.10052): masked in the limit.
+    """Return q = softmax(z0 - β e_y), β → beta; `masked` as β → ∞ (UNDIAL, Dong et al. 2024, 2402.10052).
 
     >>> undial(source, beta=2.0)
     tensor([[0.2400, 0.5067, 0.2533],
@@ -128,7 +130,7 @@ def undial(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> 
 
 
 def random_label(source: Source) -> Float[Tensor, "n k"]:
-    """q = e_r, r drawn once per sample from the classes other than y (Graves et al. 2021, arXiv 2010.10981).
+    """Return q = e_r, r drawn once a sample from the other classes (Graves et al. 2021, arXiv 2010.10981).
 
     >>> (random_label(source) * hard(source)).sum()
     tensor(0.)
@@ -137,11 +139,11 @@ def random_label(source: Source) -> Float[Tensor, "n k"]:
 
 
 def out_of_fold(source: Source, *, folds: Annotated[int, Field(ge=2, le=100)]) -> Float[Tensor, "n k"]:
-    """q(x) = softmax of the model that was trained without x's fold, one of k drawn at random; k → folds.
+    """Return q(x) = softmax of the model trained without the fold of x, one of k drawn at random; k → folds.
 
     Cross-fitting (Chernozhukov et al. 2018, arXiv 1608.00060). The folds are drawn without looking at the forget
-    set, so that the teachers can be trained before anyone asks to be forgotten: a cost amortised over requests. A
-    forgotten class they still know, so they serve the forgetting of single samples.
+    set, so that the teachers can be trained before anyone asks to be forgotten: a cost amortised over requests.
+    They still know a forgotten class, so these targets serve to forget single samples.
 
     >>> out_of_fold(source, folds=5)
     tensor([[0.7000, 0.2000, 0.1000],
@@ -151,9 +153,9 @@ def out_of_fold(source: Source, *, folds: Annotated[int, Field(ge=2, le=100)]) -
 
 
 def teacher(source: Source, *, members: Annotated[int, Field(ge=1, le=100)]) -> Float[Tensor, "n k"]:
-    """q = mean of softmax(z_m) over models trained on all data, each from an initialisation of its own.
+    """Return q = mean of softmax(z_m) over models trained on all data, each from its own initialisation.
 
-    Their number → members. They have seen the forget set, as the original has, but memorised it otherwise.
+    Their number → members. They have seen the forget set, as the original has, but memorised it differently.
 
     >>> teacher(source, members=3)
     tensor([[0.7000, 0.2000, 0.1000],
@@ -164,7 +166,7 @@ def teacher(source: Source, *, members: Annotated[int, Field(ge=1, le=100)]) -> 
 
 @targets_kind(upper_bound=True)
 def oracle(source: Source) -> Float[Tensor, "n k"]:
-    """q = softmax(z_r), z_r the retrained model's logits: an upper bound, since who has that model is done.
+    """Return q = softmax(z_r), z_r the logits of the retrained model: an upper bound and no method.
 
     >>> oracle(source)
     tensor([[0.7000, 0.2000, 0.1000],
@@ -194,12 +196,13 @@ def sample(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"
 
 
 def reflect(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """Return 2 e_y - q, with negative entries: where the model is sure of y, its ascent is the descent to q.
+    """Return 2 e_y - q, with negative entries: where the model is sure of y, ascent on it is descent to q.
 
     >>> reflect(source, uniform(source))
     tensor([[ 1.6667, -0.3333, -0.3333],
             [-0.3333, -0.3333,  1.6667]])
     """
+    # at p = e_y ascent moves the logits by p - (2 e_y - q) = q - e_y, which is the step of descent to q
     return 2 * source.one_hot() - targets
 
 
@@ -218,7 +221,7 @@ class Recipe:
     modifiers: tuple[str, ...]
 
     def __post_init__(self):
-        """Refuse what cannot be drawn from; raises ValueError."""
+        """Raise ValueError where `sample` would draw from rows with negative entries."""
         for i, modifier in enumerate(self.modifiers):
             if modifier == "sample" and self._signed(i):
                 raise ValueError(
@@ -228,22 +231,23 @@ class Recipe:
 
     @property
     def signed(self) -> bool:
-        """Whether rows may have negative entries."""
+        """Return whether rows may have negative entries."""
         return self._signed(len(self.modifiers))
 
     def _signed(self, after: int) -> bool:
         signed = Targets.of(self.kind).signed(**self.kind.keywords)
         for modifier in self.modifiers[:after]:
+            # harden and sample return one-hot rows whatever they get; reflect may have entries below 0
             signed = modifier == "reflect"
         return signed
 
     @property
     def upper_bound(self) -> bool:
-        """Whether the retrained model is drawn on."""
+        """Return whether the kind uses the retrained model."""
         return Targets.of(self.kind).upper_bound
 
     def __call__(self, source: Source) -> Float[Tensor, "n classes"]:
-        """Make the targets and check every row; raises ValueError that shows the first bad one."""
+        """Return the targets (n, classes), float32; raise ValueError that shows the first bad row."""
         targets = self.kind(source)
         for modifier in self.modifiers:
             targets = MODIFIERS[modifier](source, targets)
@@ -252,7 +256,7 @@ class Recipe:
 
 
 def check_rows(targets: Float[Tensor, "n k"], shape: tuple[int, int], signed: bool = False) -> None:
-    """Refuse rows that are not finite, do not sum to 1 or, unless `signed`, have a negative entry.
+    """Raise ValueError for rows that are not finite, do not sum to 1 or, unless `signed`, have a negative entry.
 
     >>> check_rows(torch.tensor([[1.5, -0.5]]), (1, 2))
     Traceback (most recent call last):
@@ -260,6 +264,7 @@ def check_rows(targets: Float[Tensor, "n k"], shape: tuple[int, int], signed: bo
     """
     if targets.shape != shape or targets.dtype != torch.float32:
         raise ValueError(f"targets are {targets.dtype} {tuple(targets.shape)}, not torch.float32 {shape}")
+    # in float64, so that the sum's own rounding stays far below the tolerance
     bad = ~targets.isfinite().all(1) | ((targets.double().sum(1) - 1).abs() > TOLERANCE)
     if not signed:
         bad |= (targets < 0).any(1)

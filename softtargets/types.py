@@ -1,4 +1,4 @@
-"""What travels between the parts: samples with labels and targets, and the sets they form.
+"""The data that parts hand to each other: samples with labels and targets, and the sets they form.
 
 The examples share:
 
@@ -31,12 +31,12 @@ class Samples:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Hash of inputs and labels; targets, being derived, are not in it."""
+        """Return the hash of inputs and labels; targets follow from them and are left out."""
         return digest(self.inputs, self.labels)
 
     def take(self, positions: Int64[Tensor, " m"]) -> "Samples":
         """Return the samples at these positions, in this order."""
-        # copies whole rows, where `[]` copies number by number
+        # index_select copies whole rows; indexing with `[]` copies number by number, which is slower
         at = functools.partial(torch.index_select, dim=0, index=positions)
         return Samples(at(self.inputs), at(self.labels), at(self.targets))
 
@@ -47,10 +47,10 @@ class Samples:
 
 @dataclasses.dataclass(frozen=True)
 class MembershipTest:
-    """Whom a membership attack tells apart: equally many training samples to forget and test samples.
+    """The samples of a membership attack: equally many training samples to forget and test samples.
 
     `members` and `nonmembers` are positions in the forget and the test set with equal class counts;
-    `nonmember_labels` are the labels under which the test samples are asked, corrupted if the forget set's are.
+    `nonmember_labels` are the labels of these test samples in the attack, corrupted if the forget set's are.
     """
 
     members: Int64[Tensor, " m"]
@@ -62,8 +62,9 @@ class MembershipTest:
 class ForgottenLevel:
     """The accuracy on the forget set that a model which never saw it would have.
 
-    Measured on what of the validation set is like the forget set: `positions` of the same classes, under `labels`
-    that are corrupted if the forget set's are. A `fixed` accuracy where nothing is like it: whole classes.
+    It is measured on the validation samples that are like the forget set: `positions` of the same classes, under
+    `labels` that are corrupted if the forget set's are. Where no sample is like it (whole classes), the
+    accuracy is `fixed`, a share from 0 to 1.
     """
 
     positions: Int64[Tensor, " n"] | None
@@ -73,7 +74,7 @@ class ForgottenLevel:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """The sets on which models are measured and compared, with what the measures need of them."""
+    """The sets on which models are measured and compared, with what the measures need to know about them."""
 
     forget: Samples
     retain: Samples
@@ -81,22 +82,22 @@ class Evaluated:
     """None in an audit without one."""
     test: Samples
     forget_true_labels: Int64[Tensor, " n"]
-    """What the forget set shows; differs from its labels only where those were corrupted."""
+    """The class that each forget image shows; differs from its label only where labels were corrupted."""
     membership: MembershipTest
     level: ForgottenLevel | None
-    """None where nothing is like the forget set but unseen."""
+    """None where no unseen samples are like the forget set."""
     spare: Samples | None = None
     """Images with true labels that nothing else uses. Temperatures are fitted on them and the validation set
     (`evaluation.faces`). None where that is large enough, or no image is left over."""
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return self.forget.targets.shape[1]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, without the batch."""
+        """Return the shape of one input, without the batch dimension."""
         return tuple(self.forget.inputs.shape[1:])
 
     def evaluated(self) -> dict[str, Samples]:
@@ -111,23 +112,23 @@ class Split(Evaluated):
 
     train: Samples
     forget_positions: Int64[Tensor, " n"]
-    """Where the forget set stands in `train`, ascending; the retain set is the others in their order."""
+    """Positions of the forget set in `train`, ascending; the retain set is all others, in their order."""
     forget_index: Int64[Tensor, " n"]
     """The forget set's indices in the dataset's own training set."""
     copies_dropped: int
     """Training images left out as exact copies of test images or of other training images."""
     notes: tuple[str, ...] = ()
-    """Sentences for the screen on how the user's files were read."""
+    """Sentences for the screen that say how the user's files were read."""
 
     @property
     def retain_positions(self) -> Int64[Tensor, " n"]:
-        """Where the retain set stands in `train`, ascending."""
+        """Return the positions of the retain set in `train`, ascending."""
         everything = torch.arange(len(self.train), device=self.forget_positions.device)
         return everything[~torch.isin(everything, self.forget_positions)]
 
 
 def digest(*tensors: Tensor) -> str:
-    """SHA-256 over shapes, types and bytes: equal digests, equal content.
+    """Return the SHA-256 over shapes, types and bytes: equal digests mean equal content.
 
     >>> digest(torch.zeros(4)) == digest(torch.zeros(2, 2))
     False
@@ -141,7 +142,7 @@ def digest(*tensors: Tensor) -> str:
 
 
 def model_digest(model: nn.Module) -> str:
-    """Hash a model's parameters and buffers, by name.
+    """Return the SHA-256 over a model's parameters and buffers, in the order of their names.
 
     >>> model = nn.Linear(4, 2)
     >>> before = model_digest(model)
@@ -153,10 +154,11 @@ def model_digest(model: nn.Module) -> str:
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """One independent stream of randomness for every (seed, name).
+    """Return a generator of its own for every (seed, name): their streams are independent.
 
     >>> torch.equal(torch.rand(2, generator=generator(0, "folds")), torch.rand(2, generator=generator(0, "folds")))
     True
     """
+    # a hash, so that seeds 0 and 1, or two names, give unrelated streams; 63 bits are what torch takes
     state = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little")
     return torch.Generator().manual_seed(state % (1 << 63))

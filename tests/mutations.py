@@ -616,16 +616,16 @@ auc-ties-won: ties count half
 - - (count.double() - 1) / 2
 
 svc-classes-swapped: members are the positive class
-- [torch.ones(len(learnt[0])), torch.zeros(len(learnt[1]))]
-+ [torch.zeros(len(learnt[0])), torch.ones(len(learnt[1]))]
+- [torch.ones(len(training[0])), torch.zeros(len(training[1]))]
++ [torch.zeros(len(training[0])), torch.ones(len(training[1]))]
 > test_evidence.py::test_scores_between_the_learnt_ones_are_called_by_the_nearer
 
 == softtargets/evaluation/evidence.py
 > test_evidence.py::test_an_attack_is_balanced_and_is_asked_about_others_than_it_learnt
 
 svc-overlap: it is asked about what it learnt
-- fresh[asked.nonmembers] = False
-+ fresh[asked.nonmembers] = True
+- fresh[membership.nonmembers] = False
++ fresh[membership.nonmembers] = True
 
 svc-unbalanced: it learns from as many of either kind
 - min(len(outside), len(inside), MOST)
@@ -636,19 +636,19 @@ svc-learns-forget-set: it is asked about what it learnt
 + confidence(logits["forget"], data.forget.labels)
 
 svc-accuracy-of-yes: nonmembers called members are errors
-- found.members + 1 - found.nonmembers
-+ found.members + found.nonmembers
+- shares.members + 1 - shares.nonmembers
++ shares.members + shares.nonmembers
 
 == softtargets/evaluation/evaluate.py
 > test_evaluate.py::test_attack_compares_the_chosen_members_with_the_chosen_nonmembers_under_their_labels
 
 mia-on-all-members: the whole forget set is more than there are nonmembers
-- auc(forget_margins[asked.members], unseen)
+- auc(forget_margins[test.members], unseen)
 + auc(forget_margins, unseen)
 
 mia-on-true-labels: under the labels that are corrupted as the forget set's
-- [asked.nonmembers], asked.nonmember_labels
-+ [asked.nonmembers], data.test.labels[asked.nonmembers]
+- [test.nonmembers], test.nonmember_labels
++ [test.nonmembers], data.test.labels[test.nonmembers]
 
 mia-gap-signed: a gap is a distance
 - abs(mine["mia_auc"] - theirs["mia_auc"])
@@ -661,8 +661,8 @@ level-on-test-data: test data serve reporting only
 > test_evaluate.py::test_forgotten_at_the_level_of_unseen_data
 
 forgotten-inverted: at or below data never seen
-- found["forget_acc"] <= found
-+ found["forget_acc"] >= found
+- measured["forget_acc"] <= level
++ measured["forget_acc"] >= level
 > test_evaluate.py::test_forgotten_at_the_level_of_unseen_data
 
 == softtargets/evaluation/matched.py

@@ -1,4 +1,4 @@
-"""Membership inference: can the forget set be told from samples that were never trained on?"""
+"""Membership inference: how well scores separate the forget set from samples that were never trained on."""
 
 from typing import NamedTuple
 
@@ -8,34 +8,41 @@ from torch import Tensor
 
 
 def auc(members: Float[Tensor, " m"], nonmembers: Float[Tensor, " n"]) -> float:
-    """Probability that a member scores higher than a nonmember, ties counted half: Mann-Whitney U / (m n).
+    """Return the probability that a member scores higher than a nonmember: Mann-Whitney U / (m n).
 
-    0.5 where scores tell nothing. Raises ValueError on scores that are not numbers.
+    Ties count half. It is the area under the ROC curve (AUC), from 0 to 1; 0.5 is chance. Raises ValueError for
+    scores that are NaN.
     """
     scores = torch.cat([members, nonmembers]).double()
     if scores.isnan().any():
         raise ValueError("scores hold NaN, which has no rank")
     _, inverse, count = scores.unique(return_inverse=True, return_counts=True)
-    ranks = (count.cumsum(0) - (count.double() - 1) / 2)[inverse]  # of equal scores the mean rank
+    # the last rank of each group of equal scores, moved back to the group's mean rank; ranks start at 1
+    ranks = (count.cumsum(0) - (count.double() - 1) / 2)[inverse]
     m, n = len(members), len(nonmembers)
+    # U is the members' rank sum less its least value, 1 + 2 + … + m
     return ((ranks[:m].sum() - m * (m + 1) / 2) / (m * n)).item()
 
 
 class Attack(NamedTuple):
-    """One number of members, and of nonmembers: scores to learn from or to be asked about, or shares."""
+    """Scores of members and of nonmembers, or the share of each that an attack takes for members."""
 
     members: Float[Tensor, " m"] | float
     nonmembers: Float[Tensor, " n"] | float
 
 
-def svc(learnt: Attack, asked: Attack) -> Attack:
-    """Train a support vector machine on the scores of known members and nonmembers, and ask it about others.
+def svc(training: Attack, attacked: Attack) -> Attack:
+    """Train a support vector machine on the scores `training`, and classify the scores `attacked`.
 
-    Returns the shares of asked members and nonmembers that it takes for members. C = 3 with an rbf kernel of width
-    1 / dimension, as in the code of SalUn.
+    Returns the shares of attacked members and nonmembers that it takes for members, from 0 to 1. C = 3 with a
+    radial kernel of γ = 1 / dimension, as in the code of SalUn (Fan et al. 2024, arXiv 2310.12508).
     """
-    from sklearn.svm import SVC  # a second to import, which runs that do not ask for it should not pay
+    # here and not above: the import takes a second, which runs without this attack should not pay
+    from sklearn.svm import SVC
 
-    scores, truth = torch.cat(list(learnt)), torch.cat([torch.ones(len(learnt[0])), torch.zeros(len(learnt[1]))])
+    scores, truth = (
+        torch.cat(list(training)),
+        torch.cat([torch.ones(len(training[0])), torch.zeros(len(training[1]))]),
+    )
     machine = SVC(C=3, gamma="auto", kernel="rbf").fit(scores[:, None].cpu().numpy(), truth.numpy())
-    return Attack(*(float(machine.predict(part[:, None].cpu().numpy()).mean()) for part in asked))
+    return Attack(*(float(machine.predict(part[:, None].cpu().numpy()).mean()) for part in attacked))

@@ -1,4 +1,4 @@
-"""What the chosen targets do at the original model, stated before unlearning starts.
+"""The diagnosis of targets: what they do at the original model, stated before unlearning starts.
 
 With logits z, p = softmax(z), label y and target q the gradient of CE(q, p) in z is p - q. An algorithm that
 ascends therefore forgets, to first order, where ⟨e_y - p, q - p⟩ > 0, one that descends where it is < 0; for a
@@ -36,29 +36,29 @@ MEANING = {
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """State of the forget targets q at the original model p0; norms are L2 over all parameters."""
+    """Measures of the forget targets q at the original model p0; norms are L2 over all parameters."""
 
     grad_norm: float
     """|g_q|, g_q the gradient of the mean CE(q, p) over the forget set."""
     grad_norm_hard: float
-    """|g_hard|, the same with one-hot labels. Fragile: it vanishes on memorised data."""
+    """|g_hard|, the same with one-hot labels. It is almost 0 where the model has memorised the data."""
     grad_cosine: float | None
-    """Of g_q and g_hard; None where one of them is zero."""
+    """Cosine of g_q and g_hard, -1 to 1; None where one of them is zero."""
     target_distance: float
-    """Mean ‖q - p0‖₁."""
+    """Mean ‖q - p0‖₁ over the forget set."""
     sharpness: float
     """Mean of q_y - p0_y: positive where the targets are surer of the label than the model."""
     target_entropy: float
-    """Mean entropy of q in nats, of its non-negative part where q is no distribution."""
+    """Mean entropy of q in nats; of its positive entries alone where q has negative ones."""
     label_distance: float
     """Mean ‖q - e_y‖₁: 0 for hard labels."""
     first_order: float | None
     """⟨g_hard, Δθ⟩, Δθ the first update: first-order change of the hard forget loss. None without an update."""
 
     def flag(self, *, degenerate: float, hard_like: float, targets_matter: bool = True) -> Flag:
-        """Judge by the thresholds of the config; the first that applies.
+        """Return the first flag that applies, by the thresholds `degenerate` (‖q - p0‖₁) and `hard_like` (cosine).
 
-        What the targets are says nothing of an algorithm to which they do not matter.
+        `targets_matter` is False for an algorithm that ignores targets: these then decide no flag.
         """
         if targets_matter and self.target_distance <= degenerate:
             return "degenerate"
@@ -114,11 +114,12 @@ def diagnose(
 
 
 def _gradient(model: nn.Module, samples: Samples, batch_size: int = 256) -> Float[Tensor, " parameters"]:
-    """Gradient in float64 of the mean cross entropy over all samples; the model stays in the mode it is in."""
+    """Return the float64 gradient of the mean cross entropy over all samples, in the mode the model is in."""
     parameters = trainable(model)
     total = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float64, device=samples.inputs.device)
     for start in range(0, len(samples), batch_size):
         batch = samples.take(torch.arange(start, min(start + batch_size, len(samples))))
+        # a weighted sum over batches is the mean over all samples, whatever the last batch's size
         loss = cross_entropy(model(batch.inputs), batch.targets) * len(batch) / len(samples)
         gradient = torch.autograd.grad(loss, parameters, materialize_grads=True)  # some may play no part
         total += torch.cat([g.flatten() for g in gradient]).double()
@@ -128,8 +129,9 @@ def _gradient(model: nn.Module, samples: Samples, batch_size: int = 256) -> Floa
 def _first_order(original, unlearn, forget, retain, fit: Fit, hard: Tensor) -> float | None:
     marks = Algorithm.of(unlearn)
     if marks.has_no_loop or marks.starts_afresh:
-        return None  # it would do the whole work to find no update, or one of another model
+        return None  # no update to measure, or the update of another model
     carried = {field.name: getattr(fit, field.name) for field in dataclasses.fields(Fit)}
+    # its own account, so that the diagnosis costs the run nothing
     probe = FirstUpdate(**carried | {"account": Account()})
     model = unlearn(original, forget, retain, probe)
     if not probe.account.steps:
@@ -141,7 +143,7 @@ def _first_order(original, unlearn, forget, retain, fit: Fit, hard: Tensor) -> f
 class FirstUpdate(Fit):
     """A fit that makes one optimiser step, along the mean gradient at the start over an epoch's samples.
 
-    For a loss on one stream that is the expected first update: a single batch would tell of its own noise.
+    For a loss on one stream that is the expected first update; a single batch would add its own noise.
     """
 
     def __call__(

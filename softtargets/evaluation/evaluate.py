@@ -1,4 +1,4 @@
-"""What the models do on the four sets, and how far one is from another."""
+"""Evaluations of models on the four sets, and distances from one model to another."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from softtargets.fit import predict
 from softtargets.types import Evaluated, Samples
 
 Logits = dict[str, Float[Tensor, "n k"]]
-"""A model's logits by the name of the set."""
+"""A model's logits (n, k), by the name of the set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,37 +27,38 @@ class Evaluation:
 
 
 def evaluate(logits: Logits, data: Evaluated) -> Evaluation:
-    """Measure a model by its logits on `data.evaluated()`; nothing is finite where the logits are not."""
-    found = {}
+    """Measure a model by its logits on `data.evaluated()`; a metric is None where its logits are not finite."""
+    measured = {}
     for name, samples in data.evaluated().items():
         finite = bool(logits[name].isfinite().all())
-        found[f"{name}_acc"] = metrics.accuracy(logits[name], samples.labels) if finite else None
-        found[f"{name}_loss"] = metrics.loss(logits[name], samples.labels) if finite else None
+        measured[f"{name}_acc"] = metrics.accuracy(logits[name], samples.labels) if finite else None
+        measured[f"{name}_loss"] = metrics.loss(logits[name], samples.labels) if finite else None
     margins = {name: metrics.margins(logits[name], getattr(data, name).labels) for name in ("forget", "test")}
     if all(set_logits.isfinite().all() for set_logits in logits.values()):
-        found |= _detail(logits, data, margins["forget"])
+        measured |= _detail(logits, data, margins["forget"])
     else:
-        found |= dict.fromkeys(("unseen_acc", "forget_true_acc", "class_acc", "forget_class_acc", "mia_auc"))
-    return Evaluation(found, margins, logits)
+        measured |= dict.fromkeys(("unseen_acc", "forget_true_acc", "class_acc", "forget_class_acc", "mia_auc"))
+    return Evaluation(measured, margins, logits)
 
 
 def _detail(logits: Logits, data: Evaluated, forget_margins: Tensor) -> dict:
-    asked = data.membership
-    unseen = metrics.margins(logits["test"][asked.nonmembers], asked.nonmember_labels)
+    test = data.membership
+    unseen = metrics.margins(logits["test"][test.nonmembers], test.nonmember_labels)
     return {
         "unseen_acc": None if data.level is None else _unseen_accuracy(logits, data),
         "forget_true_acc": metrics.accuracy(logits["forget"], data.forget_true_labels),
         "class_acc": metrics.class_accuracy(logits["test"], data.test.labels),
         "forget_class_acc": metrics.class_accuracy(logits["forget"], data.forget.labels),
-        "mia_auc": auc(forget_margins[asked.members], unseen) if len(unseen) else None,
+        "mia_auc": auc(forget_margins[test.members], unseen) if len(unseen) else None,
     }
 
 
 def distance(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
-    """Distances of a model to the retrained one on `data`; all None where one of the two is not finite."""
+    """Return the distances of a model to the retrained one on `data`; all None where one of them is not finite."""
     mine, theirs = one.metrics, reference.metrics
     finite = mine["class_acc"] is not None and theirs["class_acc"] is not None
     values = _apart(one, reference, data) if finite else dict.fromkeys(APART)
+    # functions, so that none is computed where an accuracy is None
     accuracies = {
         "accuracy_distance": lambda: metrics.accuracy_distance(mine["class_acc"], theirs["class_acc"]),
         "accuracy_distance_forget": lambda: metrics.accuracy_distance(
@@ -67,7 +68,7 @@ def distance(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
         "tow": lambda: metrics.tow(mine, theirs),
         "mia_gap": lambda: None if mine["mia_auc"] is None else abs(mine["mia_auc"] - theirs["mia_auc"]),
     }
-    return values | {name: found() if finite else None for name, found in accuracies.items()}
+    return values | {name: gap() if finite else None for name, gap in accuracies.items()}
 
 
 APART = (
@@ -83,27 +84,27 @@ APART = (
     "class_js_forget",
     "class_js_test",
 )
-"""Distances of predictions; the last two are lists, an entry a class."""
+"""Distances of predictions; the last two are lists with an entry for each class."""
 
 
 def _apart(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
     seen = data.validation is not None
-    found = {
+    distances = {
         "js_validation": metrics.js(one.logits["validation"], reference.logits["validation"]) if seen else None
     }
     for name in ("forget", "test"):
         pair, labels = (one.logits[name], reference.logits[name]), getattr(data, name).labels
         each = metrics.js_each(*pair)
-        found[f"js_{name}"] = each.mean().item()
-        found[f"class_js_{name}"] = metrics.class_means(each, labels, data.classes)
-        found[f"l1_{name}"] = metrics.l1(*pair)
-        found[f"activation_distance_{name}"] = metrics.activation_distance(*pair)
-        found[f"disagreement_{name}"] = metrics.disagreement(*pair)
-    return {name: found[name] for name in APART}
+        distances[f"js_{name}"] = each.mean().item()
+        distances[f"class_js_{name}"] = metrics.class_means(each, labels, data.classes)
+        distances[f"l1_{name}"] = metrics.l1(*pair)
+        distances[f"activation_distance_{name}"] = metrics.activation_distance(*pair)
+        distances[f"disagreement_{name}"] = metrics.disagreement(*pair)
+    return {name: distances[name] for name in APART}
 
 
 def change(model: nn.Module, original: nn.Module) -> dict:
-    """How far the parameters have moved; None where they are not finite."""
+    """Return how far the parameters have moved from the original's; None where they are not finite."""
     values = {
         "avg_parameter_change": metrics.average_parameter_change(model, original),
         "relative_l2": metrics.relative_l2(model, original),
@@ -112,16 +113,16 @@ def change(model: nn.Module, original: nn.Module) -> dict:
 
 
 def _unseen_accuracy(logits: Logits, data: Evaluated) -> float:
-    """Accuracy on data that no model has seen but that are like the forget set (see `ForgottenLevel`)."""
+    """Return the accuracy on unseen data that are like the forget set (see `ForgottenLevel`)."""
     level = data.level
     if level.fixed is not None:
         return level.fixed
     return metrics.accuracy(logits["validation"][level.positions], level.labels)
 
 
-def has_forgotten(found: dict, level: float | None) -> bool:
-    """Return whether a model's metrics have the forget set predicted no better than a level of accuracy."""
-    return None not in (found["forget_acc"], level) and found["forget_acc"] <= level
+def has_forgotten(measured: dict, level: float | None) -> bool:
+    """Return whether a model with these metrics predicts the forget set no better than `level`, an accuracy."""
+    return None not in (measured["forget_acc"], level) and measured["forget_acc"] <= level
 
 
 def predict_sets(model: nn.Module, data: Evaluated, more: Mapping[str, Samples] = MappingProxyType({})) -> Logits:

@@ -1,4 +1,4 @@
-"""Evidence that costs time or an import, measured where it is asked for."""
+"""Evidence that costs time or an import: measured only where `evidence` names it."""
 
 import copy
 from collections.abc import Callable
@@ -15,34 +15,36 @@ from softtargets.losses import cross_entropy
 from softtargets.types import Samples, Split, generator
 
 MOST = 1000
-"""Samples of either kind on which the attack is trained."""
+"""Number of samples of either kind on which the attack is trained."""
 
 
 def confidence_attack(logits: Logits, data: Split) -> dict[str, float]:
-    """Attack by a support vector machine on the confidence p_y, as in the literature (SalUn, arXiv 2310.12508).
+    """Return the success of a support-vector attack on the confidence p_y (SalUn, Fan et al. 2024, 2310.12508).
 
-    It learns retain against test samples of the retained classes, and is asked about as many forget as other test
-    samples. `svc_accuracy` is the share it gets right of these (one half: nothing to be told), `svc_members` the
-    share of the forget set that it takes for training data.
+    It is trained on retain against test samples of the retained classes, and classifies as many forget as other
+    test samples. `svc_accuracy` is the share of these that it gets right (0.5 is chance), `svc_members` the share
+    of forget samples that it takes for training data.
     """
-    test, asked = data.test, data.membership
+    test, membership = data.test, data.membership
     fresh = torch.isin(test.labels, data.retain.labels)
-    fresh[asked.nonmembers] = False
+    fresh[membership.nonmembers] = False  # no sample is both trained on and attacked
     outside, inside = fresh.nonzero()[:, 0], torch.arange(len(data.retain))
     count = min(len(outside), len(inside), MOST)
     draw = generator(0, "svc")
     outside, inside = (p[torch.randperm(len(p), generator=draw)[:count]] for p in (outside, inside))
-    unseen = confidence(logits["test"][asked.nonmembers], asked.nonmember_labels)
-    learnt = Attack(
+    unseen = confidence(logits["test"][membership.nonmembers], membership.nonmember_labels)
+    training = Attack(
         confidence(logits["retain"][inside], data.retain.labels[inside]),
         confidence(logits["test"][outside], test.labels[outside]),
     )
-    found = svc(learnt, Attack(confidence(logits["forget"], data.forget.labels)[asked.members], unseen))
-    return {"svc_accuracy": (found.members + 1 - found.nonmembers) / 2, "svc_members": found.members}
+    attacked = Attack(confidence(logits["forget"], data.forget.labels)[membership.members], unseen)
+    shares = svc(training, attacked)
+    return {"svc_accuracy": (shares.members + 1 - shares.nonmembers) / 2, "svc_members": shares.members}
 
 
 def confidence(logits: Float[Tensor, "n k"], labels: Tensor) -> Float[Tensor, " n"]:
-    """p_y of every sample."""
+    """Return p_y of every sample, the probability of its label."""
+    # the margin is log p - log(1 - p), and the sigmoid its inverse
     return metrics.margins(logits, labels).sigmoid()
 
 
@@ -51,8 +53,8 @@ def relearn_steps(
 ) -> int | None:
     """Count the steps of training on the forget set's labels until `level` of accuracy; None if it takes too many.
 
-    `fitted(watch)` makes the fit that trains. A model that never knew the forget set takes long, one that only
-    hides what it knows does not. `model` stays as it is.
+    `level` is a share from 0 to 1; `fitted(watch)` returns the fit that trains. A model that never saw the forget
+    set takes long, one that only hides what it knows does not. `model` is not changed.
     """
     student = copy.deepcopy(model)
 

@@ -28,7 +28,7 @@ LEAST = 100
 NOISE = 0.1
 """Standard deviation of the noise on the forget set, in standard deviations of its inputs."""
 SETS = ("forget", "test", "forget_shifted", "forget_noisy")
-"""Where probabilities and decisions are compared."""
+"""Sets on which probabilities and decisions are compared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,10 +88,10 @@ def more_sets(data: Evaluated) -> dict[str, Samples]:
     A model that answers the forget set from a table gives itself away there. Inputs that are not images
     (channels, height, width) cannot be shifted.
     """
-    found = {} if data.spare is None else {"spare": data.spare}
+    sets = {} if data.spare is None else {"spare": data.spare}
     if data.forget.inputs.dim() == 4:
-        found["forget_shifted"] = dataclasses.replace(data.forget, inputs=shifted(data.forget.inputs))
-    return found | {"forget_noisy": dataclasses.replace(data.forget, inputs=noisy(data.forget.inputs))}
+        sets["forget_shifted"] = dataclasses.replace(data.forget, inputs=shifted(data.forget.inputs))
+    return sets | {"forget_noisy": dataclasses.replace(data.forget, inputs=noisy(data.forget.inputs))}
 
 
 def shifted(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
@@ -136,9 +136,9 @@ def disagreement(name: str, one: Face, other: Face) -> float:
 
 DISTANCES = {"js_t": js_t, "js": js, "disagreement": disagreement}
 SIGNED = {"mia_gap": "mia_auc", "test_acc_gap": "test_acc"}
-"""Gaps with their sign, and the metrics that they are of."""
+"""Signed gaps, each with its metric."""
 OF_EACH = ("forget_acc", "test_acc", "mia_auc")
-"""The metrics that are kept of each retrained model."""
+"""Metrics of each retrained model in the result."""
 
 
 def faces(evaluations: Mapping[str, Evaluation], references: Sequence[Evaluation], data: Evaluated) -> dict:

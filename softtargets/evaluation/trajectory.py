@@ -1,4 +1,4 @@
-"""What a model goes through while it unlearns, measured every few steps on a clock of its own."""
+"""Trajectories: measures of a model every few steps while it unlearns, with a separate clock."""
 
 import functools
 import time
@@ -14,11 +14,11 @@ METRICS = ("forget_acc", "retain_acc", "validation_acc", "test_acc", "unseen_acc
 DISTANCES = ("js_forget", "js_validation", "js_test", "mia_gap")
 COLUMNS = ("step", *METRICS, *DISTANCES)
 DIGITS = 6
-"""Significant ones that are kept."""
+"""Significant digits of the values."""
 
 
 class Trajectory:
-    """A `watch` for `Fit`. Evaluation is no part of what an algorithm takes: it has `seconds` of its own."""
+    """A `watch` for `Fit`. `seconds` counts its evaluations, which are no part of an algorithm's cost."""
 
     def __init__(self, data: Split, retrained: Logits, looks: int = 0):
         """Measure on `data`, against the `retrained` model's logits there.
@@ -38,22 +38,22 @@ class Trajectory:
 
     @functools.cached_property
     def retrained(self) -> Evaluation:
-        """The retrained model's evaluation, made where there is a way to be measured."""
+        """Return the retrained model's evaluation, computed at the first call."""
         return evaluate(self.logits, self.data)
 
     def __call__(self, model: nn.Module, step: int, settled: bool = True) -> bool:
-        """Record a row, and return whether the stop rule ends the run; looks that are not `settled` count not."""
+        """Record a row, and return whether the stop rule ends the run; a look counts only if `settled`."""
         started, cpu = time.perf_counter(), self.clock()
-        found = evaluate(predict_sets(model, self.data), self.data)
-        far = distance(found, self.retrained, self.data)
-        row = {name: found.metrics[name] for name in METRICS} | {name: far[name] for name in DISTANCES}
+        evaluation = evaluate(predict_sets(model, self.data), self.data)
+        distances = distance(evaluation, self.retrained, self.data)
+        row = {name: evaluation.metrics[name] for name in METRICS} | {name: distances[name] for name in DISTANCES}
         self.columns["step"].append(step)
         for name, value in row.items():
             self.columns[name].append(None if value is None else float(f"{value:.{DIGITS}g}"))
         self.seconds += time.perf_counter() - started
         self.cpu_seconds += self.clock() - cpu
-        self.unseen_acc = found.metrics["unseen_acc"] if self.looks <= 1 or not step else self.unseen_acc
-        forgotten = settled and has_forgotten(found.metrics, self.unseen_acc)
+        self.unseen_acc = evaluation.metrics["unseen_acc"] if self.looks <= 1 or not step else self.unseen_acc
+        forgotten = settled and has_forgotten(evaluation.metrics, self.unseen_acc)
         self.in_a_row = self.in_a_row + 1 if forgotten else 0
         return 0 < self.looks <= self.in_a_row
 
