@@ -20,7 +20,7 @@ import numpy
 from glance import composed
 from usage import call
 
-from softtargets.config.resolve import asked
+from softtargets.config.resolve import decisive
 from softtargets.console import Console
 from softtargets.execution import pipeline
 from softtargets.system.files import read_json, write_json
@@ -91,7 +91,7 @@ def configured(architecture: str, algorithm: str, targets: str, *settings: str) 
     """Return what a run of these choices asks for, by which reports name it."""
     rest = [word for word in settings if not word.startswith("architecture.")]
     chosen = (f"architecture={architecture}", f"mu_algo={algorithm}", f"targets={targets}")
-    return asked(composed("unlearn.epochs=20", *rest, *chosen))
+    return decisive(composed("unlearn.epochs=20", *rest, *chosen))
 
 
 if __name__ == "__main__":
