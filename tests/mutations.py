@@ -666,20 +666,21 @@ forgotten-inverted: at or below data never seen
 > test_evaluate.py::test_forgotten_at_the_level_of_unseen_data
 
 == softtargets/evaluation/matched.py
-> test_matched.py::test_the_crossing_is_interpolated
+> test_matched.py::test_the_point_is_the_first_evaluation_from_which_the_run_stays
 
-matched-from-below: the first point at or below
-- accuracies[0] <= accuracies[1]
-+ accuracies[0] >= accuracies[1]
+matched-at-the-end: the first evaluation of the stay
+- elif first is None
++ else
 
-share-from-the-end: from the evaluation before the crossing
-- gaps[0] / (gaps[0] - gaps[1])
-+ gaps[1] / (gaps[1] - gaps[0])
+matched-one-sided: an accuracy below the level is not at it
+- abs(accuracy - self.forget_acc)
++ (accuracy - self.forget_acc)
+> test_matched.py::test_what_forgets_more_than_the_retrained_model_is_not_matched
 
-difference-reversed: one less other
-- self.one - self.other
-+ self.other - self.one
-> test_matched.py::test_arms_are_compared_each_at_its_own_point
+standard-error-by-n: the root is over n too
+- (1 - accuracy) / samples)
++ (1 - accuracy)) / samples
+> test_matched.py::test_the_standard_error_is_binomial
 
 == softtargets/report/seeds.py
 > test_report_seeds.py::test_klom_of_many_seeds_is_the_divergence_of_the_gaussians
@@ -711,8 +712,8 @@ pairs-reversed: one less other
 + numpy.where(one == other, 0.0, other - one)
 
 either-side-equivalent: both one-sided tests must hold
-- float(max(above, below))
-+ float(min(above, below))
+- float(max(stats.t.sf((margin
++ float(min(stats.t.sf((margin
 > test_report.py::test_equivalence_by_hand
 
 == softtargets/report/measures.py
