@@ -65,7 +65,10 @@ def cnn(
     # each pool halves height and width and drops the remainder, as a shift to the right does
     rows, columns = height >> len(channels), width >> len(channels)
     if not rows or not columns:
-        raise ValueError(f"{height}x{width} images vanish in {len(channels)} pools; at most as many as halvings")
+        halvings = min(height, width).bit_length() - 1
+        raise ValueError(
+            f"{height}x{width} images can be halved {halvings} times, but channels has {len(channels)} entries"
+        )
     blocks = [_block(*pair) for pair in itertools.pairwise([depth, *channels])]
     head = [
         nn.Flatten(),

@@ -181,8 +181,8 @@ def _seed_tree(base: Path) -> Tree:
     words = [folder.name for folder in folders if not re.fullmatch(r"[0-9]+e?", folder.name)]
     if words:
         raise ValueError(
-            f"{base} has no sub-folder train; it must hold train/CLASS/* and test/CLASS/*. Without them, class "
-            f"folders must be numbers, as in 3 and 3e, and {words[0]} is none"
+            f"{base} has no sub-folder train; it must hold train/CLASS/* and test/CLASS/*. Or name all class "
+            f"folders by numbers, as in 3 and 3e; {words[0]} is not a number"
         )
     files = []
     for folder in folders:
@@ -200,7 +200,7 @@ def _seed_tree(base: Path) -> Tree:
 def _class_folders(base: Path) -> tuple[list[Path], list[str]]:
     """Return the class folders of a folder, and the names of its other entries."""
     if not base.is_dir():
-        raise ValueError(f"{base} is no folder")
+        raise ValueError(f"{base} is not a folder")
     entries = list(base.iterdir())
     folders = [entry for entry in entries if entry.is_dir() and not _hidden(entry)]
     if not folders:
@@ -281,15 +281,15 @@ def _decode(path: Path, channels: int, size: int, changes: collections.Counter) 
 def _refuse_picture(image: "PIL.Image.Image") -> None:
     """Raise ValueError for a picture that Pillow would read only in part or as something else."""
     if image.format == "EPS":
-        raise ValueError("EPS is a program, which Pillow would have Ghostscript run")
+        raise ValueError("EPS is a program that Ghostscript would run; save it as PNG")
     if image.mode.startswith(("I", "F")):
         # Pillow would cut values off at 255 instead of scaling them
         raise ValueError(f"mode {image.mode} has more than 8 bits a channel")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format not in SEVERAL:
-        raise ValueError(f"it has {frames} frames or pages; save one as a picture of its own")
+        raise ValueError(f"it has {frames} frames or pages; save one frame as a separate picture")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
-        raise ValueError("it has transparent pixels, which have no colour; save it on a background")
+        raise ValueError("it has transparent pixels; save it with a background colour")
 
 
 def _passed_over(names: list[str]) -> list[str]:
@@ -299,7 +299,7 @@ def _passed_over(names: list[str]) -> list[str]:
     counts = collections.Counter(names).most_common()
     shown = [name if count == 1 else f"{name} ({count})" for name, count in counts[:5]]
     more = ["…"] if len(counts) > 5 else []
-    return [f"passed over {len(names)} files and folders that are no images: {', '.join([*shown, *more])}"]
+    return [f"ignored {len(names)} files and folders that are not images: {', '.join([*shown, *more])}"]
 
 
 def _changed(changes: collections.Counter, count: int, size: int) -> list[str]:

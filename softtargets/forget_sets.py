@@ -122,13 +122,13 @@ def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Cho
     repeated = len(listed) - len(set(listed))
     if len(listed) > 2 and set(listed) <= {0, 1}:
         raise ValueError(
-            f"{path} holds zeros and ones alone; if it is a mask, save it as an array of booleans (.npy)"
+            f"{path} holds only zeros and ones. If it is a mask, save it as an array of booleans (.npy)"
         )
     if outside is not None:
-        span = f"{int(candidates.index[0])} to {int(candidates.index[-1])}, less copies of other images"
+        span = f"{int(candidates.index[0])} to {int(candidates.index[-1])}, without copies of other images"
         raise ValueError(f"index {outside} is not in the training set, whose indices are {span}")
     if repeated:
-        raise ValueError(f"{repeated} indices are repeated; each may stand once")
+        raise ValueError(f"{repeated} indices are repeated. List each once")
     chosen = torch.isin(candidates.index, torch.tensor(listed, dtype=torch.int64))
     return Choice(chosen.nonzero()[:, 0], candidates.labels, notes)
 
@@ -143,7 +143,7 @@ def marked(candidates: Candidates, generator: Generator) -> Choice:
     tensor([5])
     """
     if candidates.marked is None or not len(candidates.marked):
-        raise ValueError("this dataset marks nothing; allowed with a folder of classes such as 3 and 3e")
+        raise ValueError("this dataset marks no samples. Use a folder of images with classes such as 3 and 3e")
     return Choice(torch.isin(candidates.index, candidates.marked).nonzero()[:, 0], candidates.labels)
 
 
@@ -165,7 +165,7 @@ def _draw(positions: Int64[Tensor, " n"], fraction: float, generator: Generator)
 def _of_classes(candidates: Candidates, classes: list[int]) -> Int64[Tensor, " m"]:
     if max(classes) >= candidates.classes:
         raise BadInput(
-            f"forget_set.classes={classes}: class {max(classes)} does not exist; allowed are 0 to "
+            f"forget_set.classes={classes}: class {max(classes)} does not exist. Choose from 0 to "
             f"{candidates.classes - 1}{_which(candidates.class_names)}"
         )
     return torch.isin(candidates.labels, torch.tensor(classes)).nonzero()[:, 0]
@@ -203,7 +203,7 @@ def _read_indices(path: Path, samples: int) -> tuple[list[int], tuple[str, ...]]
         raise ValueError(f"{path} holds no list of training indices: not a .txt, .csv or .npy file")
     if not path.is_file():
         raise ValueError(
-            f"{path} holds no list of training indices: {'it is no file' if path.exists() else 'no such file'}"
+            f"{path} holds no list of training indices: {'it is not a file' if path.exists() else 'no such file'}"
         )
     try:
         return readers[path.suffix.lower()](path)
@@ -219,13 +219,13 @@ def _from_array(path: Path, samples: int) -> tuple[list[int], tuple[str, ...]]:
         if array.shape != (samples,):
             raise ValueError(
                 f"a mask of shape {array.shape}; it must have the shape ({samples},), one value for each training "
-                "image of the dataset, counted before train_size, validation and copies are taken off"
+                "image of the dataset, before train_size, validation set and copies are removed"
             )
         return array.nonzero()[0].tolist(), (f"{path}: read as a mask over {samples} training images",)
     if array.dtype.kind not in "iu":
         raise ValueError(f"an array of {array.dtype}; it must hold integers, or booleans as a mask")
     if not array.size or array.size != max(array.shape, default=0):
-        raise ValueError(f"an array of shape {array.shape}; it must be a list, of one index or more")
+        raise ValueError(f"an array of shape {array.shape}; it must be a list of at least one index")
     return array.reshape(-1).tolist(), ()
 
 
@@ -234,7 +234,7 @@ def _from_text(path: Path) -> tuple[list[int], tuple[str, ...]]:
     lines = [(number, line.strip()) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
     notes: tuple[str, ...] = ()
     if not lines:
-        raise ValueError("it is empty; it must hold integers, at least one")
+        raise ValueError("it is empty; list at least one integer")
     if NAME.fullmatch(lines[0][1]) and lines[0][1].lower() not in VALUES:
         notes = (f"{path}: read its first line, {lines[0][1]}, as the name of the column",)
         del lines[0]
@@ -245,11 +245,9 @@ def _from_text(path: Path) -> tuple[list[int], tuple[str, ...]]:
         )
     for number, line in lines:
         if not INTEGER.fullmatch(line):
-            raise ValueError(
-                f"line {number} is {line[:60]!r}; it must hold integers, one on each line and nothing else"
-            )
+            raise ValueError(f"line {number} is {line[:60]!r}; write one integer on each line and nothing else")
     if not lines:
-        raise ValueError("below the name of the column it must hold integers, at least one")
+        raise ValueError("below the name of the column, list at least one integer")
     return [int(line) for _, line in lines], notes
 
 

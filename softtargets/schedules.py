@@ -45,10 +45,10 @@ def one_cycle(
 
 LENGTHS = ("steps", "total_steps", "num_training_steps", "T_max", "total_iters")
 """Names by which schedules take the number of steps; the first that one has is given."""
-FUNCTION = "needs a function, which no setting can be; write a schedule(optimizer, steps) of your own"
-OTHERS = "needs other schedules, which no setting can be; write a schedule(optimizer, steps) of your own"
+FUNCTION = "needs a function, which a setting cannot be; write your own schedule(optimizer, steps)"
+OTHERS = "needs other schedules, which a setting cannot be; write your own schedule(optimizer, steps)"
 UNFIT = {
-    "ReduceLROnPlateau": "needs a metric at every step, and there is none",
+    "ReduceLROnPlateau": "needs a metric at every step, which is not computed",
     "LambdaLR": FUNCTION,
     "MultiplicativeLR": FUNCTION,
     "SequentialLR": OTHERS,

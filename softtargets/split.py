@@ -145,7 +145,7 @@ def _without_copies(images: Images) -> Int64[Tensor, " m"]:
 
 def _refuse_missing_classes(images: Images, unique: Int64[Tensor, " m"]) -> None:
     if len(images.class_names) < 2:
-        raise ValueError(f"all images are of one class, {', '.join(images.class_names)}; it must have two or more")
+        raise ValueError(f"all images are of one class, {', '.join(images.class_names)}; at least two are needed")
     counts = (
         labels.bincount(minlength=len(images.class_names))
         for labels in (images.train_labels, images.train_labels[unique])

@@ -72,7 +72,9 @@ def test_images_may_not_vanish_in_the_pools(size, depth, fits):
     if fits:
         assert build()(torch.zeros(1, 1, 40, size)).shape == (1, 2)
     else:
-        with pytest.raises(ValueError, match=f"40x{size} images vanish in {depth} pools"):
+        with pytest.raises(
+            ValueError, match=f"40x{size} images can be halved {depth - 1} times, but channels has {depth} entries"
+        ):
             build()
 
 

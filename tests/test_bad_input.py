@@ -281,7 +281,7 @@ def test_every_mistake_in_every_setting_is_named_with_its_value(group, refused):
         (
             ("forget_set=class", "forget_set.classes=[0,1,2,3,4,5,6,7,8,9]"),
             "forget_set.classes=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]",
-            "not all",
+            "fewer than all",
         ),
         (("forget_set.fraction=1e-6",), "forget_set.fraction=1e-06", "0 of 3800"),
         (("training.batch_size=4000",), "training.batch_size=4000", "3800"),
@@ -407,7 +407,7 @@ def typed(words: list[str]) -> None:
         (["-m", "hydra.sweep.dir=/dev/null/x"], "hydra.sweep.dir=/dev/null/x: cannot be written to"),
         (["-m", "seed=range(0)"], "seed: the sweep is empty"),
         (["-m", "foo=1,2"], "foo=1,2: no such setting"),
-        (["-m", "hydra.sweep.subdir=mine"], "hydra.sweep.subdir=mine: not used"),
+        (["-m", "hydra.sweep.subdir=mine"], "hydra.sweep.subdir=mine: has no effect"),
         (["-m", "hydra.sweeper.cells=['seed=1',\"seed='1\"]"], 'cells: line 2, "seed=\'1", cannot be read'),
         (["-m", "hydra.sweeper.cells=['seed=1 [2']"], "cells: line 1, 'seed=1 [2', cannot be read"),
         (["-m", "hydra.sweeper.cells=['seed=1','--seed 3']"], "cells: line 2, '--seed 3', cannot be read"),

@@ -230,7 +230,7 @@ def test_what_is_no_image_is_passed_over_and_counted(tmp_path, way):
         assert torch.equal(one, other)
     assert images.class_names == alone.class_names
     (note,) = images.notes
-    assert note.startswith("passed over 32 files and folders that are no images: ")
+    assert note.startswith("ignored 32 files and folders that are not images: ")
     assert all(f"{name} (4)" in note or "…" in note for name in ("Thumbs.db", "README.txt", "@eaDir"))
 
 
@@ -288,7 +288,7 @@ def test_equal_trees_load_equally_whatever_the_order_of_their_making(tmp_path):
     ("names", "message"),
     [
         ((), "has no class folder"),
-        (("train/a/1.png",), "test is no folder"),
+        (("train/a/1.png",), "test is not a folder"),
         (("train/x.png", "test/a/1.png"), "train has no class folder"),
         (("train/a/1.png", "test/a/1.png", "test/b/1.png"), "class b is in .*test but not in .*train"),
         (("1/1.png", "2/1.png"), "neither sub-folders train and test nor file names with 'test'"),
@@ -312,7 +312,7 @@ def test_an_empty_class_is_refused(tmp_path):
 
 
 def test_a_missing_path_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="nowhere is no folder"):
+    with pytest.raises(ValueError, match="nowhere is not a folder"):
         load(tmp_path / "nowhere")
 
 

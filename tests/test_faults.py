@@ -191,7 +191,7 @@ def test_a_flipped_bit_in_any_file_of_the_store_is_told_and_the_numbers_are_made
         for path in entries:
             assert {file.name for file in path.iterdir()} == FILES
             flipped(path / name, draw)
-        with pytest.warns(UserWarning, match="[0-9a-f]{64} is damaged; set aside"):
+        with pytest.warns(UserWarning, match="[0-9a-f]{64} is damaged; renamed to"):
             _, folder = run(*asked, "save_models=true")
         assert faults.read(folder / "result.json") == wanted
         verify(tmp_path / "store")  # sets aside what was not asked for, such as teachers whose targets are there

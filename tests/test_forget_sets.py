@@ -84,7 +84,7 @@ def test_wrong_labels_are_never_right_and_uniform_among_the_others(classes):
 
 @pytest.mark.parametrize("kind", [whole_classes, functools.partial(class_fraction, fraction=0.5)])
 def test_a_class_that_does_not_exist_is_named(kind):
-    with pytest.raises(ValueError, match=r"class 4 does not exist; allowed are 0 to 3"):
+    with pytest.raises(ValueError, match=r"class 4 does not exist. Choose from 0 to 3"):
         drawn(kind, classes=[0, 4])
 
 
@@ -95,7 +95,7 @@ def test_marked_are_those_of_the_dataset():
 
 @pytest.mark.parametrize("marks", [None, torch.tensor([], dtype=torch.int64)])
 def test_dataset_without_marks_is_refused(marks):
-    with pytest.raises(ValueError, match="marks nothing"):
+    with pytest.raises(ValueError, match="marks no samples"):
         drawn(marked, among=candidates(marks=marks))
 
 
@@ -150,7 +150,7 @@ def test_named_classes_are_called_by_number_and_name():
     assert drawn(class_fraction, among=NAMED, classes=[3], fraction=0.5).notes == ("classes to forget: 3 = yew",)
     digits = NAMED._replace(class_names=("0", "1", "2", "3"))
     assert drawn(whole_classes, among=digits, classes=[2]).notes == ()
-    with pytest.raises(ValueError, match=r"allowed are 0 to 3 \(0 = elm, 1 = oak, 2 = pine, 3 = yew\)$"):
+    with pytest.raises(ValueError, match=r"Choose from 0 to 3 \(0 = elm, 1 = oak, 2 = pine, 3 = yew\)$"):
         drawn(whole_classes, among=NAMED, classes=[4])
 
 
@@ -172,11 +172,11 @@ def test_a_mask_is_told(tmp_path):
         ("a.txt", "99999999999999999999\n", "index 99999999999999999999 is not in"),
         ("a.txt", f"1\n{2**63}\n", f"index {2**63} is not in"),
         ("a.txt", f"{-(2**63) - 1}\n", f"index {-(2**63) - 1} is not in"),
-        ("a.txt", "9" * 5000, "line 1 is '9+'; it must hold integers"),
+        ("a.txt", "9" * 5000, "line 1 is '9+'; write one integer on each line"),
         (
             "a.csv",
             "30,cat\n0,dog\n",
-            "line 1 is '30,cat'; it must hold integers, one on each line and nothing else",
+            "line 1 is '30,cat'; write one integer on each line and nothing else",
         ),
         ("a.csv", ",0\n0,30\n1,0\n", "line 1 is ',0'"),
         ("a.csv", "index,label\n30,1\n", "line 1 is 'index,label'"),
@@ -191,7 +191,7 @@ def test_a_mask_is_told(tmp_path):
         ("a.txt", "1\nindex\n", "line 2 is 'index'"),
         ("a.txt", "True\nFalse\n", "line 1 is 'True'"),
         ("a.txt", "3.000000000000000000e+01\n", "line 1 is '3.000"),
-        ("a.txt", "0\n1\n0\n1\n", "zeros and ones alone; if it is a mask"),
+        ("a.txt", "0\n1\n0\n1\n", "only zeros and ones. If it is a mask"),
         ("a.csv", "0\n5\n9\n", "its first line, 0, may be an index or a name"),
         ("a.csv", "index\n", "below the name of the column"),
         ("a.txt", "\n \n", "it is empty"),
@@ -206,7 +206,7 @@ def test_a_mask_is_told(tmp_path):
             "of the dataset, counted before train_size, validation and copies",
         ),
         ("a.npy", np.ones((200, 1), dtype=bool), r"a mask of shape \(200, 1\)"),
-        ("a.npy", np.arange(200) % 2, "zeros and ones alone; if it is a mask"),
+        ("a.npy", np.arange(200) % 2, "only zeros and ones. If it is a mask"),
         ("a.npy", [[1, 2], [3, 4]], r"an array of shape \(2, 2\)"),
         ("a.npy", 5, r"an array of shape \(\)"),
         ("a.npy", np.zeros(0, dtype=int), r"an array of shape \(0,\)"),
@@ -228,7 +228,7 @@ def test_missing_list_of_indices_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere\.txt holds no list of training indices: no such file"):
         drawn(indices, path=str(tmp_path / "nowhere.txt"))
     (tmp_path / "folder.txt").mkdir()
-    with pytest.raises(ValueError, match=r"folder\.txt holds no list of training indices: it is no file"):
+    with pytest.raises(ValueError, match=r"folder\.txt holds no list of training indices: it is not a file"):
         drawn(indices, path=str(tmp_path / "folder.txt"))
 
 

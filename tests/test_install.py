@@ -89,4 +89,4 @@ def test_bad_input_is_one_sentence_of_the_command(call):
     assert "no such command" in call("rnu", code=2).stderr
     assert "softtargets report FOLDER" in call("--help").stdout
     assert "usage" in call("run", "--help").stdout
-    assert "no store there" in call("store", "list", "--dir", "nowhere", code=2).stderr
+    assert "no such store" in call("store", "list", "--dir", "nowhere", code=2).stderr

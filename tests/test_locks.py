@@ -347,4 +347,4 @@ def test_a_store_only_to_be_read_serves_runs_whose_models_are_there(tmp_path):
     assert (again.returncode, other.returncode) == (0, 2)
     sentence = complaints.splitlines()[-1]
     assert sentence.startswith(f"run.py: store.dir={tmp_path}/store: {tmp_path}/store/model cannot")
-    assert sentence.endswith("(Read-only file system); give a folder of yours, store.dir=DIR")
+    assert sentence.endswith("(Read-only file system). Give a folder of yours: store.dir=DIR")

@@ -110,7 +110,7 @@ def test_two_calls_of_one_sweep_at_once_share_its_runs(alone, tmp_path):
     assert len(list(one.runs.glob("**/result.json"))) == 4
     assert len(made(one.runs)) == MODELS
     for place in (one, other):
-        assert "4 of 4 runs finished, 0 failed; 14 models were trained" in (place.folder / "stdout").read_text()
+        assert "4 of 4 runs finished, 0 failed; trained 14 models" in (place.folder / "stdout").read_text()
 
 
 def test_two_calls_that_fill_a_store_at_once_come_one_after_the_other(tmp_path):

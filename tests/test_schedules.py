@@ -121,7 +121,7 @@ def test_torchs_one_cycle_ends_with_the_steps():
         (
             "ReduceLROnPlateau",
             {},
-            "needs a metric at every step, and there is none. Use CosineAnnealingLR",
+            "needs a metric at every step, which is not computed. Use CosineAnnealingLR",
         ),
         ("LambdaLR", {}, "needs a function"),
         ("MultiplicativeLR", {}, "needs a function"),

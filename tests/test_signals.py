@@ -58,9 +58,7 @@ def test_a_signal_ends_in_good_order(tmp_path, number, where):
     process.send_signal(number)
     _, stderr = process.communicate(timeout=10)
     assert process.returncode == 128 + number
-    assert stderr == (
-        f"softtargets: ended by {number.name}; the same command, called again, goes on from what is finished\n"
-    )
+    assert stderr == (f"softtargets: stopped by {number.name}; run the same command again to resume\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,7 +89,7 @@ def test_a_signal_ends_the_import_of_torch_which_takes_it_for_something_else(tmp
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=10)
     assert process.returncode == 128 + signal.SIGTERM
-    assert stderr.startswith("softtargets: ended by SIGTERM;")
+    assert stderr.startswith("softtargets: stopped by SIGTERM;")
 
 
 def test_a_thread_is_stopped_in_good_order():

@@ -113,7 +113,7 @@ def test_an_array_shares_the_store_and_gives_the_results_of_local_runs(folder, t
     code, stdout, stderr = sweep(folder, *GRID, *SLURM, *(f"hydra.launcher.{k}={v}" for k, v in names.items()))
     assert code == 0, stderr
     found = results(folder)
-    assert "8 of 8 runs finished, 0 failed; 4 models were trained for them, 12 came from the store" in stdout
+    assert "8 of 8 runs finished, 0 failed; trained 4 models, reused 12 from the store" in stdout
     assert sum(len(result["cost"]["made"]) for result in found.values()) == 4
 
     (script,) = folder.glob("runs/sweep/.submitit/*/*submission.sh")
@@ -150,7 +150,7 @@ def test_the_gpu_preset_asks_for_one_gpu_each(folder):
     (script,) = folder.glob("runs/sweep/.submitit/.submission_file_*.sh")
     assert "#SBATCH --gpus-per-node=1" in script.read_text().splitlines()
     *_, sentence = stderr.splitlines()  # before it stands what submitit hands on
-    assert sentence.startswith("run.py: SLURM took no job: sbatch: error: Invalid generic resource")
+    assert sentence.startswith("run.py: SLURM accepted no job: sbatch: error: Invalid generic resource")
     assert stderr.count("run.py: ") == 1
     assert failed(stdout) == []
     assert "0 of 2 runs finished, 0 failed, 2 not started" in stdout
@@ -165,7 +165,7 @@ def test_a_raised_and_a_killed_run_lose_no_other(folder, monkeypatch):
     raised, killed = failed(stdout)
     assert raised.startswith("failed: seed=1-")
     assert raised.endswith(": ArithmeticError: one bad seed")
-    assert re.fullmatch(r"failed: seed=2-\w+: no result; its process was ended", killed)
+    assert re.fullmatch(r"failed: seed=2-\w+: no result, because its process was killed", killed)
     assert "1 of 3 runs finished, 2 failed" in stdout
     (error,) = folder.glob("runs/sweep/*/error.json")
     assert "troubled_once" in json.loads(error.read_text())["traceback"]
@@ -175,7 +175,7 @@ def test_a_raised_and_a_killed_run_lose_no_other(folder, monkeypatch):
     before = results(folder)
     code, stdout, stderr = sweep(folder, *arguments)
     assert code == 0, stderr
-    assert "3 of 3 done (1 were there)" in stdout
+    assert "3 of 3 done (1 from an earlier call)" in stdout
     assert before.items() <= results(folder).items()
     assert len(list(folder.glob("runs/sweep/.submitit/[0-9]*_*"))) == 3 + 2, "only what was missing ran again"
 
@@ -233,7 +233,7 @@ def test_jobs_outlive_the_submitter_and_a_second_call_takes_their_results(folder
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     again = start(folder, *arguments)
-    assert again.stdout.readline().startswith("waiting for an earlier call's jobs; to give them up: scancel ")
+    assert again.stdout.readline().startswith("waiting for jobs of an earlier call; to cancel them: scancel ")
     (folder / "store/open").touch()
     stdout, stderr = again.communicate(timeout=120)
     assert again.returncode == 0, stderr
@@ -252,8 +252,8 @@ def test_a_job_of_its_own_watches_the_sweep(folder, monkeypatch):
     ended = until(lambda: re.search(r"JobState=(COMPLETED|FAILED)", slurm("scontrol", "show", "job", job)), 120)
     log = (folder / "sweep.log").read_text()
     assert ended[1] == "COMPLETED", log
-    assert "0 of 4 done (0 were there), 0 failed, 1 running" in log
-    assert "4 of 4 runs finished, 0 failed; 4 models were trained" in log
+    assert "0 of 4 done (0 from an earlier call), 0 failed, 1 running" in log
+    assert "4 of 4 runs finished, 0 failed; trained 4 models" in log
     assert "\x1b" not in log
 
 

@@ -404,7 +404,7 @@ def test_a_class_without_training_images_is_named(label, copied, reason):
 
 def test_a_single_class_is_refused():
     data = images(classes=1)
-    with pytest.raises(ValueError, match="all images are of one class, 0; it must have two or more"):
+    with pytest.raises(ValueError, match="all images are of one class, 0; at least two are needed"):
         made(data)
 
 

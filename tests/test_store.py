@@ -187,7 +187,7 @@ def test_damaged_entry_is_named_set_aside_and_remade(tmp_path, name, damage):
     path = entry_folder(tmp_path)
     damage(path / name)
     left = {file.name: file.read_bytes() for file in path.iterdir()}
-    with pytest.warns(UserWarning, match=f"{path.name} is damaged; set aside"):
+    with pytest.warns(UserWarning, match=f"{path.name} is damaged; renamed to"):
         remade = store.get("model", INGREDIENTS, make)
     assert make.calls == 2
     assert not remade.from_store
@@ -292,7 +292,7 @@ def test_two_at_once_make_once(tmp_path, another):
     assert entry.from_store
     assert entry.manifest["by"] == "another"
     assert make.calls == 0
-    assert said == [f"waiting for another process that makes model {key('model', {'seed': 0})[:12]}"]
+    assert said == [f"waiting for another process that computes model {key('model', {'seed': 0})[:12]}"]
 
 
 def test_killed_maker_is_taken_over_within_seconds(tmp_path, another):
@@ -383,7 +383,7 @@ def test_a_link_that_leads_nowhere_is_named_and_the_rest_is_done(tmp_path, capsy
     (tmp_path / name).symlink_to("nowhere")
     assert look_after([command, f"--dir={tmp_path}"]) == 1
     said, complaint = capsys.readouterr()
-    assert complaint == f"{tmp_path / name}: a link that leads nowhere; left alone\n"
+    assert complaint == f"{tmp_path / name}: a broken link; not changed\n"
     assert (tmp_path / name).is_symlink()
     expected = {"list": path.name[:16], "verify": "1 of 1 entries", "prune": f"removed {path}"}
     assert expected[command] in said
@@ -396,7 +396,7 @@ def test_what_no_store_makes_is_named_and_left_alone(tmp_path, capsys, name):
     assert look_after(["prune", f"--dir={tmp_path}"]) == 0
     assert capsys.readouterr() == (
         "removed 0 entries, 0.0 MB\n",
-        f"{tmp_path / name}: no entry of a store; left alone\n",
+        f"{tmp_path / name}: not an entry of the store; not changed\n",
     )
     assert (tmp_path / name).read_text() == "mine"
 
@@ -624,7 +624,7 @@ def test_what_lies_at_an_entrys_path_is_set_aside(tmp_path, planted):
     path = entry_folder(tmp_path)
     path.parent.mkdir()
     ODDITIES[planted](tmp_path, path)
-    with pytest.warns(UserWarning, match="is damaged; set aside"):
+    with pytest.warns(UserWarning, match="is damaged; renamed to"):
         Store(tmp_path).get("model", INGREDIENTS, Maker())
     assert Store(tmp_path).get("model", INGREDIENTS, Maker()).from_store
 
@@ -681,7 +681,7 @@ def fails_to_make(folder: Path, seed: int) -> None:
 
 
 def mends(folder: Path, seed: int) -> None:
-    with pytest.warns(UserWarning, match="is damaged; set aside"):
+    with pytest.warns(UserWarning, match="is damaged; renamed to"):
         makes(folder, seed)
 
 

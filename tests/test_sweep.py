@@ -15,7 +15,7 @@ from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.study import cells as sweeps
 from softtargets.study.cells import Cell, missing, prepare, spread
-from softtargets.study.launching import Account, sentence
+from softtargets.study.launching import LauncherEnd, sentence
 from softtargets.study.progress import summary
 from softtargets.study.slurm_queue import Queue
 from softtargets.study.sweep import every_combination
@@ -67,7 +67,7 @@ def undisturbed(tmp_path_factory):
 def test_a_sweep_trains_each_model_once(undisturbed):
     found, stdout = undisturbed
     assert len(found) == 8
-    assert "8 of 8 runs finished, 0 failed; 4 models were trained for them, 12 came from the store" in stdout
+    assert "8 of 8 runs finished, 0 failed; trained 4 models, reused 12 from the store" in stdout
     assert sum(result["cost"]["from_store"] == [] for result in found.values()) == 2
 
 
@@ -89,7 +89,7 @@ def test_runs_have_folders_named_by_what_differs(undisturbed):
 def test_local_workers_give_the_same_results(folder, undisturbed):
     code, stdout, stderr = sweep(folder, *GRID, "hydra/launcher=local")
     assert code == 0, stderr
-    assert "4 models were trained" in stdout
+    assert "trained 4 models" in stdout
     assert comparable(results(folder)) == comparable(undisturbed[0])
 
 
@@ -99,7 +99,7 @@ def test_calling_again_runs_only_what_is_missing(folder):
     assert len(before) == 2
     code, stdout, _ = sweep(folder, "seed=1,2,0")  # another order: cells are known by hash, not by position
     assert code == 0
-    assert "3 of 3 done (2 were there)" in stdout
+    assert "3 of 3 done (2 from an earlier call)" in stdout
     after = {file: file.stat().st_mtime_ns for file in folder.glob("runs/sweep/*/result.json")}
     assert len(after) == 3
     assert before.items() <= after.items()
@@ -156,7 +156,7 @@ def test_a_killed_worker_loses_no_finished_result(folder):
     killed = ("~mu_algo.alpha", "mu_algo._target_=own_parts.killed_once", "plugins=[own_parts]")
     code, _, stderr = sweep(folder, *killed, *arguments)
     assert code == 1
-    assert "run.py: a worker was ended (SIGKILL" in stderr
+    assert "run.py: a worker was killed (SIGKILL" in stderr
     assert "hydra.launcher.n_jobs" in stderr
     before = results(folder)
     assert len(before) < 6
@@ -228,10 +228,10 @@ def test_a_sweep_can_warm_the_store(folder):
     for made in (4, 0):  # the second time there is nothing left to train
         code, stdout, stderr = sweep(folder, "seed=0,1", "stage=train")
         assert code == 0, stderr
-        assert f"2 of 2 runs finished, 0 failed; {made} models were trained" in stdout
+        assert f"2 of 2 runs finished, 0 failed; trained {made} models" in stdout
     code, stdout, _ = sweep(folder, "seed=0,1", "mu_algo=gradasc,graddiff")
     assert code == 0
-    assert "4 of 4 runs finished, 0 failed; 0 models were trained for them, 8 came from the store" in stdout
+    assert "4 of 4 runs finished, 0 failed; trained 0 models, reused 8 from the store" in stdout
 
 
 def test_runs_that_share_a_model_come_far_apart():
@@ -314,7 +314,7 @@ def test_runs_that_nobody_began_are_counted_and_not_called_ended(tmp_path, capsy
         log.write("this life\n")
     assert not summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=True))
     out = capsys.readouterr().out
-    assert "failed: began: no result; its process was ended\n" in out
+    assert "failed: began: no result, because its process was killed\n" in out
     assert "0 of 3 runs finished, 1 failed, 2 not started; " in out
     assert not summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=False))
     assert "failed: ended: KeyError: 'a'\n" in capsys.readouterr().out
@@ -347,11 +347,11 @@ def test_what_slurm_refuses_is_said_in_its_own_words(tmp_path):
 
     said = "sbatch: error: Batch job submission failed: Invalid job array specification\n"
     assert sentence(RuntimeError(said), Empty(tmp_path)) == (
-        "SLURM took no job: sbatch: error: Batch job submission failed: Invalid job array specification; it takes "
-        "arrays of fewer runs than MaxArraySize (scontrol show config): sweep over fewer at a time"
+        "SLURM accepted no job: sbatch: error: Batch job submission failed: Invalid job array specification. "
+        "An array must have fewer runs than MaxArraySize (scontrol show config); sweep over fewer at a time"
     )
-    assert sentence(KeyError("a"), None) == "the launcher ended with KeyError: 'a'"
-    assert Account().failures() == {}
+    assert sentence(KeyError("a"), None) == "the launcher raised KeyError: 'a'"
+    assert LauncherEnd().failures() == {}
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "漢"])

@@ -53,7 +53,7 @@ def test_a_program_ends_as_it_would_on_any_screen(screen, encoding, tmp_path):
     code, stdout, stderr = ended(program, screen, tmp_path, PYTHONIOENCODING=encoding, PYTHONPATH=str(ROOT))
     assert code == 3, stderr
     assert (tmp_path / "file").read_text() == "whole", "what is said does not go into the file"
-    lost = "stdout: No space left on device; the work goes on, what it says is lost\n"
+    lost = "stdout: No space left on device; the run continues without this output\n"
     assert stderr == (lost if screen == "full" else "")
     if screen == "pipe":
         assert ("\\u2192 \\xe9" if encoding == "ascii" else "→ é".encode().decode("latin-1")) in stdout

@@ -85,7 +85,7 @@ def test_the_store_runs_nothing_though_the_seal_is_right(how, mark, tmp_path, ru
         manifest["sha256"] = store._seal(content, manifest)
         (path / "manifest.json").write_text(json.dumps(manifest))
         (path / "tensors.safetensors").write_bytes(content)
-    with pytest.warns(UserWarning, match="is damaged; set aside"):
+    with pytest.warns(UserWarning, match="is damaged; renamed to"):
         again, _ = run(*SMALL)
     assert again["hashes"] == first["hashes"]
 

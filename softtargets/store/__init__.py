@@ -45,8 +45,8 @@ def folder(chosen: str | None) -> Path:
     try:
         return Path(place or platformdirs.user_cache_dir("softtargets")).expanduser()
     except RuntimeError as error:
-        wanted = "give store.dir=DIR, or set SOFTTARGETS_STORE"
-        raise BadInput(f"store.dir={place or 'null'}: this user has no home folder; {wanted}") from error
+        advice = "Set store.dir=DIR or SOFTTARGETS_STORE"
+        raise BadInput(f"store.dir={place or 'null'}: this user has no home folder. {advice}") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Store:
                     return entry
                 aside = set_aside(path)
             if aside:
-                warnings.warn(f"{path} is damaged; set aside as {aside.name} and made anew", stacklevel=2)
+                warnings.warn(f"{path} is damaged; renamed to {aside.name} and computed again", stacklevel=2)
             started, cpu = time.perf_counter(), time.process_time()
             tensors, notes = make()
             took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
@@ -106,11 +106,11 @@ class Store:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             reason = f"{path} {problem} ({error.strerror})"
-            raise BadInput(f"store.dir={self.folder}: {reason}; give a folder of yours, store.dir=DIR") from error
+            raise BadInput(f"store.dir={self.folder}: {reason}. Give a folder of yours: store.dir=DIR") from error
 
 
 def _waiting(path: Path) -> str:
-    return f"waiting for another process that makes {path.parent.name} {path.name[:12]}"
+    return f"waiting for another process that computes {path.parent.name} {path.name[:12]}"
 
 
 def key(stage: str, ingredients: dict) -> str:

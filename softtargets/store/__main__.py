@@ -1,4 +1,4 @@
-"""`python -m softtargets.store list | verify | prune`: look after the store."""
+"""`python -m softtargets.store list | verify | prune`: show, check or delete trained models."""
 
 import argparse
 import functools
@@ -23,26 +23,32 @@ DAY = 86400
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 1 where something is damaged or defies it, 2 for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m softtargets.store", description="Look after trained models.")
-    parser.add_argument("command", choices=("list", "verify", "prune"))
-    parser.add_argument("--dir", help="the store; default is store.dir's: $SOFTTARGETS_STORE, or a cache folder")
-    parser.add_argument(
-        "--older-than", type=_days, default=30.0, metavar="DAYS", help="prune: not used for so long; default 30"
+    parser = argparse.ArgumentParser(
+        prog="python -m softtargets.store", description="Show, check or delete trained models."
     )
-    parser.add_argument("--dry-run", action="store_true", help="prune: only say what would go")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("command", choices=("list", "verify", "prune"))
+    parser.add_argument("--dir", help="the store's folder; default $SOFTTARGETS_STORE or the user's cache folder")
+    parser.add_argument(
+        "--older-than",
+        type=_days,
+        default=30.0,
+        metavar="DAYS",
+        help="prune: delete entries unused for this many days; default 30",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="prune: only list what it would delete")
+    options = parser.parse_args(arguments)
     try:
-        folder = store.folder(asked.dir)
+        folder = store.folder(options.dir)
     except BadInput as error:
         print(visible(error), file=sys.stderr)
         return 2
     if not folder.is_dir():
-        print(f"--dir={folder}: no store there; it must be a folder that a run has made", file=sys.stderr)
+        print(f"--dir={folder}: no such store. Give the store folder of a run", file=sys.stderr)
         return 2
     code = name_strange(folder)
-    if asked.command == "prune":
-        return max(code, prune(folder, asked.older_than, asked.dry_run))
-    return max(code, {"list": list_entries, "verify": verify}[asked.command](folder))
+    if options.command == "prune":
+        return max(code, prune(folder, options.older_than, options.dry_run))
+    return max(code, {"list": list_entries, "verify": verify}[options.command](folder))
 
 
 def _days(text: str) -> float:
@@ -51,7 +57,7 @@ def _days(text: str) -> float:
     except ValueError:
         days = math.nan
     if not 0 <= days < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: must be a number of days, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of days, at least 0")
     return days
 
 
@@ -62,8 +68,8 @@ def name_strange(folder: Path) -> int:
         if _is_own(path, top=path.parent == folder):
             continue
         nowhere = path.is_symlink() and not path.exists()
-        reason = "a link that leads nowhere" if nowhere else "no entry of a store"
-        print(visible(f"{path}: {reason}; left alone"), file=sys.stderr)
+        reason = "a broken link" if nowhere else "not an entry of the store"
+        print(visible(f"{path}: {reason}; not changed"), file=sys.stderr)
         lost |= nowhere
     return int(lost)
 

@@ -62,7 +62,7 @@ class Cell:
         return json.dumps({setting: sha256 for setting, _, sha256 in self.contents})
 
     def state(self) -> str:
-        """Tell from the folder alone: finished, failed, running or waiting."""
+        """Return the state by the folder alone: finished, failed, running or waiting."""
         if result := _json(self.outcome):
             return "finished" if result["provenance"]["config_hash"] == self.hash else "waiting"
         if (self.folder / "error.json").exists():
@@ -81,7 +81,9 @@ class Cell:
         if report := _json(self.folder / "error.json"):
             return f"{report['error']}: {report['message']}"
         return (
-            "its result is of another config: what it reads has changed meanwhile" if _json(self.outcome) else None
+            "its result is of another config, because a file that it reads has changed"
+            if _json(self.outcome)
+            else None
         )
 
 
@@ -100,22 +102,22 @@ def resolve_machine_once(folder: Path, asked: dict) -> dict:
     except FileNotFoundError:
         known = {}
     except Damaged as error:
-        raise BadInput(f"{error}; take it away to resolve auto anew, or give device and precision") from error
+        raise BadInput(f"{error}. Delete it to resolve auto again, or set device and precision") from error
     if any(asked[name] == "auto" and name not in known for name in asked):
         known = resolve_machine(asked)
     return {name: known[name] if value == "auto" else value for name, value in asked.items()}
 
 
 def check_settings(config: DictConfig) -> None:
-    """Raise BadInput for what Hydra takes of a sweeper's and a launcher's settings though it makes no sense."""
+    """Raise BadInput for settings of sweeper and launcher that Hydra accepts and that cannot work."""
     for name, model in (("sweeper", SweeperSettings), ("launcher", LauncherSettings)):
         node = OmegaConf.to_container(config.hydra[name])
         check_model(model, {key: value for key, value in node.items() if key != "_target_"}, f"hydra.{name}")
     subdir = OmegaConf.to_container(config.hydra.sweep)["subdir"]
     if subdir != SUBDIR:
         raise BadInput(
-            f"hydra.sweep.subdir={subdir}: not used, since a run's folder is named by what differs and by its "
-            "config's hash; allowed is hydra.sweep.dir"
+            f"hydra.sweep.subdir={subdir}: has no effect, because settings and the config's hash name a run's "
+            "folder. Set hydra.sweep.dir"
         )
     composed_run.check_folder(config, "hydra.sweep.dir")
 
@@ -129,9 +131,9 @@ def cells(
     settings. Combinations that ask for the same result are one cell. Those that differ in the seed alone are
     composed once, since Hydra takes a tenth of a second for it.
     """
-    found: dict[str, Cell] = {}
+    by_hash: dict[str, Cell] = {}
     if not combinations:
-        raise BadInput(f"{', '.join(swept)}: the sweep is empty; a range or a glob must hold something")
+        raise BadInput(f"{', '.join(swept)}: the sweep is empty. Give a range or a glob with at least one value")
     there = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
     composed = functools.cache(lambda overrides: _without_auto(compose(list(overrides)), folder))
     looked_at = functools.cache(contents.digest)  # a plan is of one moment, and looks at every file once
@@ -145,8 +147,8 @@ def cells(
         place = there.get(digest[:12], folder / f"{name}-{digest[:12]}")
         files = contents.rows(resolved)
         cell = Cell((*overrides, *machine), place, digest, config.stage, _models(resolved), files)
-        found.setdefault(digest, cell)
-    return list(found.values())
+        by_hash.setdefault(digest, cell)
+    return list(by_hash.values())
 
 
 def _models(resolved: dict) -> tuple[str, str]:
@@ -180,14 +182,14 @@ def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
 
 
 def check_cells(unfinished: list[Cell], compose: Callable[[list[str]], DictConfig], elsewhere: bool) -> None:
-    """Raise BadInput if one of the cells could not run; those that differ in the seed alone are checked as one."""
-    alike = {_apart(cell.overrides)[0]: cell for cell in unfinished}
-    for cell in alike.values():
+    """Raise BadInput if one of the cells could not run; cells that differ only in the seed are checked once."""
+    without_seed = {_apart(cell.overrides)[0]: cell for cell in unfinished}
+    for cell in without_seed.values():
         composed_run.check_runnable(compose(list(cell.overrides)), elsewhere)
 
 
 def left(cells: list[Cell]) -> list[Cell]:
-    """Return what is still to be run; a store may be warmed again, so that only whole results count."""
+    """Return the cells that are still to run; a stage runs again, only whole results count."""
     return [cell for cell in cells if cell.stage != "all" or cell.state() != "finished"]
 
 
@@ -202,7 +204,7 @@ def spread(cells: list[Cell]) -> list[Cell]:
 
 
 def _turns(names: Iterable[str]) -> list[int]:
-    """Tell for every name how often it came before."""
+    """Return for every name how often it occurred before."""
     seen: collections.Counter[str] = collections.Counter()
     turns = []
     for name in names:
@@ -226,11 +228,11 @@ def one_warming(folder: Path, cells: list[Cell]) -> Iterator[None]:
 
 
 def prepare(folder: Path, unfinished: list[Cell]) -> dict[Cell, str]:
-    """Write down what `auto` was resolved to, and make every cell ready; returns why some cannot be run."""
+    """Save the values of `auto` and prepare every cell; return why some cannot run."""
     device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
     if not (folder / MACHINE).exists():
         write_json(folder / MACHINE, {"device": device, "precision": precision})
-    _tell_changes(folder, unfinished)
+    _print_changes(folder, unfinished)
     hopeless = {}
     for cell in left(unfinished):  # another call of this sweep may have finished some
         try:
@@ -241,38 +243,38 @@ def prepare(folder: Path, unfinished: list[Cell]) -> dict[Cell, str]:
 
 
 def _make_ready(cell: Cell) -> None:
-    """Make a cell's folder; take away the traces of an earlier failure, and a damaged result."""
+    """Create a cell's folder; delete the error of an earlier failure, and a damaged result."""
     make_folder(cell.folder / HYDRA)  # in the launcher a failure to do so would end the other runs too
     (cell.folder / "error.json").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
-        _tell_damage(cell.outcome)
+        _print_damage(cell.outcome)
     cell.outcome.unlink(missing_ok=True)  # of an earlier warming; of a result there is none that is whole
 
 
-def _tell_changes(folder: Path, unfinished: list[Cell]) -> None:
-    """Say which files have changed since an earlier call read them, and remember what this one reads."""
+def _print_changes(folder: Path, unfinished: list[Cell]) -> None:
+    """Print which files have changed since an earlier call read them, and save the hashes of this call."""
     now = {f"{name}={path}": sha256 for cell in unfinished for name, path, sha256 in cell.contents}
     before = _json(folder / CONTENTS) or {}
     for name in sorted(name for name in now if before.get(name, now[name]) != now[name]):
         was, is_ = (files[name][: contents.SHOWN] for files in (before, now))
         print(
             f"{name}: its content has changed since an earlier call (sha256 was {was}…, is {is_}…). "
-            "Its runs are made anew, beside the earlier ones"
+            "Its runs start again, in new folders"
         )
     if now:
         write_json(folder / CONTENTS, before | now)
 
 
-def _tell_damage(outcome: Path) -> None:
+def _print_damage(outcome: Path) -> None:
     try:
         read_json(outcome)
     except Damaged as error:
-        print(f"{program()}: {error}; its run is made again", file=sys.stderr)
+        print(f"{program()}: {error}. Its run starts again", file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
 class Missing:
-    """The cells without a result: why, where that is known, and those that nobody has begun."""
+    """The cells without a result: the reason, where it is known, and the cells that never began."""
 
     reasons: dict[Cell, str]
     unbegun: frozenset[Cell]

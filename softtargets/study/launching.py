@@ -20,13 +20,13 @@ GRACE = 20.0
 """Seconds for which a launcher may stay silent after its last job has left the queue."""
 STOP = 5.0
 """Seconds for which a launcher may put its things in order when the program is ended."""
-WORKER = "where memory ran out, lower hydra.launcher.n_jobs; run the same command again to resume"
-ARRAY = "; it takes arrays of fewer runs than MaxArraySize (scontrol show config): sweep over fewer at a time"
+WORKER = "if memory ran out, lower hydra.launcher.n_jobs. Run the same command again to resume"
+ARRAY = ". An array must have fewer runs than MaxArraySize (scontrol show config); sweep over fewer at a time"
 
 
 @dataclasses.dataclass
-class Account:
-    """What a launcher says at its end: how each run ended, in their order, or what it raised."""
+class LauncherEnd:
+    """The end of a launcher: how each run ended, in their order, or the exception that it raised."""
 
     ended: Sequence[JobReturn] = ()
     raised: BaseException | None = None
@@ -40,15 +40,15 @@ class Account:
         }
 
 
-def launch(start: Callable[[], Sequence[JobReturn]], look: Callable[[], None], queue: Queue | None) -> Account:
+def launch(start: Callable[[], Sequence[JobReturn]], look: Callable[[], None], queue: Queue | None) -> LauncherEnd:
     """Run `start()` in a thread, calling `look()` meanwhile, until it ends; returns what it returned or raised.
 
     With a `queue` it has ended when both thread and queue have: submitit gives up at its first dead job while
     others run on. And it has ended when the queue is empty though the thread waits on: submitit does so after
     `scancel` of a pending task, and where there is no accounting after any death.
     """
-    account = Account()
-    thread = threading.Thread(target=_keep, args=(start, account), daemon=True)
+    end = LauncherEnd()
+    thread = threading.Thread(target=_keep, args=(start, end), daemon=True)
     thread.start()
     try:
         while thread.is_alive() or (queue and queue.busy()):
@@ -60,26 +60,26 @@ def launch(start: Callable[[], Sequence[JobReturn]], look: Callable[[], None], q
         stop(thread, STOP)
         raise
     look()
-    return account
+    return end
 
 
-def _keep(start: Callable[[], Sequence[JobReturn]], account: Account) -> None:
+def _keep(start: Callable[[], Sequence[JobReturn]], end: LauncherEnd) -> None:
     try:
-        account.ended = start() or ()
+        end.ended = start() or ()
     except BaseException as error:  # a thread would end by SystemExit without a word
-        account.raised = error
+        end.raised = error
 
 
 def sentence(error: BaseException, queue: Queue | None) -> str:
-    """Say why a launcher gave up, in one line."""
-    said = " ".join(str(error).split())
+    """Return in one line why a launcher gave up."""
+    message = " ".join(str(error).split())
     if queue and not queue.jobs():
-        return f"SLURM took no job: {said}{ARRAY if 'job array' in said else ''}"
+        return f"SLURM accepted no job: {message}{ARRAY if 'job array' in message else ''}"
     if joblib_names.is_dead_worker(error):
-        names = ", ".join(dict.fromkeys(re.findall(r"SIG[A-Z]+", said))) or "of itself"
-        return f"a worker was ended ({names}); {WORKER}"
+        names = ", ".join(dict.fromkeys(re.findall(r"SIG[A-Z]+", message))) or "no signal is known"
+        return f"a worker was killed ({names}); {WORKER}"
     cause = " ".join(str(error.__cause__ or "").split())
-    return f"the launcher ended with {type(error).__name__}: {said}{f' ({cause[-500:]})' if cause else ''}"
+    return f"the launcher raised {type(error).__name__}: {message}{f' ({cause[-500:]})' if cause else ''}"
 
 
 def bind_workers() -> None:

@@ -1,4 +1,4 @@
-"""How a sweep stands and how it ended, read from the folders of its cells."""
+"""The progress and the end of a sweep, read from the folders of its cells."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from softtargets.study.cells import Cell, Missing, _json
 
 
 class Display:
-    """How a sweep stands, read from its folders: a line that is kept up to date, or lines where it changed."""
+    """The progress of a sweep: one updated line on a terminal, else a new line at each change."""
 
     def __init__(self, cells: list[Cell], unfinished: list[Cell]):
         self.cells, self.unfinished = cells, unfinished
@@ -30,7 +30,7 @@ class Display:
         self.live.stop()
 
     def update(self) -> None:
-        """Look at the folders and show what has changed."""
+        """Read the folders and show what has changed."""
         self.states |= {cell: cell.state() for cell, state in self.states.items() if state != "finished"}
         line = self.line(list(self.states.values()))
         if self.screen.is_terminal:
@@ -40,10 +40,11 @@ class Display:
             self.screen.print(line, markup=False)
 
     def line(self, states: list[str]) -> str:
-        """Say done, failed and running of all, and the time left at the pace so far."""
-        there = len(self.cells) - len(self.unfinished)
+        """Return the counts of done, failed and running cells, and the time left at the pace so far."""
+        earlier = len(self.cells) - len(self.unfinished)
         done, failed, running = (states.count(state) for state in ("finished", "failed", "running"))
-        line = f"{there + done} of {len(self.cells)} done ({there} were there), {failed} failed, {running} running"
+        line = f"{earlier + done} of {len(self.cells)} done ({earlier} from an earlier call)"
+        line += f", {failed} failed, {running} running"
         ended = done + failed
         if ended and ended < len(states):
             left = (time.monotonic() - self.started) / ended * (len(states) - ended)
@@ -52,17 +53,17 @@ class Display:
 
 
 def summary(cells: list[Cell], missing: Missing) -> bool:
-    """Say how the sweep ended; returns whether every cell is finished."""
+    """Print how the sweep ended and return whether every cell is finished."""
     without = [cell for cell in cells if cell.state() != "finished"]
     unbegun = [cell for cell in without if cell in missing.unbegun and not cell.error()]
     failed = [cell for cell in without if cell not in unbegun]
     for cell in failed:
-        reason = cell.error() or missing.reasons.get(cell) or "no result; its process was ended"
+        reason = cell.error() or missing.reasons.get(cell) or "no result, because its process was killed"
         print(visible(f"failed: {cell.folder.name}: {reason}"))
-    taken, made = _trainings(cells)
+    reused, trained = _trainings(cells)
     ended = f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(failed)} failed"
     ended += f", {len(unbegun)} not started" if unbegun else ""
-    print(f"{ended}; {made} models were trained for them, {taken} came from the store")
+    print(f"{ended}; trained {trained} models, reused {reused} from the store")
     folder = cells[0].folder.parent
     print(visible(f"sweep: {folder}"))
     if cells[0].stage == "all" and len(unbegun) < len(cells):
@@ -71,7 +72,7 @@ def summary(cells: list[Cell], missing: Missing) -> bool:
 
 
 def verdicts(folder: Path) -> None:
-    """Report on what is in a sweep's folder, and show its verdicts."""
+    """Write the report on a sweep's folder and print its verdicts."""
     from softtargets.report.summary import ENDPOINTS, summarise  # scipy and plotly take a second to import
 
     try:
@@ -82,5 +83,5 @@ def verdicts(folder: Path) -> None:
 
 def _trainings(cells: list[Cell]) -> tuple[int, int]:
     results = [result for cell in cells if (result := _json(cell.outcome))]
-    taken, made = (sum(len(result["cost"][key]) for result in results) for key in ("from_store", "made"))
-    return taken, made
+    reused, trained = (sum(len(result["cost"][key]) for result in results) for key in ("from_store", "made"))
+    return reused, trained

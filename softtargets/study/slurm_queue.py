@@ -8,8 +8,8 @@ from pathlib import Path
 
 QUEUE_POLL = 5.0
 """Seconds between questions to SLURM."""
-KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
-"""Variables that tell where SLURM is, rather than what the surrounding job is."""
+LOCATION = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
+"""Variables that say where SLURM is; the others describe the surrounding job."""
 
 
 def leave_job() -> None:
@@ -19,7 +19,7 @@ def leave_job() -> None:
     a job that only watches would be asked for by every run, or contradict what the run's own job asks for.
     """
     if "SLURM_JOB_ID" in os.environ:
-        for name in [name for name in os.environ if name.startswith("SLURM_") and name not in KEPT]:
+        for name in [name for name in os.environ if name.startswith("SLURM_") and name not in LOCATION]:
             del os.environ[name]
 
 
@@ -28,7 +28,7 @@ class Queue:
 
     def __init__(self, folder: Path, but: frozenset[str] = frozenset()):
         self.folder, self.but = folder, but
-        self.asked = float("-inf")
+        self.queried = float("-inf")
         self.empty_since = float("inf")
         self.state = False
 
@@ -38,10 +38,10 @@ class Queue:
         return frozenset(name for name in names if name.isdigit()) - self.but
 
     def busy(self) -> bool:
-        """Tell whether a job of ours waits or runs; SLURM is asked every few seconds."""
+        """Return whether one of our jobs waits or runs; SLURM is queried every few seconds."""
         now = time.monotonic()
-        if now - self.asked >= QUEUE_POLL:
-            self.asked, jobs = now, self.jobs()
+        if now - self.queried >= QUEUE_POLL:
+            self.queried, jobs = now, self.jobs()
             self.state = bool(jobs) and self._ask(jobs)
             over = jobs and not self.state
             self.empty_since = min(self.empty_since, now) if over else float("inf")
@@ -55,11 +55,11 @@ class Queue:
     def _ask(self, jobs: frozenset[str]) -> bool:
         mine = [f"--user={getpass.getuser()}", f"--jobs={','.join(sorted(jobs))}"]
         try:
-            found = subprocess.run(
+            answer = subprocess.run(
                 ["squeue", "--noheader", "--format=%i", *mine], capture_output=True, text=True, timeout=60
             )
         except (OSError, subprocess.TimeoutExpired):
             return self.state  # no answer is no news
-        if found.returncode:
-            return "Invalid job id" not in found.stderr and self.state
-        return bool(found.stdout.strip())
+        if answer.returncode:
+            return "Invalid job id" not in answer.stderr and self.state
+        return bool(answer.stdout.strip())

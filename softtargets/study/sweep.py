@@ -1,4 +1,4 @@
-"""A sweep: cells that are checked before the first one runs, a launcher under watch, and the truth from disk."""
+"""A sweep: it checks every cell before the first one runs, watches the launcher, and reads results from disk."""
 
 import itertools
 import re
@@ -16,19 +16,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from softtargets.config.paths import quoted
 from softtargets.errors import BadInput, program, visible
 from softtargets.study import cells as on_disk
-from softtargets.study.launching import Account, bind_workers, launch, sentence, watch
+from softtargets.study.launching import LauncherEnd, bind_workers, launch, sentence, watch
 from softtargets.study.progress import Display, summary
 from softtargets.study.slurm_queue import Queue, leave_job
 from softtargets.system.files import make_folder, share
 
 
 def sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
-    """Run what is missing or failed; return whether every cell has a result then.
+    """Run the cells that are missing or failed; return whether every cell has a result at the end.
 
-    `sweeper` is a `CheckedSweeper`, a class that Hydra loads anew: no `isinstance` holds for it.
+    `sweeper` is a `CheckedSweeper`, a class that Hydra loads anew, so `isinstance` does not hold for it.
 
-    A launcher's own account is not asked: under SLURM a run that raised counts as completed, and one that was
-    killed may be waited for in vain. What a run left in its folder is the truth. Raises BadInput before any work.
+    The files in a run's folder decide how it ended, not the launcher: under SLURM a run that raised counts as
+    completed, and the launcher may wait forever for one that was killed. Raises BadInput before any work.
     """
     config = sweeper.config
     on_disk.check_settings(config)
@@ -73,7 +73,7 @@ def every_combination(overrides: Iterable[Override]) -> list[list[str]]:
         elif override.is_discrete_sweep():
             values[name] = [f"{name}={value}" for value in override.sweep_string_iterator()]
         else:
-            raise BadInput(f"{override.input_line}: a sweep cannot draw from an interval; type a list or a range")
+            raise BadInput(f"{override.input_line}: a sweep cannot draw from an interval. Type a list or a range")
     return [list(words) for words in itertools.product(*values.values())]
 
 
@@ -86,7 +86,7 @@ def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
         reason = str(error).partition("\nSee ")[0]
         raise BadInput(
             f"hydra.sweeper.cells: line {number}, {line!r}, cannot be read "
-            f"({' '.join(reason.split())}); it must hold overrides as on the command line, quoted as there"
+            f"({' '.join(reason.split())}). Give overrides as on the command line, with the same quotes"
         ) from error
     return words
 
@@ -97,32 +97,30 @@ def _on_slurm(config: DictConfig) -> bool:
 
 
 def _launch(sweeper: Sweeper, display: Display, folder: Path) -> on_disk.Missing:
-    """Hand the unfinished cells to the launcher, and watch until all have ended; return what is missing."""
+    """Start the unfinished cells, wait until all have ended, and return the cells without a result."""
     on_slurm = _prepare(sweeper.config, display, folder)
     queue = _queue(display, folder) if on_slurm else None
     # what an earlier call submitted may have finished cells meanwhile
     unfinished = on_disk.spread(on_disk.left(display.unfinished))
     hopeless = on_disk.prepare(folder, unfinished) if unfinished else {}
     began = {cell: cell.said() for cell in unfinished if cell not in hopeless}
-    account = Account()
+    end = LauncherEnd()
     if began:
         jobs = [_job(cell, folder) for cell in began]
         with display:
-            account = launch(lambda: sweeper.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
-    if account.raised:
-        print(f"{program()}: {visible(sentence(account.raised, queue))}", file=sys.stderr)
+            end = launch(lambda: sweeper.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
+    if end.raised:
+        print(f"{program()}: {visible(sentence(end.raised, queue))}", file=sys.stderr)
     # a job that SLURM took and that never began was cancelled: it is named as the others that were ended
-    gave_up = account.raised is not None and not (queue and queue.jobs())
-    return on_disk.missing(began, hopeless, account.failures(), gave_up)
+    gave_up = end.raised is not None and not (queue and queue.jobs())
+    return on_disk.missing(began, hopeless, end.failures(), gave_up)
 
 
 def _prepare(config: DictConfig, display: Display, folder: Path) -> bool:
     """Make the sweep's folder with its multirun.yaml; return whether the runs go to SLURM."""
     on_slurm = _on_slurm(config)
     if on_slurm and config.hydra.launcher.gpus_per_node and "device=cpu" in display.unfinished[0].overrides:
-        raise BadInput(
-            "device=cpu, while SLURM would give every run a GPU: say device=cuda, or hydra/launcher=slurm"
-        )
+        raise BadInput("device=cpu, but SLURM would give every run a GPU. Set device=cuda or hydra/launcher=slurm")
     if config.hydra.launcher._target_.endswith(".JoblibLauncher"):
         bind_workers()
     with open_dict(config):
@@ -134,12 +132,12 @@ def _prepare(config: DictConfig, display: Display, folder: Path) -> bool:
 
 
 def _queue(display: Display, folder: Path) -> Queue:
-    """Wait for jobs that an earlier call of this sweep left in the queue; return the queue of this one's."""
+    """Wait for jobs of an earlier call of this sweep; return the queue of this call's jobs."""
     leave_job()
     earlier = Queue(folder / ".submitit")
     if earlier.busy():
         jobs = " ".join(sorted(earlier.jobs()))
-        print(f"waiting for an earlier call's jobs; to give them up: scancel {jobs}")
+        print(f"waiting for jobs of an earlier call; to cancel them: scancel {jobs}")
         with display:
             watch(earlier, display.update)
     return Queue(earlier.folder, but=earlier.jobs())
@@ -153,12 +151,12 @@ def _job(cell: on_disk.Cell, folder: Path) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Quote a value for Hydra's grammar of overrides, where a backslash is plain unless a quote comes after it."""
-    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", "\\'"), text) + "'"
+    """Return a value in quotes for Hydra's grammar, where only a backslash before a quote is special."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), text) + "'"
 
 
 def _track(config: DictConfig, folder: Path) -> None:
-    """Make the task of the whole sweep, where its runs are tracked by a server."""
+    """Create the ClearML task of the whole sweep, if a server tracks its runs."""
     if config.tracker.kind == "clearml" and not config.tracker.offline:
         from softtargets.config.settings import TrackerSettings
         from softtargets.tracker.tracked import track_sweep

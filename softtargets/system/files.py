@@ -110,9 +110,9 @@ def write_text(path: Path, text: str) -> None:
 def clear(folder: Path) -> None:
     """Remove what killed writers left half-written; what a living one is writing stays."""
     for path in folder.iterdir():
-        if found := re.fullmatch(r"\..+\.([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}", path.name):
+        if match := re.fullmatch(r"\..+\.([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}", path.name):
             with contextlib.suppress(FileNotFoundError):  # whole, or cleared by another process
-                if _dead(*found.groups()) or clock(folder) - path.lstat().st_mtime > ABANDONED:
+                if _dead(*match.groups()) or clock(folder) - path.lstat().st_mtime > ABANDONED:
                     path.unlink()
 
 
@@ -141,10 +141,10 @@ def read_json(path: Path) -> dict:
         text = path.read_text(encoding="utf-8")
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"{path}: damaged, it is not JSON: {error}") from error
+        raise Damaged(f"{path}: damaged, not JSON: {error}") from error
     content, _, end = text.rpartition(SEAL)
     if end != f'{_sha256(content)}"\n}}\n':
-        raise Damaged(f"{path}: altered since it was written, its sha256 is missing or another")
+        raise Damaged(f"{path}: changed since it was written, because its sha256 is missing or differs")
     del value["sha256"]
     return value
 
@@ -173,9 +173,7 @@ NAME, PATH = 255, 3600
 def require_writable(setting: str, folder: Path) -> None:
     """Refuse a folder that could not be made or written to, without writing."""
     if len(os.fsencode(folder.absolute())) > PATH or any(len(os.fsencode(part)) > NAME for part in folder.parts):
-        raise BadInput(f"{setting}={folder}: too long; each name has at most {NAME} bytes, the path {PATH:,}")
+        raise BadInput(f"{setting}={folder}: too long. A name has at most {NAME} bytes, a path {PATH:,}")
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK, effective_ids=True):
-        raise BadInput(
-            f"{setting}={folder}: cannot be written to; it must be a folder of yours, or one to be made"
-        )
+        raise BadInput(f"{setting}={folder}: cannot be written to. Give a folder of yours, or a new one")

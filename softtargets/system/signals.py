@@ -36,9 +36,9 @@ def _end(number: int, frame: types.FrameType | None) -> None:
         signal.signal(other, signal.SIG_IGN)
     global code
     name, code = signal.Signals(number).name, 128 + number
-    said = f"{program()}: ended by {name}; the same command, called again, goes on from what is finished\n"
+    sentence = f"{program()}: stopped by {name}; run the same command again to resume\n"
     with contextlib.suppress(OSError):  # nobody may be there to read it
-        os.write(2, said.encode())
+        os.write(2, sentence.encode())
     if torch_import.is_under_way(frame):
         os._exit(code)
     timer = threading.Timer(LIMIT, os._exit, (code,))
@@ -48,10 +48,12 @@ def _end(number: int, frame: types.FrameType | None) -> None:
     raise SystemExit(code)
 
 
-def _lost(number: int, told) -> None:  # as `sys.unraisablehook` gets it, whose type has a name in stubs alone
-    """Raise the end again a moment after it was lost; tell of everything else as usual."""
-    if told.exc_type is not SystemExit or threading.current_thread() is not threading.main_thread():
-        sys.__unraisablehook__(told)
+def _lost(
+    number: int, unraisable
+) -> None:  # as `sys.unraisablehook` gets it, whose type has a name in stubs alone
+    """Raise the end again a moment after it was lost; report every other exception as usual."""
+    if unraisable.exc_type is not SystemExit or threading.current_thread() is not threading.main_thread():
+        sys.__unraisablehook__(unraisable)
         return
     signal.signal(number, _unwind)
     timer = threading.Timer(0.01, os.kill, (os.getpid(), number))

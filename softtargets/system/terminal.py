@@ -49,7 +49,7 @@ class Patient(io.FileIO):
         except OSError as error:
             if error.errno != errno.EPIPE and not self.said and self.fileno() != 2:
                 self.said = True
-                print(f"stdout: {error.strerror}; the work goes on, what it says is lost", file=sys.stderr)
+                print(f"stdout: {error.strerror}; the run continues without this output", file=sys.stderr)
             return memoryview(data).nbytes
         return written
 

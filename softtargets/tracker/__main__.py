@@ -1,4 +1,4 @@
-"""`python -m softtargets.tracker upload DIR`: send sessions that runs below DIR have kept to a ClearML server."""
+"""`python -m softtargets.tracker upload DIR`: send offline sessions of runs below DIR to a ClearML server."""
 
 import argparse
 import contextlib
@@ -19,15 +19,17 @@ def main(words: list[str] | None = None) -> int:
     """Upload; 1 where a server could not be told, 2 for bad input."""
     parser = argparse.ArgumentParser("python -m softtargets.tracker", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    asked = commands.add_parser("upload", help="send kept sessions to the server")
-    asked.add_argument("folder", type=Path, metavar="DIR")
+    uploading = commands.add_parser("upload", help="send offline sessions to the server")
+    uploading.add_argument("folder", type=Path, metavar="DIR")
     playing = commands.add_parser("play", help=argparse.SUPPRESS)
     playing.add_argument("folder", type=Path)
     playing.add_argument("mode", choices=("online", "offline"))
     fetching = commands.add_parser("fetch", help=argparse.SUPPRESS)
     fetching.add_argument("task")
     fetching.add_argument("folder", type=Path)
-    sweeping = commands.add_parser("sweep", help="make a task of a finished sweep, the parent of its runs' tasks")
+    sweeping = commands.add_parser(
+        "sweep", help="create the task of a finished sweep, the parent of its runs' tasks"
+    )
     sweeping.add_argument("folder", type=Path, metavar="DIR")
     sweeping.add_argument("--project", default="SoftTargets")
     given = parser.parse_args(words)
@@ -70,7 +72,7 @@ def upload(folder: Path) -> int:
     """Send every session below `folder` that was not sent yet, and note the task that it became."""
     waiting = [file for file in sorted(folder.rglob(SESSION)) if not file.with_name(TASK).exists()]
     if not waiting:
-        print(f"{folder}: nothing to upload; runs with tracker=clearml keep a {SESSION} in their folders")
+        print(f"{folder}: nothing to upload. Runs with tracker=clearml tracker.offline=true leave a {SESSION}")
         return 2
     require_configuration()
     with quiet() as say, configured():

@@ -55,7 +55,7 @@ def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
         task = started(Task, next(events), say)
         if not offline:
             say(task.get_output_log_web_page())
-        failure = told(task, events, folder, say)
+        failure = report_events(task, events, folder, say)
         say("")
         _close(task, failure)
         say("")
@@ -98,7 +98,7 @@ def configuration_file() -> Path:
 def require_configuration() -> None:
     """Raise NoServer where ClearML has never been set up."""
     if not configuration_file().is_file() and "CLEARML_API_HOST" not in os.environ:
-        raise NoServer(f"ClearML is not set up: there is no {configuration_file()}, which `clearml-init` makes")
+        raise NoServer(f"ClearML is not set up: {configuration_file()} does not exist. Run `clearml-init`")
 
 
 def login() -> None:
@@ -126,7 +126,7 @@ def followed(file: Path) -> Iterator[dict]:
                 if event["kind"] == "end":
                     return
             elif os.getppid() != parent:
-                yield {"kind": "end", "failure": "the run's process was ended"}
+                yield {"kind": "end", "failure": "the run's process was killed"}
                 return
             else:
                 time.sleep(0.1)
@@ -151,7 +151,7 @@ def started(task_class, event: dict, say: Callable[[str], None]):
     return task
 
 
-def told(task, events: Iterator[dict], folder: Path, say: Callable[[str], None]) -> str | None:
+def report_events(task, events: Iterator[dict], folder: Path, say: Callable[[str], None]) -> str | None:
     """Report every event; returns why the run failed, if it did."""
     logger = task.get_logger()
     for event in events:

@@ -109,15 +109,15 @@ class Tracked(Untracked):
         if self.told(self.player):
             (self.folder / EVENTS).unlink()
         elif self.settings.fallback == "none":
-            self.console.say("tracking: given up; the run is not harmed")
+            self.console.say("tracking: given up; the run continues without it")
             (self.folder / EVENTS).unlink()
         elif self.told(self.play(offline=True)):
             (self.folder / EVENTS).unlink()
             place = shlex.quote(str(self.folder))
-            self.console.say(f"tracking: kept; to upload it: python -m softtargets.tracker upload {place}")
+            self.console.say(f"tracking: session kept; to upload it: python -m softtargets.tracker upload {place}")
         else:
-            self.console.say(f"tracking: no session could be made ({self.why})")
-            self.console.say(f"tracking: what was to be told is in {self.folder / EVENTS}")
+            self.console.say(f"tracking: no session ({self.why})")
+            self.console.say(f"tracking: unsent events are kept in {self.folder / EVENTS}")
 
     def told(self, player: subprocess.Popen) -> bool:
         """Wait for a player as long as it shows signs of life; tell whether it told everything."""
@@ -135,7 +135,7 @@ class Tracked(Untracked):
     def reason(self, code: int) -> str:
         """Say why a player that has ended with `code` told nothing."""
         if code < 0:
-            return f"no sign of life for {PATIENCE:g} s"
+            return f"no answer for {PATIENCE:g} s"
         self.errors.seek(0)
         return (self.errors.read().strip().splitlines() or [f"exit code {code}"])[-1]
 
@@ -166,4 +166,4 @@ def track_sweep(folder: Path, settings: TrackerSettings) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)
         print(f"tracking: {done.stdout.strip() or 'the server has no task of this sweep'}")
     except subprocess.TimeoutExpired:
-        print(f"tracking: the server was too slow; try again by: {shlex.join(command)}")
+        print(f"tracking: the server was too slow; to try again: {shlex.join(command)}")
