@@ -283,7 +283,7 @@ def test_every_mistake_in_every_setting_is_named_with_its_value(group, refused):
             "forget_set.classes=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]",
             "fewer than all",
         ),
-        (("forget_set.fraction=1e-6",), "forget_set.fraction=1e-06", "0 of 3800"),
+        (("forget_set.fraction=1e-6",), "forget_set.fraction=1e-06", "0 of 3,800"),
         (("training.batch_size=4000",), "training.batch_size=4000", "3800"),
         (("unlearn.batch_size=4000",), "unlearn.batch_size=4000", "3800"),
         (("dataset.train_size=3999999",), "dataset.train_size=3999999", "1 to 4000"),

@@ -203,7 +203,7 @@ def test_a_mask_is_told(tmp_path):
             "a.npy",
             [True, False],
             r"a mask of shape \(2,\); it must have the shape \(200,\), one value for each training image "
-            "of the dataset, counted before train_size, validation and copies",
+            "of the dataset, before train_size, validation set and copies",
         ),
         ("a.npy", np.ones((200, 1), dtype=bool), r"a mask of shape \(200, 1\)"),
         ("a.npy", np.arange(200) % 2, "only zeros and ones. If it is a mask"),

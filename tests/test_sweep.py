@@ -219,7 +219,7 @@ def test_an_interval_is_no_sweep():
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     (override,) = OverridesParser.create().parse_overrides(["unlearn.optimizer.lr=interval(0,1)"])
-    with pytest.raises(BadInput, match=r"^unlearn\.optimizer\.lr=interval\(0,1\): .* type a list or a range"):
+    with pytest.raises(BadInput, match=r"^unlearn\.optimizer\.lr=interval\(0,1\): .* Type a list or a range"):
         every_combination([override])
 
 
