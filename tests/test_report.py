@@ -18,6 +18,7 @@ import torch
 from conftest import ROOT, SMALL
 from results_by_hand import ACCURACIES, WAY, both, diverged, leave, made, result
 from scipy import stats
+from scipy.spatial.distance import jensenshannon
 from test_report_page import data_of
 
 import softtargets
@@ -28,7 +29,7 @@ from softtargets.report.__main__ import main
 from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import read
-from softtargets.report.seeds import over_seeds
+from softtargets.report.seeds import klom, over_seeds, ulira
 from softtargets.report.statistics import compare, crossed, holm, independent, power, signed_rank
 from softtargets.report.summary import ENDPOINTS, compare_all
 from softtargets.report.verdicts import compare_arms
@@ -409,6 +410,44 @@ def test_a_result_that_says_nonsense_of_a_measure_is_named(folder, changes, said
     one["metrics"] = {model: values | changes.get("metrics", {}) for model, values in one["metrics"].items()}
     with pytest.raises(BadInput, match=rf"result\.json: {said}"):
         read(folder(one))
+
+
+def with_references(folder: Path, numbers: int = 2) -> list:
+    """Give each run of a folder further retrained models with predictions and margins of their own."""
+    for number, place in enumerate(sorted(folder.glob("run*"))):
+        left = json.loads((place / "result.json").read_text())
+        digests = [f"further{number}/{i}" for i in range(numbers)]
+        left["hashes"]["further_retrained"] = digests
+        left["faces"] = {"retrained": {"mia_auc": [0.5, *(0.6 + 0.1 * i for i in range(numbers))]}}
+        write_json(place / "result.json", left)
+        arrays = dict(np.load(place / "margins.npz"))
+        for i in range(numbers):
+            draw = np.random.default_rng([number, i])
+            arrays[f"forget_retrained_{i + 2}"] = draw.normal(size=2)
+            arrays[f"forget_probs_retrained_{i + 2}"] = draw.dirichlet([1, 1], 2).astype(np.float32)
+        np.savez(place / "margins.npz", **arrays)
+    return read(folder)
+
+
+def test_further_retrained_models_give_one_run_a_floor(folder):
+    (run,) = with_references(folder(result()))
+    arrays = run.arrays(*(f"forget_probs_retrained{end}" for end in ("", "_2", "_3")))
+    p = [array.astype(float) for array in arrays]
+    apart = [np.mean(jensenshannon(p[i], p[j], axis=1) ** 2) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert Floors().of(MEASURES["js_forget"], [run]) == pytest.approx(np.mean(apart), abs=1e-6)
+    assert Floors().of(MEASURES["mia_gap"], [run]) == pytest.approx((0.1 + 0.2 + 0.1) / 3)
+    assert Floors().of(MEASURES["avg_gap"], [run]) is None
+
+
+def test_over_seeds_the_floor_is_that_of_other_retrained_models_where_runs_have_them(folder):
+    place = folder(*(result(seed) for seed in range(10)))
+    before = list(over_seeds(read(place)))
+    after = list(over_seeds(with_references(place, 1)))
+    runs = sorted(read(place), key=lambda run: run.seed)
+    retrained, others = (np.stack([run.arrays(f"forget_retrained{end}")[0] for run in runs]) for end in ("", "_2"))
+    for old, new in zip(before, after, strict=True):
+        assert (new.klom, new.ulira) == (old.klom, old.ulira)
+        assert (new.klom_floor, new.ulira_floor) == (klom(others, retrained), ulira(others, retrained))
 
 
 def test_a_retrained_model_that_is_not_finite_is_no_part_of_a_floor(folder):

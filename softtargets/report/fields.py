@@ -82,6 +82,7 @@ class Hashes(_Read):
     retrained: str
     forget_set: str
     batches: str
+    further_retrained: list[str] = []
 
 
 class Trajectory(_Read):

@@ -34,6 +34,8 @@ class Measure:
     """Whether that metric's values are compared, and not how far they are from the retrained model's."""
     of_retrained: Callable[[Run], object] | None = None
     """Return the retrained model's value, or None if it is not finite. None where runs leave too little for it."""
+    of_further: Callable[[Run], list] = lambda run: []
+    """Return the same of the run's further retrained models, or nothing where the run does not have it."""
     between: Callable | None = None
     """Return the distance between two values of `of_retrained`."""
 
@@ -80,7 +82,7 @@ class Floors:
         return statistics.mean(there) if there else None
 
     def _of_one(self, measure: Measure, runs: list[Run]) -> Value:
-        models = {run.result["hashes"]["retrained"]: run for run in runs}
+        models = {(run.result["hashes"]["retrained"], *run.further): run for run in runs}
         key = (measure.name, *sorted(models))
         if key not in self.known:
             self.known[key] = _apart(measure, list(models.values()))
@@ -88,9 +90,14 @@ class Floors:
 
 
 def _apart(measure: Measure, runs: list[Run]) -> Value:
+    """Return the mean over all pairs of retrained models, the runs' further ones too; each model counts once."""
     if measure.of_retrained is None:
         return None
-    values = [value for run in runs if (value := measure.of_retrained(run)) is not None]
+    models = {}
+    for run in runs:
+        models[run.result["hashes"]["retrained"]] = measure.of_retrained(run)
+        models |= dict(zip(run.further, measure.of_further(run), strict=False))
+    values = [value for value in models.values() if value is not None]
     if len(values) < 2:
         return None
     return statistics.mean(itertools.starmap(measure.between, itertools.combinations(values, 2)))
@@ -117,6 +124,15 @@ def _probs(run: Run) -> Float[numpy.ndarray, "n k"] | None:
     if _retrained(run) is None:
         return None
     return run.of_forget_set("forget_probs_retrained")[0]
+
+
+def _further_probs(run: Run) -> list[Float[numpy.ndarray, "n k"] | None]:
+    names = (f"forget_probs_retrained_{number}" for number in range(2, len(run.further) + 2))
+    return [probs if numpy.isfinite(probs).all() else None for probs in run.of_forget_set(*names)]
+
+
+def _further_auc(run: Run) -> list[float | None]:
+    return run.result["faces"]["retrained"]["mia_auc"][1:] if run.further else []
 
 
 def _retrained(run: Run) -> dict | None:
@@ -151,18 +167,40 @@ def _accuracy_distance(one: dict, other: dict) -> float:
 
 
 _ALL = (
-    Measure("js_forget", "JS on the forget set", math.log(2), on_trajectory=True, of_retrained=_probs, between=js),
-    Measure("mia_gap", "|ΔMIA AUC|", 1.0, on_trajectory=True, of_retrained=_metric("mia_auc"), between=_gap),
+    Measure(
+        "js_forget",
+        "JS on the forget set",
+        math.log(2),
+        on_trajectory=True,
+        of_retrained=_probs,
+        of_further=_further_probs,
+        between=js,
+    ),
+    Measure(
+        "mia_gap",
+        "|ΔMIA AUC|",
+        1.0,
+        on_trajectory=True,
+        of_retrained=_metric("mia_auc"),
+        of_further=_further_auc,
+        between=_gap,
+    ),
     Measure("js_test", "JS on the test set", math.log(2), on_trajectory=True),
     Measure(
         "activation_distance_forget",
         "activation distance on the forget set",
         math.sqrt(2),
         of_retrained=_probs,
+        of_further=_further_probs,
         between=_activation_distance,
     ),
     Measure(
-        "disagreement_forget", "disagreement on the forget set", 1.0, of_retrained=_probs, between=_disagreement
+        "disagreement_forget",
+        "disagreement on the forget set",
+        1.0,
+        of_retrained=_probs,
+        of_further=_further_probs,
+        between=_disagreement,
     ),
     Measure("avg_gap", "average accuracy gap", 1.0, of_retrained=_retrained, between=_average_gap),
     Measure(

@@ -78,6 +78,11 @@ class Run:
         return self.seed, *self.draw
 
     @property
+    def further(self) -> list[str]:
+        """Return the hashes of the retrained models beyond the first, that it was compared with too."""
+        return self.result["hashes"].get("further_retrained", [])
+
+    @property
     def is_old(self) -> bool:
         """Return whether it has been written before matched forgetting was measured by the retrained model."""
         return self.result["schema"] != RESULT_SCHEMA

@@ -55,20 +55,27 @@ def over_seeds(runs: list[Run]) -> Iterator[OverSeeds]:
         margins = _margins(there)
         if (cell, data) not in told:
             told.add((cell, data))
-            yield _row(cell, "nothing", margins["original"], margins["retrained"])
-        yield _row(cell, arm, margins["unlearned"], margins["retrained"])
+            yield _row(cell, "nothing", margins["original"], margins)
+        yield _row(cell, arm, margins["unlearned"], margins)
 
 
 def _margins(runs: list[Run]) -> dict[str, Margins]:
-    """Load the margins on the forget set of all three models."""
-    models = ("original", "retrained", "unlearned")
+    """Load the margins on the forget set of all three models, and of a second retrained one if each run has it."""
+    models = ["original", "retrained", "unlearned"]
+    models += ["retrained_2"] if all(run.further for run in runs) else []
     found = zip(*(run.of_forget_set(*(f"forget_{model}" for model in models)) for run in runs), strict=True)
     return {model: numpy.stack(rows).astype(numpy.float64) for model, rows in zip(models, found, strict=True)}
 
 
-def _row(cell: Cell, arm: str, unlearned: Margins, retrained: Margins) -> OverSeeds:
-    values = (klom(unlearned, retrained), klom(retrained, retrained))
-    attacks = (ulira(unlearned, retrained), ulira(*_halves(retrained)))
+def _row(cell: Cell, arm: str, unlearned: Margins, margins: dict[str, Margins]) -> OverSeeds:
+    """Compare margins with those of the retrained models.
+
+    The floor is that of as many other retrained models, or where runs have none that of one half of the seeds.
+    """
+    retrained, others = margins["retrained"], margins.get("retrained_2")
+    values = (klom(unlearned, retrained), klom(retrained if others is None else others, retrained))
+    pair = _halves(retrained) if others is None else (others, retrained)
+    attacks = (ulira(unlearned, retrained), ulira(*pair))
     known = [value if math.isfinite(value) else None for value in (*values, *attacks)]
     return OverSeeds(cell, arm, len(unlearned), *known)
 
