@@ -1,4 +1,4 @@
-"""What a run says on screen: rich on a terminal, plain lines elsewhere."""
+"""The screen of a run: rich on a terminal, plain lines elsewhere."""
 
 import contextlib
 import time
@@ -14,7 +14,7 @@ from softtargets.errors import visible
 from softtargets.evaluation.diagnosis import Diagnosis
 
 REDRAW = 0.1
-"""Least seconds between two looks of a progress bar."""
+"""Least seconds between two updates of a progress bar."""
 Progress = Callable[[int, int, float], None]
 
 
@@ -24,21 +24,21 @@ class Console:
     def __init__(self, file: TextIO | None = None):
         self.rich = rich.console.Console(file=file, highlight=False, soft_wrap=True, emoji=False)
         self.watchers: list[Callable[[str, int, int, float], None]] = []
-        """Told the stage, step, steps and loss of every step."""
+        """Functions called at every step with stage, step, steps and loss."""
 
     def say(self, line: str) -> None:
         """Print a line of plain text."""
         self.rich.print(visible(line), markup=False)
 
     def choices(self, config: dict, sizes: dict[str, int]) -> None:
-        """State what was composed."""
+        """Print the choices of the run and the sizes of its sets."""
         chosen = config["choices"]
         self.say(" ".join(f"{group}={option}" for group, option in chosen.items()) + f" seed={config['seed']}")
         self.say("images: " + ", ".join(f"{name} {count:,}" for name, count in sizes.items()))
 
     @contextlib.contextmanager
     def progress(self, stage: str) -> Iterator[Progress]:
-        """Show a stage under way; yields `progress(step, steps, loss)`."""
+        """Show the progress of a stage; yields `progress(step, steps, loss)`."""
         bar = self._bar(stage) if self.rich.is_terminal else contextlib.nullcontext(_nothing)
         seen = {"step": 0, "steps": 0, "loss": float("nan"), "drawn": 0.0}
         started = time.perf_counter()
