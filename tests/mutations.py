@@ -700,7 +700,7 @@ ulira-calls-reversed: unlearned where that is likelier
 > test_report_seeds.py::test_ulira_of_two_gaussians_is_known
 
 ulira-asks-what-it-learnt: the model asked about is left out
-- if asked is known:
+- if margins is known:
 + if known is None:
 > test_report_seeds.py::test_ulira_never_asks_about_what_it_learnt
 

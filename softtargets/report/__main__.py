@@ -44,10 +44,10 @@ def arms(text: str | None) -> tuple[str, str] | None:
     if text is None:
         return None
     name, _, value = text.partition("=")
-    found = value.split(",")
-    if name != "targets" or len(found) != 2 or found[0] == found[1]:
+    arms = value.split(",")
+    if name != "targets" or len(arms) != 2 or arms[0] == arms[1]:
         raise BadInput(f"--compare {text}: must be targets=A,B, the names of two arms")
-    return found[0], found[1]
+    return arms[0], arms[1]
 
 
 def margin(text: str | None) -> float | None:

@@ -10,11 +10,11 @@ class _Read(pydantic.BaseModel):
 
 
 Number = float | None
-"""None where a model was not finite, or where nothing was there to be measured."""
+"""None where a model was not finite, or where there was nothing to measure."""
 
 
 class Choices(_Read):
-    """What was chosen in every group."""
+    """The choice in every group of the config."""
 
     dataset: str
     architecture: str
@@ -44,7 +44,7 @@ class Metrics(_Read):
 
 
 class OwnMeasure(_Read):
-    """What a result says of a measure of the user's own."""
+    """A result's description of a user's own measure."""
 
     description: str
     lower_is_better: bool
@@ -76,7 +76,7 @@ class Distances(Matched):
 
 
 class Hashes(_Read):
-    """What the two runs of a pair share."""
+    """Hashes that the two runs of a pair share."""
 
     original: str
     retrained: str
@@ -114,26 +114,26 @@ class Diagnosis(_Read):
 
 
 class Cost(_Read):
-    """Seconds."""
+    """Costs in seconds."""
 
     unlearn_s: Number
 
 
 class Sizes(_Read):
-    """Samples in a set."""
+    """Numbers of samples in sets."""
 
     forget: int
 
 
 class DataHashes(_Read):
-    """Of the content of sets."""
+    """Hashes of the content of sets."""
 
     train: str
     test: str
 
 
 class Data(_Read):
-    """What a run's models were trained and measured on."""
+    """The data on which a run's models were trained and measured."""
 
     classes: int
     sizes: Sizes
@@ -141,7 +141,7 @@ class Data(_Read):
 
 
 class Result(_Read):
-    """What a report needs of a run."""
+    """The fields of a run that a report needs."""
 
     status: str
     choices: Choices
@@ -162,8 +162,10 @@ class Result(_Read):
 
     @pydantic.model_validator(mode="after")
     def _every_class(self) -> "Result":
-        found = [one.class_acc for one in (self.metrics.original, self.metrics.retrained, self.metrics.unlearned)]
-        if any(each is not None and len(each) != self.data.classes for each in found):
+        columns = [
+            one.class_acc for one in (self.metrics.original, self.metrics.retrained, self.metrics.unlearned)
+        ]
+        if any(each is not None and len(each) != self.data.classes for each in columns):
             raise ValueError(f"a class_acc of its metrics does not have data.classes={self.data.classes} entries")
         return self
 

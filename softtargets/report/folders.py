@@ -57,17 +57,17 @@ def without_result(folder: Path) -> dict[str, str]:
 
     Folders that cannot be read are there too: runs may be in them.
     """
-    found = {}
+    reasons = {}
 
     def refused(error: OSError) -> None:
-        found[_name(Path(error.filename), folder)] = f"the folder cannot be read ({error.strerror})"
+        reasons[_name(Path(error.filename), folder)] = f"the folder cannot be read ({error.strerror})"
 
     for place, names in walk(folder, refused):
         if "error.json" in names and "result.json" not in names:
-            found[_name(place, folder)] = _error(place / "error.json")
+            reasons[_name(place, folder)] = _error(place / "error.json")
         elif names & STARTED and not names & ENDED:
-            found[_name(place, folder)] = "it is running, or its process was ended"
-    return dict(sorted(found.items()))
+            reasons[_name(place, folder)] = "it is running, or its process was ended"
+    return dict(sorted(reasons.items()))
 
 
 def _name(place: Path, folder: Path) -> str:

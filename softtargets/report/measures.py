@@ -1,4 +1,4 @@
-"""What a report compares: distances to the retrained model, at the end of a run and at matched forgetting."""
+"""Measures of a report: distances to the retrained model, at the end of a run and at matched forgetting."""
 
 import collections
 import dataclasses
@@ -22,10 +22,10 @@ class Measure:
     """A distance to the retrained model, or a user's own measure as it is; less is better."""
 
     name: str
-    """Of a distance in results, or of a metric of models, whose difference is the distance."""
+    """Name of a distance in results, or of a metric of models, whose difference is the distance."""
     label: str
     worst: float
-    """The most it can be: what a diverged run is given where a mean over all runs is asked for."""
+    """The greatest possible value: that of a diverged run in a mean over all runs."""
     on_trajectory: bool = False
     """Whether it is measured while the model unlearns, and so at matched forgetting too."""
     metric: bool = False
@@ -109,7 +109,7 @@ def _diverged(run: Run) -> bool:
 
 
 def js(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]) -> float:
-    """Mean Jensen-Shannon divergence of two sets of predictions, in nats."""
+    """Return the mean Jensen-Shannon divergence of two sets of predictions, in nats."""
     p, q = p.astype(numpy.float64), q.astype(numpy.float64)
     middle = (p + q) / 2
     return float((_relative(p, middle) + _relative(q, middle)).mean() / 2)
@@ -117,6 +117,7 @@ def js(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]) -> float:
 
 def _relative(p, middle):
     with numpy.errstate(divide="ignore", invalid="ignore"):
+        # 0 · log 0 is 0: numpy computes it as NaN, and `where` leaves it out
         return numpy.where(p > 0, p * numpy.log(p / middle), 0).sum(1)
 
 
@@ -137,8 +138,8 @@ def _further_auc(run: Run) -> list[float | None]:
 
 def _retrained(run: Run) -> dict | None:
     """Return the retrained model's metrics; None for one that is not finite."""
-    found = run.result["metrics"]["retrained"]
-    return None if found["class_acc"] is None else found
+    metrics = run.result["metrics"]["retrained"]
+    return None if metrics["class_acc"] is None else metrics
 
 
 def _metric(name: str) -> Callable[[Run], float | None]:
@@ -228,21 +229,21 @@ _ALL = (
     ),
 )
 MEASURES = {measure.name: measure for measure in _ALL}
-"""Those of ours."""
+"""The measures of this package, by name."""
 
 
 def measures_of(runs: Iterable[Run]) -> dict[str, Measure]:
-    """Return the measures of ours, and users' own that these runs carry, by name.
+    """Return the measures of this package and users' own measures in these runs, by name.
 
     Raises BadInput for a measure of which two runs say that it is compared in different ways.
     """
-    found = dict(MEASURES)
+    measures = dict(MEASURES)
     for run in runs:
         for name, said in run.result.get("evidence", {}).items():
             measure = _own(name, said["description"], said["lower_is_better"])
-            if found.setdefault(name, measure).as_it_is != measure.as_it_is:
+            if measures.setdefault(name, measure).as_it_is != measure.as_it_is:
                 raise BadInput(f"{run.folder}: its mark lower_is_better of {name} is not that of other runs")
-    return found
+    return measures
 
 
 def _own(name: str, description: str, lower_is_better: bool) -> Measure:

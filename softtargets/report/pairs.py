@@ -57,14 +57,14 @@ def pairings(runs: list[Run], wanted: tuple[str, str] | None = None) -> list[Pai
     cells = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         cells[run.cell][run.arm].append(run)
-    found = []
+    comparisons = []
     for cell, arms in cells.items():
         for one, other in [wanted] if wanted else _against_hard(sorted(arms)):
             if one in arms and other in arms:
-                found.append(paired(cell, one, other, arms[one], arms[other]))
+                comparisons.append(paired(cell, one, other, arms[one], arms[other]))
         if len(arms) == 1 and not wanted:
-            found.append(alone(cell, *next(iter(arms.items()))))
-    return found
+            comparisons.append(alone(cell, *next(iter(arms.items()))))
+    return comparisons
 
 
 def alone(cell: Cell, arm: str, runs: list[Run]) -> Pairing:

@@ -101,15 +101,15 @@ class Run:
 
     def of_forget_set(self, *names: str) -> list[numpy.ndarray]:
         """Read arrays of margins.npz, a row a sample of the forget set; raises BadInput for any other."""
-        found, data = self.arrays(*names), self.result["data"]
-        for name, array in zip(names, found, strict=True):
+        arrays, data = self.arrays(*names), self.result["data"]
+        for name, array in zip(names, arrays, strict=True):
             shape = (data["sizes"]["forget"], data["classes"])[: 2 if "probs" in name else 1]
             if array.shape != shape or array.dtype.kind != "f":
                 raise BadInput(
                     f"{self.folder / 'margins.npz'}: {name} is {array.dtype} of shape {array.shape}, and must be "
                     f"floats of shape {shape}; take its run's folder away, or make it again"
                 )
-        return found
+        return arrays
 
     def arrays(self, *names: str) -> list[numpy.ndarray]:
         """Read arrays of margins.npz; raises BadInput where it is missing or damaged."""

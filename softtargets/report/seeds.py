@@ -1,4 +1,4 @@
-"""What only several seeds can tell: is the distribution of a sample's margin that of retrained models?
+"""Measures over several seeds: whether the distribution of a sample's margin is that of retrained models.
 
 Margins are φ = log p_y - log(1 - p_y), one row a seed and one column a sample of the forget set, of models that
 share the forget set and differ in their seed.
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from softtargets.report.runs import Cell, Run
 
 LEAST = 10
-"""Seeds below which nothing is said: half of them have to give a variance."""
+"""Number of seeds below which there is no value: half of them have to give a variance."""
 Margins = Float[numpy.ndarray, "_ samples"]
 
 
@@ -45,7 +45,7 @@ def over_seeds(runs: list[Run]) -> Iterator[OverSeeds]:
     arms = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         arms[run.cell, run.arm, tuple(run.data.values())][run.seed].append(run)
-    told = set()
+    compared = set()
     for (cell, arm, data), by_seed in arms.items():
         # a seed that is there twice is left out, as it is of pairs
         once = [by_seed[seed][0] for seed in sorted(by_seed) if len(by_seed[seed]) == 1]
@@ -53,8 +53,8 @@ def over_seeds(runs: list[Run]) -> Iterator[OverSeeds]:
         if len(there) < LEAST:
             continue
         margins = _margins(there)
-        if (cell, data) not in told:
-            told.add((cell, data))
+        if (cell, data) not in compared:
+            compared.add((cell, data))
             yield _row(cell, "nothing", margins["original"], margins)
         yield _row(cell, arm, margins["unlearned"], margins)
 
@@ -63,8 +63,8 @@ def _margins(runs: list[Run]) -> dict[str, Margins]:
     """Load the margins on the forget set of all three models, and of a second retrained one if each run has it."""
     models = ["original", "retrained", "unlearned"]
     models += ["retrained_2"] if all(run.further for run in runs) else []
-    found = zip(*(run.of_forget_set(*(f"forget_{model}" for model in models)) for run in runs), strict=True)
-    return {model: numpy.stack(rows).astype(numpy.float64) for model, rows in zip(models, found, strict=True)}
+    columns = zip(*(run.of_forget_set(*(f"forget_{model}" for model in models)) for run in runs), strict=True)
+    return {model: numpy.stack(rows).astype(numpy.float64) for model, rows in zip(models, columns, strict=True)}
 
 
 def _row(cell: Cell, arm: str, unlearned: Margins, margins: dict[str, Margins]) -> OverSeeds:
@@ -99,7 +99,7 @@ def _halves(margins: Margins) -> tuple[Margins, Margins]:
 
 @_quietly
 def klom(margins: Margins, retrained: Margins) -> float:
-    """Gaussian KL divergence of margins (KLoM: Georgiev et al. 2024, arXiv 2410.23232).
+    """Return the Gaussian KL divergence of margins, in nats (KLoM: Georgiev et al. 2024, arXiv 2410.23232).
 
     mean_x KL(N(μ, σ²) ‖ N(μr, σr²)), the first fitted to one half of `margins` and the second to the other half of
     `retrained`, averaged over both ways, so that the value of `retrained` itself is the floor at this n.
@@ -117,7 +117,7 @@ def _divergence(one: Margins, other: Margins) -> float:
 
 @_quietly
 def ulira(margins: Margins, retrained: Margins) -> float:
-    """Accuracy of U-LiRA (Hayes et al. 2024, arXiv 2403.01218), sample by sample.
+    """Return the accuracy of U-LiRA (Hayes et al. 2024, arXiv 2403.01218), sample by sample.
 
     A model is called unlearned where the Gaussian of the other unlearned models' margins gives its own margin a
     higher likelihood than that of the other retrained models'. The share of right calls over both kinds of model,
@@ -129,15 +129,16 @@ def ulira(margins: Margins, retrained: Margins) -> float:
     return float(numpy.mean([(ratios[0] > 0).mean(), (ratios[1] < 0).mean()]))
 
 
-def _log_ratio(asked: Margins, unlearned: Margins, retrained: Margins) -> Margins:
-    return _log_likelihood(asked, unlearned) - _log_likelihood(asked, retrained)
+def _log_ratio(margins: Margins, unlearned: Margins, retrained: Margins) -> Margins:
+    return _log_likelihood(margins, unlearned) - _log_likelihood(margins, retrained)
 
 
-def _log_likelihood(asked: Margins, known: Margins) -> Margins:
-    """Log density of every margin under the Gaussian of the known ones, less its own where it is one of them."""
+def _log_likelihood(margins: Margins, known: Margins) -> Margins:
+    """Return the log density of every margin under the Gaussian of the known ones, without its own if known."""
     n, total, squares = len(known), known.sum(0), (known**2).sum(0)
-    if asked is known:
+    # a model must not be judged by a Gaussian that its own margin helped to fit
+    if margins is known:
         n, total, squares = n - 1, total - known, squares - known**2
     mean = total / n
     variance = (squares - n * mean**2) / (n - 1)
-    return -0.5 * (numpy.log(2 * math.pi * variance) + (asked - mean) ** 2 / variance)
+    return -0.5 * (numpy.log(2 * math.pi * variance) + (margins - mean) ** 2 / variance)

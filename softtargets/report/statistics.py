@@ -1,6 +1,6 @@
-"""Paired statistics of two arms over run seeds; a difference is `one` less `other`.
+"""Paired statistics of two arms over run seeds; a difference is `one` minus `other`.
 
-What is measured is a distance, so that less is better and a positive difference speaks for `other`.
+Values are distances: less is better, and a positive difference is in favour of `other`.
 """
 
 import dataclasses
@@ -102,23 +102,23 @@ def _moments(
     difference: Values, margin: float, rounding: float, error: Callable[[Values], "Error"]
 ) -> dict[str, float | None]:
     n = len(difference)
-    found = dict.fromkeys(("mean", "sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable"))
+    size = dict.fromkeys(("mean", "sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable"))
     if n:
-        found["mean"] = mean = float(difference.mean())
+        size["mean"] = mean = float(difference.mean())
     if n < 2:
-        return found
+        return size
     sd = float(difference.std(ddof=1))
     if not sd or numpy.ptp(difference) <= rounding:  # every pair says the same
         within = 0.0 if abs(mean) < margin else 1.0
         exact = {"low": mean, "high": mean, "equivalence_p": within, "detectable": 0.0}
-        return found | {"sd": 0.0} | (exact if n >= LEAST else {})
+        return size | {"sd": 0.0} | (exact if n >= LEAST else {})
     spread = error(difference)
-    found |= {"sd": sd, "t_p": spread.two_sided(mean)}
-    found["dz"] = mean / sd * hedges(n) if n > 2 else None  # the correction of two pairs is 0
+    size |= {"sd": sd, "t_p": spread.two_sided(mean)}
+    size["dz"] = mean / sd * hedges(n) if n > 2 else None  # the correction of two pairs is 0
     if n >= LEAST:
-        found["low"], found["high"] = spread.interval(mean)
-        found |= {"equivalence_p": spread.within(mean, margin), "detectable": spread.detectable()}
-    return found
+        size["low"], size["high"] = spread.interval(mean)
+        size |= {"equivalence_p": spread.within(mean, margin), "detectable": spread.detectable()}
+    return size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Error:
         return mean - half, mean + half
 
     def within(self, mean: float, margin: float) -> float:
-        """Two one-sided tests (Schuirmann 1987): p that the mean lies within ± margin; the larger of the two."""
+        """Return the larger p of two one-sided tests (Schuirmann 1987) that the mean lies within ± margin."""
         return float(max(stats.t.sf((margin + side * mean) / self.se, self.df) for side in (1, -1)))
 
     def detectable(self) -> float:
@@ -166,6 +166,7 @@ def crossed(difference: Values, cells: Cells) -> Error:
     if len(difference) != k * m or numpy.isnan(table).any():
         raise ValueError(f"{len(difference)} pairs of {k} forget sets and {m} seeds: each must meet each once")
     rows, columns, mean = table.mean(1), table.mean(0), table.mean()
+    # what neither the forget set's nor the seed's mean explains: interaction and noise together
     rest = table - rows[:, None] - columns + mean
     ms_a, ms_b = m * rows.var(ddof=1), k * columns.var(ddof=1)
     ms_e = (rest**2).sum() / ((k - 1) * (m - 1))
@@ -177,7 +178,7 @@ def crossed(difference: Values, cells: Cells) -> Error:
 
 
 def signed_rank(difference: Values) -> float | None:
-    """Two-sided Wilcoxon signed-rank p; infinite differences have the highest rank. None if all are zero."""
+    """Return the two-sided signed-rank p (Wilcoxon); infinite differences rank highest. None if all are zero."""
     if not difference.any():
         return None
     return float(stats.wilcoxon(_ranked(difference), zero_method="pratt").pvalue)
@@ -186,6 +187,7 @@ def signed_rank(difference: Values) -> float | None:
 def _ranked(difference: Values) -> Values:
     """Replace infinite differences by finite ones of the highest rank."""
     finite = numpy.abs(difference[numpy.isfinite(difference)])
+    # ranks use only the order: any number above all finite differences will do
     beyond = 2 * finite.max(initial=0.0) + 1
     return numpy.clip(difference, -beyond, beyond)
 
@@ -202,23 +204,23 @@ def _noncentrality(df: float, level: float = LEVEL) -> float:
 
 
 def power(df: float, shift: float, level: float = LEVEL) -> float:
-    """Probability that a two-sided t test is significant where the true mean is `shift` > 0 standard errors."""
+    """Return the power of a two-sided t test where the true mean is `shift` > 0 standard errors."""
     edge = stats.t.isf(level / 2, df)
     return float(stats.nct.sf(edge, df, shift))
 
 
 def holm(p: list[float | None]) -> list[float | None]:
     """Adjust p values for their number (Holm 1979); None is no test and stays so."""
-    asked = sorted((value, place) for place, value in enumerate(p) if value is not None)
+    tests = sorted((value, place) for place, value in enumerate(p) if value is not None)
     adjusted: list[float | None] = [None] * len(p)
     highest = 0.0
-    for rank, (value, place) in enumerate(asked):
-        highest = max(highest, min(1.0, (len(asked) - rank) * value))
+    for rank, (value, place) in enumerate(tests):
+        highest = max(highest, min(1.0, (len(tests) - rank) * value))
         adjusted[place] = highest
     return adjusted
 
 
 def mean_of(values: list[float | None]) -> float | None:
-    """Return the mean of what is there; None for nothing."""
+    """Return the mean of the values that are not None; None if there is none."""
     there = [value for value in values if value is not None]
     return fmean(there) if there else None
