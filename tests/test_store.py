@@ -236,7 +236,7 @@ def test_temporary_leftovers_are_not_taken_for_entries(tmp_path):
 def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     make = Maker()
-    with pytest.raises(BadInput, match=f"^store.dir={tmp_path}/file/store: .*; give a folder"):
+    with pytest.raises(BadInput, match=rf"^store.dir={tmp_path}/file/store: .*\. Give a folder"):
         Store(tmp_path / "file" / "store").get("model", INGREDIENTS, make)
     assert make.calls == 0
 
