@@ -16,9 +16,10 @@ from softtargets.execution import composed_run
 from softtargets.study import cells as sweeps
 from softtargets.study.cells import Cell, missing, prepare, spread
 from softtargets.study.launching import LauncherEnd, sentence
+from softtargets.study.pairs import typed_out
 from softtargets.study.progress import summary
 from softtargets.study.slurm_queue import Queue
-from softtargets.study.sweep import every_combination
+from softtargets.study.sweep import _combinations, every_combination
 from softtargets.system.files import write_json
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
@@ -392,3 +393,100 @@ def test_cells_are_split_as_a_shell_would(here):
     assert found.returncode == 0, found.stderr
     names = {path.name.rpartition("-")[0] for path in Path("runs/sweep").glob("*-*")}
     assert names == {f"forget_set.classes=_1,2_,forget_set=class,seed={seed}" for seed in (1, 2)} | {"seed=0"}
+
+
+TYPED_OUT = ("seed=range(4)", "forget_set.seed=${seed}", "dataset.seed=${seed}")
+BOTH = (
+    "pairs=4 already sets seed, forget_set.seed, dataset.seed, each to the number of the pair. Give one of the two"
+)
+REFUSED_PAIRS = {
+    "pairs=1": "pairs=1: must be greater than or equal to 2",
+    "pairs=10001": "pairs=10001: must be less than or equal to 10000",
+    "pairs=2.5": "pairs=2.5: must be a valid integer",
+    "pairs=many": "pairs='many': must be a valid integer",
+    "pairs=2,3": "pairs=2,3: must be one number of pairs, as in pairs=25",
+    "pairs=4 seed=range(3)": f"seed=range(3): {BOTH}",
+    "seed=1 pairs=4": f"seed=1: {BOTH}",
+    "pairs=4 forget_set.seed=2": f"forget_set.seed=2: {BOTH}",
+    "pairs=4 ++dataset.seed=0,1": f"dataset.seed=0,1: {BOTH}",
+}
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """`planned(words, config_words, **params)`: the cells of a sweep, and how often Hydra composed a config."""
+    from types import SimpleNamespace
+
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    from hydra_plugins.softtargets_sweeper import CheckedSweeper
+
+    def plan(words, config_words=(), **params) -> tuple[list[Cell], int]:
+        compositions = []
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            sweeper = CheckedSweeper(params, None)
+            sweeper.config = loader.load_configuration("config", list(config_words), run_mode=RunMode.MULTIRUN)
+            sweeper.hydra_context = SimpleNamespace(config_loader=loader)
+
+            def compose(overrides):
+                compositions.append(overrides)
+                return loader.load_sweep_config(sweeper.config, overrides)
+
+            found = sweeps.cells(*_combinations(sweeper, list(words)), tmp_path, compose)
+        return found, len(compositions)
+
+    return plan
+
+
+def test_pairs_are_what_is_typed_out_and_composed_once(planned):
+    arms = "targets=hard,soft"
+    pairs, compositions = planned([arms, "pairs=4"])
+    assert compositions == 2, "once for each arm"
+    assert [(cell.hash, cell.folder) for cell in pairs] == [
+        (cell.hash, cell.folder) for cell in planned([arms, *TYPED_OUT])[0]
+    ]
+    assert len({cell.hash for cell in pairs}) == 8
+
+
+def test_pairs_may_stand_in_an_experiment(planned):
+    hashes = {cell.hash for cell in planned(TYPED_OUT)[0]}
+    for given in ({"pairs": 4}, {"config_words": ["pairs=4"]}):
+        assert {cell.hash for cell in planned([], **given)[0]} == hashes
+    assert len(planned(["pairs=null"], pairs=4)[0]) == 1, "the last value counts"
+    said = f"seed=range(5) (in hydra.sweeper.params; leave it out by '~hydra.sweeper.params.seed'): {BOTH}"
+    with pytest.raises(BadInput, match=f"^{re.escape(said)}$"):
+        planned(["pairs=4"], seed="range(5)")
+
+
+@pytest.mark.parametrize("words", REFUSED_PAIRS)
+def test_pairs_are_refused_beside_seeds_and_out_of_range(words):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parse = OverridesParser.create().parse_overrides
+    with pytest.raises(BadInput, match=f"^{re.escape(REFUSED_PAIRS[words])}$"):
+        typed_out([], parse(words.split()), None, parse)
+
+
+def test_pairs_are_refused_in_one_run(here):
+    found = here("pairs=4")
+    said = "run.py: pairs=4: one run has no pairs, a sweep has. Type -m first, as in -m pairs=4\n"
+    assert (found.returncode, found.stderr) == (2, said)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.long
+def test_a_sweep_of_pairs_from_python_has_distinct_forget_sets(folder):
+    import softtargets
+    from softtargets.report.pairs import pairings
+    from softtargets.report.runs import read
+
+    place = softtargets.sweep([*SMALL, "targets=hard,soft", "pairs=3"])
+    found = results(folder).values()
+    assert len(softtargets.results(place)) == len(found) == 6
+    for drawn in ("seed", "forget_seed"):
+        assert {one["choices"][drawn] for one in found} == {0, 1, 2}
+    (pairing,) = pairings(read(place))
+    assert (pairing.design.kind, pairing.design.shown) == ("distinct", "n = 3, 3 forget sets")

@@ -53,6 +53,7 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest)
         config.pop(group, None)
     planned = contents.planned(config.pop("contents", "{}"))
     validated(Settings, settings_of(config), "")
+    _require_one_run(config.pop("pairs", None))
     repeated = {}
     if config["rerun"] is not None:
         config = saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
@@ -74,6 +75,12 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest)
         if node.get("precision") == "auto":
             node |= {"precision": resolve_machine(config | {"precision": "auto"})["precision"]}
     return config
+
+
+def _require_one_run(pairs: int | None) -> None:
+    """Refuse `pairs`, in whose place a sweep has put seeds."""
+    if pairs is not None:
+        raise BadInput(f"pairs={pairs}: one run has no pairs, a sweep has. Type -m first, as in -m pairs={pairs}")
 
 
 def drop_ignored_targets(config: dict) -> None:

@@ -49,7 +49,14 @@ def _measure(name: str) -> str:
     return name
 
 
-class Settings(pydantic.BaseModel):
+class PairSettings(pydantic.BaseModel):
+    """The setting of a sweep alone."""
+
+    model_config = FORBID
+    pairs: Annotated[int, Field(ge=2, le=10_000)] | None = None
+
+
+class Settings(PairSettings):
     """The settings outside the groups."""
 
     model_config = FORBID

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from softtargets.config.paths import quoted
 from softtargets.errors import BadInput, program, visible
 from softtargets.study import cells as on_disk
+from softtargets.study import pairs
 from softtargets.study.launching import LauncherEnd, bind_workers, launch, sentence, watch
 from softtargets.study.progress import Display, summary
 from softtargets.study.slurm_queue import Queue, leave_job
@@ -56,10 +57,12 @@ def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str
     for number, line in enumerate(sweeper.cells, start=1):
         words = _words(parser, line, number)
         params = quoted([f"{name}={value}" for name, value in sweeper.params.items()], several=True)
-        overrides = parser.parse_overrides(params + words + list(arguments))
+        first, typed = (parser.parse_overrides(some) for some in (params, words + list(arguments)))
+        overrides = pairs.typed_out(first, typed, sweeper.config.pairs, parser.parse_overrides)
         combinations += every_combination(overrides)
         named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
         swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
+    swept.pop("pairs", None)  # folders are named by the seeds in its place
     return combinations, list(swept)
 
 

@@ -1,0 +1,49 @@
+"""Pairs of a sweep: `pairs=25` stands for 25 runs of each arm that differ in their seed, forget set and data."""
+
+import re
+from collections.abc import Callable
+
+from hydra.core.override_parser.types import Override
+
+from softtargets.config.settings import PairSettings
+from softtargets.config.validation import validated
+from softtargets.errors import BadInput
+
+DECIDED = ("seed", "forget_set.seed", "dataset.seed")
+"""Settings that `pairs` decides: all three are the number of the pair."""
+Parse = Callable[[list[str]], list[Override]]
+
+
+def typed_out(params: list[Override], typed: list[Override], usual: int | None, parse: Parse) -> list[Override]:
+    """Return the overrides of a sweep with `seed=range(25)` and what follows it in the place of `pairs=25`.
+
+    `params` are those of hydra.sweeper.params, which `typed` ones come after; `usual` is the value of the config.
+    Raises BadInput for a number that is not allowed, and for seeds beside it.
+    """
+    overrides = [*params, *typed]
+    given = [one for one in overrides if one.key_or_group == "pairs"]
+    number = _number(given[-1]) if given else usual
+    if number is None:
+        return overrides
+    for one in overrides:
+        if one.key_or_group in DECIDED and not one.is_delete():
+            raise BadInput(_both(one, number, in_params=one in params))
+    rest = [one for one in overrides if one not in given]
+    seeds = [f"seed=range({number})", "forget_set.seed=${seed}", "dataset.seed=${seed}"]
+    return [*rest, *parse(["pairs=null", *seeds])]
+
+
+def _number(given: Override) -> int | None:
+    if given.is_sweep_override():
+        raise BadInput(f"{given.input_line}: must be one number of pairs, as in pairs=25")
+    return validated(PairSettings, {"pairs": given.value()}, "").pairs
+
+
+def _both(one: Override, number: int, in_params: bool) -> str:
+    """Say what to leave out where a seed is given beside `pairs`."""
+    word = re.sub(r"^\+*", "", one.input_line)
+    where = f" (in hydra.sweeper.params; leave it out by '~hydra.sweeper.params.{one.key_or_group}')"
+    return (
+        f"{word}{where if in_params else ''}: pairs={number} already sets {', '.join(DECIDED)}, each to the "
+        "number of the pair. Give one of the two"
+    )
