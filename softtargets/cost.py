@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from softtargets.compat import torch_names
 
@@ -28,6 +27,14 @@ class Shares(NamedTuple):
 
 
 WHOLE = Shares(1.0, 1.0)
+
+
+class _Known(NamedTuple):
+    """What does not change of a module."""
+
+    parameters: tuple[nn.Parameter, ...]
+    whole: bool
+    """Whether they have the shapes of the whole network's."""
 
 
 class Meter:
@@ -43,10 +50,10 @@ class Meter:
         self.forward = self.backward = 0.0
         """Samples."""
         self._network, self._input_shape = network, input_shape
-        self._known: weakref.WeakKeyDictionary[nn.Module, tuple[nn.Parameter, ...]] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakKeyDictionary[nn.Module, _Known] = weakref.WeakKeyDictionary()
         self._shapes = _shapes(network.parameters())
         self._measured: dict[tuple, Shares] = {}
-        self._depth, self._counts = 0, True
+        self._counts = True
 
     @property
     def thirds(self) -> float:
@@ -54,16 +61,30 @@ class Meter:
         return self.forward + 2 * self.backward
 
     def __enter__(self) -> "Meter":
-        # of every module in the process: an algorithm may copy the network, take it apart or build another
-        self._hooks = (
-            register_module_forward_pre_hook(self._enters),
-            register_module_forward_hook(self._leaves, with_kwargs=True, always_call=True),
-        )
+        # of every module in the process: an algorithm may copy networks, take them apart and build others
+        self._restore = torch_names.wrap_calls(self._counting)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
+        self._restore()
+
+    def _counting(self, usual: Callable) -> Callable:
+        """Return `usual`, the call of a module, with a count; a layer counts with the network that called it."""
+        inside = False
+
+        def call(module: nn.Module, *given: object, **named: object) -> object:
+            nonlocal inside
+            if inside or not self._counts:
+                return usual(module, *given, **named)
+            inside = True
+            try:
+                out = usual(module, *given, **named)
+            finally:
+                inside = False
+            self._count(module, (*given, *named.values()), out)
+            return out
+
+        return call
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -74,20 +95,13 @@ class Meter:
         finally:
             self._counts = before
 
-    def _enters(self, module: nn.Module, given: tuple) -> None:
-        self._depth += 1
-
-    def _leaves(self, module: nn.Module, given: tuple, *more: object) -> None:
-        self._depth -= 1
-        named, out = more if len(more) == 2 else ({}, None)  # torch leaves out keywords where a call raised
-        inputs = next((value for value in (*given, *named.values()) if isinstance(value, Tensor)), None)
-        # a layer counts with the network that called it, and a call that raised has no output
-        if self._depth or not self._counts or inputs is None or not isinstance(out, Tensor):
+    def _count(self, module: nn.Module, given: tuple, out: object) -> None:
+        inputs = next((value for value in given if isinstance(value, Tensor)), None)
+        if inputs is None or not isinstance(out, Tensor):
             return
-        parameters = self._parameters(module)
-        if not parameters:
+        shares, samples = self._shares(module, inputs, out.requires_grad), _samples(inputs, out)
+        if shares is None:
             return
-        shares, samples = self._shares(module, parameters, inputs, out.requires_grad), _samples(inputs, out)
         self.forward += samples * shares.forward
         if out.requires_grad:
             out.register_hook(lambda gradient: self._goes_back(samples * shares.backward))
@@ -97,27 +111,26 @@ class Meter:
         if self._counts:
             self.backward += samples
 
-    def _parameters(self, module: nn.Module) -> tuple[Tensor, ...]:
-        if (known := self._known.get(module)) is not None:
-            return known
-        found = tuple(module.parameters())
-        if _are_own(found):
-            self._known[module] = found
-        return found
-
-    def _shares(
-        self, module: nn.Module, parameters: tuple[Tensor, ...], inputs: Tensor, may_go_back: bool
-    ) -> Shares:
-        trained = tuple(parameter.requires_grad for parameter in parameters)
-        shapes = _shapes(parameters)
-        # `functional_call` lends a module the parameters of the call: it is taken for what has these shapes
-        if shapes == self._shapes and (all(trained) or not may_go_back or not _are_own(parameters)):
+    def _shares(self, module: nn.Module, inputs: Tensor, may_go_back: bool) -> Shares | None:
+        """Return what a call counts for each sample; None for a module without parameters, which is no network."""
+        known = self._known.get(module) or self._learn(module)
+        if known.whole and (not may_go_back or all(one.requires_grad for one in known.parameters)):
             return WHOLE
-        key = (type(module), shapes, trained, inputs.shape[1:], inputs.requires_grad)
+        if not known.parameters:
+            return None
+        trained = tuple(one.requires_grad for one in known.parameters)
+        key = (type(module), _shapes(known.parameters), trained, inputs.shape[1:], inputs.requires_grad)
         if key not in self._measured:
             with self.paused():
                 self._measured[key] = self._measure(module, inputs)
         return self._measured[key]
+
+    def _learn(self, module: nn.Module) -> "_Known":
+        parameters = tuple(module.parameters())
+        if all(isinstance(one, nn.Parameter) for one in parameters):
+            self._known[module] = _Known(parameters, _shapes(parameters) == self._shapes)
+            return self._known[module]
+        return _Known((), whole=True)  # those of a functional call, which are not the module's own
 
     def _measure(self, module: nn.Module, inputs: Tensor) -> Shares:
         one = torch.zeros(1, *inputs.shape[1:], device=inputs.device, dtype=inputs.dtype)
@@ -131,15 +144,10 @@ def _shapes(parameters: Iterator[Tensor] | tuple[Tensor, ...]) -> tuple[torch.Si
     return tuple(parameter.shape for parameter in parameters)
 
 
-def _are_own(parameters: tuple[Tensor, ...]) -> bool:
-    """Return whether these are a module's own, and none that a functional call has lent it."""
-    return all(isinstance(parameter, nn.Parameter) for parameter in parameters)
-
-
 def _samples(inputs: Tensor, out: Tensor) -> int:
     """Count the samples of a call; under `vmap` its tensors hide that they stand for many."""
-    seen = len(inputs) if inputs.dim() else 1
-    return seen * (torch_names.unwrapped(out).numel() // out.numel()) if out.numel() else seen
+    seen, inner = len(inputs) if inputs.dim() else 1, torch_names.unwrapped(out)
+    return seen if inner is out or not out.numel() else seen * (inner.numel() // out.numel())
 
 
 def _operations(module: nn.Module, sample: Tensor) -> tuple[int, int]:

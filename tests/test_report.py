@@ -26,9 +26,10 @@ from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
 from softtargets.report import alike, csv_files, rows, tables
 from softtargets.report.__main__ import main
+from softtargets.report.costs import Cost, cheaper
 from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
-from softtargets.report.runs import read
+from softtargets.report.runs import Cell, read
 from softtargets.report.seeds import klom, over_seeds, ulira
 from softtargets.report.statistics import compare, crossed, holm, independent, power, signed_rank
 from softtargets.report.summary import ENDPOINTS, compare_all
@@ -1296,6 +1297,51 @@ def test_arms_csv_holds_means_by_hand(folder, capsys):
     assert float(rows["js_forget", "matched", "soft"]["mean"]) == pytest.approx(sum(soft) / 5 / 2)
     floor, nothing = float(second["floor"]), float(second["nothing"])
     assert float(second["floor_corrected"]) == pytest.approx((sum(soft) / 5 - floor) / (nothing - floor))
+
+
+def test_costs_are_means_over_runs_and_spread_over_requests(folder, capsys):
+    spent = {"unlearn_s": 1.0, "share_seconds": 0.02}
+    hard = [
+        result(seed, cost=spent | {"share": share, "prepared_share": 0.0})
+        for seed, share in ((0, 0.04), (1, 0.05))
+    ]
+    soft = [result(seed, "soft", cost=spent | {"share": 0.03, "prepared_share": 4.0}) for seed in (0, 1)]
+    place = folder(*hard, *soft)
+    assert main([str(place)]) == 0
+    lines = (place / "summary.md").read_text().partition("## Cost")[2].splitlines()
+    cells = {line.split(" | ")[1]: line.strip("| ").split(" | ")[2:] for line in lines if " | 2 | " in line}
+    assert cells["hard"] == ["2", "0.045", "0.020", "0.000", "–", "–", "–"]
+    assert cells["soft"] == ["2", "0.030", "0.020", "4.000", "4.030", "0.430", "0.070"]
+    arms = {row["arm"]: row for row in lines_of(place / "arms.csv")}
+    assert [arms["soft"][f"cost_{name}"] for name in ("share", "share_seconds", "prepared_share")] == [
+        "0.03",
+        "0.02",
+        "4.0",
+    ]
+
+
+def test_results_from_before_costs_were_counted_have_no_table_of_them(folder, capsys):
+    place = folder(*both(2))
+    assert main([str(place)]) == 0
+    assert "## Cost" not in (place / "summary.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "requests", "expected"),
+    [
+        ((0.04, 0.04, 0.0), (0.05, 0.05, 0.0), (1,), True),
+        ((0.04, 0.06, 0.0), (0.05, 0.05, 0.0), (1,), False),
+        ((0.06, 0.04, 0.0), (0.05, 0.05, 0.0), (1,), False),
+        ((0.05, 0.04, 0.0), (0.05, 0.05, 0.0), (1,), False),
+        ((0.04, None, 0.0), (0.05, 0.05, 0.0), (1,), False),
+        ((0.04, 0.04, 4.0), (0.20, 0.20, 0.0), (1, 10, 100), False),
+        ((0.04, 0.04, 4.0), (0.20, 0.20, 0.0), (100,), True),
+    ],
+)
+def test_cheaper_is_what_both_currencies_say(one, other, requests, expected):
+    first, second = (Cost(Cell(()), "arm", 1, *values) for values in (one, other))
+    assert cheaper(first, second, requests) is expected
+    assert not (expected and cheaper(second, first, requests))
 
 
 def test_pairs_csv_holds_both_values_and_their_difference(folder, capsys):

@@ -74,7 +74,24 @@ def product_flops(a: torch.Size, b: torch.Size, *rest: object, **named: object) 
     return 2 * a[0] * a[1] * b[0]
 
 
+def wrap_calls(wrap: Callable[[Callable], Callable]) -> Callable[[], None]:
+    """Have `wrap(usual)` called in the place of `usual`, the call of any module; return what undoes this.
+
+    Torch's public way, hooks on all modules, sends the call of every layer a longer way.
+    """
+    usual = torch.nn.Module.__call__
+    torch.nn.Module.__call__ = wrap(usual)
+
+    def undo() -> None:
+        torch.nn.Module.__call__ = usual
+
+    return undo
+
+
 PRODUCT_FLOPS = {torch.ops.mkldnn._linear_pointwise: product_flops} if has_product() else {}
+
+
+UNWRAP = getattr(torch.func, "debug_unwrap", lambda tensor: tensor)
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
@@ -82,7 +99,7 @@ def unwrapped(tensor: Tensor) -> Tensor:
 
     torch 2.6 lacks the public `torch.func.debug_unwrap`; there a call under `vmap` counts as one sample.
     """
-    return torch.func.debug_unwrap(tensor) if hasattr(torch.func, "debug_unwrap") else tensor
+    return UNWRAP(tensor)
 
 
 def in_transform() -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from softtargets.errors import visible
 from softtargets.report import rows
+from softtargets.report.costs import Cost, costs
 from softtargets.report.measures import Floors, Measure, Value
 from softtargets.report.pairs import Pairing, alone
 from softtargets.report.runs import FACTORS, Cell, Run, typed
@@ -18,6 +19,7 @@ RUNS = (*FACTORS, "targets", "seed", "status")
 PLACE = ("cell", *FACTORS, "measure", "where")
 ARMS = (*PLACE, "arm", "n", "runs", "mean", "sd", "low", "high", "mean_with_diverged", "diverged")
 ARMS += ("never_matched", "without_trajectory", "not_measured", "statuses", "floor", "nothing", "floor_corrected")
+ARMS += ("cost_share", "cost_share_seconds", "cost_prepared_share")
 ARMS += ("against", "pairs", "difference", "difference_low", "difference_high", "p", "verdict")
 PAIRS = (
     *PLACE,
@@ -66,6 +68,7 @@ def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measur
         groups[run.cell, run.arm].append(run)
     arms = [alone(cell, arm, group) for (cell, arm), group in groups.items()]
     verdict_of = {(v.cell, v.measure.name, v.where, (v.other or v.one).name): v for v in verdicts}
+    cost_of = {(cost.cell, cost.arm): cost for cost in costs(runs)}
     floors = Floors()
     lines = []
     for measure, where in places(measures):
@@ -74,6 +77,7 @@ def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measur
             values = [values_of(measure, where)(run) for (run,) in pairing.pairs]
             interval = mean_interval(pairing, values)
             line = _place(pairing.cell, measure, where) | _arm(by_itself, values, interval)
+            line |= _cost(cost_of[pairing.cell, pairing.one])
             lines.append(line | (_verdict(verdict) if verdict else {}))
     return csv_text(lines, ARMS)
 
@@ -103,6 +107,11 @@ def _arm(by_itself: Verdict, values: list[Value], interval: tuple[Value, Value])
         "nothing": by_itself.nothing,
         "floor_corrected": arm.corrected,
     }
+
+
+def _cost(cost: Cost) -> Row:
+    names = ("share", "share_seconds", "prepared_share")
+    return {f"cost_{name}": getattr(cost, name) for name in names}
 
 
 def _verdict(verdict: Verdict) -> Row:

@@ -114,9 +114,12 @@ class Diagnosis(_Read):
 
 
 class Cost(_Read):
-    """Costs in seconds."""
+    """Costs in seconds, and shares of what retraining costs, which older results lack."""
 
     unlearn_s: Number
+    share: Number = None
+    share_seconds: Number = None
+    prepared_share: Number = None
 
 
 class Sizes(_Read):

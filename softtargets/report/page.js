@@ -191,13 +191,13 @@ function classes(groups, cells) {
 
 function diagnosis(groups) {
   const head = ["cell", "targets", "runs", "status", "‖q − p0‖₁", "q_y − p0_y", "entropy", "cosine",
-    "first update", "seconds"];
+    "first update", "seconds", "cost share"];
   table("state-table", "State of the forget targets at the original model", head, groups.map((one) => [
     data.cells[one.cell].name, one.arm, String(one.seeds.length),
     Object.entries(one.statuses).map(([status, count]) => `${count} ${status}`).join(", "),
     ...["target_distance", "sharpness", "target_entropy", "grad_cosine", "first_order"].map(
       (name) => short(one.state[name])),
-    short(one.seconds)]), ["status"]);
+    short(one.seconds), short(one.share)]), ["status"]);
 }
 
 function overSeeds() {

@@ -100,6 +100,7 @@ def _arm(cell: int, arm: str, runs: list[Run]) -> dict:
         "classes": _class_gap(results),
         "state": {name: mean_of([result["diagnosis"][name] for result in results]) for name in STATE},
         "seconds": mean_of([result["cost"]["unlearn_s"] for result in results]),
+        "share": mean_of([result["cost"].get("share") for result in results]),
     }
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput, nearest, visible
 from softtargets.report import csv_files, tables
+from softtargets.report.costs import costs
 from softtargets.report.folders import without_result
 from softtargets.report.measures import Floors, Measure, measures_of
 from softtargets.report.page import page
@@ -65,7 +66,7 @@ def write_report(
     over = list(over_seeds(runs))
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
-        "summary.md": tables.markdown(verdicts, over, missing),
+        "summary.md": tables.markdown(verdicts, over, missing, costs(runs)),
         "summary.tex": tables.latex(verdicts),
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, measures),

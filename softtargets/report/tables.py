@@ -1,7 +1,10 @@
 """Verdicts as a table: CSV with everything, Markdown and LaTeX with what fits a page."""
 
+from collections.abc import Sequence
+
 from softtargets.errors import visible
 from softtargets.report import alike
+from softtargets.report.costs import REQUESTS, Cost
 from softtargets.report.csv_files import csv_text
 from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds
@@ -70,8 +73,10 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def markdown(verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, str]) -> str:
-    """Return a table for every measure and place, one over seeds, and below what was refused and is `missing`."""
+def markdown(
+    verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, str], costs: Sequence[Cost] = ()
+) -> str:
+    """Return tables by measure and place, over seeds and of costs; below, what was refused and is `missing`."""
     parts = []
     for title, group in grouped(verdicts).items():
         head = ("cell", "arms", *HEAD)
@@ -84,6 +89,7 @@ def markdown(verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, 
         lines += [f"| {' | '.join(map(_cell, row(verdict)))} |" for verdict in group]
         parts.append("\n".join(lines))
     parts += [_over(over)] if over else []
+    parts += [_costs(known)] if (known := [cost for cost in costs if cost.share is not None]) else []
     parts += [] if verdicts else [NO_RUN]
     return "\n\n".join([*parts, *_notes(verdicts, missing)]) + "\n"
 
@@ -94,6 +100,19 @@ def _over(over: list[OverSeeds]) -> str:
     for one in over:
         numbers = (_number(value, ".3f") for value in (one.klom, one.klom_floor, one.ulira, one.ulira_floor))
         lines.append(f"| {' | '.join(map(_cell, (one.cell.name, one.arm, str(one.seeds), *numbers)))} |")
+    return "\n".join(lines)
+
+
+def _costs(costs: list[Cost]) -> str:
+    totals = [f"total, {count} request{'s' * (count > 1)}" for count in REQUESTS]
+    head = ("cell", "targets", "runs", "share", "share in CPU seconds", "prepared", *totals)
+    about = "As shares of what retraining costs; what is prepared before a request is spread over the requests."
+    lines = ["## Cost", "", about, "", f"| {' | '.join(head)} |", f"|{len(head) * '---|'}"]
+    for cost in costs:
+        spread = [cost.total(count) if cost.prepared_share else None for count in REQUESTS]
+        numbers = (cost.share, cost.share_seconds, cost.prepared_share, *spread)
+        row = (cost.cell.name, cost.arm, str(cost.runs), *(_number(value, ".3f") for value in numbers))
+        lines.append(f"| {' | '.join(map(_cell, row))} |")
     return "\n".join(lines)
 
 

@@ -1,0 +1,59 @@
+"""What arms cost, as shares of what retraining costs: after a request, and over many of them."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+
+from softtargets.report.runs import Cell, Run
+from softtargets.report.statistics import mean_of
+
+REQUESTS = (1, 10, 100)
+"""Numbers of requests over which what was prepared is spread."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Means over the runs of an arm; None where they were made before costs were counted."""
+
+    cell: Cell
+    arm: str
+    runs: int
+    share: float | None
+    """In gradient samples, of what is computed after the request."""
+    share_seconds: float | None
+    """In CPU seconds, of the same."""
+    prepared_share: float | None
+    """In gradient samples, of models that are trained before any request; in seconds it is as much."""
+
+    def total(self, requests: int) -> float | None:
+        """Return the cost of one of so many requests in gradient samples, what was prepared among it."""
+        return None if self.share is None else self.share + (self.prepared_share or 0.0) / requests
+
+    def total_seconds(self, requests: int) -> float | None:
+        """Return the same in CPU seconds."""
+        return None if self.share_seconds is None else self.share_seconds + (self.prepared_share or 0.0) / requests
+
+
+def costs(runs: list[Run]) -> list[Cost]:
+    """Return the cost of every arm of every cell, in the order in which the runs come."""
+    arms = collections.defaultdict(list)
+    for run in runs:
+        arms[run.cell, run.arm].append(run.result["cost"])
+    names = ("share", "share_seconds", "prepared_share")
+    return [
+        Cost(cell, arm, len(found), *(mean_of([one.get(name) for one in found]) for name in names))
+        for (cell, arm), found in arms.items()
+    ]
+
+
+def cheaper(one: Cost, other: Cost, requests: Iterable[int] = REQUESTS) -> bool:
+    """Return whether `one` costs less than `other` in both currencies, at each of these numbers of requests.
+
+    Of arms without prepared models the number of requests makes no difference.
+    """
+    pairs = [
+        (total(one, number), total(other, number))
+        for number in requests
+        for total in (Cost.total, Cost.total_seconds)
+    ]
+    return all(None not in pair and pair[0] < pair[1] for pair in pairs)
