@@ -11,6 +11,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["RESULT_SCHEMA", "audit", "load", "results", "run", "sweep", "trajectories"]
 RESULT_SCHEMA = 2
 """Version of result.json's format. It goes up when a change would mislead a program that reads the file."""
+# where each public function is defined: type checkers read the imports above, Python reads this
 _HOMES = {
     "audit": "softtargets.report.audit",
     "load": "softtargets.execution.saved_models",
@@ -22,7 +23,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Return a public function, imported at its first use: `run.py --help` then needs no torch."""
+    """Return a public function, imported at its first use: `run.py --help` then needs no torch.
+
+    Raises AttributeError for any other name.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -21,6 +21,7 @@ def main(words: list[str] | None = None) -> int:
     """Run one command and return its exit code; 2 for an unknown command."""
     steady()
     heed()  # before imports that take a while
+    # without words: in a task that ClearML's agent starts, the run; at a terminal, the help
     words = sys.argv[1:] if words is None else words
     name, *rest = words or (["run"] if "CLEARML_TASK_ID" in os.environ else ["--help"])
     if name in ("--help", "-h"):

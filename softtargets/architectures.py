@@ -28,9 +28,11 @@ def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classe
     torch.Size([2, 10])
     """
     shape = {"input_shape": input_shape, "classes": classes}
-    taken = inspect.signature(getattr(architecture, "func", architecture)).parameters
-    model = architecture(**{name: value for name, value in shape.items() if name in taken})
+    # of a partial the signature of its function: a partial's own leaves out what it has set
+    arguments = inspect.signature(getattr(architecture, "func", architecture)).parameters
+    model = architecture(**{name: value for name, value in shape.items() if name in arguments})
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        # in eval mode, so that batch normalisation does not learn from the zeros
         with torch.no_grad():
             model.eval()(torch.zeros(1, *input_shape))
         model.train()
@@ -54,6 +56,9 @@ def cnn(
     hidden: Width,
 ) -> nn.Module:
     """Return 3x3 convolutions, each with ReLU and 2x2 max-pool, then two fully connected layers.
+
+    A convolution for each entry of `channels`, the number of its outputs; `hidden` is the width between the two
+    fully connected layers. `input_shape` is (channels, height, width).
 
     Raises ValueError for images that the pools would shrink to nothing.
 

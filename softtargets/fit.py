@@ -1,4 +1,4 @@
-"""The only training loop: it trains, retrains and unlearns.
+"""The training loop, the only one: it trains, retrains and unlearns.
 
 A caller gives a model and a loss over batches; `Fit` holds everything that does not depend on the loss:
 optimiser, schedule, batches and their order, precision, the stop rule, progress, and the account of the cost.
@@ -28,9 +28,11 @@ class Account:
     seconds: float = 0.0
     """Wall time of the steps in seconds, without the time of `watch`."""
     steps: int = 0
+    """Optimiser steps so far."""
     gradient_samples: int = 0
     """Samples that went forward and backward, summed over all streams."""
     diverged: bool = False
+    """Whether loss or weights are no longer finite."""
     stopped: bool = False
     """Whether `watch` ended the fit."""
     rate: float = 0.0
@@ -64,7 +66,9 @@ class Fit:
     """
 
     epochs: int
+    """Passes over the first stream of samples."""
     batch_size: int
+    """Samples of each stream in a batch; the last batch of a pass may be smaller."""
     optimizer: Callable
     """`optimizer(parameters) -> Optimizer`."""
     schedule: Callable | None
@@ -77,6 +81,7 @@ class Fit:
     name: str
     """Name of the fit; with `seed` it decides every random choice in the loop."""
     max_steps: int | None = None
+    """Steps after which the fit ends, however many epochs are left; None for no such bound."""
     lengths: tuple[int, ...] | None = None
     """Steps of the fit, or of each of its turns, where a budget decides in place of `epochs` and `max_steps`."""
     evaluate_every: int | None = None
@@ -85,6 +90,7 @@ class Fit:
     """`watch(model, step)` in eval mode, True ends: before the first step, after the last, and in between every
     `evaluate_every` steps, or every `evaluate_growth` times the steps so far where that is more."""
     progress: Callable[[int, int, float], None] = lambda step, steps, loss: None
+    """`progress(step, steps, loss)`, called after every step."""
     account: Account = dataclasses.field(default_factory=Account)
 
     def __call__(
@@ -95,6 +101,7 @@ class Fit:
         An epoch is a pass over `first`. For each of its batches the others yield one, each in its own shuffled
         order, which starts again at its end.
         """
+        # without end, and lazy: `_loop` takes as many batches as it makes steps
         work = ((loss, batch) for batch in self.batches(first, *others))
         return self._run(model, work, self.steps(len(first)))
 
@@ -116,6 +123,7 @@ class Fit:
         return self._run(model, work, min(sum(lengths), self.max_steps or sum(lengths)))
 
     def _run(self, model: nn.Module, work: Iterator[tuple], steps: int) -> nn.Module:
+        """Make `steps` steps, each on the next (loss, batches) of `work`."""
         with self.noise(), lone_samples(model):
             self._loop(model, *self.optimisation(model, steps), work, steps)
         return model.eval()
@@ -147,6 +155,7 @@ class Fit:
             started = time.perf_counter()
             value = self._step(model, optimizer, *next(work))
             if schedule:
+                # before and after: the highest rate may be that of the very first step
                 self.account.follow(optimizer.param_groups[0]["lr"])
                 schedule.step()
                 self.account.follow(optimizer.param_groups[0]["lr"])
@@ -191,12 +200,13 @@ class Fit:
         watched, step = {steps}, 0
         while step < steps:
             watched.add(step)
+            # the gap grows with the step: a run of ten times the steps has few more looks
             step += max(self.evaluate_every, int(step * self.evaluate_growth))
         return watched
 
     def _watched(self, model: nn.Module, step: int) -> bool:
         self.account.stopped = self.watch(model.eval(), step)
-        model.train()
+        model.train()  # `watch` measures in eval mode; the steps that follow need the other
         return self.account.stopped
 
     def steps(self, samples: int) -> int:
@@ -208,11 +218,13 @@ class Fit:
 
     def orders(self, position: int, samples: int) -> Iterator[Int64[Tensor, " n"]]:
         """Yield the shuffled order of each epoch of the stream at `position` among a loss's batches."""
+        # by position, not by name of the set: arms that differ in targets alone see the same batches
         shuffle = generator(self.seed, f"{self.name}/batches/{position}")
         while True:
             yield torch.randperm(samples, generator=shuffle)
 
     def _stream(self, position: int, samples: Samples) -> Iterator[Samples]:
+        """Yield batches of one set, pass after pass, without end."""
         for order in self.orders(position, len(samples)):
             for batch in order.to(samples.labels.device).split(self.batch_size):
                 yield samples.take(batch)
@@ -243,19 +255,21 @@ def lone_samples(model: nn.Module):
     """
     switched = set()  # layers in eval mode for the batch that is being computed
 
-    def before(layer: nn.Module, given: tuple) -> None:
-        values = given[0]
+    def before(layer: nn.Module, inputs: tuple) -> None:
+        values = inputs[0]
+        # (n, channels, ...): as many numbers as channels is one for each
         if layer.training and values.dim() > 1 and values.numel() == values.shape[1]:
             layer.training = False
             switched.add(layer)
 
-    def after(layer: nn.Module, given: tuple, out: object) -> None:
+    def after(layer: nn.Module, inputs: tuple, output: object) -> None:
         if layer in switched:
             layer.training = True
             switched.remove(layer)
 
     layers = [layer for layer in model.modules() if isinstance(layer, BATCH_NORMS)]
     hooks = [layer.register_forward_pre_hook(before) for layer in layers]
+    # always_call: a layer that raises must not stay in eval mode
     hooks += [layer.register_forward_hook(after, always_call=True) for layer in layers]
     try:
         yield

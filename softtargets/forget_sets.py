@@ -1,6 +1,6 @@
 """Kinds of forget sets, each `kind(candidates, generator, *, settings) -> Choice`.
 
-A kind whose samples are given and not drawn has the mark `fixed`: see `softtargets.marks.ForgetSet`.
+A kind that names its samples and does not draw them has the mark `fixed`: see `softtargets.marks.ForgetSet`.
 
 The examples share:
 
@@ -60,7 +60,7 @@ class Choice(NamedTuple):
 
 
 def random(candidates: Candidates, generator: Generator, *, fraction: Fraction) -> Choice:
-    """Draw a `fraction` of the training set.
+    """Draw a `fraction` of the training set, rounded to whole samples.
 
     >>> len(random(candidates, generator, fraction=0.5).positions)
     3
@@ -107,7 +107,7 @@ def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Cho
     """Take the training indices that a file lists: a .txt or .csv with one on each line, or an array in a .npy.
 
     A text may begin with a line that names the column. An array of booleans is a mask over the dataset's own
-    training set, before subset, validation set and copies are taken off.
+    training set, before subset, validation set and copies are removed.
 
     Raises ValueError for a file that cannot be read or may mean something else, for repeated indices and for those
     out of range.
@@ -117,9 +117,11 @@ def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Cho
     tensor([0, 4])
     """
     listed, notes = _read_indices(Path(path).expanduser(), candidates.samples)
-    known = set(candidates.index.tolist())
-    outside = next((index for index in listed if index not in known), None)
+    # a Python set, for a lookup that does not search the list for every index
+    valid = set(candidates.index.tolist())
+    outside = next((index for index in listed if index not in valid), None)
     repeated = len(listed) - len(set(listed))
+    # zeros and ones are a mask far more often than the first two images
     if len(listed) > 2 and set(listed) <= {0, 1}:
         raise ValueError(
             f"{path} holds only zeros and ones. If it is a mask, save it as an array of booleans (.npy)"
@@ -129,13 +131,14 @@ def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Cho
         raise ValueError(f"index {outside} is not in the training set, whose indices are {span}")
     if repeated:
         raise ValueError(f"{repeated} indices are repeated. List each once")
-    chosen = torch.isin(candidates.index, torch.tensor(listed, dtype=torch.int64))
-    return Choice(chosen.nonzero()[:, 0], candidates.labels, notes)
+    # indices of the dataset become positions among the candidates, ascending whatever the order in the file
+    is_listed = torch.isin(candidates.index, torch.tensor(listed, dtype=torch.int64))
+    return Choice(is_listed.nonzero()[:, 0], candidates.labels, notes)
 
 
 @forget_set(fixed=True)
 def marked(candidates: Candidates, generator: Generator) -> Choice:
-    """Take the samples that the dataset itself marks.
+    """Take the samples that the dataset itself marks, such as those in folder 3e of the seed project's tree.
 
     Raises ValueError for a dataset without marks.
 

@@ -14,6 +14,7 @@ def head(model: nn.Module) -> nn.Linear:
     >>> head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
     Linear(in_features=8, out_features=2, bias=True)
     """
+    # `modules` goes by the order of registration, not of calls: `check_head` tests that they agree
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError("needs a network that ends in a linear layer, and this one has none")
@@ -30,11 +31,12 @@ def check_head(model: nn.Module, batch: Samples) -> None:
     ValueError: needs a network that ends in a linear layer, and this one goes on after its last
     """
     outputs = []
-    hook = head(model).register_forward_hook(lambda layer, given, out: outputs.append(out))
+    hook = head(model).register_forward_hook(lambda layer, inputs, output: outputs.append(output))
     try:
         with torch.no_grad():
             logits = model.eval()(batch.inputs)
     finally:
         hook.remove()
+    # equal to the last bit: anything after the head, even a scale of 1.0001, is seen
     if not outputs or not torch.equal(outputs[-1], logits):
         raise ValueError("needs a network that ends in a linear layer, and this one goes on after its last")

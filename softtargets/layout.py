@@ -1,4 +1,4 @@
-"""Paths of the project's own folders."""
+"""Paths of the project's folders."""
 
 from pathlib import Path
 

@@ -9,6 +9,7 @@ from softtargets.compat.torch_names import product
 
 
 def _faster() -> bool:
+    """Return whether this processor is one on which oneDNN multiplies faster than MKL."""
     able = torch_names.cpu()
     return bool(able.get("avx512_f", False)) and "AMD" in able.get("cpu_name", "") and torch_names.has_product()
 
@@ -28,6 +29,7 @@ class Linear(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return inputs (n, in) times weights (out, in), transposed, plus bias (out)."""
+        # `product` takes float32 matrices alone, and not those of no row
         plain = inputs.device.type == "cpu" and inputs.dtype == self.weight.dtype == torch.float32
         if FASTER and plain and inputs.dim() == 2 and len(inputs) and not _in_other_mode():
             return _Product.apply(inputs, self.weight, self.bias)
@@ -35,10 +37,13 @@ class Linear(nn.Linear):
 
 
 def _in_other_mode() -> bool:
+    """Return whether autocast or a transform such as vmap has to see the product, which `_Product` would hide."""
     return torch.is_autocast_enabled("cpu") or torch_names.in_transform()
 
 
 class _Product(torch.autograd.Function):
+    """The product y = x Wᵀ + b of oneDNN, with the derivatives that it lacks."""
+
     @staticmethod
     def forward(ctx, inputs, weight, bias):
         ctx.save_for_backward(inputs, weight)
@@ -49,10 +54,10 @@ class _Product(torch.autograd.Function):
         inputs, weight = ctx.saved_tensors
         # under create_graph=True the backward pass is differentiated too, which `product` does not support
         multiply = F.linear if torch.is_grad_enabled() else product
-        wanted = ctx.needs_input_grad
+        needs = ctx.needs_input_grad
         # y = x Wᵀ + b: dx = g W, dW = gᵀ x, db = the sum of g; `multiply(a, b)` is a bᵀ
         return (
-            multiply(grad, weight.t()) if wanted[0] else None,
-            multiply(grad.t(), inputs.t()) if wanted[1] else None,
-            grad.sum(0) if wanted[2] else None,
+            multiply(grad, weight.t()) if needs[0] else None,
+            multiply(grad.t(), inputs.t()) if needs[1] else None,
+            grad.sum(0) if needs[2] else None,
         )

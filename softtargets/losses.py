@@ -29,6 +29,7 @@ def kl_divergence(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -
     >>> kl_divergence(torch.zeros(1, 2), torch.tensor([[0.5, 0.5]]))
     tensor(0.)
     """
+    # torch would take log q of the positive entries and drop the others without a word
     if (targets < 0).any():
         raise ValueError("targets have negative entries: no distributions, so use the cross entropy, not KL")
     # torch names the first argument "input", in logs: it is p, so this is KL(q‖p) and not KL(p‖q).

@@ -1,4 +1,4 @@
-"""Marks: what a part declares about itself, by a decorator above its `def`.
+"""Marks: declarations of a part about itself, by a decorator above its `def`.
 
     @algorithm(ignores_forget_targets=True)
     def pull(original, forget, retain, fit): ...
@@ -38,15 +38,16 @@ class Marks:
         """
         function = part.func if isinstance(part, functools.partial) else part
         if inspect.isfunction(function):
-            found = {name: value for name, value in vars(function).items() if not name.startswith("_")}
-        else:  # a class or an object has attributes of its own, which are no marks
+            marks = {name: value for name, value in vars(function).items() if not name.startswith("_")}
+        else:  # a class or an object has other attributes, which are no marks
             names = [field.name for field in dataclasses.fields(cls)]
-            found = {name: getattr(function, name) for name in names if hasattr(function, name)}
-        return cls.checked(found)
+            marks = {name: getattr(function, name) for name in names if hasattr(function, name)}
+        return cls.checked(marks)
 
     @classmethod
     def checked(cls: type[Kind], values: dict[str, object]) -> Kind:
         """Return marks with these values; raises TypeError as `of` does."""
+        # a mark's default says its type: a bool, or else a function
         usual = {field.name: field.default for field in dataclasses.fields(cls)}
         for name, value in values.items():
             if name not in usual:
@@ -78,7 +79,7 @@ class Algorithm(Part):
     part: ClassVar[str] = "an algorithm"
 
     ignores_forget_targets: bool = False
-    """The forget set's targets have no influence on it, so a run is not judged by them."""
+    """The forget set's targets have no influence on it, so that a run's status does not depend on them."""
     ignores_targets: bool = False
     """Neither set's targets have an influence on it; this implies `ignores_forget_targets`."""
     needs_distribution: bool = False
@@ -97,6 +98,7 @@ class Algorithm(Part):
 
     def __post_init__(self):
         """Set what `ignores_targets` implies."""
+        # the class is frozen: `self.x = …` would raise
         if self.ignores_targets:
             object.__setattr__(self, "ignores_forget_targets", True)
 
@@ -134,7 +136,8 @@ class Measure(Marks):
     part: ClassVar[str] = "a measure"
 
     lower_is_better: bool = False
-    """Reports compare its values as they are. Without it they compare |value - that of the retrained model|."""
+    """Reports compare its values as they are, and less is better. Without it they compare |value - that of the
+    retrained model|."""
 
 
 OF_GROUP = {"mu_algo": Algorithm, "targets": Targets, "forget_set": ForgetSet}
@@ -146,32 +149,35 @@ def of_group(group: str) -> type[Part]:
 
 
 def algorithm(**marks: object) -> Callable[[Function], Function]:
-    """Return a decorator that gives an algorithm these marks; raises TypeError for one that there is not."""
+    """Return a decorator that gives an algorithm these marks.
+
+    Raises TypeError for an unknown mark, and for a value that a mark cannot have.
+    """
     return _marking(Algorithm, marks)
 
 
 def targets_kind(**marks: object) -> Callable[[Function], Function]:
-    """Return a decorator that gives a kind of targets these marks; raises TypeError for one that there is not."""
+    """Return a decorator that gives a kind of targets these marks; raises TypeError as `algorithm` does."""
     return _marking(Targets, marks)
 
 
 def forget_set(**marks: object) -> Callable[[Function], Function]:
-    """Return a decorator that gives a kind of forget set these marks; raises TypeError as the others do."""
+    """Return a decorator that gives a kind of forget set these marks; raises TypeError as `algorithm` does."""
     return _marking(ForgetSet, marks)
 
 
 def dataset(**marks: object) -> Callable[[Function], Function]:
-    """Return a decorator that gives a loader of images these marks; raises TypeError as the others do."""
+    """Return a decorator that gives a loader of images these marks; raises TypeError as `algorithm` does."""
     return _marking(Part, marks)
 
 
 def measure(**marks: object) -> Callable[[Function], Function]:
-    """Return a decorator that gives a measure these marks; raises TypeError as the others do."""
+    """Return a decorator that gives a measure these marks; raises TypeError as `algorithm` does."""
     return _marking(Measure, marks)
 
 
 def _marking(kind: type[Marks], marks: dict[str, object]) -> Callable:
-    kind.checked(marks)
+    kind.checked(marks)  # now, where the name stands: at the import of the part
 
     def mark(function: Callable) -> Callable:
         for name, value in marks.items():

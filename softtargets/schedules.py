@@ -36,6 +36,7 @@ def one_cycle(
     >>> rates
     [0.004, 0.1, 0.05, 0.0]
     """
+    # OneCycleLR needs two steps at least; the second is then never taken
     total = max(steps, 2)
     has_momentum = bool({"momentum", "betas"} & optimizer.defaults.keys())
     # the rise must end after the first step, or PyTorch divides by its length of zero
@@ -65,8 +66,8 @@ def length_of(schedule: functools.partial) -> str | None:
     """
     if schedule.func.__name__ == "ConstantLR":
         return None  # its `total_iters` counts the steps at another rate, not all steps
-    taken = inspect.signature(schedule.func).parameters
-    name = next((name for name in LENGTHS if name in taken), None)
+    arguments = inspect.signature(schedule.func).parameters
+    name = next((name for name in LENGTHS if name in arguments), None)
     return None if name in schedule.keywords else name
 
 

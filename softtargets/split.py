@@ -1,4 +1,4 @@
-"""From a dataset's images to the sets of one run, with every guard against leaks.
+"""The sets of one run, drawn from a dataset's images, with every guard against leaks.
 
 The examples share:
 
@@ -44,13 +44,13 @@ def split(
     mean: list[float],
     std: list[float],
 ) -> Split:
-    """Draw subset, validation and forget set, normalise once, and raise ValueError for leaks between sets.
+    """Draw subset, validation and forget set, and normalise all inputs once.
 
-    `choose(candidates, generator) -> Choice` is a forget-set kind, carrying the kind's mark `fixed` if it has
-    one. `seed` draws subset and validation, `forget_seed` the forget set; the run's own seed plays no part, so
-    that all runs of a study share the sets.
+    `choose(candidates, generator) -> Choice` is a kind of forget set, with its mark `fixed` if it has one. `seed`
+    draws subset and validation, `forget_seed` the forget set; the run's own seed plays no part, so that all runs
+    of a study share the sets. `mean` and `std` have one entry a channel, in units of pixels / 255.
 
-    Raises ValueError for sizes that leave a set empty.
+    Raises ValueError for sizes that leave a set empty and for leaks between sets (see `guard`).
 
     >>> {name: len(samples) for name, samples in data.evaluated().items()}
     {'forget': 9, 'retain': 27, 'validation': 4, 'test': 20}
@@ -64,18 +64,19 @@ def split(
         return Candidates(images.train_labels[index], index, classes, images.marked, samples, names)
 
     # a fixed forget set is known before the subset is drawn, so that none of its samples is lost there
-    named = (
+    fixed = (
         unique[choose(among(unique), generator(forget_seed, "forget")).positions]
         if ForgetSet.of(choose).fixed
         else None
     )
-    pool = _subset(images.train_labels, unique, train_size, named, generator(seed, "subset"))
-    held = _validation(images.train_labels, pool, validation_fraction, named, generator(seed, "validation"))
-    index = pool[~torch.isin(pool, held)]
+    pool = _subset(images.train_labels, unique, train_size, fixed, generator(seed, "subset"))
+    validation = _validation(images.train_labels, pool, validation_fraction, fixed, generator(seed, "validation"))
+    index = pool[~torch.isin(pool, validation)]
     candidates = among(index)
+    # a new generator: the draw does not depend on whether `choose` was called before
     chosen = choose(candidates, generator(forget_seed, "forget"))
     copies = len(images.train_labels) - len(unique)
-    result = _assemble(images, candidates, chosen, held, _normaliser(mean, std), forget_seed, copies)
+    result = _assemble(images, candidates, chosen, validation, _normaliser(mean, std), forget_seed, copies)
     left_over = unique[~torch.isin(unique, pool)]
     spare = _spare(images, left_over, result, _normaliser(mean, std), generator(seed, "spare"))
     result = dataclasses.replace(result, spare=spare)
@@ -84,15 +85,17 @@ def split(
 
 
 def _assemble(
-    images: Images, candidates: Candidates, chosen: Choice, held, normalise, seed: int, copies: int
+    images: Images, candidates: Candidates, chosen: Choice, unseen, normalise, seed: int, copies: int
 ) -> Split:
     def samples(pixels, labels) -> Samples:
         targets = torch.nn.functional.one_hot(labels, candidates.classes).float()
         return Samples(normalise(pixels), labels, targets)
 
+    # the labels of the choice, not the dataset's: a forget set of wrong labels is trained on as such
     train = samples(images.train_pixels[candidates.index], chosen.labels)
-    validation = samples(images.train_pixels[held], images.train_labels[held])
+    validation = samples(images.train_pixels[unseen], images.train_labels[unseen])
     test = samples(images.test_pixels, images.test_labels)
+    # a mask, so that the retain set stays in the dataset's order
     retained = torch.ones(len(train), dtype=torch.bool).index_fill(0, chosen.positions, False)
     forget, retain = train.take(chosen.positions), train.take(retained.nonzero()[:, 0])
     for name, part in (("forget_set", forget), ("retain_set", retain), ("test_set", test)):
@@ -139,6 +142,7 @@ def _without_copies(images: Images) -> Int64[Tensor, " m"]:
     rank = torch.arange(count)  # the smallest rank of a group wins: the first image
     if images.marked is not None:
         rank[images.marked] -= count  # below all others, so that a marked image wins
+    # the smallest rank in each group, at the group's number
     best = torch.full_like(rank, count).scatter_reduce_(0, group, rank, "amin")
     return ((best[group] == rank) & ~torch.isin(train, test)).nonzero()[:, 0]
 
@@ -158,11 +162,11 @@ def _refuse_missing_classes(images: Images, unique: Int64[Tensor, " m"]) -> None
             raise ValueError(f"class {name} has no training image: {why}")
 
 
-def _subset(labels, unique, train_size: int | None, named, generator: Generator) -> Int64[Tensor, " m"]:
-    """Draw `train_size` of the `unique` images, stratified by class; the `named` ones are among them."""
+def _subset(labels, unique, train_size: int | None, fixed, generator: Generator) -> Int64[Tensor, " m"]:
+    """Draw `train_size` of the `unique` images, stratified by class; the `fixed` ones are among them."""
     if train_size is None:
         return unique
-    fixed = unique[:0] if named is None else named
+    fixed = unique[:0] if fixed is None else fixed
     if not len(fixed) < train_size <= len(unique):
         allowed = f"must be from {len(fixed) + 1} to {len(unique)}, or null for all"
         raise BadInput(f"dataset.train_size={train_size}: {allowed}")
@@ -171,8 +175,9 @@ def _subset(labels, unique, train_size: int | None, named, generator: Generator)
     return torch.cat([drawn, fixed]).sort().values
 
 
-def _validation(labels, pool, fraction: float, named, generator: Generator) -> Int64[Tensor, " m"]:
-    free = pool if named is None else pool[~torch.isin(pool, named)]
+def _validation(labels, pool, fraction: float, fixed, generator: Generator) -> Int64[Tensor, " m"]:
+    """Draw a `fraction` of `pool`, stratified by class, of the samples that are not `fixed`."""
+    free = pool if fixed is None else pool[~torch.isin(pool, fixed)]
     count = min(round(fraction * len(pool)), len(free))
     if not count:
         raise BadInput(
@@ -214,12 +219,14 @@ def _membership(forget: Samples, true, test: Samples, classes: int, generator: G
         nonmembers.append(outside[torch.randperm(len(outside), generator=generator)[:count]])
     chosen, others = torch.cat(members).sort().values, torch.cat(nonmembers).sort().values
     labels = test.labels[others]
+    # a model is less sure of wrong labels, seen or not: where one side alone had them, the attack would find these
     corrupt = not torch.equal(forget.labels, true)
     return MembershipTest(chosen, others, wrong_labels(labels, classes, generator) if corrupt else labels)
 
 
 def _level(true, forget, retain, validation, classes: int, generator: Generator) -> ForgottenLevel:
     """Return the validation samples of the forgotten classes, with labels corrupted if the forget set's are."""
+    # whole classes are forgotten: a model that never saw them never names them, so the level is a constant
     if not torch.isin(retain.labels, true).any():
         return ForgottenLevel(None, None, FORGOTTEN_CLASS)
     same_classes = torch.isin(validation.labels, true).nonzero()[:, 0]
@@ -253,6 +260,7 @@ def sampled(data: Split, most: int | None, seed: int) -> Sampled:
         name: samples.take(positions[name]) if len(positions[name]) < len(samples) else samples
         for name, samples in data.evaluated().items()
     }
+    # attack and level are drawn anew: positions of the whole sets mean nothing in the smaller ones
     forget, true = positions["forget"], data.forget_true_labels[positions["forget"]]
     draws = generator(seed, "sampled")
     level = _level(true, sets["forget"], sets["retain"], sets["validation"], data.classes, draws)
@@ -311,15 +319,16 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
     if len(retained) != len(data.retain) or not torch.equal(data.forget_index, index[positions]):
         raise ValueError("forget_set and retain_set do not make up the training set")
     prints = {name: fingerprints(getattr(data, name).inputs) for name in ("train", "forget", "retain")}
-    held = {name: fingerprints(getattr(data, name).inputs) for name in ("validation", "test")}
+    unseen = {name: fingerprints(getattr(data, name).inputs) for name in ("validation", "test")}
+    # sorted, since equal lists of fingerprints mean equal content: nothing was lost, added or changed
     if not torch.equal(
         torch.cat([prints["forget"], prints["retain"]]).sort().values, prints["train"].sort().values
     ):
         raise ValueError("forget_set and retain_set do not make up the training set")
     _refuse_shared(prints["forget"], prints["retain"], "forget_set", "retain_set")
-    _refuse_shared(held["validation"], prints["train"], "validation_set", "training set")
-    _refuse_shared(held["test"], prints["train"], "test_set", "training set")
-    _refuse_shared(held["test"], held["validation"], "test_set", "validation_set")
+    _refuse_shared(unseen["validation"], prints["train"], "validation_set", "training set")
+    _refuse_shared(unseen["test"], prints["train"], "test_set", "training set")
+    _refuse_shared(unseen["test"], unseen["validation"], "test_set", "validation_set")
     if data.spare is not None:
         _refuse_shared(fingerprints(data.spare.inputs), prints["train"], "spare_set", "training set")
 
@@ -339,7 +348,9 @@ def fingerprints(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
     """
     # odd weights are invertible modulo 2^64: rows that differ in one word never collide
     raw = inputs.flatten(1).contiguous().view(torch.uint8)
+    # filled up with zeros to whole words: all rows have one length, so that no two become equal by it
     words = pad(raw, (0, -raw.shape[1] % 8)).view(torch.int64)
     bits = torch.Generator().manual_seed(0)
     weights = torch.randint(-(1 << 62), 1 << 62, (words.shape[1],), generator=bits) * 2 + 1
+    # int64 wraps round at 2^64, which is the modulus; in parts, since `part * weights` is as large as the part
     return torch.cat([(part * weights).sum(1) for part in words.split(4096)])

@@ -1,7 +1,7 @@
 """Kinds of targets, each `kind(source, *, settings) -> targets` of shape (n, classes), and modifiers of any kind.
 
-A kind knows neither the set it is for nor the direction in which an algorithm will use it. z0 are the logits of
-the original model θ0, e_y is the one-hot label, u the uniform distribution. n counts samples, k classes.
+A kind does not know which set it is for, nor whether an algorithm will ascend or descend on it. z0 are the logits
+of the original model θ0, e_y is the one-hot label, u the uniform distribution. n counts samples, k classes.
 
 A kind declares by marks what a run has to know of it: see `softtargets.marks.Targets`.
 
@@ -85,6 +85,7 @@ def label_smoothing(source: Source, *, smoothing: Annotated[float, Field(ge=-4, 
     tensor([[0.8000, 0.1000, 0.1000],
             [0.1000, 0.1000, 0.8000]])
     """
+    # u has 1 / classes in every entry, so that a u is one number
     return (1 - smoothing) * source.one_hot() + smoothing / source.classes
 
 
@@ -116,6 +117,7 @@ def masked(source: Source) -> Float[Tensor, "n k"]:
     tensor([[0.0000, 0.6667, 0.3333],
             [0.5000, 0.5000, 0.0000]])
     """
+    # before the softmax: the other probabilities are scaled up together, and the row still sums to 1
     return source.logits("original").masked_fill(source.one_hot().bool(), -torch.inf).softmax(1)
 
 
@@ -149,6 +151,7 @@ def out_of_fold(source: Source, *, folds: Annotated[int, Field(ge=2, le=100)]) -
     tensor([[0.7000, 0.2000, 0.1000],
             [0.1000, 0.1000, 0.8000]])
     """
+    # each row from one model: no mean over folds, whose members would differ in what they have seen
     return source.out_of_fold(folds).softmax(1)
 
 
@@ -161,6 +164,7 @@ def teacher(source: Source, *, members: Annotated[int, Field(ge=1, le=100)]) -> 
     tensor([[0.7000, 0.2000, 0.1000],
             [0.1000, 0.1000, 0.8000]])
     """
+    # a mean of probabilities, not of logits: the row of an ensemble is what it predicts
     return torch.stack([source.logits(f"teacher {m + 1}").softmax(1) for m in range(members)]).mean(0)
 
 
@@ -191,8 +195,9 @@ def sample(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"
     >>> sample(source, uniform(source)).sum(1)
     tensor([1., 1.])
     """
-    drawn = torch.multinomial(targets, 1, generator=source.generator)[:, 0]
-    return F.one_hot(drawn, source.classes).float()
+    # once, with the targets: drawn anew in every epoch, the draws would average to the soft row
+    classes = torch.multinomial(targets, 1, generator=source.generator)[:, 0]
+    return F.one_hot(classes, source.classes).float()
 
 
 def reflect(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:

@@ -25,6 +25,7 @@ class Samples:
     inputs: Float[Tensor, "n ..."]
     labels: Int64[Tensor, " n"]
     targets: Float[Tensor, "n classes"]
+    """Float32. Rows sum to 1; a signed kind of targets has negative entries."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -123,6 +124,7 @@ class Split(Evaluated):
     @property
     def retain_positions(self) -> Int64[Tensor, " n"]:
         """Return the positions of the retain set in `train`, ascending."""
+        # all but the forgotten positions; `isin` keeps their order
         everything = torch.arange(len(self.train), device=self.forget_positions.device)
         return everything[~torch.isin(everything, self.forget_positions)]
 
@@ -136,6 +138,7 @@ def digest(*tensors: Tensor) -> str:
     sha = hashlib.sha256()
     for tensor in tensors:
         array = tensor.detach().cpu().contiguous().flatten()
+        # dtype and shape first: the same bytes are other content under another shape
         sha.update(f"{array.dtype}{tuple(tensor.shape)}".encode())
         sha.update(array.view(torch.uint8).numpy())
     return sha.hexdigest()
@@ -150,11 +153,12 @@ def model_digest(model: nn.Module) -> str:
     >>> model_digest(model) == before
     False
     """
+    # by name: the order in which a network registers its parts has no influence
     return digest(*(tensor for _, tensor in sorted(model.state_dict().items())))
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """Return a generator of its own for every (seed, name): their streams are independent.
+    """Return a separate generator for every (seed, name): their streams are independent.
 
     >>> torch.equal(torch.rand(2, generator=generator(0, "folds")), torch.rand(2, generator=generator(0, "folds")))
     True

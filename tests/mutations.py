@@ -467,8 +467,8 @@ forget-set-retained: retain and forget set are disjoint
 > test_split.py::test_forget_and_retain_make_up_the_training_set
 
 test-leak-unseen: test images among those trained on
-- _refuse_shared(held["test"], prints["train"],
-+ _refuse_shared(held["test"][:0], prints["train"],
+- _refuse_shared(unseen["test"], prints["train"],
++ _refuse_shared(unseen["test"][:0], prints["train"],
 > test_split.py::test_guard_sees_a_planted_leak
 
 copies-of-forgotten-unseen: what is forgotten stays among the retained
