@@ -94,7 +94,7 @@ def leave(place: Path, *results: dict) -> Path:
         write_json(folder / "result.json", one)
         samples = one["data"]["sizes"]["forget"]
         p = np.array([[0.5, 0.5], [0.9, 0.1]]) if one["choices"]["seed"] % 2 else np.full((2, 2), 0.5)
-        p = np.resize(p, (samples, 2))
+        p = np.resize(p, (samples, one["data"]["classes"]))
         draw = np.random.default_rng(number)
         margins = {
             f"forget_{model}": draw.normal(size=samples) for model in ("original", "retrained", "unlearned")

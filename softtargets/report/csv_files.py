@@ -12,6 +12,7 @@ from softtargets.report.costs import Cost, costs
 from softtargets.report.measures import Floors, Measure, Value
 from softtargets.report.pairs import Pairing, alone
 from softtargets.report.runs import FACTORS, Cell, Run, typed
+from softtargets.report.standing import Against, OnFace, Standing, sentence
 from softtargets.report.verdicts import Verdict, compare_arms, mean_interval, places, values_of
 
 RUNS = (*FACTORS, "targets", "seed", "status")
@@ -150,3 +151,37 @@ def _pair(pairing: Pairing, value: Callable[[Run], Value], one: Run, other: Run)
         "folder_one": str(one.folder),
         "folder_other": str(other.folder),
     }
+
+
+STANDING = ("setting", "arm", "n", "share", "share_seconds", "prepared_share", "utility_kept", "test_acc_gap_low")
+STANDING += ("face", "mean", "nothing", "floor", "left", "margin", "reference", "pairs", "difference")
+STANDING += ("difference_low", "difference_high", "p", "p_holm", "sentence")
+
+
+def standing_csv(standings: list[Standing]) -> str:
+    """Return a row for every arm of every setting, by every face and reference: the arm less the reference."""
+    lines = [
+        _stands(one) | _face(face) | _against(reference) | {"sentence": sentence(one)}
+        for one in standings
+        for face in one.faces
+        for reference in face.against
+    ]
+    return csv_text(lines, STANDING)
+
+
+def _stands(one: Standing) -> Row:
+    costs = {"share": one.share, "share_seconds": one.seconds, "prepared_share": one.prepared}
+    utility = {"utility_kept": one.gate.passed, "test_acc_gap_low": one.gate.accuracy}
+    return {"setting": one.setting.name, "arm": one.arm, "n": one.design.pairs} | costs | utility
+
+
+def _face(face: OnFace) -> Row:
+    numbers = {name: getattr(face, name) for name in ("mean", "nothing", "floor", "left", "margin")}
+    return {"face": face.measure.name} | numbers
+
+
+def _against(one: Against) -> Row:
+    found = one.paired
+    numbers = {} if found is None else {"pairs": found.n, "difference": found.mean, "p": found.t_p}
+    edges = {} if found is None else {"difference_low": found.low, "difference_high": found.high}
+    return {"reference": one.reference} | numbers | edges | {"p_holm": one.p}

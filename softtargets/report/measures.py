@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from softtargets.errors import BadInput
 from softtargets.report.runs import Run
+from softtargets.report.statistics import mean_of
 
 Value = float | None
 """Of a run; infinity where it diverged, None where it cannot be measured (at matched forgetting: never there)."""
@@ -30,6 +31,10 @@ class Measure:
     """Whether it is measured while the model unlearns, and so at matched forgetting too."""
     metric: bool = False
     """Whether `name` is a metric of models."""
+    face: bool = False
+    """Whether results with `faces` have it there, as a mean over all retrained models of the run."""
+    signed: bool = False
+    """Whether runs have it with a sign; the distance of several runs is then the absolute value of their mean."""
     as_it_is: bool = False
     """Whether that metric's values are compared, and not how far they are from the retrained model's."""
     of_retrained: Callable[[Run], object] | None = None
@@ -54,13 +59,23 @@ class Measure:
         """Return the value of doing nothing."""
         return self._of(run, "original")
 
+    def average(self, values: Iterable[Value]) -> Value:
+        """Return the distance of several runs: the mean of what is there, without its sign where runs have one."""
+        mean = mean_of(list(values))
+        return abs(mean) if self.signed and mean is not None else mean
+
     def _of(self, run: Run, model: str) -> Value:
+        if self.face and (faces := run.result.get("faces")):
+            return faces[self.name][MODELS[model]]
+        if self.signed:
+            pair = [run.result["metrics"][name].get("mia_auc") for name in (model, "retrained")]
+            return None if None in pair else pair[0] - pair[1]
         if self.metric:
             if self.as_it_is:
                 return run.result["metrics"][model].get(self.name)
             pair = [run.result["metrics"][name].get(self.name) for name in (model, "retrained")]
             return None if None in pair else abs(pair[0] - pair[1])
-        return run.result["distance" if model == "unlearned" else "baseline"][self.name]
+        return run.result["distance" if model == "unlearned" else "baseline"].get(self.name)
 
 
 class Floors:
@@ -72,8 +87,14 @@ class Floors:
     def of(self, measure: Measure, runs: list[Run]) -> Value:
         """Return the mean over all pairs of retrained models of one forget set, and over the forget sets.
 
-        None where no forget set has two models.
+        None where no forget set has two models. 0 for a gap with a sign, whose mean between retrained models is 0.
         """
+        if measure.signed:
+            return 0.0
+        if measure.face:
+            there = [run.result["faces"][measure.name]["floor"] for run in runs if run.result.get("faces")]
+            if None not in there and there:
+                return statistics.mean(there)
         groups = collections.defaultdict(list)
         for run in runs:
             groups[tuple(run.data.values())].append(run)
@@ -132,8 +153,13 @@ def _further_probs(run: Run) -> list[Float[numpy.ndarray, "n k"] | None]:
     return [probs if numpy.isfinite(probs).all() else None for probs in run.of_forget_set(*names)]
 
 
-def _further_auc(run: Run) -> list[float | None]:
-    return run.result["faces"]["retrained"]["mia_auc"][1:] if run.further else []
+def _tempered(run: Run) -> Float[numpy.ndarray, "n k"] | None:
+    """Return the retrained model's probabilities at its own temperature: p^(1/T), normalised."""
+    probs, faces = _probs(run), run.result.get("faces")
+    if probs is None or not faces:
+        return None
+    powers = probs.astype(numpy.float64) ** (1 / faces["temperature"]["retrained"][0])
+    return powers / powers.sum(1, keepdims=True)
 
 
 def _retrained(run: Run) -> dict | None:
@@ -167,7 +193,30 @@ def _accuracy_distance(one: dict, other: dict) -> float:
     return statistics.mean(abs(a - b) for a, b in classes if a is not None and b is not None)
 
 
+MODELS = {"unlearned": "unlearned", "original": "nothing"}
+"""What `faces` calls the models."""
+FACES = (
+    Measure(
+        "js_t_forget",
+        "probabilities (calibrated JS on the forget set, nats)",
+        math.log(2),
+        face=True,
+        of_retrained=_tempered,
+        between=js,
+    ),
+    Measure(
+        "disagreement_forget",
+        "decisions (disagreement on the forget set)",
+        1.0,
+        face=True,
+        of_retrained=_probs,
+        between=_disagreement,
+    ),
+    Measure("mia_gap", "privacy (|mean ΔMIA AUC|)", 1.0, face=True, signed=True),
+)
+"""The three faces of a distance to retrained models; the first is that of the primary endpoint."""
 _ALL = (
+    *FACES,
     Measure(
         "js_forget",
         "JS on the forget set",
@@ -177,15 +226,6 @@ _ALL = (
         of_further=_further_probs,
         between=js,
     ),
-    Measure(
-        "mia_gap",
-        "|ΔMIA AUC|",
-        1.0,
-        on_trajectory=True,
-        of_retrained=_metric("mia_auc"),
-        of_further=_further_auc,
-        between=_gap,
-    ),
     Measure("js_test", "JS on the test set", math.log(2), on_trajectory=True),
     Measure(
         "activation_distance_forget",
@@ -194,14 +234,6 @@ _ALL = (
         of_retrained=_probs,
         of_further=_further_probs,
         between=_activation_distance,
-    ),
-    Measure(
-        "disagreement_forget",
-        "disagreement on the forget set",
-        1.0,
-        of_retrained=_probs,
-        of_further=_further_probs,
-        between=_disagreement,
     ),
     Measure("avg_gap", "average accuracy gap", 1.0, of_retrained=_retrained, between=_average_gap),
     Measure(

@@ -12,6 +12,8 @@ from softtargets.report.runs import Cell, Run
 
 SHARED = ("original", "retrained", "forget_set", "batches")
 """Hashes that are equal in a pair: its runs differ in their targets and in nothing else."""
+SHARED_MODELS = ("original", "retrained", "forget_set")
+"""Hashes that are equal in two runs of any algorithms that are held against each other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +102,22 @@ def paired(cell: Cell, one: str, other: str, ones: list[Run], others: list[Run])
 
 def _different(one: Run, other: Run) -> list[str]:
     """Name what the runs of a pair must share and do not."""
-    shared = [{name: run.result["hashes"][name] for name in SHARED} | run.data for run in (one, other)]
+    return _differing(one, other, SHARED)
+
+
+def _differing(one: Run, other: Run, names: tuple[str, ...]) -> list[str]:
+    shared = [{name: run.result["hashes"][name] for name in names} | run.data for run in (one, other)]
     return [name for name, value in shared[0].items() if shared[1][name] != value]
+
+
+def same(one: Run, other: Run, names: tuple[str, ...]) -> bool:
+    """Return whether two runs have the same data, and models of the same hashes `names`."""
+    return not _differing(one, other, names)
+
+
+def by_pair(runs: list[Run]) -> dict[tuple[int, int, int], Run]:
+    """Return the run of each pair; of those there more than once, none."""
+    return _by_pair(runs, [])
 
 
 def _by_pair(runs: list[Run], refused: list[str]) -> dict[tuple[int, int, int], Run]:
@@ -162,6 +178,16 @@ def design(runs: list[Run]) -> Design:
 
 def _forget_set(run: Run) -> tuple[str, str]:
     return run.data["forget_set"], run.data["train_set"]
+
+
+def analysed(
+    one: Float[numpy.ndarray, " n"], other: Float[numpy.ndarray, " n"], runs: list[Run]
+) -> tuple[Float[numpy.ndarray, " _"], Float[numpy.ndarray, " _"], Int[numpy.ndarray, "n 2"] | None]:
+    """Return the values of two arms as the design of their pairs asks for, and the places of a crossed one."""
+    kind = design(runs).kind
+    if kind == "mixed":  # forget sets that come more or less often count once each
+        return *means_of_sets(one, other, runs), None
+    return one, other, places_in(runs) if kind == "crossed" else None
 
 
 def places_in(runs: list[Run]) -> Int[numpy.ndarray, "n 2"]:

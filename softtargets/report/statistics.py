@@ -37,6 +37,9 @@ class Paired:
     low: float | None
     high: float | None
     """95 % t interval of the mean difference. None below `LEAST` pairs, as the last two."""
+    lower: float | None
+    upper: float | None
+    """One-sided 95 % bounds of the mean difference, each by itself."""
     t_p: float | None
     """Two-sided t test of that mean, by the error that the design of the pairs has."""
     wilcoxon_p: float | None
@@ -102,7 +105,8 @@ def _moments(
     difference: Values, margin: float, rounding: float, error: Callable[[Values], "Error"]
 ) -> dict[str, float | None]:
     n = len(difference)
-    size = dict.fromkeys(("mean", "sd", "low", "high", "t_p", "dz", "equivalence_p", "detectable"))
+    names = ("mean", "sd", "low", "high", "lower", "upper", "t_p", "dz", "equivalence_p", "detectable")
+    size = dict.fromkeys(names)
     if n:
         size["mean"] = mean = float(difference.mean())
     if n < 2:
@@ -110,13 +114,17 @@ def _moments(
     sd = float(difference.std(ddof=1))
     if not sd or numpy.ptp(difference) <= rounding:  # every pair says the same
         within = 0.0 if abs(mean) < margin else 1.0
-        exact = {"low": mean, "high": mean, "equivalence_p": within, "detectable": 0.0}
+        exact = dict.fromkeys(("low", "high", "lower", "upper"), mean) | {
+            "equivalence_p": within,
+            "detectable": 0.0,
+        }
         return size | {"sd": 0.0} | (exact if n >= LEAST else {})
     spread = error(difference)
     size |= {"sd": sd, "t_p": spread.two_sided(mean)}
     size["dz"] = mean / sd * hedges(n) if n > 2 else None  # the correction of two pairs is 0
     if n >= LEAST:
         size["low"], size["high"] = spread.interval(mean)
+        size["lower"], size["upper"] = spread.interval(mean, 2 * LEVEL)
         size |= {"equivalence_p": spread.within(mean, margin), "detectable": spread.detectable()}
     return size
 
@@ -207,6 +215,21 @@ def power(df: float, shift: float, level: float = LEVEL) -> float:
     """Return the power of a two-sided t test where the true mean is `shift` > 0 standard errors."""
     edge = stats.t.isf(level / 2, df)
     return float(stats.nct.sf(edge, df, shift))
+
+
+def folded(values: Values) -> Values:
+    """Return the jackknife's pseudo-values of |mean|, whose mean and error are those of |mean| (Quenouille 1956).
+
+    n |mean| - (n - 1) |mean of the others|. Where leaving out one value never turns the sign of the mean, they are
+    the values times that sign. What is not finite stays as it is.
+    """
+    found, finite = values.astype(float), numpy.isfinite(values)
+    n, total = int(finite.sum()), values[finite].sum()
+    if n > 1:
+        found[finite] = abs(total) - numpy.abs(total - values[finite])
+    elif n:
+        found[finite] = abs(total)
+    return found
 
 
 def holm(p: list[float | None]) -> list[float | None]:

@@ -12,16 +12,17 @@ from softtargets.errors import BadInput, nearest, visible
 from softtargets.report import csv_files, tables
 from softtargets.report.costs import costs
 from softtargets.report.folders import without_result
-from softtargets.report.measures import Floors, Measure, measures_of
+from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import page
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import Run, finished
 from softtargets.report.seeds import over_seeds
-from softtargets.report.verdicts import Verdict, compare_arms, places
+from softtargets.report.standing import Standing, standings
+from softtargets.report.verdicts import Verdict, compare_arms, judged, places
 from softtargets.system.files import write_text
 
-ENDPOINTS = ("js_forget", "mia_gap")
-"""The primary and the second endpoint."""
+ENDPOINTS = (*(face.name for face in FACES), "js_forget")
+"""The three faces, the first of them that of the primary endpoint, and the raw JS beside it."""
 NAMED = 5
 """Most of what was left out that is named on screen."""
 
@@ -34,14 +35,17 @@ def summarise(
     Verdicts are shown by the first measure. Where no run finished, all that have no result are named. Raises
     BadInput as `write_report` does.
     """
-    runs, verdicts, missing = write_report(folder, out, wanted, names, margin)
+    runs, verdicts, stands, missing = write_report(folder, out, wanted, names, margin)
     if runs:
-        show([verdict for verdict in verdicts if verdict.measure.name == names[0]])
+        show_standings(stands)
+        show(
+            [verdict for verdict in verdicts if verdict.measure == verdicts[0].measure and verdict.where == "end"]
+        )
     else:
         print(tables.NO_RUN)
     _show_missing(len(runs), missing)
     same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
-    same += "; rows in runs.csv, arms.csv and pairs.csv" if runs else ""
+    same += "; rows in runs.csv, arms.csv, pairs.csv and standing.csv" if runs else ""
     print(visible(f"report: {out / 'report.html'}; {same}"))
     return out / "report.html"
 
@@ -52,37 +56,38 @@ def write_report(
     wanted: tuple[str, str] | None = None,
     names: tuple[str, ...] = ENDPOINTS,
     margin: float | None = None,
-) -> tuple[list[Run], list[Verdict], dict[str, str]]:
+) -> tuple[list[Run], list[Verdict], list[Standing], dict[str, str]]:
     """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`, by the measures `names`.
 
-    Returns the runs, the verdicts, and why runs have no result. Raises BadInput if there is no run at all, if
-    `wanted` arms are in no cell, and where `out` cannot be written to.
+    Returns the runs, the verdicts, where every arm stands, and why runs have no result. Raises BadInput if there
+    is no run at all, if `wanted` arms are in no cell, and where `out` cannot be written to.
     """
     runs, missing = finished(folder), without_result(folder)
     if not runs and not missing:
         raise BadInput(f"{folder}: no result of a run below it; give a folder which holds result.json files")
     measures = chosen_measures(runs, names)
-    verdicts = compare_all(runs, wanted, names, margin) if runs else []
+    verdicts, stands = judge_all(runs, wanted, names, margin) if runs else ([], [])
     over = list(over_seeds(runs))
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
-        "summary.md": tables.markdown(verdicts, over, missing, costs(runs)),
+        "summary.md": tables.markdown(verdicts, stands, over, missing, costs(runs)),
         "summary.tex": tables.latex(verdicts),
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, measures),
+        "standing.csv": csv_files.standing_csv(stands),
         "pairs.csv": csv_files.pairs_csv(pairings(runs, wanted), measures),
         "report.html": page(folder.resolve().name, runs, verdicts, over, missing),
     }
     with naming(f"--out={out}", (OSError,)):
         for name, text in texts.items():
             write_text(out / name, text)
-    return runs, verdicts, missing
+    return runs, verdicts, stands, missing
 
 
-def compare_all(
+def judge_all(
     runs: list[Run], wanted: tuple[str, str] | None, names: tuple[str, ...], margin: float | None
-) -> list[Verdict]:
-    """Compare all arms by every measure, at matched forgetting and at the end.
+) -> tuple[list[Verdict], list[Standing]]:
+    """Compare all arms by every measure, at the end and at matched forgetting, and say where every arm stands.
 
     Raises BadInput if `wanted` arms are in no cell, and as `chosen_measures` does.
     """
@@ -91,11 +96,19 @@ def compare_all(
         arms = ", ".join(sorted({run.arm for run in runs}))
         raise BadInput(f"--compare targets={','.join(wanted)}: no cell has both; the arms there are: {arms}")
     floors = Floors()
-    return [
+    verdicts = [
         verdict
         for measure, where in places(chosen_measures(runs, names))
         for verdict in compare_arms(found, measure, where, margin, floors)
     ]
+    return judged(verdicts, standings(runs))
+
+
+def compare_all(
+    runs: list[Run], wanted: tuple[str, str] | None, names: tuple[str, ...], margin: float | None
+) -> list[Verdict]:
+    """Return the verdicts of `judge_all`."""
+    return judge_all(runs, wanted, names, margin)[0]
 
 
 def chosen_measures(runs: list[Run], names: tuple[str, ...]) -> tuple[Measure, ...]:
@@ -113,7 +126,22 @@ def chosen_measures(runs: list[Run], names: tuple[str, ...]) -> tuple[Measure, .
             )
         if known[name].metric and all(known[name].at_end(run) is None for run in runs):
             raise BadInput(f"--metric {name}: no run has it; runs are asked for more by evidence=[svc,relearn]")
-    return tuple(known[name] for name in names)
+    asked = tuple(known[name] for name in names)
+    there = tuple(one for one in asked if any(one.nothing(run) is not None for run in runs))
+    return there if names == ENDPOINTS and there else asked  # older runs lack the first face
+
+
+def show_standings(standings: list[Standing]) -> None:
+    """Print where every arm stands, setting by setting."""
+    screen = rich.console.Console(highlight=False, emoji=False)
+    for name, group in tables.by_setting(standings).items():
+        title = Text(visible(f"{name}: where every arm stands, the nearest first"))
+        table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left")
+        for column in ("arm", "cost", "JS_T", "against what is simpler"):
+            table.add_column(column, overflow="fold")
+        for one in group:
+            table.add_row(*(Text(visible(cell)) for cell in tables.standing_row(one, short=True)))
+        screen.print(table)
 
 
 def show(verdicts: list[Verdict]) -> None:
@@ -123,7 +151,7 @@ def show(verdicts: list[Verdict]) -> None:
         table = rich.table.Table(title=Text(title), box=rich.box.SIMPLE_HEAD, title_justify="left")
         for name in ("cell", "arms", "verdict"):
             table.add_column(name, overflow="fold")
-        for verdict in group:
+        for verdict in [one for one in group if one.other is not None] or group:
             cells = (tables.cell_name(verdict), verdict.names, verdict.words)
             table.add_row(*(Text(visible(cell)) for cell in cells))
         screen.print(table)

@@ -6,8 +6,10 @@ from softtargets.errors import visible
 from softtargets.report import alike
 from softtargets.report.costs import REQUESTS, Cost
 from softtargets.report.csv_files import csv_text
+from softtargets.report.measures import FACES
 from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds
+from softtargets.report.standing import Standing, sentence
 from softtargets.report.verdicts import WHERE, Arm, Verdict, diverged
 
 HEAD = (
@@ -73,11 +75,55 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def markdown(
-    verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, str], costs: Sequence[Cost] = ()
-) -> str:
-    """Return tables by measure and place, over seeds and of costs; below, what was refused and is `missing`."""
+def by_setting(standings: list[Standing]) -> dict[str, list[Standing]]:
+    """Sort standings under the names of their settings."""
+    found: dict[str, list[Standing]] = {}
+    for one in standings:
+        found.setdefault(one.setting.name, []).append(one)
+    return found
+
+
+STANDING = (
+    "arm",
+    "n",
+    "cost",
+    "seconds",
+    "prepared",
+    *(face.label for face in FACES),
+    "way left",
+    "where it stands",
+)
+
+
+def standing_row(one: Standing, short: bool = False) -> list[str]:
+    """Return what a page shows of an arm's standing, under `STANDING`; the screen is narrower."""
+    faces = [_number(face.mean, ".4f") for face in one.faces]
+    arm = f"{one.arm} (for comparison only)" if one.comparison_only else one.arm
+    if short:
+        return [arm, _number(one.share, ".3f"), faces[0], sentence(one)]
+    costs = [_number(value, ".3f") for value in (one.share, one.seconds, one.prepared)]
+    return [arm, one.design.shown, *costs, *faces, _number(one.faces[0].left, ".2f"), sentence(one)]
+
+
+def _standing(standings: list[Standing]) -> list[str]:
     parts = []
+    for name, group in by_setting(standings).items():
+        title = f"## {_inline(name)}: where every arm stands, the nearest first"
+        lines = [title, "", f"| {' | '.join(map(_cell, STANDING))} |", f"|{len(STANDING) * '---|'}"]
+        lines += [f"| {' | '.join(map(_cell, standing_row(one)))} |" for one in group]
+        parts.append("\n".join(lines))
+    return parts
+
+
+def markdown(
+    verdicts: list[Verdict],
+    standings: list[Standing],
+    over: list[OverSeeds],
+    missing: dict[str, str],
+    costs: Sequence[Cost] = (),
+) -> str:
+    """Return where every arm stands, a table for every measure and place, one over seeds, and what is left out."""
+    parts = _standing(standings)
     for title, group in grouped(verdicts).items():
         head = ("cell", "arms", *HEAD)
         lines = [

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy
 
-from softtargets.report.measures import Floors, Measure, Value
-from softtargets.report.pairs import Pairing, design, means_of_sets, places_in
+from softtargets.report.measures import FACES, Floors, Measure, Value
+from softtargets.report.pairs import Design, Pairing, analysed
 from softtargets.report.runs import Cell, Run
-from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, holm, mean_of
+from softtargets.report.standing import Standing, listed
+from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, holm, mean_of
 
-WHERE = {"matched": "at matched forgetting", "end": "at the end of the run"}
+WHERE = {"end": "at the end of the run", "matched": "at matched forgetting"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +67,11 @@ class Verdict:
     """Of every pair, in what the making of its runs differs."""
     points: list[tuple[int, float]]
     """Seed and difference of every pair in which neither run diverged."""
+    design: Design
+    """How the pairs were drawn."""
     p: float | None = None
-    """Holm-adjusted over all comparisons by this measure and place."""
+    equivalence_p: float | None = None
+    """Both Holm-adjusted over the report."""
     words: str = ""
 
     @property
@@ -97,16 +101,55 @@ def values_of(measure: Measure, where: str) -> Callable[[Run], Value]:
 def compare_arms(
     pairings: list[Pairing], measure: Measure, where: str, margin: float | None, floors: Floors
 ) -> list[Verdict]:
-    """Compare every pairing by one measure; p values are adjusted over all of them.
+    """Compare every pairing by one measure; `judged` adjusts the p values and finds the words.
 
-    The margin of equivalence is the floor unless given, and a tenth of doing nothing where there is no floor.
+    The margin of equivalence is the floor unless given, and a tenth of doing nothing where there is no floor; of a
+    face it is a tenth of the way from the floor to doing nothing.
     """
-    verdicts = [_compare(pairing, measure, where, margin, floors) for pairing in pairings]
-    adjusted = holm([_p(verdict) for verdict in verdicts])
+    return [_compare(pairing, measure, where, margin, floors) for pairing in pairings]
+
+
+def judged(verdicts: list[Verdict], standings: list[Standing]) -> tuple[list[Verdict], list[Standing]]:
+    """Adjust all p values of a report and put verdicts and standings into words.
+
+    At the end of the runs all tests, those of equivalence and those against references among them, are one family
+    (Holm 1979). What is compared at matched forgetting is a description, and a family of its own.
+    """
+    ends = [verdict for verdict in verdicts if verdict.where == "end"]
+    against = [one for standing in standings for face in standing.faces for one in face.against]
+    asked = [*map(_p, ends), *map(_equivalence_p, ends), *(one.paired and one.paired.t_p for one in against)]
+    adjusted = iter(holm(asked))
+    p, equivalence = ({id(verdict): next(adjusted) for verdict in ends} for _ in range(2))
+    tested = {id(one): next(adjusted) for one in against}
+    matched = [verdict for verdict in verdicts if verdict.where == "matched"]
+    for found, raw in ((p, _p), (equivalence, _equivalence_p)):
+        found |= dict(zip(map(id, matched), holm(list(map(raw, matched))), strict=True))
+    final = [dataclasses.replace(v, p=p[id(v)], equivalence_p=equivalence[id(v)]) for v in verdicts]
+    placed = [_adjusted(standing, tested) for standing in standings]
     return [
-        dataclasses.replace(verdict, p=p, words=words(verdict, p))
-        for verdict, p in zip(verdicts, adjusted, strict=True)
+        dataclasses.replace(verdict, words=words(verdict, _siblings(verdict, final))) for verdict in final
+    ], placed
+
+
+def _adjusted(standing: Standing, p: dict[int, float | None]) -> Standing:
+    faces = [
+        dataclasses.replace(face, against=tuple(dataclasses.replace(one, p=p[id(one)]) for one in face.against))
+        for face in standing.faces
     ]
+    return dataclasses.replace(standing, faces=tuple(faces))
+
+
+def _siblings(verdict: Verdict, verdicts: list[Verdict]) -> list[Verdict]:
+    """Return the same comparison by the other faces, for a verdict by the first face."""
+    if verdict.measure.name != FACES[0].name or verdict.where != "end":
+        return []
+    others = {face.name for face in FACES[1:]}
+    same = (verdict.cell, verdict.names, verdict.where)
+    return [one for one in verdicts if one.measure.name in others and (one.cell, one.names, one.where) == same]
+
+
+def _equivalence_p(verdict: Verdict) -> float | None:
+    return None if verdict.paired is None else verdict.paired.equivalence_p
 
 
 def _p(verdict: Verdict) -> float | None:
@@ -127,8 +170,8 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
     sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[] for _ in names]
     columns = [[value(run) for run in side] for side in sides]
     runs = [run for side in sides for run in side]
-    floor, nothing = floors.of(measure, runs), mean_of([measure.nothing(run) for run in sides[0]])
-    margin = margin if margin is not None else floor if floor is not None else 0.1 * abs(nothing or 0.0)
+    floor, nothing = floors.of(measure, runs), measure.average([measure.nothing(run) for run in sides[0]])
+    margin = margin if margin is not None else _margin(measure, floor, nothing)
     arms = [
         _arm(name, side, column, measure, where, floor, nothing)
         for name, side, column in zip(names, sides, columns, strict=True)
@@ -140,7 +183,8 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
         where=where,
         one=arms[0],
         other=None if alone else arms[1],
-        paired=None if alone else _paired(pairing, columns, margin),
+        paired=None if alone else _paired(pairing, measure, columns, margin),
+        design=pairing.design,
         floor=floor,
         nothing=nothing,
         margin=margin,
@@ -151,17 +195,23 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
     )
 
 
-def _paired(pairing: Pairing, columns: list[list[Value]], margin: float) -> Paired | None:
+def _margin(measure: Measure, floor: float | None, nothing: float | None) -> float:
+    """Return the margin of equivalence where none is given."""
+    if measure.face and nothing is not None and nothing > (floor or 0.0):
+        return 0.1 * (nothing - (floor or 0.0))
+    return floor if floor else 0.1 * abs(nothing or 0.0)
+
+
+def _paired(pairing: Pairing, measure: Measure, columns: list[list[Value]], margin: float) -> Paired | None:
     """Compare the pairs that are measured as their design asks for; None where there is none."""
     there = [at for at, values in enumerate(zip(*columns, strict=True)) if None not in values]
     if not there:
         return None
     one, other = (numpy.array([column[at] for at in there], dtype=float) for column in columns)
-    runs = [pairing.pairs[at][0] for at in there]
-    kind = design(runs).kind
-    if kind == "mixed":  # forget sets that come more or less often count once each
-        one, other = means_of_sets(one, other, runs)
-    return compare(one, other, margin, places_in(runs) if kind == "crossed" else None)
+    if measure.signed:
+        one, other = folded(one), folded(other)
+    one, other, cells = analysed(one, other, [pairing.pairs[at][0] for at in there])
+    return compare(one, other, margin, cells)
 
 
 def mean_interval(pairing: Pairing, values: list[Value]) -> tuple[Value, Value]:
@@ -185,7 +235,7 @@ def _points(runs: list[Run], columns: list[list]) -> list[tuple[int, float]]:
 def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str, floor, nothing) -> Arm:
     there = [value for value in values if value is not None]
     finite = [value for value in there if math.isfinite(value)]
-    mean = mean_of(finite)
+    mean = measure.average(finite)
     missing = collections.Counter(
         _missing(run, where) for run, value in zip(runs, values, strict=True) if value is None
     )
@@ -218,15 +268,18 @@ def _missing(run: Run, where: str) -> str:
     return "censored" if run.result["trajectory"]["step"] else "unwatched"
 
 
-def words(verdict: Verdict, p: float | None) -> str:
-    """Say what the comparison shows, and what is to be known beside it."""
+def words(verdict: Verdict, siblings: list[Verdict]) -> str:
+    """Say what the comparison shows: direction, size, place, faces, and what is to be known beside it.
+
+    `siblings`: the same comparison by the other faces, where this is the first.
+    """
     if said := _no_verdict(verdict):
         return said
     if verdict.other is None:
         return "nothing to compare: only one kind of targets has results here"
     if verdict.paired is None:
         return f"nothing to compare: {'; '.join(_counted(verdict)) or 'no two runs make a pair'}"
-    return "; ".join([_shown(verdict, p), *_farther(verdict), *_counted(verdict)])
+    return "; ".join([_shown(verdict, siblings), *_place(verdict), *_counted(verdict)])
 
 
 NO_VERDICT = {
@@ -247,46 +300,88 @@ def _no_verdict(verdict: Verdict) -> str | None:
     return None
 
 
-def _shown(verdict: Verdict, p: float | None) -> str:
-    found, n = verdict.paired, f"n = {verdict.paired.n}"
-    if found.wilcoxon_p is None and not found.lost:
-        return f"the same in every pair, {n}"
+def _shown(verdict: Verdict, siblings: list[Verdict]) -> str:
+    found, n = verdict.paired, verdict.design.shown
+    if found.mean == 0 and found.sd in (0, None) and not found.lost:
+        return f"the same in every pair ({n})"
     if found.n < LEAST:
         return _numbers(verdict)
     if all(2 * arm.diverged > arm.runs for arm in verdict.arms):
-        return f"no verdict: most runs of both arms diverged, {n}"
-    if p is not None and p < LEVEL:
-        return _winner(verdict)
+        return f"no verdict: most runs of both arms diverged ({n})"
+    if verdict.p is not None and verdict.p < LEVEL:
+        return _winner(verdict, siblings)
     if found.lost:
         return f"no significant difference by signed ranks ({n})"
-    if found.equivalence_p is not None and found.equivalence_p < LEVEL:
-        return f"equivalent within ±{verdict.margin:.2g}, {n}"
+    if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
+        return f"equivalent within ±{verdict.margin:.2g} ({n})"
     smallest = f"; smallest detectable: {found.detectable:.2g}" if found.detectable else ""
     return f"no significant difference ({n}{smallest})"
 
 
 def _numbers(verdict: Verdict) -> str:
     """Give the difference of too few pairs for more."""
-    found, few = verdict.paired, f"no verdict below {LEAST} pairs (n = {verdict.paired.n})"
+    found, few = verdict.paired, f"no verdict below {LEAST} pairs ({verdict.design.shown})"
     if found.mean is None:
         return few
     return f"{few}: {verdict.one.name} less {verdict.other.name} is {found.mean:+.2g} on average"
 
 
-def _winner(verdict: Verdict) -> str:
+def _winner(verdict: Verdict, siblings: list[Verdict]) -> str:
     """Name the arm that is ahead in the statistic that p is of; its size is a mean, which must point there too."""
-    found = verdict.paired
+    found, n = verdict.paired, verdict.design.shown
     ahead = found.ranks if _by_ranks(verdict) else found.mean
-    better = "lower" if verdict.measure.as_it_is else "closer to retrained"
-    closer, n = f"{(verdict.other if ahead > 0 else verdict.one).name} {better}", f"n = {found.n}"
+    first, second = (verdict.other, verdict.one) if ahead > 0 else (verdict.one, verdict.other)
+    faces = {face.measure.label.partition(" ")[0]: _agrees(face, turned=ahead > 0) for face in siblings}
+    closer = f"{first.name} {_better(verdict, second, all(word == 'agree' for word in faces.values()))}"
+    beside = _in_words(faces)
     if not found.lost:
-        return f"{closer}, {_size(found)}, {n}"
+        return f"{closer}, {_size(found)} ({n}){beside}"
     measured = f"{found.measured} pair{'s' * (found.measured != 1)} where neither diverged"
     if found.against_ranks:
-        return f"{closer} by signed ranks, {n}, but not on average over the {measured}"
+        return f"{closer} by signed ranks ({n}), but not on average over the {measured}{beside}"
     if found.mean is None:
-        return f"{closer} by signed ranks, {n}"
-    return f"{closer} by signed ranks, {n}, {_size(found)} in the {measured}"
+        return f"{closer} by signed ranks ({n}){beside}"
+    return f"{closer} by signed ranks ({n}), {_size(found)} in the {measured}{beside}"
+
+
+def _better(verdict: Verdict, second: Arm, confirmed: bool) -> str:
+    """Return what the arm that is ahead is, against the `second`; no arm that does harm is called closer."""
+    if _harmful(verdict):
+        return f"does less harm than {second.name}"
+    if verdict.measure.as_it_is:
+        return f"is lower than {second.name}"
+    face = f" by {verdict.measure.label.partition(' ')[0]} alone" if not confirmed else ""
+    return f"is closer to retrained than {second.name}{face}"
+
+
+def _agrees(sibling: Verdict, turned: bool) -> str:
+    """Return what another face says of the arm that is ahead: D(first) - D(second) must be below the margin.
+
+    Of the arms `one` and `other` the latter is ahead where `turned`.
+    """
+    found = sibling.paired
+    if found is None or found.upper is None:
+        return "unknown"
+    lower, upper = (-found.upper, -found.lower) if turned else (found.lower, found.upper)
+    return "agree" if upper < sibling.margin else "contradict" if lower > 0 else "unconfirmed"
+
+
+def _in_words(faces: dict[str, str]) -> str:
+    """Say what the other faces say, those that agree first."""
+    if not faces:
+        return ""
+    groups = {
+        word: [name for name, said in faces.items() if said == word] for word in dict.fromkeys(faces.values())
+    }
+    order = [word for word in ("agree", "unconfirmed", "unknown", "contradict") if word in groups]
+    told = {"agree": "not farther", "unconfirmed": "not shown", "unknown": "unknown", "contradict": "farther"}
+    return "; " + ", ".join(f"by {listed(groups[word])} {told[word]}" for word in order)
+
+
+def _harmful(verdict: Verdict) -> bool:
+    """Return whether both arms are farther from the retrained model than doing nothing."""
+    means = [arm.mean for arm in verdict.arms if arm.mean is not None]
+    return verdict.nothing is not None and len(means) == 2 and min(means) > verdict.nothing
 
 
 def _size(found: Paired) -> str:
@@ -298,13 +393,21 @@ def _size(found: Paired) -> str:
     return f"{size} [{low:.2g}, {high:.2g}]"
 
 
-def _farther(verdict: Verdict) -> list[str]:
-    """Say so where both arms are farther from the retrained model than doing nothing."""
-    means = [arm.mean for arm in verdict.arms if arm.mean is not None]
-    if verdict.nothing is None or len(means) < 2 or min(means) <= verdict.nothing:
+def _place(verdict: Verdict) -> list[str]:
+    """Say where both arms are, between another retraining and doing nothing."""
+    means = [arm.mean for arm in verdict.arms]
+    if verdict.nothing is None or None in means or verdict.paired.n < LEAST:
         return []
-    worse = "higher" if verdict.measure.as_it_is else "farther from retrained"
-    return [f"both are {worse} than doing nothing ({verdict.nothing:.2g})"]
+    if _harmful(verdict):
+        worse = "higher" if verdict.measure.as_it_is else "farther from retrained"
+        return [f"both are {worse} than doing nothing ({verdict.nothing:.2g})"]
+    left = [arm.corrected for arm in verdict.arms]
+    if verdict.measure.as_it_is or None in left:
+        return [f"doing nothing is at {verdict.nothing:.2g}"]
+    each = listed(
+        [f"{arm.name} leaves {max(share, 0):.0%}" for arm, share in zip(verdict.arms, left, strict=True)]
+    )
+    return [f"of the way from doing nothing ({verdict.nothing:.2g}) to another retraining {each}"]
 
 
 def _counted(verdict: Verdict) -> list[str]:
