@@ -76,7 +76,7 @@ def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measur
         for pairing, by_itself in zip(arms, compare_arms(arms, measure, where, None, floors), strict=True):
             verdict = verdict_of.get((pairing.cell, measure.name, where, pairing.one))
             values = [values_of(measure, where)(run) for (run,) in pairing.pairs]
-            interval = mean_interval(pairing, values)
+            interval = mean_interval(pairing, measure, values)
             line = _place(pairing.cell, measure, where) | _arm(by_itself, values, interval)
             line |= _cost(cost_of[pairing.cell, pairing.one])
             lines.append(line | (_verdict(verdict) if verdict else {}))

@@ -214,13 +214,13 @@ def _paired(pairing: Pairing, measure: Measure, columns: list[list[Value]], marg
     return compare(one, other, margin, cells)
 
 
-def mean_interval(pairing: Pairing, values: list[Value]) -> tuple[Value, Value]:
+def mean_interval(pairing: Pairing, measure: Measure, values: list[Value]) -> tuple[Value, Value]:
     """Return the 95 % t interval of the mean of an arm that is alone in `pairing`, as a comparison has with 0.
 
     None below `LEAST` runs.
     """
     zeros = [None if value is None else 0.0 for value in values]
-    paired = _paired(pairing, [values, zeros], margin=0.0)
+    paired = _paired(pairing, measure, [values, zeros], margin=0.0)
     return (None, None) if paired is None else (paired.low, paired.high)
 
 
