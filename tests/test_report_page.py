@@ -82,7 +82,7 @@ def test_the_page_holds_its_data_and_asks_nobody_for_more(report):
     assert len(data["cells"]) == 4
     assert sum(len(arm["seeds"]) for arm in data["arms"]) == 62
     assert {one["words"].split(",")[0] for one in data["verdicts"] if one["measure"] == "js_forget"} >= {
-        "soft closer to retrained"
+        "soft is closer to retrained than hard"
     }
     assert all(len(one["points"]) == 10 for one in data["verdicts"] if one["other"] == "soft")
     assert not re.search(r'(src|href)="(?!data:|#)', re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL))
