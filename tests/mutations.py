@@ -280,6 +280,19 @@ boundary-attack-retreats: FGSM goes uphill
 - inputs + epsilon
 + inputs - epsilon
 
+boundary-beyond-pixels: no image is out there
+- .clamp(*limits)
++
+
+boundary-range-of-one-set: the retain set widens the range
+- value_range(forget, retain)
++ value_range(forget)
+
+boundary-range-over-channels: each channel has its own normalisation
+- over = (0, *range(2,
++ over = (0, *range(1,
+> test_mu_algo.py::test_boundary_shrink_takes_the_range_of_each_channel_over_both_sets
+
 boundary-keeps-label: the nearest class is another one
 - logits.scatter(1, batch.labels[:, None], -torch.inf).argmax(1)
 + logits.argmax(1)

@@ -4,6 +4,7 @@ With `--mu-algo` the contract alone is tried, on an algorithm of the user's own.
 """
 
 import copy
+import dataclasses
 import functools
 import inspect
 import subprocess
@@ -23,6 +24,7 @@ from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
 from softtargets.mu_algo import INPUTS
+from softtargets.mu_algo.boundary_shrink import value_range
 from softtargets.mu_algo.ssd import importance, ssd
 from softtargets.mu_algo.ugradsl_plus import crowding
 from softtargets.mu_algo.unsir import error_maximising
@@ -383,17 +385,38 @@ def test_scrubs_first_flight_from_the_teacher_goes_nowhere():
 
 def test_boundary_shrink_descends_to_the_nearest_other_class():
     """On a linear model the gradient in x is Wᵀ (p - e_y), and every step of FGSM can be worked out by hand."""
-    forget, original = samples(40, 1), linear()
+    forget, retain, original = pixels(40, 1, 0.5), pixels(5, 2, 0.6), linear()
     weight, bias = original[1].weight.detach(), original[1].bias.detach()
     x, e_y = forget.inputs.flatten(1), F.one_hot(forget.labels, K).float()
     moved = x + 0.3 * (((x @ weight.T + bias).softmax(1) - e_y) @ weight).sign()
-    nearest = ((moved @ weight.T + bias) - 1e9 * e_y).argmax(1)
+    seen = torch.cat([x, retain.inputs.flatten(1)])
+    free = ((moved @ weight.T + bias) - 1e9 * e_y).argmax(1)
+    nearest = ((moved.clamp(seen.min(), seen.max()) @ weight.T + bias) - 1e9 * e_y).argmax(1)
     fit = made(epochs=1, batch_size=40, optimizer=functools.partial(torch.optim.SGD, lr=LR))
-    unlearned = algorithm("boundary_shrink", epsilon=0.3)(original, forget, samples(5, 2), fit)
+    unlearned = algorithm("boundary_shrink", epsilon=0.3)(original, forget, retain, fit)
     expected = copy.deepcopy(original)
     by_hand(expected, gradient(original, forget.retarget(F.one_hot(nearest, K).float())))
     torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
     assert (nearest != (x @ weight.T + bias - 1e9 * e_y).argmax(1)).any()  # the attack changes some
+    narrow = ((moved.clamp(x.min(), x.max()) @ weight.T + bias) - 1e9 * e_y).argmax(1)
+    assert (nearest != free).any()  # and the range others
+    assert (nearest != narrow).any()
+
+
+def pixels(n: int, seed: int, edge: float) -> Samples:
+    """Samples many of whose values are the least or the greatest, as those of real images."""
+    free = samples(n, seed)
+    return dataclasses.replace(free, inputs=free.inputs.clamp(-edge, edge))
+
+
+def test_boundary_shrink_takes_the_range_of_each_channel_over_both_sets():
+    forget = torch.tensor([0.0, 1.0, 5.0, 6.0]).view(1, 2, 2, 1)
+    retain = torch.tensor([[-1.0, 0.5, 7.0, 5.5], [0.0, 0.0, 6.0, 6.0]]).view(2, 2, 2, 1)
+    labels, targets = torch.zeros(2).long(), torch.eye(2)
+    sets = Samples(forget, labels[:1], targets[:1]), Samples(retain, labels, targets)
+    low, high = value_range(*sets)
+    assert (low.flatten().tolist(), high.flatten().tolist()) == ([-1.0, 5.0], [1.0, 7.0])
+    assert low.shape == high.shape == (1, 2, 1, 1)
 
 
 def test_ugradsl_plus_sharpens_by_the_share_of_the_retain_batch_that_is_near():
