@@ -134,6 +134,9 @@ def undial(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> 
 def random_label(source: Source) -> Float[Tensor, "n k"]:
     """Return q = e_r, r drawn once a sample from the other classes (Graves et al. 2021, arXiv 2010.10981).
 
+    Differs from the code of SalUn (arXiv 2310.12508), which draws r anew every epoch from all classes: over many
+    epochs that is descent to `uniform`.
+
     >>> (random_label(source) * hard(source)).sum()
     tensor(0.)
     """

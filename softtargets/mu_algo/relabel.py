@@ -27,6 +27,10 @@ def relabel(
     of Graves et al. (2021, arXiv 2010.10981), masked ones DELETE (arXiv 2503.23751), those of a random teacher
     the bad teacher (arXiv 2205.08096), out-of-fold ones cross-fitted distillation. KL(q‖p) in place of CE, which
     some of them write, has the same gradient, since q does not depend on θ.
+
+    Differs from the authors' code of two of these. DELETE has no retain term: α = 0 is theirs. Random labels, as
+    in the code of SalUn (see `salun`), are drawn anew every epoch, the true class among them, and an epoch goes
+    over all of the retain set.
     """
     model = copy.deepcopy(original)
 

@@ -33,6 +33,10 @@ def salun(
     α → alpha, q → forget.targets and retain.targets; the paper's are random wrong labels (targets=random_label).
     Weights outside the mask have no gradient, but an optimiser's weight decay would move them: use none. With
     share = 1 this is relabel.
+
+    Differs from the authors' code: there an epoch is a pass over the forget set, whose random labels are drawn
+    anew from all classes, the true one among them, and then one over all of the retain set, both with weight 1.
+    The mask is there from a sum over batches between which the model makes steps of gradient ascent.
     """
     model = copy.deepcopy(original)
     masks = saliency(model, forget, share)

@@ -40,6 +40,9 @@ def scrub(
     α → alpha, γ → gamma, T → temperature, msteps → max_passes. q → forget.targets, softened as
     q^(1/T) / Σ q^(1/T), which is softmax(z0 / T) for the teacher's own (`targets/forget=self` at temperature 1);
     CE_r takes retain.targets. Signed targets have no KL and are refused.
+
+    Differs from the authors' code: there the rate falls to a tenth after some epochs (5, 8 and 9 of 10), where
+    here the schedule of the run decides, and forget and retain set have a batch size each, where here it is one.
     """
     model = copy.deepcopy(original)
 

@@ -41,9 +41,13 @@ def unsir(
     minimising CE; noise of class c has the target q_c.
 
     λ → penalty, N_c → `noise` samples a class, Adam's rate → lr, q_c → the mean of forget.targets over class c,
-    e_c in the paper; CE on the retain set takes retain.targets. The forget set's inputs are not used. The paper's
-    rates .02 and .01 of impair and repair are one optimiser's here, whose schedule may fall. The authors' code
-    appends as many noise samples as an image has channels, 3 for each of 20 batches of 256; here all are used.
+    e_c in the paper; CE on the retain set takes retain.targets. The forget set's inputs are not used.
+
+    Differs from the authors' code: there both passes are over a subset of the retain set, 1,000 samples of each
+    class, and each has an Adam of its own, with rates .02 and .01; here they are over the whole set, by one
+    optimiser, whose schedule may fall. Of each of the 20 batches of 256 noise samples there only 3 are used, as
+    many as an image has channels, and all have the label 0 whichever class they are of; here all are used, with
+    the target of their class.
     """
     model = copy.deepcopy(original)
     draw = generator(fit.seed, f"{fit.name}/unsir")
