@@ -678,6 +678,53 @@ forgotten-inverted: at or below data never seen
 + measured["forget_acc"] >= level
 > test_evaluate.py::test_forgotten_at_the_level_of_unseen_data
 
+== softtargets/temperature.py
+> test_faces.py::test_temperature_minimises_the_loss_as_scipy_finds_it[0.4]
+
+temperature-climbs: the sign of the slope
+- (low, inverse) if slope > 0
++ (low, inverse) if slope < 0
+
+temperature-inverted: T, not 1/T
+- return 1 / inverse
++ return inverse
+
+== softtargets/evaluation/faces.py
+> test_faces.py::test_faces_are_what_other_libraries_compute
+
+js-t-without-temperatures: a temperature is no distance
+- metrics.js(z / t, z_r / t_r)
++ metrics.js(z, z_r)
+> test_faces.py::test_a_temperature_is_no_distance
+
+js-t-at-one-temperature: each model has its own
+- metrics.js(z / t, z_r / t_r)
++ metrics.js(z / t, z_r / t)
+
+nothing-is-unlearned: doing nothing is the original
+- between(models["original"], one)
++ between(models["unlearned"], one)
+
+gap-to-the-first-reference: a gap is to the mean of all
+- "unlearned": _gap(value(models["unlearned"]), theirs)
++ "unlearned": _gap(value(models["unlearned"]), [first])
+> test_faces.py::test_gaps_are_signed_and_of_other_libraries_numbers
+
+gap-without-a-sign: an absolute value takes noise for a gap
+- else one - mean
++ else abs(one - mean)
+> test_faces.py::test_gaps_are_signed_and_of_other_libraries_numbers
+
+temperature-of-forgotten-classes: of retained classes alone
+- torch.isin(samples.labels, data.retain.labels).nonzero()[:, 0]
++ torch.arange(len(samples))
+> test_faces.py::test_temperatures_are_fitted_on_unseen_images_of_retained_classes
+
+shifted-back: an image that does not move
+- moved = (wide[..., 1:-1, 2:],
++ moved = (wide[..., 1:-1, 1:-1],
+> test_faces.py::test_every_image_moves_by_one_pixel_and_its_edge_fills_the_gap
+
 == softtargets/evaluation/matched.py
 > test_matched.py::test_the_point_is_the_first_evaluation_from_which_the_run_stays
 

@@ -271,19 +271,20 @@ def test_the_whole_cost_pays_for_the_training_itself(experiments):
 
 
 def test_a_budget_pays_for_the_looks_of_a_stop_rule(experiments):
-    rule = {"stop": "matched", "evaluate_every": 3, "evaluate_growth": 0.5}
+    rule = {"stop": "matched", "looks": 3, "evaluate_every": 3, "evaluate_growth": 0.5}
     experiment = budgeted(experiments("gradasc", cost=0.5, **rule))
     few = experiment.monitored.split
-    each = len(few.forget) + len(few.level.positions)
-    assert rule_samples(experiment) == each
+    assert rule_samples(experiment, 4) == 4 * len(few.forget) + len(few.level.positions)
+    first = dataclasses.replace(experiment, unlearning=experiment.unlearning.model_copy(update={"looks": 1}))
+    assert rule_samples(first, 4) == 4 * (len(few.forget) + len(few.level.positions))
     (steps,) = experiment.lengths
     looks = {0, steps}
     at = 0
     while at < steps:
         looks.add(at)
         at += max(3, int(at * 0.5))
-    cost = by_hand(experiment, (steps,)) + len(looks) * each / 3 / experiment.retraining_samples
-    assert cost <= 0.5 < cost + (16 + each / 3) / experiment.retraining_samples
+    cost = by_hand(experiment, (steps,)) + rule_samples(experiment, len(looks)) / 3 / experiment.retraining_samples
+    assert cost <= 0.5 < cost + (16 + len(few.forget) / 3) / experiment.retraining_samples
 
 
 def test_a_budget_pays_for_targets_that_are_made_after_the_request(composed):

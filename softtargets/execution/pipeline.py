@@ -163,7 +163,7 @@ def unlearn(
         with meter:
             unlearned = experiment.unlearn(original, targets.forget, targets.retain, fit)
         took = time.perf_counter() - started - trajectory.seconds, now() - cpu - trajectory.cpu_seconds
-    looked = rule_samples(experiment) * len(trajectory.columns["step"])
+    looked = rule_samples(experiment, len(trajectory.columns["step"]))
     return fit, unlearned.eval(), Spent(*took, meter.forward, meter.backward, looked)
 
 

@@ -199,12 +199,17 @@ def _stand_ins(experiment: Experiment, network: nn.Module, forget: Samples) -> d
     return {name: stand_ins[name] for name in algorithm_inputs.wanted(experiment)}
 
 
-def rule_samples(experiment: Experiment) -> int:
-    """Count the samples that the stop rule predicts each time that it looks at the model; 0 without a rule."""
+def rule_samples(experiment: Experiment, looks: int) -> int:
+    """Count the samples that the stop rule predicts in so many looks at the model; 0 without a rule.
+
+    The forget set at each look, and the images that its level is measured on: at the first look, or for the first
+    rule there was (`looks=1`) at each.
+    """
     if experiment.unlearning.stop == "none":
         return 0
     few = experiment.monitored.split
-    return len(few.forget) + (0 if few.level.positions is None else len(few.level.positions))
+    unseen = 0 if few.level.positions is None else len(few.level.positions)
+    return len(few.forget) * looks + unseen * (looks if experiment.unlearning.looks == 1 else min(looks, 1))
 
 
 def budgeted(experiment: Experiment) -> Experiment:
@@ -222,8 +227,7 @@ def budgeted(experiment: Experiment) -> Experiment:
             f"unlearn.cost={share}: a step of {_name(experiment)} costs nothing; give unlearn.max_steps"
         )
     fit = experiment.unlearning_fit(lambda step, steps, loss: None, lambda model, step: False)
-    rule = rule_samples(experiment) / 3
-    budget = Budget(share * whole - targets, lambda steps: rule * len(fit.looks(steps)))
+    budget = Budget(share * whole - targets, lambda steps: rule_samples(experiment, len(fit.looks(steps))) / 3)
     count = len(known.turns)
     what = "less than one step" if count == 1 else f"less than one step of each of {count} turns"
     _require(experiment, targets + known.cost([1] * count) + budget.beside(count), f"takes {what}")
