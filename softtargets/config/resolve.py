@@ -15,7 +15,7 @@ from softtargets.config import allowed_targets, contents
 from softtargets.config.machine import resolve_machine
 from softtargets.config.names import Chosen, composed
 from softtargets.config.paths import PLACES
-from softtargets.config.settings import Settings
+from softtargets.config.settings import LOOKS, Settings
 from softtargets.config.validation import naming, validated
 from softtargets.errors import BadInput
 from softtargets.system.files import canonical, read_json
@@ -90,8 +90,9 @@ def drop_ignored_targets(config: dict) -> None:
 
 
 def _leave_out_newer(config: dict) -> None:
-    if config["unlearn"].get("stop") == "none":
-        config["unlearn"].pop("looks", None)  # of a rule that is not there
+    looks = config["unlearn"].get("looks")
+    if config["unlearn"].get("stop") == "none" and type(looks) is int and looks in LOOKS:
+        del config["unlearn"]["looks"]  # of a rule that is not there; a wrong value stays, to be refused
     for name, usual in NEWER.items():
         group, _, setting = name.rpartition(".")
         node = config[group] if group else config

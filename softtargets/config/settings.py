@@ -124,6 +124,10 @@ class Training(Optimisation):
     min_steps: Count
 
 
+LOOKS = range(1, 1001)
+"""In a row, that a stop rule may want."""
+
+
 class Unlearning(Optimisation):
     """Group `unlearn`."""
 
@@ -131,7 +135,7 @@ class Unlearning(Optimisation):
     max_steps: Count | None
     cost: Annotated[float, Field(gt=0, le=1000)] | None = None
     stop: Literal["none", "matched"]
-    looks: Annotated[int, Field(ge=1, le=1000)] = 1
+    looks: Annotated[int, Field(ge=LOOKS.start, lt=LOOKS.stop)] = 1
     evaluate_every: Count | None
     evaluate_growth: Weight
     evaluate_samples: Annotated[int, Field(ge=100, le=10**9)] | None
