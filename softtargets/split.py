@@ -309,7 +309,7 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
 
     By index: forget and retain set are disjoint and make up the training set. By content: validation and test
     set share no input with the training set, and the retain set, which is all the retrained model sees,
-    none with the forget set; no spare image is in the training set. The error names the two sets.
+    none with the forget set; no spare image is in another set. The error names the two sets.
 
     >>> guard(data, torch.arange(3), torch.tensor([0]))
     Traceback (most recent call last):
@@ -330,7 +330,10 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
     _refuse_shared(unseen["test"], prints["train"], "test_set", "training set")
     _refuse_shared(unseen["test"], unseen["validation"], "test_set", "validation_set")
     if data.spare is not None:
-        _refuse_shared(fingerprints(data.spare.inputs), prints["train"], "spare_set", "training set")
+        spare = fingerprints(data.spare.inputs)
+        _refuse_shared(spare, prints["train"], "spare_set", "training set")
+        for name in unseen:
+            _refuse_shared(spare, unseen[name], "spare_set", f"{name}_set")
 
 
 def _refuse_shared(one, other, name: str, other_name: str) -> None:

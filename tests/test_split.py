@@ -314,6 +314,14 @@ LEAKS = {
         lambda data: dataclasses.replace(data, validation=joined(data.validation, first(data.test))),
         "1 images of the test_set are in the validation_set too",
     ),
+    "forget image among the spare ones": (
+        lambda data: dataclasses.replace(data, spare=first(data.forget)),
+        "1 images of the spare_set are in the training set too",
+    ),
+    "test image among the spare ones": (
+        lambda data: dataclasses.replace(data, spare=first(data.test)),
+        "1 images of the spare_set are in the test_set too",
+    ),
 }
 
 
