@@ -84,7 +84,7 @@ class Gate:
     """Whether an arm keeps its utility; None where that cannot be said."""
 
     accuracy: float | None
-    """Lower 95 % bound of the test accuracy less the retrained model's, over pairs."""
+    """Lower one-sided 95 % bound of the test accuracy less the retrained model's, over pairs."""
     probabilities: float | None
     """JS_T on the test set less doing nothing's, over the margin: at most 1 passes."""
 
@@ -111,6 +111,7 @@ class Standing:
     prepared: float | None
     """Mean cost of what was prepared before the request, in gradient samples."""
     comparison_only: bool
+    diverged: int
     faces: tuple[OnFace, ...]
     gate: Gate
 
@@ -151,6 +152,7 @@ def _of_setting(setting: Setting, arms: dict[str, list[Run]]) -> list[Standing]:
             seconds=_cost(runs, "share_seconds"),
             prepared=_cost(runs, "prepared_share"),
             comparison_only=any(run.result.get("comparison_only") for run in runs.values()),
+            diverged=sum(FACES[0].at_end(run) == math.inf for run in runs.values()),
             faces=tuple(_on_face(measure, arm, once, floors) for measure in FACES),
             gate=gate(list(runs.values())),
         )
@@ -217,7 +219,8 @@ def gate(runs: list[Run]) -> Gate:
     gaps = [one["test_acc_gap"]["unlearned"] for one in faces]
     if len(runs) < LEAST or len(faces) < len(runs) or None in gaps:
         return Gate(None, None)
-    lower = compare(numpy.array(gaps), numpy.zeros(len(gaps)), 0.0).low
+    one, other, cells = analysed(numpy.array(gaps), numpy.zeros(len(gaps)), runs)
+    lower = compare(one, other, 0.0, cells).lower
     names = ("unlearned", "nothing", "floor")
     far, nothing, floor = (mean_of([one["js_t_test"][name] for one in faces]) for name in names)
     width = None if None in (far, nothing) or nothing <= (floor or 0.0) else 0.1 * (nothing - (floor or 0.0))
@@ -233,8 +236,9 @@ def sentence(standing: Standing) -> str:
         return f"no verdict below {LEAST} pairs ({standing.design.shown})"
     left = [] if first.left is None else [f"leaves {first.left:.0%} of the way to retraining"]
     others = [f"{_word(one, first)} than {one.reference}{_size(one)}" for one in first.against[1:]]
+    lost = [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
-    return "; ".join([_against_nothing(standing), *left, *others, utility])
+    return "; ".join([_against_nothing(standing), *left, *others, utility, *lost])
 
 
 def _against_nothing(standing: Standing) -> str:
@@ -253,20 +257,20 @@ def listed(names: list[str]) -> str:
 
 
 def _size(one: Against) -> str:
-    return f" by {abs(one.paired.mean):.2g}" if _decided(one) else ""
+    return f" by {abs(one.paired.mean):.2g}" if _decided(one) and one.paired.mean is not None else ""
 
 
 def _decided(one: Against) -> bool:
-    return one.p is not None and one.p < LEVEL and one.paired.mean is not None
+    return one.p is not None and one.p < LEVEL
 
 
 def _word(one: Against, face: OnFace) -> str:
     """Return what is shown: nearer, farther, or that it is not farther by the margin; else that nothing is."""
     found = one.paired
-    if found is None or found.mean is None:
+    if found is None:
         return "not compared"
     if _decided(one):
-        return "nearer" if found.mean < 0 else "farther"
+        return "nearer" if found.ahead < 0 else "farther"
     if found.mean == 0 and found.sd == 0:
         return "the same"
     if found.upper is not None and face.margin is not None and found.upper < face.margin:

@@ -58,6 +58,21 @@ class Paired:
     """Mean difference that the measured pairs show with a probability of 80 % at the 5 % level, given this sd."""
 
     @property
+    def by_ranks(self) -> bool:
+        """Return whether runs diverged, which have a rank and no value, or all differences are equal."""
+        return self.lost or self.sd == 0
+
+    @property
+    def p(self) -> float | None:
+        """Return what direction is judged by: the t test, or where that says nothing the signed ranks."""
+        return self.wilcoxon_p if self.by_ranks else self.t_p
+
+    @property
+    def ahead(self) -> float | None:
+        """Return the statistic that `p` is of: its sign is the direction, positive where `other` is ahead."""
+        return self.ranks if self.by_ranks else self.mean
+
+    @property
     def lost(self) -> bool:
         """Return whether a run diverged in any of the n pairs."""
         return self.measured < self.n

@@ -117,7 +117,7 @@ def judged(verdicts: list[Verdict], standings: list[Standing]) -> tuple[list[Ver
     """
     ends = [verdict for verdict in verdicts if verdict.where == "end"]
     against = [one for standing in standings for face in standing.faces for one in face.against]
-    asked = [*map(_p, ends), *map(_equivalence_p, ends), *(one.paired and one.paired.t_p for one in against)]
+    asked = [*map(_p, ends), *map(_equivalence_p, ends), *(one.paired and one.paired.p for one in against)]
     adjusted = iter(holm(asked))
     p, equivalence = ({id(verdict): next(adjusted) for verdict in ends} for _ in range(2))
     tested = {id(one): next(adjusted) for one in against}
@@ -153,15 +153,7 @@ def _equivalence_p(verdict: Verdict) -> float | None:
 
 
 def _p(verdict: Verdict) -> float | None:
-    """Return what is adjusted and judged by: the t test, or where that says nothing the signed ranks."""
-    if verdict.paired is None:
-        return None
-    return verdict.paired.wilcoxon_p if _by_ranks(verdict) else verdict.paired.t_p
-
-
-def _by_ranks(verdict: Verdict) -> bool:
-    """Return whether runs diverged, which have a rank and no value, or all differences are equal."""
-    return verdict.paired.lost or verdict.paired.sd == 0
+    return verdict.paired and verdict.paired.p
 
 
 def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | None, floors: Floors) -> Verdict:
@@ -329,9 +321,8 @@ def _numbers(verdict: Verdict) -> str:
 def _winner(verdict: Verdict, siblings: list[Verdict]) -> str:
     """Name the arm that is ahead in the statistic that p is of; its size is a mean, which must point there too."""
     found, n = verdict.paired, verdict.design.shown
-    ahead = found.ranks if _by_ranks(verdict) else found.mean
-    first, second = (verdict.other, verdict.one) if ahead > 0 else (verdict.one, verdict.other)
-    faces = {face.measure.label.partition(" ")[0]: _agrees(face, turned=ahead > 0) for face in siblings}
+    first, second = (verdict.other, verdict.one) if found.ahead > 0 else (verdict.one, verdict.other)
+    faces = {face.measure.label.partition(" ")[0]: _agrees(face, turned=found.ahead > 0) for face in siblings}
     closer = f"{first.name} {_better(verdict, second, all(word == 'agree' for word in faces.values()))}"
     beside = _in_words(faces)
     if not found.lost:
