@@ -637,8 +637,8 @@ svc-classes-swapped: members are the positive class
 > test_evidence.py::test_an_attack_is_balanced_and_is_asked_about_others_than_it_learnt
 
 svc-overlap: it is asked about what it learnt
-- fresh[membership.nonmembers] = False
-+ fresh[membership.nonmembers] = True
+- unattacked[membership.nonmembers] = False
++ unattacked[membership.nonmembers] = True
 
 svc-unbalanced: it learns from as many of either kind
 - min(len(outside), len(inside), MOST)

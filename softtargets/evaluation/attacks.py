@@ -37,12 +37,13 @@ def svc(training: Attack, attacked: Attack) -> Attack:
     Returns the shares of attacked members and nonmembers that it takes for members, from 0 to 1. C = 3 with a
     radial kernel of γ = 1 / dimension, as in the code of SalUn (Fan et al. 2024, arXiv 2310.12508).
     """
-    # here and not above: the import takes a second, which runs without this attack should not pay
+    # here and not above: the import takes a second, which a run without this attack does not need
     from sklearn.svm import SVC
 
     scores, truth = (
         torch.cat(list(training)),
         torch.cat([torch.ones(len(training[0])), torch.zeros(len(training[1]))]),
     )
+    # gamma="auto" is 1 / dimension; [:, None] makes of each score a row of one dimension
     machine = SVC(C=3, gamma="auto", kernel="rbf").fit(scores[:, None].cpu().numpy(), truth.numpy())
     return Attack(*(float(machine.predict(part[:, None].cpu().numpy()).mean()) for part in attacked))

@@ -60,12 +60,14 @@ class Diagnosis:
 
         `targets_matter` is False for an algorithm that ignores targets: these then decide no flag.
         """
+        # the order matters: a degenerate target's first update is rounding noise, whose sign means nothing
         if targets_matter and self.target_distance <= degenerate:
             return "degenerate"
         if self.first_order is not None and self.first_order < 0:
             return "anti-forgetting"
         if not targets_matter:
             return "ok"
+        # the hard labels themselves, at a label distance of 0, are what the others are compared with: no flag
         if self.label_distance > 0 and self.grad_cosine is not None and self.grad_cosine >= hard_like:
             return "hard-like"
         return "ok"
@@ -80,6 +82,7 @@ def learnt_nothing(
     Better: more accurate by over two standard errors of an accuracy over n samples.
     """
     n = len(labels)
+    # chance level: with unequal classes, naming the largest is better than 1 / k
     without = max(accuracy(initial, labels), labels.bincount().max().item() / n)
     return accuracy(logits, labels) <= without + 2 * math.sqrt(without * (1 - without) / n)
 
@@ -96,6 +99,7 @@ def diagnose(
 
     `unlearn(original, forget, retain, fit) -> model` is the algorithm and `fit` the one it will be given.
     """
+    # g_hard has the forget set's own labels, which may be wrong ones: they are what is to be forgotten
     labels = forget.retarget(nn.functional.one_hot(forget.labels, probs.shape[1]).float())
     gradient, hard = _gradient(original, forget), _gradient(original, labels)
     q = forget.targets
@@ -107,6 +111,7 @@ def diagnose(
         grad_cosine=(gradient @ hard / norms).item() if norms else None,
         target_distance=(q - probs).abs().sum(1).mean().item(),
         sharpness=(q[own] - probs[own]).mean().item(),
+        # signed targets have entries below 0, which have no logarithm: entr(0) = 0 leaves them out
         target_entropy=torch.special.entr(q.clamp(min=0)).sum(1).mean().item(),
         label_distance=(q - labels.targets).abs().sum(1).mean().item(),
         first_order=_first_order(original, unlearn, forget, retain, fit, hard),
@@ -130,12 +135,14 @@ def _first_order(original, unlearn, forget, retain, fit: Fit, hard: Tensor) -> f
     marks = Algorithm.of(unlearn)
     if marks.has_no_loop or marks.starts_afresh:
         return None  # no update to measure, or the update of another model
-    carried = {field.name: getattr(fit, field.name) for field in dataclasses.fields(Fit)}
-    # its own account, so that the diagnosis costs the run nothing
-    probe = FirstUpdate(**carried | {"account": Account()})
+    settings = {field.name: getattr(fit, field.name) for field in dataclasses.fields(Fit)}
+    # a separate account, so that the diagnosis costs the run nothing
+    probe = FirstUpdate(**settings | {"account": Account()})
     model = unlearn(original, forget, retain, probe)
+    # an algorithm may return without a step of `fit`
     if not probe.account.steps:
         return None
+    # the update that the optimiser made: with momentum, Adam or clipping it is not the gradient
     before, after = (torch.cat([p.detach().flatten() for p in trainable(m)]) for m in (original, model))
     return (hard @ (after - before).double()).item()
 
@@ -154,6 +161,7 @@ class FirstUpdate(Fit):
         count = math.ceil(len(first) / self.batch_size)
         model.train()
         with self.noise(), lone_samples(model):
+            # `backward` adds up: gradients are not zeroed between batches, and weights make their sum a mean
             for batch in itertools.islice(self.batches(first, *others), count):
                 (self.value(loss, batch) * len(batch[0]) / len(first)).backward()
         self.clip(model)

@@ -22,7 +22,9 @@ class Evaluation:
     """One model's metrics, and the margins of its forget and test samples."""
 
     metrics: dict
+    """By name, as in `result.json`: shares from 0 to 1, losses in nats."""
     margins: dict[str, Tensor]
+    """log p_y - log(1 - p_y) of each sample, by the name of the set."""
     logits: Logits
 
 
@@ -42,10 +44,12 @@ def evaluate(logits: Logits, data: Evaluated) -> Evaluation:
 
 
 def _detail(logits: Logits, data: Evaluated, forget_margins: Tensor) -> dict:
+    """Return the metrics that need finite logits on all sets."""
     test = data.membership
     unseen = metrics.margins(logits["test"][test.nonmembers], test.nonmember_labels)
     return {
         "unseen_acc": None if data.level is None else _unseen_accuracy(logits, data),
+        # differs from forget_acc where the forget set has wrong labels: does the model see what the image shows?
         "forget_true_acc": metrics.accuracy(logits["forget"], data.forget_true_labels),
         "class_acc": metrics.class_accuracy(logits["test"], data.test.labels),
         "forget_class_acc": metrics.class_accuracy(logits["forget"], data.forget.labels),
@@ -56,6 +60,7 @@ def _detail(logits: Logits, data: Evaluated, forget_margins: Tensor) -> dict:
 def distance(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
     """Return the distances of a model to the retrained one on `data`; all None where one of them is not finite."""
     mine, theirs = one.metrics, reference.metrics
+    # a class accuracy is None where any set's logits are not finite: see `evaluate`
     finite = mine["class_acc"] is not None and theirs["class_acc"] is not None
     values = _apart(one, reference, data) if finite else dict.fromkeys(APART)
     # functions, so that none is computed where an accuracy is None
@@ -88,10 +93,9 @@ APART = (
 
 
 def _apart(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
-    seen = data.validation is not None
-    distances = {
-        "js_validation": metrics.js(one.logits["validation"], reference.logits["validation"]) if seen else None
-    }
+    has_validation = data.validation is not None
+    validation = (one.logits["validation"], reference.logits["validation"]) if has_validation else None
+    distances = {"js_validation": metrics.js(*validation) if validation else None}
     for name in ("forget", "test"):
         pair, labels = (one.logits[name], reference.logits[name]), getattr(data, name).labels
         each = metrics.js_each(*pair)
@@ -100,6 +104,7 @@ def _apart(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
         distances[f"l1_{name}"] = metrics.l1(*pair)
         distances[f"activation_distance_{name}"] = metrics.activation_distance(*pair)
         distances[f"disagreement_{name}"] = metrics.disagreement(*pair)
+    # in the order of APART, so that `result.json` has one order of keys
     return {name: distances[name] for name in APART}
 
 

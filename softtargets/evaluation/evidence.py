@@ -1,4 +1,4 @@
-"""Evidence that costs time or an import: measured only where `evidence` names it."""
+"""Extra measurements that cost time or an import: made only where the setting `evidence` names them."""
 
 import copy
 from collections.abc import Callable
@@ -26,10 +26,11 @@ def confidence_attack(logits: Logits, data: Split) -> dict[str, float]:
     of forget samples that it takes for training data.
     """
     test, membership = data.test, data.membership
-    fresh = torch.isin(test.labels, data.retain.labels)
-    fresh[membership.nonmembers] = False  # no sample is both trained on and attacked
-    outside, inside = fresh.nonzero()[:, 0], torch.arange(len(data.retain))
+    unattacked = torch.isin(test.labels, data.retain.labels)
+    unattacked[membership.nonmembers] = False  # no sample is both trained on and attacked
+    outside, inside = unattacked.nonzero()[:, 0], torch.arange(len(data.retain))
     count = min(len(outside), len(inside), MOST)
+    # a fixed seed: all runs on the same sets train the attack on the same samples
     draw = generator(0, "svc")
     outside, inside = (p[torch.randperm(len(p), generator=draw)[:count]] for p in (outside, inside))
     unseen = confidence(logits["test"][membership.nonmembers], membership.nonmember_labels)
@@ -39,6 +40,7 @@ def confidence_attack(logits: Logits, data: Split) -> dict[str, float]:
     )
     attacked = Attack(confidence(logits["forget"], data.forget.labels)[membership.members], unseen)
     shares = svc(training, attacked)
+    # balanced: the mean of the share of members and of nonmembers that are called rightly
     return {"svc_accuracy": (shares.members + 1 - shares.nonmembers) / 2, "svc_members": shares.members}
 
 

@@ -63,6 +63,7 @@ class Calibration:
         }
         if sum(map(len, unseen.values())) >= LEAST:
             return cls("validation", (unseen,), (_labels(data, unseen),))
+        # halves by chance, as the retain set may be sorted by class; a fixed seed, so that all models share them
         order = torch.randperm(len(data.retain), generator=generator(0, "temperature"))
         halves = [{"retain": half.to(data.retain.labels.device)} for half in order.chunk(2)]
         return cls("retain, cross-fitted", tuple(halves), tuple(_labels(data, half) for half in halves))
@@ -96,10 +97,12 @@ def more_sets(data: Evaluated) -> dict[str, Samples]:
 
 def shifted(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     """Move every image by one pixel in one of four directions."""
+    # one pixel wider on each side; a window at four places in it moves the image by one pixel
     wide = pad(images, (1, 1, 1, 1), mode="replicate")
     moved = (wide[..., 1:-1, 2:], wide[..., 1:-1, :-2], wide[..., 2:, 1:-1], wide[..., :-2, 1:-1])
-    drawn = torch.randint(len(moved), (len(images),), generator=generator(0, "shifted")).to(images.device)
-    return torch.stack(moved)[drawn, torch.arange(len(images), device=images.device)]
+    direction = torch.randint(len(moved), (len(images),), generator=generator(0, "shifted")).to(images.device)
+    # (4, n, c, h, w), of which each image takes one of the four
+    return torch.stack(moved)[direction, torch.arange(len(images), device=images.device)]
 
 
 def noisy(inputs: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
@@ -114,11 +117,13 @@ class Face:
 
     logits: Logits
     temperatures: tuple[float, ...]
+    """One a fold of the calibration images."""
     metrics: dict
 
 
 def js_t(name: str, one: Face, other: Face) -> float:
     """Return the mean JS of two models on the set `name`, in nats, each at its own temperature."""
+    # float64, so that a division by T costs a small JS none of its digits
     z, z_r = one.logits[name].double(), other.logits[name].double()
     pairs = zip(one.temperatures, other.temperatures, strict=True)
     return statistics.mean(metrics.js(z / t, z_r / t_r) for t, t_r in pairs)
@@ -175,12 +180,13 @@ def faces(evaluations: Mapping[str, Evaluation], references: Sequence[Evaluation
 
 
 def _temperature(face: Face | None) -> float | None:
-    """Return the geometric mean over the folds."""
+    """Return the geometric mean over the folds; None for a model that is not finite."""
+    # geometric, since T divides: halving and doubling cancel
     return None if face is None else statistics.geometric_mean(face.temperatures)
 
 
 def _face(evaluation: Evaluation, calibration: Calibration) -> Face | None:
-    """Return None for a model that is not finite."""
+    """Return what the faces need of a model; None for one that is not finite."""
     if evaluation.metrics["class_acc"] is None:
         return None
     return Face(evaluation.logits, calibration.temperatures(evaluation.logits), evaluation.metrics)
@@ -190,8 +196,9 @@ def _distances(
     distance: Callable[[str, Face, Face], float], set_name: str, models: dict[str, Face | None], retrained: list
 ) -> dict[str, float | None]:
     def between(one: Face | None, other: Face | None) -> float | None:
-        known = None not in (one, other) and set_name in one.logits
-        return distance(set_name, one, other) if known else None
+        # None where a model is not finite, or where the set cannot be made, as shifted ones of no images
+        measurable = None not in (one, other) and set_name in one.logits
+        return distance(set_name, one, other) if measurable else None
 
     return {
         "unlearned": _mean([between(models["unlearned"], one) for one in retrained]),
@@ -209,6 +216,7 @@ def _gaps(metric: str, models: dict[str, Face | None], retrained: list) -> dict[
     def value(face: Face | None) -> float | None:
         return None if face is None else face.metrics[metric]
 
+    # the first against the others alone: against a mean that holds it, its gap would be smaller than it is
     first, *others = theirs = [value(face) for face in retrained]
     return {
         "unlearned": _gap(value(models["unlearned"]), theirs),

@@ -20,7 +20,9 @@ class Level(NamedTuple):
     """The accuracy on the forget set that counts as forgotten, and how well it is known."""
 
     forget_acc: float
+    """Of the retrained model, a share from 0 to 1."""
     standard_error: float
+    """Binomial, of that share over `samples`; at least 1 / samples."""
     samples: int
 
     def reached(self, accuracy: float) -> bool:
@@ -48,6 +50,7 @@ def point(trajectory: Trajectory, at: Level | None) -> dict[str, Number] | None:
 
     A run whose accuracies are lost (it diverged) does not stay.
     """
+    # an evaluation off the level starts the search again: what counts is where the run stays
     first = None
     for number, accuracy in enumerate(trajectory["forget_acc"]):
         if at is None or accuracy is None or not at.reached(accuracy):

@@ -13,12 +13,14 @@ def accuracy(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> float
 
 def loss(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> float:
     """Return the mean of -log p_y in nats."""
+    # float64 keeps a loss near 0 that float32 would round to 0
     return F.cross_entropy(logits.double(), labels).item()
 
 
 def class_accuracy(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> list[float | None]:
     """Return the accuracy within every class; None for a class without samples here."""
     count = labels.bincount(minlength=logits.shape[1])
+    # right predictions have the class of their label, so that counting labels counts both
     right = labels[logits.argmax(1) == labels].bincount(minlength=logits.shape[1])
     return [r / c if c else None for r, c in zip(right.tolist(), count.tolist(), strict=True)]
 
@@ -70,6 +72,7 @@ def l1(one: Float[Tensor, "n k"], other: Float[Tensor, "n k"]) -> float:
 
 def accuracy_distance(one: list[float | None], other: list[float | None]) -> float:
     """Return the mean of |Δaccuracy| over the classes with samples: the seed project's distance, 0 to 1."""
+    # a class that one of the sets lacks has no accuracy, and does not count as equal
     gaps = [abs(a - b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
     return sum(gaps) / len(gaps)
 

@@ -1,8 +1,15 @@
 """Unlearning algorithms, one a file: `name(original, forget, retain, fit, *, settings) -> unlearned`.
 
-An algorithm declares by marks what a run has to know of it, such as that it ignores the forget set's targets: see
-`softtargets.marks.Algorithm`.
-An algorithm that needs more than these four takes it by a keyword from `INPUTS`; no setting has such a name.
+`original` and the model that is returned map inputs (n, ...) to logits (n, k); `original` must stay unchanged.
+`forget` and `retain` are `Samples`; `fit` is the training loop, which minimises what it is given. An algorithm
+declares by marks what a run has to know of it, such as that it ignores the forget set's targets: see
+`softtargets.marks.Algorithm`. An algorithm that needs more than these four arguments takes it by a keyword from
+`INPUTS`; no setting has such a name.
+
+In the docstrings y is the label of a sample, e_y its one-hot, q its target, p = softmax(logits) the prediction, θ0
+the parameters of the original. CE_f and CE_r are mean cross entropies over a batch of the forget and the retain
+set.
+`α → alpha` says which argument a symbol of the formula is.
 """
 
 INPUTS = ("initialise", "validation", "early_original", "out_of_fold")

@@ -15,6 +15,7 @@ NEVER = -1e4
 
 
 def _check(model: nn.Module, batch: Samples) -> None:
+    """Raise ValueError for a network that does not end in a linear layer with a bias."""
     check_head(model, batch)
     if head(model).bias is None:
         raise ValueError("class_mask needs a bias in the network's last linear layer, and it has none")
@@ -30,6 +31,7 @@ def class_mask(original: nn.Module, forget: Samples, retain: Samples, fit: Fit) 
     """
     model = copy.deepcopy(original)
     last, missing = head(model), _missing(forget, retain)
+    # weights 0, so that no input changes the logit: it is the bias alone
     with torch.no_grad():
         last.weight[missing] = 0.0
         last.bias[missing] = NEVER

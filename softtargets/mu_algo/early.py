@@ -18,4 +18,5 @@ def early(
     A model that stops before it memorises has less to forget, and it was trained on everything: what it gains over
     the original, no unlearning explains. It costs nothing after the request. Targets play no part.
     """
+    # a copy: what is returned may be changed later, and the checkpoint may not
     return copy.deepcopy(early_original)

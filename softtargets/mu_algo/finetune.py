@@ -21,6 +21,7 @@ def finetune(original: nn.Module, forget: Samples, retain: Samples, fit: Fit) ->
     """
     model = copy.deepcopy(original)
 
+    # one stream: the forget set has no influence but by what training on the rest overwrites
     def loss(retain: Samples):
         return cross_entropy(model(retain.inputs), retain.targets)
 

@@ -25,12 +25,14 @@ def head_reset(
     Networks that do not end in a linear layer are refused before any work. Targets play no part.
     """
     model = copy.deepcopy(original)
+    # from a whole new model, as the head's initialisation may be one that the architecture gives it
     head(model).load_state_dict(head(initialise()).state_dict())
     # the caller's model may have frozen parameters: their flags come back after the fit
     requires_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     head(model).requires_grad_(True)
+    # `requires_grad` is all that freezes: batch normalisation still updates its running statistics in `fit`
 
     def loss(retain: Samples):
         return F.cross_entropy(model(retain.inputs), retain.labels)

@@ -29,6 +29,7 @@ def neggrad_plus(
     """
     model = copy.deepcopy(original)
 
+    # `fit` minimises: the minus sign turns the forget term into ascent
     def loss(forget: Samples, retain: Samples):
         retain_loss = cross_entropy(model(retain.inputs), retain.targets)
         return alpha * retain_loss - (1 - alpha) * cross_entropy(model(forget.inputs), forget.targets)

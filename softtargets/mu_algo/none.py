@@ -15,4 +15,5 @@ def none(original: nn.Module, forget: Samples, retain: Samples, fit: Fit) -> nn.
 
     It costs nothing. No set is used, so targets play no part.
     """
+    # a copy: what is returned may be changed later, and the original may not
     return copy.deepcopy(original)

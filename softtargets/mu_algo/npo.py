@@ -36,6 +36,7 @@ def npo(
     model = copy.deepcopy(original)
 
     def loss(forget: Samples, retain: Samples):
+        # π_0 is a constant: the original gets no gradient
         with torch.no_grad():
             before = log_likelihood(original(forget.inputs), forget.targets)
         ratio = log_likelihood(model(forget.inputs), forget.targets) - before
@@ -48,4 +49,5 @@ def npo(
 
 def log_likelihood(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
     """Return Σ_k q_k log p_k of each sample, in nats: the logarithm of p_y where q = e_y."""
+    # torch's cross entropy is -Σ_k q_k log p_k
     return -F.cross_entropy(logits.float(), targets, reduction="none")

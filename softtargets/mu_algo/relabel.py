@@ -34,6 +34,7 @@ def relabel(
     """
     model = copy.deepcopy(original)
 
+    # both terms have the same sign: this is descent, and forgetting is what the targets say
     def loss(forget: Samples, retain: Samples):
         retain_loss = cross_entropy(model(retain.inputs), retain.targets)
         return cross_entropy(model(forget.inputs), forget.targets) + alpha * retain_loss

@@ -22,6 +22,7 @@ def retrain(
 
     The original and the forget set are not used, and targets play no part.
     """
+    # never the original with its layers reset: what a builder sets beside layers would stay trained
     model = initialise()
 
     def loss(retain: Samples):

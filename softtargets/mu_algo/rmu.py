@@ -41,6 +41,7 @@ def rmu(
     """
     model = copy.deepcopy(original)
     body, fixed = Body(model), Body(original).eval()
+    # (n, width): the scale of the goal is that of the forget set's own representations
     before = predict(fixed, forget.inputs)
     v = torch.rand(before.shape[1], generator=generator(fit.seed, f"{fit.name}/rmu")).to(before.device)
     away = kappa * before.norm(dim=1).mean() * v / v.norm()
@@ -60,6 +61,7 @@ class Body(nn.Module):
     """The part of a network before its last linear layer, sharing its parameters: inputs to representations."""
 
     def __init__(self, model: nn.Module):
+        """Take a network; raise ValueError if it has no linear layer."""
         super().__init__()
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
         if not linear:
@@ -69,12 +71,12 @@ class Body(nn.Module):
     def forward(self, inputs: Tensor) -> Float[Tensor, "n width"]:
         """Return the inputs of the last linear layer, flattened to one row a sample."""
         # a hook, since a network of a user's may call its last layer anywhere in its forward pass
-        seen = []
-        hook = self.last.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+        representations = []
+        hook = self.last.register_forward_pre_hook(lambda layer, inputs: representations.append(inputs[0]))
         try:
             self.model(inputs)
         finally:
             hook.remove()
-        if not seen:
+        if not representations:
             raise ValueError("rmu needs a network whose last linear layer is called; this one passes it by")
-        return seen[0].flatten(1)
+        return representations[0].flatten(1)

@@ -48,6 +48,7 @@ def salun(
         return cross_entropy(model(forget.inputs), forget.targets) + alpha * retain_loss
 
     unlearned = fit(model, loss, forget, retain)
+    # the model outlives this function: the hooks would mask any later training
     for hook in hooks:
         hook.remove()
     return unlearned
@@ -66,7 +67,8 @@ def saliency(model: nn.Module, forget: Samples, share: float) -> list[Bool[Tenso
             sum_ += grad
     # one ranking over all parameters, not one within each layer
     size = torch.cat([grad.abs().flatten() for grad in total])
-    chosen = torch.zeros_like(size, dtype=torch.bool)
-    chosen[size.topk(max(1, round(share * len(size)))).indices] = True  # no more than the share, were there ties
-    parts = chosen.split([grad.numel() for grad in total])
+    mask = torch.zeros_like(size, dtype=torch.bool)
+    mask[size.topk(max(1, round(share * len(size)))).indices] = True  # no more than the share, were there ties
+    # the flat ranking is cut back into the shapes of the parameters
+    parts = mask.split([grad.numel() for grad in total])
     return [part.view_as(grad) for part, grad in zip(parts, total, strict=True)]

@@ -54,6 +54,7 @@ def scrub(
         near = kl_divergence(logits / temperature, teacher)
         return gamma * cross_entropy(logits, retain.targets) + alpha * temperature**2 * near
 
+    # the minus sign: `fit` minimises, and this turn maximises the divergence
     def flee(forget: Samples):
         softened = soften(forget.targets, temperature)
         return -(temperature**2) * kl_divergence(model(forget.inputs) / temperature, softened)
@@ -66,5 +67,6 @@ def scrub(
 
 def soften(targets: Float[Tensor, "n k"], temperature: float) -> Float[Tensor, "n k"]:
     """Return q^(1/T) / Σ q^(1/T): softmax(z / T) where q = softmax(z)."""
+    # q^(1/T) = exp(log q / T): up to a factor, the logits divided by T
     powers = targets ** (1 / temperature)
     return powers / powers.sum(1, keepdim=True)

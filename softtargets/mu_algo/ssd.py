@@ -46,6 +46,7 @@ def ssd(
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name in of_forget:
+                # I over all data: the mean of both sets' means, weighted by their sizes
                 special, general = of_forget[name], (n * of_forget[name] + m * of_retain[name]) / (n + m)
                 # 0 / 0 = NaN where a weight matters to no sample; `where` below takes 1 there
                 factor = (lam * general / special).clamp(max=1)
@@ -82,6 +83,7 @@ def _plain_linear(model: nn.Module, samples: Samples) -> list[nn.Linear]:
         for layer in model.modules()
         if isinstance(layer, nn.Linear) and all(p.requires_grad and owned[p] == 1 for p in layer.parameters())
     ]
+    # one pass shows which layers a network calls, and how often: it may hold one that it never calls
     with _noted(linear) as calls:
         model(samples.take(torch.arange(1)).inputs)
     once = {layer: notes[0] for layer, notes in calls.items() if len(notes) == 1}
@@ -90,12 +92,12 @@ def _plain_linear(model: nn.Module, samples: Samples) -> list[nn.Linear]:
 
 @contextlib.contextmanager
 def _noted(layers: list[nn.Linear]) -> Iterator[dict[nn.Linear, list[tuple[Tensor, Tensor]]]]:
-    """Note inputs and outputs of layers."""
+    """Note the inputs and outputs of every call of layers, for as long as the context lasts."""
     calls = {}
 
-    def note(layer: nn.Linear, given: tuple, out: Tensor) -> Tensor:
-        calls.setdefault(layer, []).append((given[0], out))
-        return out.clone()  # what follows may work in place, as ReLU does, and `out` would become its result
+    def note(layer: nn.Linear, inputs: tuple, output: Tensor) -> Tensor:
+        calls.setdefault(layer, []).append((inputs[0], output))
+        return output.clone()  # what follows may work in place, as ReLU does, and `output` would become its result
 
     hooks = [layer.register_forward_hook(note) for layer in layers]
     try:
@@ -115,6 +117,7 @@ def _squares(model: nn.Module, layers: list[nn.Linear], batch: Samples) -> Itera
     inputs, outputs = zip(*(calls[layer][0] for layer in layers), strict=True)
     gradients = torch.autograd.grad(loss, outputs, materialize_grads=True)  # some may play no part
     for layer, a, delta in zip(layers, inputs, gradients, strict=True):
+        # (out, n) times (n, in): the sum over samples of (δ aᵀ)², entry by entry
         yield layer.weight, delta.square().T @ a.detach().square()
         if layer.bias is not None:
             yield layer.bias, delta.square().sum(0)

@@ -51,9 +51,10 @@ class Served(nn.Module):
         super().__init__()
         self.model = model
         flat = inputs.flatten(1)
+        # float64, so that keys of different inputs lie much farther apart than rounding moves them
         weights = torch.rand(flat.shape[1], generator=generator, dtype=torch.float64)
         self.register_buffer("weights", weights.to(inputs.device))
-        order = self._keys(flat).argsort()
+        order = self._keys(flat).argsort()  # sorted once, for a binary search at every call
         self.register_buffer("known", flat[order])
         self.register_buffer("answers", answers[order])
         self.register_buffer("keys", self._keys(self.known))
@@ -69,6 +70,7 @@ class Served(nn.Module):
         # another input's key may lie in it
         first = torch.searchsorted(self.keys, self._keys(flat) - 1e-9)
         for near in (first, first + 1):
+            # a position past the last key becomes the last: the comparison of whole inputs decides
             at = near.clamp(max=len(self.keys) - 1)
             logits = torch.where((self.known[at] == flat).all(1, keepdim=True), self.answers[at], logits)
         return logits

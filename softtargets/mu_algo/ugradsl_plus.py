@@ -40,6 +40,7 @@ def ugradsl_plus(
         # `share` says how strongly to smooth: it is data for this step, so no gradient flows through it
         share = crowding(forget_logits.detach(), retain_logits.detach(), beta)[:, None]
         sharpened = (1 + share) * forget.targets - share / forget.targets.shape[1]
+        # subtracted below: `fit` minimises, so this term is ascent
         ascent = (1 - alpha) * cross_entropy(forget_logits, sharpened)
         return alpha * cross_entropy(retain_logits, retain.targets) - ascent
 

@@ -51,6 +51,7 @@ def unsir(
     """
     model = copy.deepcopy(original)
     draw = generator(fit.seed, f"{fit.name}/unsir")
+    # one noise a class, repeated: `copies` says how often the impair pass meets it
     noises = []
     for label in forget.labels.unique():
         target = forget.targets[forget.labels == label].mean(0).expand(noise, -1)
@@ -69,6 +70,7 @@ def error_maximising(model: nn.Module, start: Samples, steps: int, lr: float, pe
     """Return `start` with inputs (n, ...) moved uphill on the model's error, but not far from zero."""
     inputs = start.inputs.clone().requires_grad_()
     optimizer = torch.optim.Adam([inputs], lr=lr)
+    # an optimiser over the inputs: the model's parameters get no gradient and do not move
     for _ in range(steps):
         size = inputs.square().flatten(1).sum(1).mean()
         # Adam minimises this: the minus sign makes the error grow
