@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-import rich.box
 import rich.console
 import rich.progress
-import rich.table
 
+from softtargets import run_summary
 from softtargets.errors import visible
 from softtargets.evaluation.diagnosis import Diagnosis
 
@@ -81,54 +80,13 @@ class Console:
         self.say(f"diagnosis: {flag}: {in_words(found)}")
 
     def result(self, result: dict) -> None:
-        """Show the three models side by side, the distances, and a sentence that says what happened."""
-        self.rich.print(_models(result["metrics"]))
-        self.rich.print(_distances(result))
-        for line in sentences(result):
+        """Show the models and the distances side by side, and say in sentences how the run went and ended."""
+        for line in run_summary.lines(result):
             self.say(line)
 
 
 def _nothing(step: int, steps: int, loss: float) -> None:
     pass
-
-
-ROWS = {
-    "forget_acc": "forget accuracy",
-    "retain_acc": "retain accuracy",
-    "validation_acc": "validation accuracy",
-    "test_acc": "test accuracy",
-    "forget_loss": "forget loss",
-    "test_loss": "test loss",
-    "mia_auc": "membership AUC",
-}
-
-
-def _models(metrics: dict) -> rich.table.Table:
-    table = rich.table.Table(box=rich.box.SIMPLE, title="models")
-    table.add_column()
-    for name in ("original", "retrained", "unlearned", "gap to retrained"):
-        table.add_column(name, justify="right")
-    for key, label in ROWS.items():
-        original, retrained, unlearned = (metrics[name][key] for name in ("original", "retrained", "unlearned"))
-        gap = None if unlearned is None or retrained is None else unlearned - retrained
-        table.add_row(label, *map(number, (original, retrained, unlearned)), number(gap, sign=True))
-    return table
-
-
-def _distances(result: dict) -> rich.table.Table:
-    table = rich.table.Table(box=rich.box.SIMPLE, title="distance to the retrained model")
-    for name in ("", "unlearned", "doing nothing"):
-        table.add_column(name, justify="right" if name else "left")
-    for key, value in result["distance"].items():
-        if key.startswith("class_"):  # a list, too long for a screen
-            continue
-        table.add_row(key, number(value), number(result["baseline"][key]))
-    return table
-
-
-def number(value: float | None, sign: bool = False) -> str:
-    """Print four decimals, or a dash for what is not finite."""
-    return "–" if value is None else f"{value:+.4f}" if sign else f"{value:.4f}"
 
 
 def in_words(found: Diagnosis) -> str:
@@ -145,49 +103,3 @@ def in_words(found: Diagnosis) -> str:
         f"gradient {found.grad_norm:.2g} (hard labels {found.grad_norm_hard:.2g}, cosine {cosine}), "
         f"entropy {found.target_entropy:.2g}"
     )
-
-
-def sentences(result: dict) -> list[str]:
-    """Say in words what a run did."""
-    original, retrained, unlearned = (
-        result["metrics"][m]["forget_acc"] for m in ("original", "retrained", "unlearned")
-    )
-    short = ["–" if value is None else f"{value:.3f}" for value in (original, unlearned, retrained)]
-    lines = ["forget accuracy {} → {}, retrained {}".format(*short)]
-    lines[0] += f"; parameters moved by {number(result['change']['relative_l2'])} of their norm"
-    if result["status"] != "ok":
-        lines.append(f"status {result['status']}: {result['explanation']}")
-    if result["upper_bound"]:
-        lines.append("an upper bound, no method: the targets are drawn from the retrained model")
-    if result["trajectory"]["step"]:
-        lines.append(_matched(result["matched"], result["matched_level"]))
-    if result["cost"]["stopped"] and result["stop_rule"]:
-        lines.append(_stopped(result["stop_rule"]))
-    return [*lines, _cost(result["cost"])]
-
-
-def _matched(found: dict | None, level: dict | None) -> str:
-    if level is None:
-        return "no matched forgetting: the retrained model diverged"
-    names = f"the retrained model's forget accuracy, {level['forget_acc']:.3f} ± {level['standard_error']:.3f}"
-    if found is None:
-        return f"no matched forgetting: the run did not end at {names}"
-    shown = {"forget_acc": "forget", "retain_acc": "retain", "test_acc": "test accuracy", "js_forget": "JS"}
-    values = ", ".join(f"{words} {number(found[key])}" for key, words in shown.items())
-    return f"matched forgetting from step {found['step']} on, at {names}: {values}"
-
-
-def _stopped(rule: dict) -> str:
-    error = rule["standard_error"]
-    unseen = f"{rule['unseen_acc']:.3f}" + ("" if error is None else f" ± {error:.3f} (n = {rule['samples']})")
-    looks = "1 look" if rule["looks"] == 1 else f"{rule['looks']} looks in a row"
-    forget = f"{rule['forget_acc']:.3f}"
-    return f"stopped: at {looks} no better on the forget set than on unseen data, {forget} and {unseen}"
-
-
-def _cost(cost: dict) -> str:
-    line = f"unlearning took {cost['unlearn_s'] + cost['targets_s']:.2f} s, retraining {cost['retrain_s']:.2f} s"
-    if cost["teachers"]:
-        count, seconds = len(cost["teachers"]), cost["teachers_s"]
-        line += f"; {count} teachers took {seconds:.2f} s of training, amortised: they serve every request"
-    return line
