@@ -54,6 +54,8 @@ class Meter:
         self._shapes = _shapes(network.parameters())
         self._measured: dict[tuple, Shares] = {}
         self._counts = True
+        self.seconds = self.cpu_seconds = 0.0
+        """Taken to measure operations, which is no part of what is counted."""
 
     @property
     def thirds(self) -> float:
@@ -133,10 +135,14 @@ class Meter:
         return _Known((), whole=True)  # those of a functional call, which are not the module's own
 
     def _measure(self, module: nn.Module, inputs: Tensor) -> Shares:
+        now = clock(inputs.device.type)
+        started, cpu = time.perf_counter(), now()
         one = torch.zeros(1, *inputs.shape[1:], device=inputs.device, dtype=inputs.dtype)
         part = _operations(copy.deepcopy(module), one.requires_grad_(inputs.requires_grad))
         network = copy.deepcopy(self._network).requires_grad_(True)
         whole = _operations(network, torch.zeros(1, *self._input_shape, device=inputs.device))
+        self.seconds += time.perf_counter() - started
+        self.cpu_seconds += now() - cpu
         return Shares(*(some / all_ if all_ else 1.0 for some, all_ in zip(part, whole, strict=True)))
 
 

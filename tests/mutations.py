@@ -530,6 +530,32 @@ rte-without-targets: making the targets is part of unlearning
 - (targets.seconds + seconds)
 + seconds
 
+== softtargets/execution/result.py
+> test_cost.py::test_a_run_states_its_costs
+
+share-without-targets: what is predicted after the request counts
+- (spent.forward + predicted + 2 * spent.backward)
++ (spent.forward + 2 * spent.backward)
+
+== softtargets/cost.py
+> test_cost.py::test_a_budget_is_spent_to_within_a_step
+
+backward-as-forward: a backward pass costs twice a forward pass
+- return self.forward + 2 * self.backward
++ return self.forward + self.backward
+
+parts-as-whole: a head on stored features is no whole network
+- known.whole and
++ known.parameters and
+> test_cost.py::test_a_part_of_a_network_counts_by_its_operations
+
+== softtargets/report/costs.py
+> test_report.py::test_cheaper_is_what_both_currencies_say
+
+cheaper-in-one-currency: seconds and samples have to agree
+- for total in (Cost.total, Cost.total_seconds)
++ for total in (Cost.total,)
+
 == softtargets/evaluation/trajectory.py
 > test_trajectory.py::test_unlearning_is_timed_without_the_evaluation_on_its_way
 

@@ -117,6 +117,7 @@ def test_a_part_of_a_network_counts_by_its_operations():
     with Meter(model, (D,)) as frozen:
         loss(model, inputs()).backward()
     assert (frozen.forward, frozen.backward) == pytest.approx((8, 8 * H * K / backward))
+    assert frozen.seconds > 0  # no time of the unlearning
 
 
 def test_nothing_counts_where_the_meter_is_paused_or_left():
@@ -376,6 +377,17 @@ def test_a_config_without_a_budget_is_what_it_was(composed):
     assert "cost" not in config["unlearn"]
     assert config_hash(config) != config_hash(composed(*SMALL, "unlearn.cost=0.5"))
     assert all("cost" in OmegaConf.load(CONF / "unlearn" / f"{name}.yaml") for name in options("unlearn"))
+
+
+def test_a_run_states_its_costs(run):
+    """Fine-tuning on 427 samples, twice; the original predicts all 475 for their targets."""
+    result, _ = run(*SMALL, "mu_algo=finetune", "targets=soft", "unlearn.stop=none")
+    cost, n, retain = result["cost"], result["data"]["sizes"]["train"], result["data"]["sizes"]["retain"]
+    assert (n, retain, cost["gradient_samples"]) == (475, 427, 2 * 427)
+    assert (cost["forward_samples"], cost["backward_samples"]) == (2 * retain + n, 2 * retain)
+    assert cost["share"] == pytest.approx((2 * retain + n / 3) / (6 * retain))
+    assert cost["share_seconds"] > n / 3 / (6 * retain)
+    assert (cost["budget"], cost["prepared_share"]) == (None, 0)
 
 
 def test_seconds_are_calibrated_once_a_process(experiments, monkeypatch):

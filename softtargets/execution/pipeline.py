@@ -162,7 +162,10 @@ def unlearn(
         started, cpu = time.perf_counter(), now()
         with meter:
             unlearned = experiment.unlearn(original, targets.forget, targets.retain, fit)
-        took = time.perf_counter() - started - trajectory.seconds, now() - cpu - trajectory.cpu_seconds
+        took = (
+            time.perf_counter() - started - trajectory.seconds - meter.seconds,
+            now() - cpu - trajectory.cpu_seconds - meter.cpu_seconds,
+        )
     looked = rule_samples(experiment, len(trajectory.columns["step"]))
     return fit, unlearned.eval(), Spent(*took, meter.forward, meter.backward, looked)
 
