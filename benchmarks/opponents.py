@@ -24,7 +24,7 @@ from softtargets.execution.models import Stages
 from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.schedules import one_cycle
-from softtargets.store import Store, folder
+from softtargets.store import Store, store_folder
 from softtargets.types import Samples
 
 SEEDS = (40, 41, 42)
@@ -44,7 +44,7 @@ def main(*settings: str) -> None:
 
 def measured(experiment: Experiment) -> dict[str, tuple[float, float]]:
     """Return cost and distance of every model of one seed, by name."""
-    stages = Stages(experiment, Store(folder(experiment.settings.store.dir)), Console(io.StringIO()))
+    stages = Stages(experiment, Store(store_folder(experiment.settings.store.dir)), Console(io.StringIO()))
     original, retrained = stages.original().model, stages.retrained().model
     data, epochs = experiment.data, experiment.epochs
     goal = predict(retrained, data.forget.inputs)

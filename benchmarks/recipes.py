@@ -16,7 +16,7 @@ from softtargets.execution.composed_run import resolved_config
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
 from softtargets.layout import CONF
-from softtargets.store import Store, folder
+from softtargets.store import Store, store_folder
 
 
 def main(recipes: str = "mlp,mlp_reference,cnn,cnn_reference", seeds: str = "5") -> None:
@@ -40,7 +40,7 @@ def trained(architecture: str, recipe: str, seed: int, *more: str) -> tuple[floa
     ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         experiment = build(resolved_config(compose("config", overrides, return_hydra_config=True)))
-    store = Store(folder(experiment.settings.store.dir))
+    store = Store(store_folder(experiment.settings.store.dir))
     stages = Stages(experiment, store, Console(sys.stderr))
     original = stages.original()
     logits, data = stages.logits(original), experiment.data

@@ -37,7 +37,7 @@ from softtargets.execution.models import Stages
 from softtargets.execution.target_sets import target_sets
 from softtargets.layout import CONF
 from softtargets.split import Sampled, sampled
-from softtargets.store import Store, folder
+from softtargets.store import Store, store_folder
 
 TABLES = CONF / "tuned"
 SEEDS = (1000, 1001)
@@ -89,7 +89,7 @@ def main(
         chosen = (f"architecture={architecture}", f"forget_set={forget_set}", f"mu_algo={algorithm}")
         chosen += tuple(f"{name}={value}" for name, value in settings.items())
         for preset in (tuned.ANY_TARGETS,) if algorithm in BLIND else presets:
-            if not tuned.entry(tuned.read(file) or {}, algorithm, preset):
+            if not tuned.entry(tuned.read_table(file) or {}, algorithm, preset):
                 used = "hard" if preset == tuned.ANY_TARGETS else preset
                 asked = (*DATA, *chosen, f"targets={used}", "tuned=none", *MOST, f"unlearn.max_steps={steps}")
                 search(file, algorithm, preset, asked, int(trials))
@@ -120,7 +120,7 @@ def add(file: Path, algorithm: str, targets: str, entry: dict) -> None:
     """Add an arm's entry to a table, to which a search of other arms may add at the same time."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(file.with_name(f".{file.name}.lock")):
-        table = tuned.read(file) or {}
+        table = tuned.read_table(file) or {}
         arms = table.get(algorithm, {}) | {targets: [entry]}
         tuned.write(file, table | {algorithm: arms})
 
@@ -141,7 +141,7 @@ class Run:
         self.config = composed(*overrides)
         self.console = Console(io.StringIO())
         experiment = build(self.config)
-        stages = Stages(experiment, Store(folder(experiment.settings.store.dir)), self.console)
+        stages = Stages(experiment, Store(store_folder(experiment.settings.store.dir)), self.console)
         self.original, self.retrained = stages.original(), stages.retrained()
         self.reference = evaluate(stages.logits(self.retrained), experiment.data)
         self.targets = target_sets(stages, self.original, self.retrained)
@@ -190,7 +190,7 @@ def table() -> None:
     head = ("dataset", "architecture", "forget set", "algorithm", "targets", "score", "before", "values")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
     for name in tuned.names(TABLES):
-        for algorithm, arms in tuned.read(TABLES / f"{name}.yaml").items():
+        for algorithm, arms in tuned.read_table(TABLES / f"{name}.yaml").items():
             for preset, (entry,) in arms.items():
                 values = ", ".join(f"{setting} {value:g}" for setting, value in entry["values"].items())
                 scores = f"{entry['score']:.4f} | {entry['before']:.4f}"

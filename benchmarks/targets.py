@@ -22,7 +22,7 @@ from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
 from softtargets.execution.target_sets import target_sets
 from softtargets.layout import CONF
-from softtargets.store import Store, folder
+from softtargets.store import Store, store_folder
 
 RECIPE = (
     "dataset=fashion_mnist",
@@ -65,7 +65,7 @@ def options(group: str) -> list[str]:
 def stages(*overrides: str) -> Stages:
     """Return the stages of a run on the user's store."""
     experiment = build(composed(*overrides))
-    return Stages(experiment, Store(folder(experiment.settings.store.dir)), Console(io.StringIO()))
+    return Stages(experiment, Store(store_folder(experiment.settings.store.dir)), Console(io.StringIO()))
 
 
 def signs(kind: str, *common: str) -> list[str]:

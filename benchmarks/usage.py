@@ -30,7 +30,7 @@ def call(main: Callable, usage: str) -> None:
     try:
         main(**named) if named else main(*typed)
     except (BadInput, HydraException, OmegaConfBaseException) as error:
-        _refuse(refusals.sentence(error))
+        _refuse(refusals.refusal(error))
 
 
 def _named(typed: list[str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ class CheckedSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the cells that are missing or failed; exit with 1 if one has no result at the end."""
-        from softtargets.study.sweep import sweep  # Hydra imports all plugins at every start
+        from softtargets.study.sweep import run_sweep  # Hydra imports all plugins at every start
 
-        if not sweep(self, arguments):
+        if not run_sweep(self, arguments):
             sys.exit(1)

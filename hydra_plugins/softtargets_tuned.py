@@ -62,7 +62,7 @@ class TunedSource(ConfigSource):
     def _config(self, config_path: str) -> dict | None:
         group, _, option = config_path.partition("/")
         file = tuned.table_file(Path(self.path), option) if group == "tuned" else None
-        table = file and tuned.read(file)
+        table = file and tuned.read_table(file)
         if not table:
             return None
         arm = option.split("/")[3:]

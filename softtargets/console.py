@@ -1,4 +1,4 @@
-"""The screen of a run: rich on a terminal, plain lines elsewhere."""
+"""The screen of a run: progress bars on a terminal, plain lines elsewhere."""
 
 import contextlib
 import time
@@ -13,12 +13,12 @@ from softtargets.errors import visible
 from softtargets.evaluation.diagnosis import Diagnosis
 
 REDRAW = 0.1
-"""Least seconds between two updates of a progress bar."""
+"""Shortest time between two updates of a progress bar, in seconds."""
 Progress = Callable[[int, int, float], None]
 
 
 class Console:
-    """The screen of one run, or the file that stands in for it."""
+    """The screen of one run, or a file instead of it."""
 
     def __init__(self, file: TextIO | None = None):
         self.rich = rich.console.Console(file=file, highlight=False, soft_wrap=True, emoji=False)
@@ -75,9 +75,9 @@ class Console:
             task = bars.add_task(stage, total=None, loss=float("nan"))
             yield lambda step, steps, loss: bars.update(task, completed=step, total=steps, loss=loss)
 
-    def diagnosis(self, found: Diagnosis, flag: str) -> None:
-        """Say in a line what the targets will do."""
-        self.say(f"diagnosis: {flag}: {in_words(found)}")
+    def diagnosis(self, diagnosis: Diagnosis, flag: str) -> None:
+        """Print the diagnosis of the targets in a line."""
+        self.say(f"diagnosis: {flag}: {diagnosis_sentence(diagnosis)}")
 
     def result(self, result: dict) -> None:
         """Show the models and the distances side by side, and say in sentences how the run went and ended."""
@@ -89,17 +89,17 @@ def _nothing(step: int, steps: int, loss: float) -> None:
     pass
 
 
-def in_words(found: Diagnosis) -> str:
-    """Say what the forget targets are to the original, and where the first update leads."""
-    order = found.first_order
+def diagnosis_sentence(diagnosis: Diagnosis) -> str:
+    """Return a line on the first update and on how the forget targets differ from the original's predictions."""
+    order = diagnosis.first_order
     if order is None:
-        words = "there is no first update to judge by"
+        words = "this algorithm has no first update"
     else:
         verb = "raises" if order > 0 else "lowers" if order < 0 else "keeps"
         words = f"the first update {verb} the hard loss on the forget set ({order:+.2g})"
-    cosine = "–" if found.grad_cosine is None else f"{found.grad_cosine:.2f}"
+    cosine = "–" if diagnosis.grad_cosine is None else f"{diagnosis.grad_cosine:.2f}"
     return (
-        f"{words}; the forget targets are {found.target_distance:.2g} (L1) from the original's predictions, their "
-        f"gradient {found.grad_norm:.2g} (hard labels {found.grad_norm_hard:.2g}, cosine {cosine}), "
-        f"entropy {found.target_entropy:.2g}"
+        f"{words}. Forget targets: L1 distance {diagnosis.target_distance:.2g} to the original's predictions; "
+        f"gradient {diagnosis.grad_norm:.2g} (hard labels {diagnosis.grad_norm_hard:.2g}; cosine {cosine}); "
+        f"entropy {diagnosis.target_entropy:.2g}"
     )

@@ -93,7 +93,7 @@ def fashion_mnist(*, root: Place) -> Images:
 
 
 def _from_idx(name: str, root: str, class_names: tuple[str, ...]) -> Images:
-    train, train_labels, test, test_labels = idx_files.read(name, Path(root).expanduser())
+    train, train_labels, test, test_labels = idx_files.read_images(name, Path(root).expanduser())
     # [:, None] adds the dimension of channels: (n, 28, 28) becomes (n, 1, 28, 28)
     return Images(train[:, None], train_labels.long(), test[:, None], test_labels.long(), class_names, None)
 

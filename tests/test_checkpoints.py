@@ -84,7 +84,7 @@ def test_weights_are_known_under_any_prefix_and_in_any_file(tmp_path, form, suff
         content = content.get("state_dict", content.get("model", content))
     file = tmp_path / f"mine{suffix}"
     file.write_bytes(saved(content, suffix))
-    found = checkpoints.read(file, wanted)
+    found = checkpoints.read_weights(file, wanted)
     assert list(found) == list(wanted)
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
@@ -95,7 +95,7 @@ def test_a_file_is_what_its_content_says(tmp_path):
     ):
         file = tmp_path / f"{number}.weights"
         file.write_bytes(saved(state(), suffix, **how))
-        assert torch.equal(checkpoints.read(file, state())["2.weight"], net()[2].weight)
+        assert torch.equal(checkpoints.read_weights(file, state())["2.weight"], net()[2].weight)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -171,7 +171,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path, what):
     else:
         torch.save(content, file)
     with pytest.raises(ValueError, match=f"^{re.escape(said)}[^\n]*$") as refused:
-        checkpoints.require_finite(checkpoints.read(file, state()))
+        checkpoints.require_finite(checkpoints.read_weights(file, state()))
     assert "weights_only" not in str(refused.value)
 
 

@@ -182,21 +182,21 @@ def test_what_has_not_changed_is_read_once(here, monkeypatch):
     base, read = tree(here / "tree", 3), []
     usual = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or usual(path))
-    first = contents.digest(base)
+    first = contents.sha256_of(base)
     assert len(read) == 2 * 3 + 2 * 10
-    assert contents.digest(base) == first
+    assert contents.sha256_of(base) == first
     assert len(read) == 26
     stat = (base / "train/a/0.png").stat()
     (base / "train/a/0.png").write_bytes(bytes(stat.st_size))
     os.utime(base / "train/a/0.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert contents.digest(base) != first
+    assert contents.sha256_of(base) != first
 
 
 def test_a_folder_may_link_to_itself(here):
     tree(here / "tree", 2)
-    alone = contents.digest(here / "tree")
+    alone = contents.sha256_of(here / "tree")
     (here / "tree/again").symlink_to(here / "tree")
-    assert contents.digest(here / "tree") == alone
+    assert contents.sha256_of(here / "tree") == alone
 
 
 # a run, a run again, a sweep

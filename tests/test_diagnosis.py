@@ -25,7 +25,7 @@ from softtargets.fit import Fit, predict
 from softtargets.losses import cross_entropy
 from softtargets.mu_algo.gradasc import gradasc
 from softtargets.mu_algo.graddiff import graddiff
-from softtargets.store import Store, folder
+from softtargets.store import Store, store_folder
 from softtargets.types import Samples
 
 LR = 1e-3
@@ -261,7 +261,7 @@ def test_first_updates_go_where_the_documents_say(kind, composed):
         f"targets/forget={kind}",
     )
     for direction, overrides in DIRECTIONS.items():
-        stages = Stages(build(composed(*memorised, *overrides)), Store(folder(None)), Console())
+        stages = Stages(build(composed(*memorised, *overrides)), Store(store_folder(None)), Console())
         original = stages.original()
         targets = target_sets(stages, original, stages.retrained())
         known = evaluate(stages.logits(original), stages.experiment.data)

@@ -140,7 +140,7 @@ def test_a_search_scores_the_model_that_a_stopped_run_leaves():
     assert search.scored(way, diverged=True) == search.scored(way | {"forget_acc": [1.0, None, None]}, False) == 3
 
 
-TABLES = {name: tuned.read(CONF / "tuned" / f"{name}.yaml") for name in tuned.names(CONF / "tuned")}
+TABLES = {name: tuned.read_table(CONF / "tuned" / f"{name}.yaml") for name in tuned.names(CONF / "tuned")}
 ARMS = [
     (table, algorithm, targets)
     for table, arms in TABLES.items()

@@ -92,7 +92,7 @@ def test_a_run_is_filed_under_its_names():
         (("targets=soft", "targets.forget.temperature=1"), "mnist_5k-mlp-graddiff-soft_forget.temperature=1-0"),
         (("architecture._target_=own_parts.TinyNet",), "mnist_5k-own_parts.TinyNet-graddiff-hard-0"),
     ):
-        assert composed_run.title(hydra_config(*overrides)) == name
+        assert composed_run.run_title(hydra_config(*overrides)) == name
 
 
 def test_a_repeated_run_is_filed_under_what_is_repeated(tmp_path):
@@ -100,7 +100,7 @@ def test_a_repeated_run_is_filed_under_what_is_repeated(tmp_path):
     config["choices"] |= {"targets": "hard"}  # as results of before are filed
     OmegaConf.save(OmegaConf.create(config), tmp_path / "config.yaml")
     again = hydra_config(f"rerun={tmp_path}")
-    assert composed_run.title(again) == "mnist_5k-mlp-npo-delete-7"
+    assert composed_run.run_title(again) == "mnist_5k-mlp-npo-delete-7"
     assert composed_run.resolved_config(again)["choices"]["targets"] == "delete"
 
 

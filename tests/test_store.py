@@ -586,7 +586,7 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch, chosen):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 4711)  # as in a container that was started with --user 4711
     with pytest.raises(BadInput, match=r"^store.dir=.*: this user has no home folder. Set store.dir=DIR or "):
-        store_module.folder(chosen)
+        store_module.store_folder(chosen)
     assert store_module.folder("/a/b") == Path("/a/b")
 
 

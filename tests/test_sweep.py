@@ -15,7 +15,7 @@ from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.study import cells as sweeps
 from softtargets.study.cells import Cell, missing, prepare, spread
-from softtargets.study.launching import LauncherEnd, sentence
+from softtargets.study.launching import LauncherEnd, reason
 from softtargets.study.pairs import typed_out
 from softtargets.study.progress import summary
 from softtargets.study.slurm_queue import Queue
@@ -310,7 +310,7 @@ def test_runs_that_nobody_began_are_counted_and_not_called_ended(tmp_path, capsy
     for one in (began, ended):
         one.folder.mkdir()
         (one.folder / "run.log").write_text("an earlier life\n")
-    before = {one: one.said() for one in (began, ended, never)}
+    before = {one: one.log_bytes() for one in (began, ended, never)}
     with (began.folder / "run.log").open("a") as log:
         log.write("this life\n")
     assert not summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=True))
@@ -347,11 +347,11 @@ def test_what_slurm_refuses_is_said_in_its_own_words(tmp_path):
             return frozenset()
 
     said = "sbatch: error: Batch job submission failed: Invalid job array specification\n"
-    assert sentence(RuntimeError(said), Empty(tmp_path)) == (
+    assert reason(RuntimeError(said), Empty(tmp_path)) == (
         "SLURM accepted no job: sbatch: error: Batch job submission failed: Invalid job array specification. "
         "An array must have fewer runs than MaxArraySize (scontrol show config); sweep over fewer at a time"
     )
-    assert sentence(KeyError("a"), None) == "the launcher raised KeyError: 'a'"
+    assert reason(KeyError("a"), None) == "the launcher raised KeyError: 'a'"
     assert LauncherEnd().failures() == {}
 
 

@@ -52,7 +52,7 @@ def test_a_table_is_written_as_it_is_read(tmp_path):
     for name in tuned.names(CONF / "tuned"):
         file = CONF / "tuned" / f"{name}.yaml"
         copy = tmp_path / f"{name}.yaml"
-        tuned.write(copy, tuned.read(file))
+        tuned.write(copy, tuned.read_table(file))
         assert copy.read_text() == file.read_text()
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_is_no_table_is_refused_by_name(text, tmp_path):
     file = tmp_path / "random.yaml"
     file.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(BadInput, match=BROKEN[text]) as error:
-        tuned.read(file)
+        tuned.read_table(file)
     assert str(error.value).startswith(f"{file}: ")
     assert "\n" not in str(error.value)
 
@@ -98,10 +98,10 @@ def test_a_table_is_parsed_once_until_it_changes(tmp_path, monkeypatch):
     for rate in (1, 2):  # written within one tick of the file system's clock, and of one size
         tuned.write(file, {"npo": {"hard": [{"values": {"lr": rate}}]}})
         for _ in range(3):
-            assert tuned.entry(tuned.read(file), "npo", "hard") == {"values": {"lr": rate}}
+            assert tuned.entry(tuned.read_table(file), "npo", "hard") == {"values": {"lr": rate}}
     assert len(parsed) == 2
-    assert tuned.read(tmp_path / "class.yaml") is None
-    assert tuned.read(tmp_path / f"{'long' * 100}.yaml") is None
+    assert tuned.read_table(tmp_path / "class.yaml") is None
+    assert tuned.read_table(tmp_path / f"{'long' * 100}.yaml") is None
 
 
 # what a search adds
@@ -128,7 +128,7 @@ def test_a_search_adds_entries_to_a_table_and_searches_no_arm_twice(tmp_path, mo
     assert "gradasc/uniform: targets=uniform: not here" in capsys.readouterr().out
     (name,) = tuned.names(tmp_path)
     file = tmp_path / f"{name}.yaml"
-    table = tuned.read(file)
+    table = tuned.read_table(file)
     assert name == "fashion_mnist/mlp/random"
     assert {algorithm: list(arms) for algorithm, arms in table.items()} == {
         "finetune": ["all"],

@@ -51,7 +51,7 @@ def command(main: Callable[[], None]) -> None:
 
 def register_resolvers() -> None:
     """Register with Hydra what our configs name in `${...}`."""
-    OmegaConf.register_new_resolver("softtargets.title", title, replace=True)
+    OmegaConf.register_new_resolver("softtargets.title", title_resolver, replace=True)
 
 
 def fail(error: BaseException) -> NoReturn:
@@ -93,11 +93,11 @@ def refuse(reason: str) -> NoReturn:
     sys.exit(2)
 
 
-def title(*, _root_: DictConfig) -> str:
+def title_resolver(*, _root_: DictConfig) -> str:
     """Return the name of a single run's folder, for `hydra.run.dir`."""
     from softtargets.execution import composed_run
 
-    return composed_run.title(_root_)
+    return composed_run.run_title(_root_)
 
 
 def run_one(cfg: DictConfig) -> float | None:
@@ -166,8 +166,8 @@ def translating():
     except BadInput:
         raise
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise BadInput(refusals.sentence(error)) from error
+        raise BadInput(refusals.refusal(error)) from error
     except (ValueError, TypeError, OSError, RecursionError) as error:
         if not hydra_names.by_hydra(error):
             raise
-        raise BadInput(refusals.sentence(error)) from error
+        raise BadInput(refusals.refusal(error)) from error

@@ -57,7 +57,7 @@ def _allowed(group: str) -> str:
     return f"choose one of {', '.join(names)}" if names else f"choose a group that begins with {group}/"
 
 
-def sentence(error: Exception) -> str:
+def refusal(error: Exception) -> str:
     """Return in one line, with settings as they are typed, what Hydra or OmegaConf refuses."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
@@ -134,7 +134,9 @@ def _of_dictionary(word: str) -> str | None:
     sentence = f"{word}: {setting}.{unknown[0]} is no such setting{_beside(f'{setting}.{unknown[0]}')}"
     if "_target_" not in values:
         return sentence
-    words = [f"{'' if name in node else '+'}{setting}.{name}={hydra_names.typed(v)}" for name, v in values.items()]
+    words = [
+        f"{'' if name in node else '+'}{setting}.{name}={hydra_names.as_typed(v)}" for name, v in values.items()
+    ]
     words += [f"~{setting}.{name}" for name in node if name not in values and not name.startswith("_")]
     return f"{sentence}; type {shlex.join(words)}"
 

@@ -30,7 +30,7 @@ def parameters(target: str, names: Iterable[str]) -> dict[str, str]:
     function = _function(target)
     keywords = function.args.kwonlyargs if function else []
     annotations = {word.arg: word.annotation for word in keywords if word.arg in names}
-    return {name: in_words(annotation, _file(target)) for name, annotation in annotations.items()}
+    return {name: words_of(annotation, _file(target)) for name, annotation in annotations.items()}
 
 
 def fields(*names: str) -> dict[str, str]:
@@ -47,7 +47,7 @@ def fields(*names: str) -> dict[str, str]:
                 below = fields(line.annotation.id)
                 allowed |= {f"{line.target.id}.{name}": words for name, words in below.items()}
             else:
-                allowed[line.target.id] = in_words(line.annotation, file)
+                allowed[line.target.id] = words_of(line.annotation, file)
     return allowed
 
 
@@ -55,10 +55,10 @@ def optimizer() -> dict[str, str]:
     """Return in words what the settings of PyTorch's optimisers take, by name."""
     file = PACKAGE / "config/settings.py"
     table = _assigned(file)["OPTIMIZER"]
-    return {key.value: in_words(value, file) for key, value in zip(table.keys, table.values, strict=True)}
+    return {key.value: words_of(value, file) for key, value in zip(table.keys, table.values, strict=True)}
 
 
-def in_words(annotation: ast.expr, file: Path) -> str:
+def words_of(annotation: ast.expr, file: Path) -> str:
     """Return an annotation in words, such as "number from 0 to 1 or null"; `file` defines the names in it."""
     match annotation:
         case ast.Constant(value=None):
@@ -68,14 +68,14 @@ def in_words(annotation: ast.expr, file: Path) -> str:
         case ast.Name(id=name):
             return _named(name, file)
         case ast.BinOp(op=ast.BitOr(), left=left, right=right):
-            words = in_words(left, file)
-            return f"{words}{',' if ' and ' in words else ''} or {in_words(right, file)}"
+            words = words_of(left, file)
+            return f"{words}{',' if ' and ' in words else ''} or {words_of(right, file)}"
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
             return _either([str(ast.literal_eval(choice)) for choice in _elements(choices)])
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, *limits])):
-            return " ".join(filter(None, [in_words(inner, file), _limits(limits)]))
+            return " ".join(filter(None, [words_of(inner, file), _limits(limits)]))
         case ast.Subscript(value=ast.Name(id="list"), slice=inner):
-            return f"list of: {in_words(inner, file)}"
+            return f"list of: {words_of(inner, file)}"
         case ast.Subscript(value=ast.Name(id="dict")):
             return "settings by name"
     raise ValueError(f"{file.name}: no words for the annotation {ast.unparse(annotation)}")
@@ -85,7 +85,7 @@ def _named(name: str, file: Path) -> str:
     """Put in words a type that the file itself or ranges.py gives a name."""
     for place in (file, PACKAGE / "ranges.py"):
         if name in _assigned(place):
-            return in_words(_assigned(place)[name], place)
+            return words_of(_assigned(place)[name], place)
     raise ValueError(f"{file.name}: no words for the type {name}")
 
 

@@ -59,7 +59,7 @@ def parser(refuse: Callable[[str], None]) -> argparse.ArgumentParser:
     return arguments
 
 
-def typed(value: object) -> str:
+def as_typed(value: object) -> str:
     """Return plain data as it is typed in an override.
 
     Hydra's public function takes the whole value of an override, not a part of it.

@@ -44,7 +44,7 @@ class Text(typing.NamedTuple):
         return self.setting.partition(".")[0]
 
 
-def hashes(config: dict, groups: Iterable[str], digest: Callable[[Path, Reads | None], str]) -> dict[str, str]:
+def sha256s(config: dict, groups: Iterable[str], digest: Callable[[Path, Reads | None], str]) -> dict[str, str]:
     """Return the SHA-256 of the file or folder that each setting names, by the setting's dotted name.
 
     Raises BadInput for a file that cannot be read, and for a `_target_` that is not allowed.
@@ -57,13 +57,13 @@ def hashes(config: dict, groups: Iterable[str], digest: Callable[[Path, Reads | 
     files = [(text.setting, text.value, *how) for text in named if (how := _taken(text))]
     if config["checkpoint"] is not None:
         files.append(("checkpoint", config["checkpoint"], False, None))
-    sha256s = {}
+    by_setting = {}
     for setting, value, may_be_folder, reads in files:
         path = Path(value).expanduser()
         if path.is_file() or (may_be_folder and path.is_dir()):
             with naming(f"{setting}={value}", (OSError, ValueError)):
-                sha256s[setting] = digest(path, reads)
-    return sha256s
+                by_setting[setting] = digest(path, reads)
+    return by_setting
 
 
 def holds_downloads(config: dict) -> bool:
@@ -104,7 +104,7 @@ def value_of(config: dict, setting: str) -> str | None:
     return texts.get(setting, config.get(setting))
 
 
-def rows(config: dict) -> tuple[tuple[str, str, str], ...]:
+def files_of(config: dict) -> tuple[tuple[str, str, str], ...]:
     """Return setting, path and SHA-256 of every file and folder with a known hash."""
     known = config.get("contents", {})
     return tuple((setting, str(value_of(config, setting)), sha256) for setting, sha256 in known.items())
@@ -168,7 +168,7 @@ def _annotations(hint: object) -> list[object]:
     return [hint, *(inner for one in typing.get_args(hint) for inner in _annotations(one))]
 
 
-def digest(path: Path, reads: Reads | None = None) -> str:
+def sha256_of(path: Path, reads: Reads | None = None) -> str:
     """Hash a file's bytes, or the relative names and bytes of the files in a folder (those that `reads` lists).
 
     A process reads a file again only if its size or times have changed.

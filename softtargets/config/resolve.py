@@ -32,7 +32,7 @@ AGAIN = "Start the sweep again to plan it anew"
 RESTORE = "Restore the file, or give the settings without rerun"
 
 
-def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest) -> dict:
+def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.sha256_of) -> dict:
     """Return the config as plain data without interpolations or `auto`.
 
     `choices` names the parts of the run, by the options that were `chosen`. With `rerun` the settings that can
@@ -66,7 +66,7 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.digest)
     config |= {"choices": chosen.names(config)}
     if sources := allowed_targets.sources(config, config["plugins"]):
         config["sources"] = sources
-    if hashes := contents.hashes(config, GROUPS, digest):
+    if hashes := contents.sha256s(config, GROUPS, digest):
         config["contents"] = hashes
     contents.require(config, planned, "the sweep was planned", AGAIN)
     contents.require(config, repeated, f"the run in {config['rerun']} read it", RESTORE)

@@ -31,7 +31,7 @@ FORM = "ALGORITHM: {TARGETS: [{values: {SETTING: NUMBER}}]}, with powers of ten 
 HEAD = "# tuned values of {}: algorithm, targets, entry; see docs/search.md\n"
 
 
-def read(file: Path) -> Table | None:
+def read_table(file: Path) -> Table | None:
     """Return a table; None if there is no file. Raises BadInput for a file of another form."""
     if not os.path.isfile(file):  # Path.is_file raises for a name that is too long; this is False
         return None

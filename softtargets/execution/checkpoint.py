@@ -19,7 +19,7 @@ def load_weights(network: nn.Module, weights: checkpoints.State | str | Path, se
         if isinstance(weights, Mapping):
             state = checkpoints.fitted(weights, wanted)
         else:
-            state = checkpoints.read(Path(weights).expanduser(), wanted)
+            state = checkpoints.read_weights(Path(weights).expanduser(), wanted)
         checkpoints.require_finite(state)
         network.load_state_dict(state)
     return state

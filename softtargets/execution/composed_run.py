@@ -109,7 +109,7 @@ def chosen(runtime: DictConfig) -> Chosen:
     return Chosen(options, tuple(dict.fromkeys([CONF, *places])))
 
 
-def title(config: DictConfig) -> str:
+def run_title(config: DictConfig) -> str:
     """Return the name of a run's folder from its composed config, `hydra` node included; needs no torch."""
     task, options = OmegaConf.to_container(without_hydra(config), resolve=True), chosen(config.hydra.runtime)
     if task["rerun"] is not None:
@@ -215,7 +215,7 @@ def resolved_config(config: DictConfig) -> dict:
     return resolved(without_hydra(config), config.hydra)
 
 
-def resolved(cfg: DictConfig, hydra: DictConfig, digest: Callable = contents.digest) -> dict:
+def resolved(cfg: DictConfig, hydra: DictConfig, digest: Callable = contents.sha256_of) -> dict:
     """Return a task's config in resolved form; with `hydra.job.chdir` paths are relative to the calling folder."""
     if not hydra.job.chdir:
         return resolve(cfg, chosen(hydra.runtime), digest)

@@ -128,7 +128,7 @@ def build(config: dict) -> Experiment:
     settings = validated(Settings, settings_of(config), "")
     allowed_targets.require_allowed(config, settings.plugins)
     checks.require_device(settings.device)
-    place = store.folder(settings.store.dir)
+    place = store.store_folder(settings.store.dir)
     if not place.is_dir():  # a read-only store is enough if it has every model
         require_writable("store.dir", place)
     torch.set_num_threads(settings.threads)
@@ -160,7 +160,7 @@ def build(config: dict) -> Experiment:
     if path := settings.checkpoint:
         weights = load_weights(architecture(), path, f"checkpoint={path}")
         experiment = dataclasses.replace(experiment, checkpoint=weights)
-    now = config | {"contents": contents.hashes(config, GROUPS, contents.digest)}
+    now = config | {"contents": contents.sha256s(config, GROUPS, contents.sha256_of)}
     contents.require(now, config.get("contents", {}), "this run began to read it", "run it again")
     return experiment if unlearning.cost is None else _budgeted(experiment)
 

@@ -30,7 +30,7 @@ from softtargets.execution.saved_models import save_models
 from softtargets.execution.target_sets import TargetSets, target_sets
 from softtargets.fit import Account, Fit, predict
 from softtargets.marks import Algorithm
-from softtargets.store import Store, folder
+from softtargets.store import Store, store_folder
 from softtargets.system.files import make_folder, write_text
 from softtargets.tracker.tracked import Untracked, tracking
 
@@ -57,7 +57,7 @@ def _run(
     if stage == "data":
         mark = result.stage_content(experiment.config_hash, {"made": [], "from_store": []})
         return run_files.write_stage(output, stage, mark)
-    stages = Stages(experiment, Store(folder(experiment.settings.store.dir), console.say), console)
+    stages = Stages(experiment, Store(store_folder(experiment.settings.store.dir), console.say), console)
     original, retrained = stages.original(), stages.retrained()
     further = stages.further_references()
     reference = {model.name: evaluate(stages.logits(model), data) for model in (original, retrained)}
@@ -217,7 +217,7 @@ def write_outputs(
     if experiment.settings.save_models:
         save_models(output, outcome.models)
     which = {"forget_index": experiment.data.forget_index.cpu().numpy()}
-    arrays = result.margins(outcome.evaluations, outcome.further_evaluations) | which
+    arrays = result.margin_arrays(outcome.evaluations, outcome.further_evaluations) | which
     path = run_files.write_result(output, result.finite(content), arrays)
     console.result(content)
     console.say(f"result: {path}")

@@ -21,7 +21,7 @@ HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 def provenance(config: dict, config_hash: str | None, started: datetime.datetime) -> dict:
     """Return the `provenance` of result.json."""
     commit = _commit()
-    files = {setting: path for setting, path, _ in contents.rows(config)}
+    files = {setting: path for setting, path, _ in contents.files_of(config)}
     packages = ("softtargets", "torch", "numpy", "hydra-core")
     return {
         "config_hash": config_hash,

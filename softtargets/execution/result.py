@@ -264,7 +264,9 @@ def hashes(experiment: Experiment, outcome: Outcome) -> dict:
     }
 
 
-def margins(evaluations: Mapping[str, Evaluation], further: Sequence[Evaluation] = ()) -> dict[str, numpy.ndarray]:
+def margin_arrays(
+    evaluations: Mapping[str, Evaluation], further: Sequence[Evaluation] = ()
+) -> dict[str, numpy.ndarray]:
     """Return each model's margins on forget and test set.
 
     With the retrained models' probabilities on the forget set, from which distances between them follow. Arrays of

@@ -68,7 +68,7 @@ def _load(file: Path, model: nn.Module, right: str) -> nn.Module:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such model; run with save_models=true")
     try:
-        model.load_state_dict(checkpoints.read(file, model.state_dict()))
+        model.load_state_dict(checkpoints.read_weights(file, model.state_dict()))
     except (ValueError, RuntimeError) as error:
         raise Damaged(f"{file}: damaged: {error}") from error
     if model_digest(model) != right:

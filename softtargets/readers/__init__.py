@@ -1,1 +1,1 @@
-"""Readers of files on disk: images and checkpoints, checked before they are used."""
+"""Readers of images and checkpoints, which check a file before it is used."""

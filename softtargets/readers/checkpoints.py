@@ -1,6 +1,6 @@
-"""Checkpoints as people have them: the weights of one model, by name, in a file of safetensors or torch.save.
+"""Checkpoints of users: the weights of one model by name, in a file of safetensors or torch.save.
 
-Nothing in a file is executed: of a pickle, torch builds tensors and plain containers and refuses all else.
+No code in a file is executed: from a pickle, torch builds tensors and plain containers and refuses all else.
 """
 
 import collections
@@ -16,14 +16,14 @@ from torch import Tensor
 
 State = Mapping[str, Tensor]
 WRAPPERS = ("module", "_orig_mod")
-"""Names that DataParallel and torch.compile put before those of the model, or of a part of it."""
+"""Prefixes that DataParallel and torch.compile add to the names of a model or of a part."""
 SAVE = "Save model.state_dict() alone"
 
 
-def read(file: Path, wanted: State) -> dict[str, Tensor]:
-    """Return the weights in a file under the names and in the dtypes of `wanted`, the architecture's state dict.
+def read_weights(file: Path, wanted: State) -> dict[str, Tensor]:
+    """Return the weights in a file, with the names and dtypes of `wanted`, the architecture's state dict.
 
-    Raises ValueError where the file holds other weights or none, and OSError where it cannot be opened.
+    Raises ValueError if the file holds other weights or none, and OSError if it cannot be opened.
     """
     if not file.is_file():
         raise ValueError("it is no file. Give the path of a file" if file.exists() else "no such file")
@@ -33,19 +33,19 @@ def read(file: Path, wanted: State) -> dict[str, Tensor]:
 
 
 def _content(file: Path) -> object:
-    """Read a file as what its first bytes say it is: suffixes are habits."""
+    """Return the content of a file; its first bytes decide the format, since suffixes vary."""
     with file.open("rb") as opened:
         start = opened.read(9)
     try:
         if start[8:] == b"{":  # after eight bytes for the length of the header
             return safetensors.torch.load_file(file)
         if start.startswith((b"PK\x03\x04", b"\x80")):  # a zip, or a pickle as torch.save wrote it before 1.6
-            with file.open("rb") as opened, warnings.catch_warnings(action="ignore"):  # on what it then refuses
-                return torch.load(opened, map_location="cpu", weights_only=True)  # of a path it heeds the suffix
-    except pickle.UnpicklingError as error:  # whose advice is to let the file run code
+            with file.open("rb") as opened, warnings.catch_warnings(action="ignore"):  # about a file it refuses
+                return torch.load(opened, map_location="cpu", weights_only=True)  # of a path the suffix counts
+    except pickle.UnpicklingError as error:  # its message advises to execute the file
         names = ", ".join(dict.fromkeys(re.findall(r"GLOBAL (\S+)", str(error)))) or "objects"
         raise ValueError(f"it holds more than tensors ({names}), and is not executed. {SAVE}") from error
-    except Exception as error:  # what is damaged or another zip makes the readers raise nearly anything
+    except Exception as error:  # damaged files and other zips raise many types
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         kind = "a TorchScript archive" if "TorchScript" in reason else f"damaged or no checkpoint ({reason})"
         raise ValueError(f"it is {kind}. {SAVE}") from error
@@ -53,10 +53,10 @@ def _content(file: Path) -> object:
 
 
 def fitted(content: object, wanted: State) -> dict[str, Tensor]:
-    """Return the weights in a checkpoint's content under the names and in the dtypes of `wanted`.
+    """Return the weights in a checkpoint's content, with the names and dtypes of `wanted`.
 
-    The weights may lie under a name of their own, as Lightning's under `state_dict`. Raises ValueError where they
-    lack a name, have one in excess, or differ in a shape or in a kind of number.
+    The weights may be under a key, such as Lightning's `state_dict`. Raises ValueError for a missing or an unknown
+    name, and for another shape or kind of number.
     """
     state = _renamed(_weights(content), wanted)
     for what, names in (("lacks", wanted.keys() - state.keys()), ("has in excess", state.keys() - wanted.keys())):
@@ -67,7 +67,7 @@ def fitted(content: object, wanted: State) -> dict[str, Tensor]:
 
 
 def _weights(content: object) -> State:
-    """Return the one state dict in a checkpoint: the content itself, or what lies under one of its names."""
+    """Return the only state dict in a checkpoint: the content itself, or the value of one key."""
     if _is_state(content):
         return content
     inside = content if isinstance(content, Mapping) else {}
@@ -96,13 +96,13 @@ def _described(content: object) -> str:
 
 
 def _renamed(state: State, wanted: State) -> State:
-    """Return a state dict under the names that fit `wanted` best: as they are, without a prefix, or unwrapped."""
+    """Return a state dict with the names that fit `wanted` best: unchanged, without a prefix, or unwrapped."""
     ways = (state, _without_prefix(state, wanted), _unwrapped(state, wanted))
-    return max(ways, key=lambda names: len(names.keys() & wanted.keys()))  # the first of equals
+    return max(ways, key=lambda names: len(names.keys() & wanted.keys()))  # of equals the first
 
 
 def _without_prefix(state: State, wanted: Collection[str]) -> State:
-    """Drop the prefix that most of the `wanted` names have here, as "model." or "module._orig_mod."."""
+    """Drop the prefix before most of the `wanted` names, such as "model." or "module._orig_mod."."""
     prefixes = collections.Counter(start for name in state for start, end in _cuts(name) if end in wanted)
     if not prefixes:
         return state
@@ -117,8 +117,8 @@ def _cuts(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _unwrapped(state: State, wanted: State) -> State:
-    """Pass over wrappers' names within: who wraps a part alone has `features.module.0.weight`."""
-    own = {_bare(name): name for name in wanted}  # which may have such names too
+    """Drop the wrappers' prefixes inside names: a model with one wrapped part has `features.module.0.weight`."""
+    own = {_bare(name): name for name in wanted}  # the model's own names may contain them too
     bare = _without_prefix(_named(state, [_bare(name) for name in state]), own)
     return _named(bare, [own.get(name, name) for name in bare])
 
@@ -128,13 +128,13 @@ def _bare(name: str) -> str:
 
 
 def _named(state: State, names: list[str]) -> State:
-    """Return the tensors under new names, unless two would get the same."""
+    """Return the tensors with new names, or the state unchanged if two names would be equal."""
     renamed = dict(zip(names, state.values(), strict=True))
     return renamed if len(renamed) == len(state) else state
 
 
 def _cast(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
-    """Return a tensor in the dtype of `wanted`, whose shape and kind of number it must have."""
+    """Return a tensor in the dtype of `wanted`; raise ValueError for another shape or kind of number."""
     if tensor.shape != wanted.shape:
         shapes = f"{tuple(tensor.shape)}, and must be {tuple(wanted.shape)}"
         raise ValueError(f"the shape of {name} is {shapes}. Choose the architecture that it was saved from")

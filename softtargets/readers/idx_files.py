@@ -1,8 +1,8 @@
 """The four IDX files of MNIST or Fashion-MNIST on disk: verified, and prepared once for all processes.
 
-They lie where torchvision puts them, `<root>/<name>/raw`. torchvision never checks a file that it once
-extracted, and processes that download into one folder at once spoil each other's files. Here every load
-checks the MD5 of the uncompressed content (gzip files of equal content differ) and parses what it checked.
+The files are in torchvision's folder, `<root>/<name>/raw`. torchvision never checks a file that it has extracted,
+and processes that download into one folder at the same time damage each other's files. Here every load checks the
+MD5 of the uncompressed content (gzip files of equal content differ) and parses the bytes that it has checked.
 """
 
 import contextlib
@@ -42,9 +42,9 @@ MD5 = {
         "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
     },
 }
-"""Of the uncompressed files, by torchvision's name of the dataset."""
+"""MD5 of the uncompressed files, by torchvision's name of the dataset."""
 MOST = 60_000 * 28 * 28 + 16
-"""Bytes of the largest of these files; more is never read of one, whatever it inflates to."""
+"""Size of the largest of these files in bytes; no file is read or decompressed beyond it."""
 ADVICE = {
     "MNIST": "connect once and run `python run.py stage=data dataset=mnist`, or put the files in {raw}",
     "FashionMNIST": "connect once and run `python run.py stage=data dataset=fashion_mnist`, or "
@@ -53,19 +53,19 @@ ADVICE = {
 
 
 class DataUnavailable(ValueError):
-    """One sentence: which dataset, where it was looked for with what outcome, and what to do."""
+    """A missing dataset, in one sentence: the places tried, with the outcome of each, and what to do."""
 
 
 class NotVerified(Exception):
-    """What is wrong with a file, with its path."""
+    """A file with other content than the known one; the message says what is wrong, with its path."""
 
 
-def read(name: str, root: Path) -> list[UInt8[Tensor, "..."]]:
-    """Return training images and labels, test images and labels: (n, 28, 28) and (n,). `name` is in MD5.
+def read_images(name: str, root: Path) -> list[UInt8[Tensor, "..."]]:
+    """Return training images and labels, test images and labels: (n, 28, 28) and (n,). `name` is a key of MD5.
 
-    Sources, in this order: the local copy in `root`, Debian's package, a download. What the local copy lacks
-    is put there; a damaged file is named in a warning, renamed to `<name>.damaged`, and replaced. A whole
-    local copy is only read. Raises DataUnavailable where a file cannot be had, read or written.
+    The sources, in this order: the local copy in `root`, Debian's package, a download. Missing files are added to
+    the local copy. A damaged file is named in a warning, renamed to `<name>.damaged` and replaced. A complete
+    local copy is only read. Raises DataUnavailable if a file is in no source, or cannot be read or written.
     """
     damaged = {}
     try:
@@ -79,7 +79,7 @@ def read(name: str, root: Path) -> list[UInt8[Tensor, "..."]]:
 
 
 def _parse(content: bytes) -> UInt8[Tensor, "..."]:
-    """Byte 3 of an IDX file is the number of dimensions; each follows as an int32, then the values."""
+    """Return the array in an IDX file: byte 3 is the number of dimensions, then come sizes (int32) and values."""
     dimensions = content[3]
     shape = struct.unpack_from(f">{dimensions}i", content, 4)
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
@@ -87,7 +87,7 @@ def _parse(content: bytes) -> UInt8[Tensor, "..."]:
 
 
 def _search(folder: Path, md5: dict[str, str]) -> tuple[dict[str, bytes], dict[Path, str]]:
-    """Look for every file, plain or else compressed; returns content by name, and what is wrong by path."""
+    """Return the content of each good file by name, plain or compressed, and the faults of others by path."""
     contents, damaged = {}, {}
     for name, right in md5.items():
         for path in (folder / name, folder / f"{name}.gz"):
@@ -102,7 +102,7 @@ def _search(folder: Path, md5: dict[str, str]) -> tuple[dict[str, bytes], dict[P
 
 
 def _verified(path: Path, right: str) -> bytes:
-    """Return the uncompressed content, or raise Damaged."""
+    """Return the uncompressed content of a file; raise NotVerified if its MD5 is wrong."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(MOST + 1)
@@ -117,11 +117,11 @@ def _verified(path: Path, right: str) -> bytes:
 
 
 def _prepare(name: str, root: Path) -> dict[str, bytes]:
-    """Complete the local copy, under a lock that all processes and threads with this root share."""
+    """Complete the local copy, under a lock for all processes and threads with this root; return its content."""
     raw, md5 = root / name / "raw", MD5[name]
     make_folder(raw)
     with locked(root / f".{name}.lock", busy=lambda: None):
-        contents, damaged = _search(raw, md5)  # again: who held the lock before may have done the work
+        contents, damaged = _search(raw, md5)  # again: the lock's last holder may have done the work
         for path, reason in damaged.items():
             with contextlib.suppress(FileNotFoundError):  # without a lock another process may be faster
                 os.replace(path, f"{path}.damaged")
@@ -142,7 +142,7 @@ def _prepare(name: str, root: Path) -> dict[str, bytes]:
 
 
 def _packaged(name: str, root: Path) -> tuple[dict[str, bytes], str]:
-    """Take verified content from Debian's package; returns the outcome in words too, as the next."""
+    """Return the good files of Debian's package by name, and the outcome in words."""
     if name != "FashionMNIST":
         return {}, ""  # Debian has no other
     contents, damaged = _search(DEBIAN, MD5[name])
@@ -152,7 +152,7 @@ def _packaged(name: str, root: Path) -> tuple[dict[str, bytes], str]:
 
 
 def _downloaded(name: str, root: Path) -> tuple[dict[str, bytes], str]:
-    """Let torchvision download into a folder of its own, and take verified content from there."""
+    """Return the good files of a download by torchvision by name, and the outcome in words."""
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as folder:
         try:
             _download(name, folder)
@@ -163,10 +163,10 @@ def _downloaded(name: str, root: Path) -> tuple[dict[str, bytes], str]:
 
 
 def _download(name: str, folder: str) -> None:
-    import torchvision  # a second of CPU time, which no run but the first should pay
+    import torchvision  # here: it takes a second of CPU time, which only the first run needs
 
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30)  # torchvision sets none, and a firewall that drops packets costs minutes
+    socket.setdefaulttimeout(30)  # torchvision sets none, so a firewall that drops packets would cost minutes
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             getattr(torchvision.datasets, name)(folder, download=True)
@@ -175,6 +175,6 @@ def _download(name: str, folder: str) -> None:
 
 
 def _short(error: Exception) -> str:
-    """Return in one line what the first mirror answered, or else the start of the message."""
+    """Return the answer of the first mirror in one line, or else the start of the message."""
     text = " ".join(str(error).split()) or type(error).__name__
     return (text.partition("got: ")[2].partition(" Tried ")[0] or text)[:120]

@@ -15,7 +15,7 @@ from softtargets.errors import BadInput, nearest
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.evaluation.faces import more_sets
 from softtargets.execution.checkpoint import load_weights
-from softtargets.execution.result import audit_content, finite, margins, measured, sizes
+from softtargets.execution.result import audit_content, finite, margin_arrays, measured, sizes
 from softtargets.execution.run_files import write_result
 from softtargets.fit import predict
 from softtargets.split import audited
@@ -153,7 +153,7 @@ def _write(
         }
         evaluations = evaluations | {"retrained": evaluate(unknown, data)}
     content = audit_content(models, evaluations, data, named, started, further)
-    write_result(folder, finite(content), margins(evaluations, further))
+    write_result(folder, finite(content), margin_arrays(evaluations, further))
     write_report(folder, folder)
 
 

@@ -1,10 +1,10 @@
-"""Content-addressed tensors on disk: what a key names is made once, by whoever asks first.
+"""The store of trained models and other tensors on disk: each is computed once and used by all runs.
 
-An entry is a folder `<stage>/<key>` with `tensors.safetensors` and `manifest.json`, written under a temporary
-name and renamed when whole. The key hashes everything that can change the content. A file lock per key lets any
-number of processes ask at once: one makes, the others wait. The operating system frees the lock of a killed
-maker, so a waiter takes over within a second. Where a file system takes no locks, two may make the same entry: the
-first rename wins, and both go on with the first.
+An entry is a folder `<stage>/<key>` with `tensors.safetensors` and `manifest.json`. It is written under a
+temporary name and renamed when complete. The key is a hash of everything that can change the content. Each key has
+a file lock: one process computes the entry while the others wait. The operating system frees the lock of a killed
+process, and a waiting one takes over within a second. On a file system without locks two processes may compute the
+same entry; the first rename wins, and both use its entry.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ from softtargets.system.locks import locked
 
 Tensors = dict[str, Tensor]
 MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
-"""What is said where a file is not, or something else is in its place."""
+"""Error numbers for a missing file, or for something else in its place."""
 NEEDED = {"stage": str, "ingredients": dict, "seconds": float, "cpu_seconds": float, "sha256": str}
-"""What every manifest holds."""
+"""Fields of every manifest, with their types."""
 
 
-def folder(chosen: str | None) -> Path:
-    """Return where the store lies: `store.dir`, else $SOFTTARGETS_STORE, else the user's cache folder.
+def store_folder(chosen: str | None) -> Path:
+    """Return the store's folder: `store.dir`, else $SOFTTARGETS_STORE, else the user's cache folder.
 
-    Raises BadInput for a user without a home folder who has named none.
+    Raises BadInput if none is set and the user has no home folder.
     """
     place = chosen or os.environ.get("SOFTTARGETS_STORE")
     try:
@@ -51,7 +51,7 @@ def folder(chosen: str | None) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What the store holds under a key, and how it came."""
+    """An entry of the store."""
 
     tensors: Tensors
     manifest: dict
@@ -59,21 +59,21 @@ class Entry:
 
     @property
     def seconds(self) -> float:
-        """Wall time its making took, when it was made."""
+        """Return the wall time that computing it took, in seconds."""
         return self.manifest["seconds"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """A folder of entries. `say` hears in a line what a waiting process waits for."""
+    """A folder of entries. `say` is called with a line when the process must wait for another one."""
 
     folder: Path
     say: Callable[[str], None] = lambda line: None
 
     def get(self, stage: str, ingredients: dict, make: Callable[[], tuple[Tensors, dict]]) -> Entry:
-        """Return the entry of `ingredients` (plain data), made by `make() -> tensors, notes` if it is not there.
+        """Return the entry of `ingredients` (plain data), computed by `make() -> tensors, notes` if it is missing.
 
-        A damaged entry is named in a warning, set aside, and made anew.
+        A damaged entry is named in a warning, renamed and computed again.
         """
         path = self.folder / stage / key(stage, ingredients)
         with self._naming(path, "cannot be read"):
@@ -87,7 +87,7 @@ class Store:
             with self._naming(path, "cannot be read or renamed"):
                 if entry := _used(path):
                     return entry
-                aside = set_aside(path)
+                aside = rename_damaged(path)
             if aside:
                 warnings.warn(f"{path} is damaged; renamed to {aside.name} and computed again", stacklevel=2)
             started, cpu = time.perf_counter(), time.process_time()
@@ -99,7 +99,7 @@ class Store:
 
     @contextlib.contextmanager
     def _naming(self, path: Path, problem: str) -> Iterator[None]:
-        """Turn what a file system says, unless a disk is full, into a sentence about the store."""
+        """Turn an OSError into a BadInput that names the store, unless the disk is full."""
         try:
             yield
         except OSError as error:
@@ -114,27 +114,27 @@ def _waiting(path: Path) -> str:
 
 
 def key(stage: str, ingredients: dict) -> str:
-    """Hash what an entry depends on."""
+    """Return the key of an entry: a hash of all that it depends on."""
     return hashlib.sha256(canonical({"stage": stage} | ingredients).encode()).hexdigest()
 
 
 def entries(folder: Path) -> Iterator[Path]:
-    """Yield the folders of all entries, whole or not."""
+    """Yield the folders of all entries, damaged ones included."""
     return filter(is_entry, sorted(folder.glob("*/*")))
 
 
 def is_entry(path: Path) -> bool:
-    """Return whether this is the folder of an entry, whole or not."""
+    """Return whether a path is the folder of an entry, perhaps a damaged one."""
     return path.is_dir() and has_key(path.name)
 
 
 def has_key(name: str) -> bool:
-    """Return whether an entry may be called so."""
+    """Return whether a name has the form of a key."""
     return re.fullmatch("[0-9a-f]{64}", name) is not None
 
 
 def manifest(path: Path) -> dict | None:
-    """Return what an entry says of itself, unchecked but complete; None where there is none or it is damaged."""
+    """Return the manifest of an entry, without a check of its hash; None if it is missing or not complete."""
     try:
         said = json.loads(_content(path / "manifest.json") or b"")
     except (ValueError, RecursionError):
@@ -156,35 +156,35 @@ def _content(file: Path) -> bytes | None:
 
 
 def load_entry(path: Path) -> Entry | None:
-    """Return a whole entry; None where there is none or it is damaged. Raises OSError where it cannot be read."""
+    """Return an entry; None if it is missing or damaged. Raises OSError if it cannot be read."""
     said, content = manifest(path), _content(path / "tensors.safetensors")
     if said is None or content is None or _seal(content, said) != said.get("sha256"):
         return None
     try:
         tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError:  # sealed by somebody, and yet none of ours
+    except safetensors.SafetensorError:  # the hash fits, but the store did not write it
         return None
     return Entry(tensors, said, from_store=True)
 
 
 def _used(path: Path) -> Entry | None:
-    """Load an entry and mark it as used, by which `prune` goes."""
+    """Load an entry and set the time of its last use, which `prune` reads."""
     if entry := load_entry(path):
-        with contextlib.suppress(OSError):  # a store that is only read from keeps no account of use
+        with contextlib.suppress(OSError):  # a read-only store keeps no times of use
             os.utime(path / "manifest.json")
     return entry
 
 
 def _seal(content: bytes, manifest: dict) -> str:
-    """Hash the tensors together with all that the manifest says of them."""
+    """Return the hash of the tensors and of all other fields of the manifest."""
     said = canonical({name: value for name, value in manifest.items() if name != "sha256"})
     return hashlib.sha256(content + said.encode()).hexdigest()
 
 
-def set_aside(path: Path) -> Path | None:
-    """Rename what lies at an entry's path and cannot be loaded; returns its new path, None if there is nothing.
+def rename_damaged(path: Path) -> Path | None:
+    """Rename an entry that cannot be loaded; return its new path, or None if the entry is missing or loads.
 
-    It is looked at again, since another process may have made it anew.
+    The entry is loaded once more here, because another process may have replaced it.
     """
     if not os.path.lexists(path) or load_entry(path):
         return None
@@ -197,7 +197,7 @@ def set_aside(path: Path) -> Path | None:
 
 
 def _write(path: Path, tensors: Tensors, manifest: dict) -> bool:
-    """Write the entry beside its place and rename it there; returns whether it was the first there."""
+    """Write an entry under a temporary name and rename it; return whether no other process was faster."""
     content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
     manifest |= {"sha256": _seal(content, manifest)}
     temporary = path.with_name(f".new-{uuid.uuid4().hex}")
@@ -212,7 +212,7 @@ def _write(path: Path, tensors: Tensors, manifest: dict) -> bool:
         except OSError:
             if not os.path.lexists(path):
                 raise
-            return False  # no lock held, and another process has made the same entry meanwhile
+            return False  # without a lock, another process has computed the same entry meanwhile
         return True
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

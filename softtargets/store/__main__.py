@@ -13,7 +13,7 @@ from pathlib import Path
 
 from softtargets import store
 from softtargets.errors import BadInput, visible
-from softtargets.store import entries, load_entry, manifest, set_aside
+from softtargets.store import entries, load_entry, manifest, rename_damaged
 from softtargets.system.files import clock
 from softtargets.system.locks import Busy, locked
 from softtargets.system.terminal import steady
@@ -22,7 +22,7 @@ DAY = 86400
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 1 where something is damaged or defies it, 2 for bad input."""
+    """Run one command; return the exit code: 1 if an entry is damaged or cannot be handled, 2 for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m softtargets.store", description="Show, check or delete trained models."
     )
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="prune: only list what it would delete")
     options = parser.parse_args(arguments)
     try:
-        folder = store.folder(options.dir)
+        folder = store.store_folder(options.dir)
     except BadInput as error:
         print(visible(error), file=sys.stderr)
         return 2
@@ -62,20 +62,20 @@ def _days(text: str) -> float:
 
 
 def name_strange(folder: Path) -> int:
-    """Name what lies in a store and is none of its own; return the exit code, 1 for links that lead nowhere."""
-    lost = False
+    """Print the paths in a store that do not belong to it; return the exit code, 1 if a link is broken."""
+    broken = False
     for path in (path for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern))):
         if _is_own(path, top=path.parent == folder):
             continue
-        nowhere = path.is_symlink() and not path.exists()
-        reason = "a broken link" if nowhere else "not an entry of the store"
+        is_broken = path.is_symlink() and not path.exists()
+        reason = "a broken link" if is_broken else "not an entry of the store"
         print(visible(f"{path}: {reason}; not changed"), file=sys.stderr)
-        lost |= nowhere
-    return int(lost)
+        broken |= is_broken
+    return int(broken)
 
 
 def _is_own(path: Path, top: bool) -> bool:
-    """Return whether it is hidden, or what a store makes: a stage, or an entry, its lock or its remains."""
+    """Return whether a path belongs to the store: a stage, an entry, its lock or its debris, or a hidden file."""
     if path.name.startswith("."):
         return True
     if top:
@@ -88,9 +88,9 @@ def _is_debris(path: Path) -> bool:
 
 
 def each(paths: Iterable[Path], act: Callable[[Path], bool]) -> list[bool]:
-    """Do something with every path and return what came of it, False where the file system objects.
+    """Call `act` with every path and return its results, False after an OSError.
 
-    What another process takes away meanwhile is passed over.
+    Paths that another process removes meanwhile, and entries in use, are skipped.
     """
     outcomes = []
     for path in paths:
@@ -107,7 +107,7 @@ def each(paths: Iterable[Path], act: Callable[[Path], bool]) -> list[bool]:
 
 
 def list_entries(folder: Path) -> int:
-    """Print stage, key, size, CPU seconds and day of last use of every entry, and the sum; read no tensors."""
+    """Print stage, key, size, CPU seconds and day of last use of every entry, and the total size."""
     sizes: list[int] = []
     outcomes = each(entries(folder), functools.partial(_list, sizes))
     print(f"{sum(sizes) / 1e6:.1f} MB in {folder}")
@@ -119,15 +119,16 @@ def _list(sizes: list[int], path: Path) -> bool:
     whole = said and (path / "tensors.safetensors").is_file()
     state = f"{said['cpu_seconds']:10.1f} s" if whole else "   damaged  "
     used = time.strftime("%Y-%m-%d", time.localtime(_used(path)))
-    made = said["ingredients"] if whole else {}
-    words = visible(" ".join(f"{name}={made[name]}" for name in ("name", "seed") if name in made))
+    ingredients = said["ingredients"] if whole else {}
+    named = [name for name in ("name", "seed") if name in ingredients]
+    words = visible(" ".join(f"{name}={ingredients[name]}" for name in named))
     print(f"{path.parent.name:8} {path.name[:16]} {size / 1e6:9.2f} MB {state} {used}  {words}")
     sizes.append(size)
     return True
 
 
 def verify(folder: Path) -> int:
-    """Check every entry's content against its checksum; what is damaged is set aside."""
+    """Check every entry against its hash and rename damaged ones; return the exit code."""
     outcomes = each(entries(folder), _verify)
     print(f"{sum(outcomes)} of {len(outcomes)} entries are whole")
     return 0 if all(outcomes) else 1
@@ -137,16 +138,16 @@ def _verify(path: Path) -> bool:
     if load_entry(path):
         return True
     with locked(path.with_suffix(".lock"), _refuse):
-        if aside := set_aside(path):
+        if aside := rename_damaged(path):
             print(f"damaged: {aside}")
     return aside is None
 
 
 def prune(folder: Path, days: float, dry_run: bool) -> int:
-    """Remove entries not used for so many days, and after a day damaged ones and what killed processes left."""
+    """Remove entries unused for `days`, and debris unused for one day; return the exit code."""
     try:
         now = clock(folder)
-    except OSError:  # a store that is only read from
+    except OSError:  # a read-only store
         now = time.time()
     sizes: list[int] = []
     old = functools.partial(_prune, sizes, now - days * DAY, dry_run)
@@ -163,35 +164,35 @@ def _removed(dry_run: bool) -> str:
 
 
 def _prune(sizes: list[int], limit: float, dry_run: bool, path: Path) -> bool:
-    """Remove what was not used since `limit`, and add its bytes to `sizes`."""
+    """Remove a path unused since `limit` and append its bytes to `sizes`; return whether all is well."""
     if _used(path) >= limit:
         return True
     size = _size(path)
     if not dry_run:
         lock = path.with_suffix(".lock")
         with locked(lock, _refuse):
-            if _used(path) >= limit:  # used or made anew meanwhile
+            if _used(path) >= limit:  # used or computed again meanwhile
                 return True
             _remove(path)
-            lock.unlink(missing_ok=True)  # who waits for it notices, since this is under the lock
+            lock.unlink(missing_ok=True)  # safe under the lock: waiting processes notice it
     print(visible(f"{_removed(dry_run)} {path}"))
     sizes.append(size)
     return True
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a folder's files, or of a file or a link in the place of one."""
+    """Return the bytes of the files in a folder, or of a file or link instead of a folder."""
     files = path.iterdir() if path.is_dir() and not path.is_symlink() else [path]
     return sum(file.lstat().st_size for file in files)
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder as a whole, which somebody may be reading, or a file or a link in the place of one."""
+    """Remove a folder at once, since another process may be reading it; or a file or link instead of a folder."""
     if path.is_symlink() or not path.is_dir():
         path.unlink()
         return
     aside = path.with_name(f".new-{uuid.uuid4().hex}")
-    os.utime(path)  # now young, it is no debris to another prune
+    os.utime(path)  # so that another prune does not take it for debris
     path.rename(aside)
     shutil.rmtree(aside)
 
@@ -201,7 +202,7 @@ def _refuse() -> None:
 
 
 def _used(path: Path) -> float:
-    """Return when an entry was made or last used: use touches the manifest."""
+    """Return when an entry was written or last used, which is the manifest's time."""
     try:
         return (path / "manifest.json").lstat().st_mtime
     except OSError as error:

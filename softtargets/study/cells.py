@@ -1,6 +1,6 @@
-"""A sweep's cells on disk: where each lies, which are finished, and how the sweep stands.
+"""The cells of a sweep on disk: their folders, their states, and what is left to run.
 
-Torch is not imported here unless a cell is left to be checked: a finished sweep, called again, costs little.
+Torch is imported only to check unfinished cells, so a second call of a finished sweep costs little.
 """
 
 import collections
@@ -28,13 +28,13 @@ from softtargets.system.locks import locked
 MACHINE = "machine.json"
 CONTENTS = "contents.json"
 SUBDIR = "${hydra:job.num}"
-"""What `hydra.sweep.subdir` is in conf/config.yaml."""
+"""The value of `hydra.sweep.subdir` in conf/config.yaml; no other is allowed."""
 HYDRA = ".hydra"
-"""Where Hydra writes before a run begins."""
+"""The folder in a run's folder that Hydra writes before the run begins."""
 NAME = 255 - 13
-"""Most bytes of a folder's name before its hash."""
+"""Longest name of a folder before its hash, in bytes."""
 ORIGINAL = ("seed", "dataset", "architecture", "training")
-"""What the original model depends on; the retrained one on `forget_set` too."""
+"""Parts of a config that the original model depends on; the retrained model depends on `forget_set` too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Cell:
     overrides: tuple[str, ...]
     folder: Path
     hash: str
-    """Of its resolved config."""
+    """Hash of its resolved config."""
     stage: str
     models: tuple[str, str]
-    """Cells that are alike here share the original and the retrained model."""
+    """Keys of the original and of the retrained model; cells with equal keys share the model."""
     contents: tuple[tuple[str, str, str], ...] = ()
-    """Setting, path and SHA-256 of every file or folder of the user's that it reads."""
+    """Setting, path and SHA-256 of every file or folder that it reads from the user."""
 
     @property
     def outcome(self) -> Path:
@@ -58,26 +58,26 @@ class Cell:
 
     @property
     def planned(self) -> str:
-        """Return as JSON the contents that the run was planned for, by setting."""
+        """Return the hashes of the files that the run was planned with, by setting, as JSON."""
         return json.dumps({setting: sha256 for setting, _, sha256 in self.contents})
 
     def state(self) -> str:
-        """Return the state by the folder alone: finished, failed, running or waiting."""
+        """Return the state that the folder shows: finished, failed, running or waiting."""
         if result := _json(self.outcome):
             return "finished" if result["provenance"]["config_hash"] == self.hash else "waiting"
         if (self.folder / "error.json").exists():
             return "failed"
-        return "running" if self.said() else "waiting"
+        return "running" if self.log_bytes() else "waiting"
 
-    def said(self) -> int:
-        """Return the length of the run's log, which grows as soon as a run begins; 0 without one."""
+    def log_bytes(self) -> int:
+        """Return the size of the run's log, which grows as soon as the run begins; 0 if there is no log."""
         try:
             return (self.folder / "run.log").stat().st_size
         except OSError:
             return 0
 
     def error(self) -> str | None:
-        """Return the first line of what went wrong, if the run has left it."""
+        """Return why the run has no result, in one line; None if its folder does not say."""
         if report := _json(self.folder / "error.json"):
             return f"{report['error']}: {report['message']}"
         return (
@@ -88,28 +88,28 @@ class Cell:
 
 
 def _json(path: Path) -> dict | None:
-    """Return what a file holds; None where there is none or it is damaged."""
+    """Return the content of a JSON file; None if the file is missing or damaged."""
     try:
         return read_json(path)
     except (OSError, Damaged):
         return None
 
 
-def resolve_machine_once(folder: Path, asked: dict) -> dict:
-    """Resolve `auto` as the first call of this sweep did, so that its runs are all of one kind."""
+def resolve_machine_once(folder: Path, settings: dict) -> dict:
+    """Replace `auto` in `settings` by the values of the sweep's first call, so that all runs use the same ones."""
     try:
         known = read_json(folder / MACHINE)
     except FileNotFoundError:
         known = {}
     except Damaged as error:
         raise BadInput(f"{error}. Delete it to resolve auto again, or set device and precision") from error
-    if any(asked[name] == "auto" and name not in known for name in asked):
-        known = resolve_machine(asked)
-    return {name: known[name] if value == "auto" else value for name, value in asked.items()}
+    if any(settings[name] == "auto" and name not in known for name in settings):
+        known = resolve_machine(settings)
+    return {name: known[name] if value == "auto" else value for name, value in settings.items()}
 
 
 def check_settings(config: DictConfig) -> None:
-    """Raise BadInput for settings of sweeper and launcher that Hydra accepts and that cannot work."""
+    """Raise BadInput for settings of the sweeper or launcher that Hydra accepts although they cannot work."""
     for name, model in (("sweeper", SweeperSettings), ("launcher", LauncherSettings)):
         node = OmegaConf.to_container(config.hydra[name])
         check_model(model, {key: value for key, value in node.items() if key != "_target_"}, f"hydra.{name}")
@@ -125,27 +125,27 @@ def check_settings(config: DictConfig) -> None:
 def cells(
     combinations: list[list[str]], swept: list[str], folder: Path, compose: Callable[[list[str]], DictConfig]
 ) -> list[Cell]:
-    """Resolve every combination of overrides and name its folder by what differs and its config's hash.
+    """Return the cells of a sweep: one for each different config, with a folder named by what varies and its hash.
 
-    A folder with that hash is the cell's whatever else is in its name: an earlier sweep may have varied other
-    settings. Combinations that ask for the same result are one cell. Those that differ in the seed alone are
-    composed once, since Hydra takes a tenth of a second for it.
+    The hash decides which folder is a cell's, since an earlier sweep may have varied other settings. Combinations
+    with equal configs are one cell. Hydra composes a config in a tenth of a second, so combinations that differ
+    only in the seed are composed once.
     """
     by_hash: dict[str, Cell] = {}
     if not combinations:
         raise BadInput(f"{', '.join(swept)}: the sweep is empty. Give a range or a glob with at least one value")
-    there = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
+    existing = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
     composed = functools.cache(lambda overrides: _without_auto(compose(list(overrides)), folder))
-    looked_at = functools.cache(contents.digest)  # a plan is of one moment, and looks at every file once
+    hashed_once = functools.cache(contents.sha256_of)  # so that all cells see the same content
     for overrides in combinations:
         rest, seed = _apart(overrides)
         config, hydra, machine = composed(rest)
         config.seed = config.seed if seed is None else seed
-        resolved = composed_run.resolved(config, hydra, looked_at)
+        resolved = composed_run.resolved(config, hydra, hashed_once)
         digest = config_hash(resolved)
         name = _differing(overrides, swept, resolved["choices"])
-        place = there.get(digest[:12], folder / f"{name}-{digest[:12]}")
-        files = contents.rows(resolved)
+        place = existing.get(digest[:12], folder / f"{name}-{digest[:12]}")
+        files = contents.files_of(resolved)
         cell = Cell((*overrides, *machine), place, digest, config.stage, _models(resolved), files)
         by_hash.setdefault(digest, cell)
     return list(by_hash.values())
@@ -157,8 +157,8 @@ def _models(resolved: dict) -> tuple[str, str]:
 
 
 def _without_auto(config: DictConfig, folder: Path) -> tuple[DictConfig, DictConfig, list[str]]:
-    """Return what a task would get, with its `hydra` node, and the overrides that settle device and precision."""
-    composed_run.check_tuned(config)  # here, as cells with wrong values may be finished, or be taken for others
+    """Return a run's config without `hydra`, its `hydra` node, and the overrides that replace `auto`."""
+    composed_run.check_tuned(config)  # first, because a hash of wrong values may be that of a finished cell
     task = composed_run.without_hydra(config)
     machine = resolve_machine_once(folder, {name: task[name] for name in ("device", "precision")})
     task.update(machine)
@@ -166,14 +166,14 @@ def _without_auto(config: DictConfig, folder: Path) -> tuple[DictConfig, DictCon
 
 
 def _apart(overrides: Iterable[str]) -> tuple[tuple[str, ...], int | None]:
-    """Split off the seed, if it is a plain number."""
+    """Return the overrides without the seed, and the seed; None if it is not a plain number."""
     seeds = [word for word in overrides if re.fullmatch(r"seed=\d+", word)]
     rest = tuple(word for word in overrides if word not in seeds)
     return rest, int(seeds[0].partition("=")[2]) if seeds else None
 
 
 def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
-    """Name a cell by its values of what is swept over, and a group's option by what it came to be."""
+    """Return a cell's name: the values of the swept settings, with the option that each group resolved to."""
     words = [word.partition("=") for word in overrides if word.partition("=")[0] in swept]
     short = {group: names[group].partition(" ")[0] for group in composed_run.CHOSEN}
     named = ",".join(f"{key}={short.get(key, value)}" for key, _, value in words)
@@ -182,21 +182,21 @@ def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
 
 
 def check_cells(unfinished: list[Cell], compose: Callable[[list[str]], DictConfig], elsewhere: bool) -> None:
-    """Raise BadInput if one of the cells could not run; cells that differ only in the seed are checked once."""
+    """Check that each cell can run, once for cells that differ only in the seed; raise BadInput otherwise."""
     without_seed = {_apart(cell.overrides)[0]: cell for cell in unfinished}
     for cell in without_seed.values():
         composed_run.check_runnable(compose(list(cell.overrides)), elsewhere)
 
 
 def left(cells: list[Cell]) -> list[Cell]:
-    """Return the cells that are still to run; a stage runs again, only whole results count."""
+    """Return the cells still to run: those without a result, and all that stop after a stage."""
     return [cell for cell in cells if cell.stage != "all" or cell.state() != "finished"]
 
 
 def spread(cells: list[Cell]) -> list[Cell]:
-    """Order runs so that those which share a model come far apart.
+    """Return the cells in an order that keeps cells with the same model far apart.
 
-    Side by side, one would do nothing but wait until the other has trained it.
+    Two of them side by side would cost a worker: one waits while the other trains their model.
     """
     originals, retrained = (_turns(cell.models[i] for cell in cells) for i in (0, 1))
     order = sorted(range(len(cells)), key=lambda i: (retrained[i], originals[i]))
@@ -215,20 +215,20 @@ def _turns(names: Iterable[str]) -> list[int]:
 
 @contextlib.contextmanager
 def one_warming(folder: Path, cells: list[Cell]) -> Iterator[None]:
-    """Keep sweeps that stop after a stage apart, where they share a folder.
+    """Let one sweep at a time stop after a stage in a folder; another one waits.
 
-    Each takes away the marks of stages that the one before has left, and so would another's of the same time.
+    Each of them first deletes the stage files of earlier ones, and would delete those of another still running.
     """
     with contextlib.ExitStack() as held:
         if cells[0].stage != "all":
             make_folder(folder)
-            said = f"waiting for another call with stage={cells[0].stage} in this folder"
-            held.enter_context(locked(folder / ".stage.lock", lambda: print(said)))
+            line = f"waiting for another call with stage={cells[0].stage} in this folder"
+            held.enter_context(locked(folder / ".stage.lock", lambda: print(line)))
         yield
 
 
 def prepare(folder: Path, unfinished: list[Cell]) -> dict[Cell, str]:
-    """Save the values of `auto` and prepare every cell; return why some cannot run."""
+    """Save the values of `auto` and prepare each cell's folder; return why some cells cannot run."""
     device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
     if not (folder / MACHINE).exists():
         write_json(folder / MACHINE, {"device": device, "precision": precision})
@@ -244,15 +244,15 @@ def prepare(folder: Path, unfinished: list[Cell]) -> dict[Cell, str]:
 
 def _make_ready(cell: Cell) -> None:
     """Create a cell's folder; delete the error of an earlier failure, and a damaged result."""
-    make_folder(cell.folder / HYDRA)  # in the launcher a failure to do so would end the other runs too
+    make_folder(cell.folder / HYDRA)  # here, because a failure in the launcher would end the other runs too
     (cell.folder / "error.json").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         _print_damage(cell.outcome)
-    cell.outcome.unlink(missing_ok=True)  # of an earlier warming; of a result there is none that is whole
+    cell.outcome.unlink(missing_ok=True)  # a stage file or a damaged result; no cell here has a whole one
 
 
 def _print_changes(folder: Path, unfinished: list[Cell]) -> None:
-    """Print which files have changed since an earlier call read them, and save the hashes of this call."""
+    """Print the files that have changed since an earlier call, and save their hashes for the next call."""
     now = {f"{name}={path}": sha256 for cell in unfinished for name, path, sha256 in cell.contents}
     before = _json(folder / CONTENTS) or {}
     for name in sorted(name for name in now if before.get(name, now[name]) != now[name]):
@@ -274,17 +274,18 @@ def _print_damage(outcome: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Missing:
-    """The cells without a result: the reason, where it is known, and the cells that never began."""
+    """The cells without a result: known reasons, and the cells that never began."""
 
     reasons: dict[Cell, str]
     unbegun: frozenset[Cell]
 
 
 def missing(began: dict[Cell, int], hopeless: dict[Cell, str], failures: dict[int, str], gave_up: bool) -> Missing:
-    """Return why runs have no result. `began`: cells in the order of their launch, with `said()` before it.
+    """Return the cells without a result, with the reasons.
 
-    `failures`: what runs raised, by number. Where the launcher `gave_up`, some runs may never have begun.
+    `began` maps cells, in the order of their launch, to their `log_bytes()` before it. `failures` has the messages
+    of runs that raised, by position. If the launcher `gave_up`, a run whose log did not grow never began.
     """
     cells = list(began)
-    unbegun = frozenset(cell for cell, length in began.items() if gave_up and cell.said() == length)
+    unbegun = frozenset(cell for cell, length in began.items() if gave_up and cell.log_bytes() == length)
     return Missing({cells[number]: text for number, text in failures.items()} | hopeless, unbegun)

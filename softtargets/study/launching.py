@@ -1,4 +1,4 @@
-"""A launcher under watch: it may raise, or wait for ever for a job that the queue has lost."""
+"""Running a launcher in a thread, since it may raise, or wait for ever for a job that SLURM has lost."""
 
 import dataclasses
 import os
@@ -15,24 +15,24 @@ from softtargets.system.signals import end_with_parent, stop
 from softtargets.system.terminal import steady
 
 POLL = 0.5
-"""Seconds between looks at the folders."""
+"""Seconds between two checks of the folders."""
 GRACE = 20.0
-"""Seconds for which a launcher may stay silent after its last job has left the queue."""
+"""Seconds to wait for a launcher after its last job has left the queue."""
 STOP = 5.0
-"""Seconds for which a launcher may put its things in order when the program is ended."""
+"""Seconds to wait for a launcher to clean up when the program is stopped."""
 WORKER = "if memory ran out, lower hydra.launcher.n_jobs. Run the same command again to resume"
 ARRAY = ". An array must have fewer runs than MaxArraySize (scontrol show config); sweep over fewer at a time"
 
 
 @dataclasses.dataclass
 class LauncherEnd:
-    """The end of a launcher: how each run ended, in their order, or the exception that it raised."""
+    """The outcome of a launcher: how each run ended, in order, or the exception that the launcher raised."""
 
     ended: Sequence[JobReturn] = ()
     raised: BaseException | None = None
 
     def failures(self) -> dict[int, str]:
-        """Return, by the number of the run, what those that raised said."""
+        """Return the message of each run that raised, by its position."""
         return {
             number: str(hydra_names.raised(job))
             for number, job in enumerate(self.ended)
@@ -41,11 +41,11 @@ class LauncherEnd:
 
 
 def launch(start: Callable[[], Sequence[JobReturn]], look: Callable[[], None], queue: Queue | None) -> LauncherEnd:
-    """Run `start()` in a thread, calling `look()` meanwhile, until it ends; returns what it returned or raised.
+    """Run `start()` in a thread and call `look()` until it ends; return its result or its exception.
 
-    With a `queue` it has ended when both thread and queue have: submitit gives up at its first dead job while
-    others run on. And it has ended when the queue is empty though the thread waits on: submitit does so after
-    `scancel` of a pending task, and where there is no accounting after any death.
+    With a `queue`, wait until it is empty too: submitit raises at the first dead job while others still run. Once
+    the queue has been empty for `GRACE` seconds, wait no longer for the thread: submitit waits for ever after
+    `scancel` of a pending task and, without accounting, after any dead job.
     """
     end = LauncherEnd()
     thread = threading.Thread(target=_keep, args=(start, end), daemon=True)
@@ -66,12 +66,12 @@ def launch(start: Callable[[], Sequence[JobReturn]], look: Callable[[], None], q
 def _keep(start: Callable[[], Sequence[JobReturn]], end: LauncherEnd) -> None:
     try:
         end.ended = start() or ()
-    except BaseException as error:  # a thread would end by SystemExit without a word
+    except BaseException as error:  # SystemExit included, which would end a thread without a message
         end.raised = error
 
 
-def sentence(error: BaseException, queue: Queue | None) -> str:
-    """Return in one line why a launcher gave up."""
+def reason(error: BaseException, queue: Queue | None) -> str:
+    """Return the reason why a launcher raised, in one line."""
     message = " ".join(str(error).split())
     if queue and not queue.jobs():
         return f"SLURM accepted no job: {message}{ARRAY if 'job array' in message else ''}"
@@ -83,7 +83,7 @@ def sentence(error: BaseException, queue: Queue | None) -> str:
 
 
 def bind_workers() -> None:
-    """Have joblib start workers that end with this process, however that ends."""
+    """Make joblib start workers that end when this process ends, even if it is killed."""
     joblib_names.start_workers_by(_begin_worker, os.getpid())
 
 

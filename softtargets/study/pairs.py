@@ -1,4 +1,4 @@
-"""Pairs of a sweep: `pairs=25` stands for 25 runs of each arm that differ in their seed, forget set and data."""
+"""Pairs of a sweep: `pairs=25` runs each arm 25 times, with another seed, forget set and data each time."""
 
 import re
 from collections.abc import Callable
@@ -15,10 +15,10 @@ Parse = Callable[[list[str]], list[Override]]
 
 
 def typed_out(params: list[Override], typed: list[Override], usual: int | None, parse: Parse) -> list[Override]:
-    """Return the overrides of a sweep with `seed=range(25)` and what follows it in the place of `pairs=25`.
+    """Return the overrides of a sweep with three seeds in place of `pairs=25`.
 
-    `params` are those of hydra.sweeper.params, which `typed` ones come after; `usual` is the value of the config.
-    Raises BadInput for a number that is not allowed, and for seeds beside it.
+    `params` are the overrides of hydra.sweeper.params; the `typed` ones come after them and win. `usual` is the
+    value in the config. Raises BadInput for a number that is not allowed, and if a seed is set beside it.
     """
     overrides = [*params, *typed]
     given = [one for one in overrides if one.key_or_group == "pairs"]
@@ -40,7 +40,7 @@ def _number(given: Override) -> int | None:
 
 
 def _both(one: Override, number: int, in_params: bool) -> str:
-    """Say what to leave out where a seed is given beside `pairs`."""
+    """Return the refusal of a seed that is set beside `pairs`."""
     word = re.sub(r"^\+*", "", one.input_line)
     where = f" (in hydra.sweeper.params; leave it out by '~hydra.sweeper.params.{one.key_or_group}')"
     return (

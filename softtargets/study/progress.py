@@ -1,4 +1,4 @@
-"""The progress and the end of a sweep, read from the folders of its cells."""
+"""The progress and the summary of a sweep, read from the folders of its cells."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from softtargets.study.cells import Cell, Missing, _json
 
 
 class Display:
-    """The progress of a sweep: one updated line on a terminal, else a new line at each change."""
+    """The progress of a sweep: one updated line on a terminal, elsewhere a new line at each change."""
 
     def __init__(self, cells: list[Cell], unfinished: list[Cell]):
         self.cells, self.unfinished = cells, unfinished
@@ -30,7 +30,7 @@ class Display:
         self.live.stop()
 
     def update(self) -> None:
-        """Read the folders and show what has changed."""
+        """Read the states of the cells and show the new counts."""
         self.states |= {cell: cell.state() for cell, state in self.states.items() if state != "finished"}
         line = self.line(list(self.states.values()))
         if self.screen.is_terminal:

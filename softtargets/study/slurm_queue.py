@@ -1,4 +1,4 @@
-"""The jobs of a sweep in SLURM's queue."""
+"""The jobs of a sweep in the queue of SLURM."""
 
 import getpass
 import os
@@ -7,16 +7,16 @@ import time
 from pathlib import Path
 
 QUEUE_POLL = 5.0
-"""Seconds between questions to SLURM."""
+"""Seconds between two calls of squeue."""
 LOCATION = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
-"""Variables that say where SLURM is; the others describe the surrounding job."""
+"""Variables that name the cluster; the others describe the job that this process is in."""
 
 
 def leave_job() -> None:
-    """Forget the SLURM job this process is part of, if any.
+    """Delete the variables of the SLURM job that this process is in, if any.
 
-    Jobs inherit the environment of who submits them, and `srun` takes options from it: the memory or the CPUs of
-    a job that only watches would be asked for by every run, or contradict what the run's own job asks for.
+    Submitted jobs inherit the environment, and `srun` reads options from it. Every run would request the memory
+    and the CPUs of the job that called the sweep, which may contradict the request of the run's own job.
     """
     if "SLURM_JOB_ID" in os.environ:
         for name in [name for name in os.environ if name.startswith("SLURM_") and name not in LOCATION]:
@@ -24,7 +24,7 @@ def leave_job() -> None:
 
 
 class Queue:
-    """The SLURM jobs of a sweep, known by the folders that submitit makes for them, those `but` these."""
+    """The SLURM jobs of a sweep except those in `but`; submitit names a folder by the id of each job."""
 
     def __init__(self, folder: Path, but: frozenset[str] = frozenset()):
         self.folder, self.but = folder, but
@@ -38,7 +38,7 @@ class Queue:
         return frozenset(name for name in names if name.isdigit()) - self.but
 
     def busy(self) -> bool:
-        """Return whether one of our jobs waits or runs; SLURM is queried every few seconds."""
+        """Return whether one of the jobs is pending or running; query SLURM every `QUEUE_POLL` seconds."""
         now = time.monotonic()
         if now - self.queried >= QUEUE_POLL:
             self.queried, jobs = now, self.jobs()
@@ -48,7 +48,7 @@ class Queue:
         return self.state
 
     def silent_for(self) -> float:
-        """Return for how many seconds the queue has been without our jobs, once there were some."""
+        """Return for how many seconds the queue has held none of the jobs; 0 before the first was submitted."""
         self.busy()
         return max(0.0, time.monotonic() - self.empty_since)
 
@@ -59,7 +59,7 @@ class Queue:
                 ["squeue", "--noheader", "--format=%i", *mine], capture_output=True, text=True, timeout=60
             )
         except (OSError, subprocess.TimeoutExpired):
-            return self.state  # no answer is no news
+            return self.state  # without an answer, the last state counts
         if answer.returncode:
             return "Invalid job id" not in answer.stderr and self.state
         return bool(answer.stdout.strip())

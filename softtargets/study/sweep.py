@@ -1,4 +1,4 @@
-"""A sweep: it checks every cell before the first one runs, watches the launcher, and reads results from disk."""
+"""The run of a sweep: check every cell, start the launcher, and read the results from disk."""
 
 import itertools
 import re
@@ -17,19 +17,19 @@ from softtargets.config.paths import quoted
 from softtargets.errors import BadInput, program, visible
 from softtargets.study import cells as on_disk
 from softtargets.study import pairs
-from softtargets.study.launching import LauncherEnd, bind_workers, launch, sentence, watch
+from softtargets.study.launching import LauncherEnd, bind_workers, launch, reason, watch
 from softtargets.study.progress import Display, summary
 from softtargets.study.slurm_queue import Queue, leave_job
 from softtargets.system.files import make_folder, share
 
 
-def sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
-    """Run the cells that are missing or failed; return whether every cell has a result at the end.
+def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
+    """Run the cells without a result; return whether every cell has a result at the end.
 
-    `sweeper` is a `CheckedSweeper`, a class that Hydra loads anew, so `isinstance` does not hold for it.
+    `sweeper` is a `CheckedSweeper`. Hydra loads that class a second time, so `isinstance` fails for it.
 
-    The files in a run's folder decide how it ended, not the launcher: under SLURM a run that raised counts as
-    completed, and the launcher may wait forever for one that was killed. Raises BadInput before any work.
+    The files in a run's folder decide how the run ended, not the launcher: under SLURM a run that raised counts as
+    completed, and the launcher may wait for ever for a run that was killed. Raises BadInput before any work.
     """
     config = sweeper.config
     on_disk.check_settings(config)
@@ -51,7 +51,7 @@ def sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
 
 
 def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str]], list[str]]:
-    """Return the overrides of every cell, and the names of what is swept over."""
+    """Return the overrides of every cell, and the names of the swept settings."""
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
     combinations, swept = [], {}
     for number, line in enumerate(sweeper.cells, start=1):
@@ -62,12 +62,12 @@ def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str
         combinations += every_combination(overrides)
         named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
         swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
-    swept.pop("pairs", None)  # folders are named by the seeds in its place
+    swept.pop("pairs", None)  # folder names show the seeds instead
     return combinations, list(swept)
 
 
 def every_combination(overrides: Iterable[Override]) -> list[list[str]]:
-    """Return the overrides of every combination of values; the last override of a setting counts."""
+    """Return the overrides of every combination of values; of several overrides of a setting the last wins."""
     values = {}
     for override in overrides:
         name = override.get_key_element()
@@ -81,7 +81,7 @@ def every_combination(overrides: Iterable[Override]) -> list[list[str]]:
 
 
 def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
-    """Split a line of `cells` as a shell splits what is typed; raises BadInput where it holds no overrides."""
+    """Split a line of `cells` into overrides as a shell does; raise BadInput if one is not an override."""
     try:
         words = quoted(shlex.split(line), several=True)
         parser.parse_overrides(words)
@@ -95,7 +95,7 @@ def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
 
 
 def _on_slurm(config: DictConfig) -> bool:
-    """Return whether the runs go to other machines."""
+    """Return whether SLURM runs the cells, on other machines."""
     return config.hydra.launcher._target_.endswith(".SlurmLauncher")
 
 
@@ -103,24 +103,24 @@ def _launch(sweeper: Sweeper, display: Display, folder: Path) -> on_disk.Missing
     """Start the unfinished cells, wait until all have ended, and return the cells without a result."""
     on_slurm = _prepare(sweeper.config, display, folder)
     queue = _queue(display, folder) if on_slurm else None
-    # what an earlier call submitted may have finished cells meanwhile
+    # jobs of an earlier call may have finished some cells meanwhile
     unfinished = on_disk.spread(on_disk.left(display.unfinished))
     hopeless = on_disk.prepare(folder, unfinished) if unfinished else {}
-    began = {cell: cell.said() for cell in unfinished if cell not in hopeless}
+    began = {cell: cell.log_bytes() for cell in unfinished if cell not in hopeless}
     end = LauncherEnd()
     if began:
         jobs = [_job(cell, folder) for cell in began]
         with display:
             end = launch(lambda: sweeper.launcher.launch(jobs, initial_job_idx=0), display.update, queue)
     if end.raised:
-        print(f"{program()}: {visible(sentence(end.raised, queue))}", file=sys.stderr)
-    # a job that SLURM took and that never began was cancelled: it is named as the others that were ended
+        print(f"{program()}: {visible(reason(end.raised, queue))}", file=sys.stderr)
+    # a job that SLURM accepted but never started was cancelled: report it like a killed run
     gave_up = end.raised is not None and not (queue and queue.jobs())
     return on_disk.missing(began, hopeless, end.failures(), gave_up)
 
 
 def _prepare(config: DictConfig, display: Display, folder: Path) -> bool:
-    """Make the sweep's folder with its multirun.yaml; return whether the runs go to SLURM."""
+    """Make the sweep's folder and its multirun.yaml; return whether SLURM runs the cells."""
     on_slurm = _on_slurm(config)
     if on_slurm and config.hydra.launcher.gpus_per_node and "device=cpu" in display.unfinished[0].overrides:
         raise BadInput("device=cpu, but SLURM would give every run a GPU. Set device=cuda or hydra/launcher=slurm")
@@ -147,14 +147,14 @@ def _queue(display: Display, folder: Path) -> Queue:
 
 
 def _job(cell: on_disk.Cell, folder: Path) -> list[str]:
-    """Return the overrides of a run; the launcher was set up with the sweep's folder still open."""
+    """Return the overrides of a run, with its folder, which the launcher's own config lacks."""
     place = f"hydra.sweep.dir={_quoted(str(folder))}", f"hydra.sweep.subdir={_quoted(cell.folder.name)}"
     planned = [f"+contents={_quoted(cell.planned)}"] if cell.contents else []
     return [*cell.overrides, *planned, *place]
 
 
 def _quoted(text: str) -> str:
-    """Return a value in quotes for Hydra's grammar, where only a backslash before a quote is special."""
+    """Return a text in quotes for Hydra's grammar, in which only a backslash before a quote is special."""
     return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), text) + "'"
 
 

@@ -1,1 +1,1 @@
-"""Files, locks, signals and the screen: what the operating system gives, made safe."""
+"""Safe use of the operating system: files, locks, signals and the screen."""

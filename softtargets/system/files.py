@@ -1,4 +1,4 @@
-"""Whole files or none: what is written under its final name is complete, and JSON tells if it was altered."""
+"""Files that are complete or absent: each gets its final name at the end, and JSON holds a hash of its content."""
 
 import contextlib
 import functools
@@ -16,17 +16,17 @@ from pathlib import Path
 from softtargets.errors import BadInput
 
 ABANDONED = 3600.0
-"""Seconds after which a half-written file is nobody's: it was written to all the time it was in use."""
+"""Age in seconds at which a half-written file is deleted: a process that still writes it would have changed it."""
 SEAL = ',\n "sha256": "'
-"""Between a JSON file's content and the hash of that."""
+"""Text between the content of a JSON file and its hash."""
 
 
 class Damaged(ValueError):
-    """A sentence that names a file which is not as it was written."""
+    """A file whose content is not what was written, named in one sentence."""
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, each as open to the group as the one above."""
+    """Make a folder and its missing parents, each with the group rights of its own parent."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -34,10 +34,10 @@ def make_folder(path: Path) -> None:
 
 
 def share(path: Path) -> None:
-    """Let the group write this file or folder of ours if it may write the folder above, whatever the umask.
+    """Let the group write a file or folder of this user if it may write the folder above, whatever the umask.
 
-    Colleagues who share a folder need that. A group other than the folder's gets nothing. Neither does a link, nor
-    a file of two names, which may be private. Some file systems know no rights but those of their mount.
+    Colleagues who share a folder need that. The rights stay as they are if the group differs from the folder's,
+    and for links and files with two names, which may be private. Some file systems have no rights to set.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -53,7 +53,7 @@ def share(path: Path) -> None:
 
 
 def share_all(folder: Path) -> None:
-    """Let the group write a folder and all in it if it may write the folder above."""
+    """Share a folder and everything in it, as `share` does."""
     share(folder)
     for above, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -61,14 +61,14 @@ def share_all(folder: Path) -> None:
 
 
 def clock(folder: Path) -> float:
-    """Return the time in the clock of a folder's file system, which may be another host's."""
+    """Return the time by the clock of a folder's file system, which may be that of another host."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on leaving without an error it becomes `path`."""
+    """Yield a temporary path beside `path`, and rename it to `path` unless the block raises."""
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{_here()}{os.getpid():08x}{uuid.uuid4().hex[:16]}")
     try:
@@ -77,13 +77,13 @@ def atomic(path: Path) -> Iterator[Path]:
             share(temporary)
             temporary.replace(path)
     finally:
-        with contextlib.suppress(OSError):  # the reason for which it is left is worth more
+        with contextlib.suppress(OSError):  # an error here would hide the first one
             temporary.unlink(missing_ok=True)
 
 
 @functools.cache
 def _here() -> str:
-    """Return 8 hex digits for this host and its space of process numbers: containers have their own."""
+    """Return 8 hex digits for this host and its process namespace, since each container has one."""
     try:
         space = os.stat("/proc/self/ns/pid").st_ino
     except OSError:  # not on Linux
@@ -93,7 +93,7 @@ def _here() -> str:
 
 @contextlib.contextmanager
 def naming_file(path: Path) -> Iterator[None]:
-    """Have a failure to write name the file, which a full disk does not."""
+    """Add the file's name to an OSError that lacks one, as on a full disk."""
     try:
         yield
     except OSError as error:
@@ -108,16 +108,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove what killed writers left half-written; what a living one is writing stays."""
+    """Delete the half-written files of killed processes in a folder; those of living ones stay."""
     for path in folder.iterdir():
         if match := re.fullmatch(r"\..+\.([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}", path.name):
-            with contextlib.suppress(FileNotFoundError):  # whole, or cleared by another process
+            with contextlib.suppress(FileNotFoundError):  # renamed, or deleted by another process
                 if _dead(*match.groups()) or clock(folder) - path.lstat().st_mtime > ABANDONED:
                     path.unlink()
 
 
 def _dead(host: str, process: str) -> bool:
-    """Return whether a process is known to have ended; of other hosts' nothing is known."""
+    """Return whether a process has certainly ended; for another host this is unknown, hence False."""
     if host != _here():
         return False
     try:
@@ -130,13 +130,13 @@ def _dead(host: str, process: str) -> bool:
 
 
 def write_json(path: Path, value: dict) -> None:
-    """Write JSON atomically, sealed by `sha256`; NaN and infinities are refused, since JSON has none."""
+    """Write JSON atomically with a hash of its content; raise ValueError for NaN or infinity."""
     content = json.dumps(value, indent=1, allow_nan=False).removesuffix("\n}")
     write_text(path, f'{content}{SEAL}{_sha256(content)}"\n}}\n')
 
 
 def read_json(path: Path) -> dict:
-    """Return what `write_json` wrote; raises Damaged for anything else."""
+    """Return the content of a file that `write_json` wrote; raise Damaged for any other content."""
     try:
         text = path.read_text(encoding="utf-8")
         value = json.loads(text)
@@ -154,7 +154,7 @@ def _sha256(text: str) -> str:
 
 
 def canonical(value: object) -> str:
-    """Return the JSON of plain data in one spelling, fit for hashing: sorted keys, and 1.0 as 1."""
+    """Return the JSON of plain data in one spelling, for hashes: sorted keys, and 1.0 as 1."""
     return json.dumps(_spelt(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -167,13 +167,13 @@ def _spelt(value: object) -> object:
 
 
 NAME, PATH = 255, 3600
-"""Most bytes of one name in a path, and of the path of a folder for runs: what is in it has a longer one."""
+"""Largest number of bytes of a name, and of the path of a folder, which leaves room for the files in it."""
 
 
 def require_writable(setting: str, folder: Path) -> None:
-    """Refuse a folder that could not be made or written to, without writing."""
+    """Raise BadInput for a folder that cannot be made or written to; write nothing."""
     if len(os.fsencode(folder.absolute())) > PATH or any(len(os.fsencode(part)) > NAME for part in folder.parts):
         raise BadInput(f"{setting}={folder}: too long. A name has at most {NAME} bytes, a path {PATH:,}")
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK, effective_ids=True):
+    lowest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not lowest.is_dir() or not os.access(lowest, os.W_OK, effective_ids=True):
         raise BadInput(f"{setting}={folder}: cannot be written to. Give a folder of yours, or a new one")

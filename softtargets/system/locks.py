@@ -1,7 +1,7 @@
-"""Locks among processes. They save work; what is made under one is right without it, too.
+"""Locks between processes. They save work; results are correct without them too.
 
-What a lock guards is written whole, and the first of two that make the same wins. So a lock is worth no error and
-no endless wait: where a file system refuses it, or its holder gives no sign of life, the work goes on without.
+Files under a lock are written atomically, and of two equal ones the first wins. So a lock must never cause an
+error or an endless wait: if a file system refuses it, or its holder gives no sign of life, work goes on.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ import filelock
 from softtargets.system.files import share
 
 LONGEST = 1.0
-"""Seconds between attempts to get a lock that another process holds, after shorter ones at first."""
+"""Longest time between two attempts to get a lock, in seconds; the first ones follow faster."""
 ANSWER = 20.0
-"""Seconds for which a file system may keep an attempt waiting."""
+"""Seconds to wait for a file system's answer to an attempt."""
 BEAT = 15.0
-"""Seconds between a holder's signs of life: it touches the lock's file."""
+"""Seconds between two signs of life of a holder, which touches the lock's file."""
 SILENCE = 180.0
-"""Seconds of waiting without a sign of life; NFS shows other hosts' signs up to a minute late."""
+"""Seconds to wait without a sign of life; NFS shows those of other hosts up to a minute late."""
 IN_THE_WAY = {errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES}
-"""What is said where a link, a folder, a socket or another user's file lies at the lock's path."""
+"""Error numbers if a link, a folder, a socket or another user's file lies at the lock's path."""
 _refusing: set[int] = set()
-"""File systems, by device, that refused a lock: they are not asked again."""
+"""Devices of file systems that refused a lock; no lock is tried there again."""
 
 
 class Busy(Exception):
@@ -39,10 +39,10 @@ class Busy(Exception):
 
 @contextlib.contextmanager
 def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock that the file `path` stands for, in a folder that is there.
+    """Hold the lock of the file `path`, whose folder exists.
 
-    If another process holds it, call `busy()` once and wait; what `busy` raises ends the wait. The operating
-    system frees the lock of a process that has died. Raises OSError where the folder takes no new file.
+    If another process holds it, call `busy()` once and wait; an exception of `busy` ends the wait. The operating
+    system frees the lock of a dead process. Raises OSError if the folder accepts no new file.
     """
     descriptor, ended = _acquire(path, busy), threading.Event()
     if descriptor is not None:
@@ -62,9 +62,10 @@ def _beat(path: Path, ended: threading.Event) -> None:
 
 
 def _acquire(path: Path, busy: Callable[[], None]) -> int | None:
-    """Return the descriptor that holds the lock, or None if there is none to be had.
+    """Return the descriptor that holds the lock, or None if work must go on without it.
 
-    Silence is counted, not read from a clock: hosts' clocks differ, and who waits may have been suspended.
+    Silence is the sum of the waits, not a difference of clock times: the clocks of hosts differ, and the waiting
+    process may have been suspended.
     """
     sign, silent, delay = None, 0.0, 0.05
     for attempt in itertools.count():
@@ -99,7 +100,7 @@ def _sign_of_life(path: Path) -> int | None:
 
 
 def _attempt(path: Path) -> int | None:
-    """Return the descriptor of the lock, or None if another process holds it; raises OSError if refused."""
+    """Return the descriptor of the lock, or None if another process holds it; raise OSError if it is refused."""
     descriptor = _opened(path)
     try:
         if _granted(descriptor) and _lies_at(path, descriptor):
@@ -112,13 +113,13 @@ def _attempt(path: Path) -> int | None:
 
 
 def _opened(path: Path) -> int:
-    """Open or make the lock's file; a link there is not followed, and a pipe there is not waited for."""
+    """Open or make the lock's file; do not follow a link, nor wait for a pipe."""
     flags = os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
     except PermissionError as error:
         try:
-            return os.open(path, os.O_RDONLY | flags)  # another user's, which suffices on a local disk
+            return os.open(path, os.O_RDONLY | flags)  # another user's file; on a local disk that is enough
         except OSError:
             raise error from None
     share(path)
@@ -126,7 +127,7 @@ def _opened(path: Path) -> int:
 
 
 def _granted(descriptor: int) -> bool:
-    """Ask for the lock in a thread of its own, since a file system may never answer."""
+    """Return whether the lock is granted; ask in a separate thread, since a file system may never answer."""
     answers: list[bool | OSError] = []
 
     def ask() -> None:
@@ -145,7 +146,7 @@ def _granted(descriptor: int) -> bool:
 
 
 def _lies_at(path: Path, descriptor: int) -> bool:
-    """Return whether the file is still at its path: who held it may have removed it, and a new one counts."""
+    """Return whether the file is still at its path: its holder may have removed it, and then a new one counts."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -153,14 +154,14 @@ def _lies_at(path: Path, descriptor: int) -> bool:
 
 
 def _require_locks(folder: Path) -> None:
-    """Raise OSError if nobody can have a lock here: some file systems refuse as if another process had it."""
+    """Raise OSError if every lock is refused here: some file systems answer as if another process held it."""
     with tempfile.TemporaryFile(dir=folder) as nobodys:
         if not _granted(nobodys.fileno()):
             raise OSError(errno.ENOLCK, "every lock is refused")
 
 
 def _go_without(path: Path, error: OSError) -> None:
-    """Warn once for a file system; raises OSError where the folder takes no new file at all."""
+    """Warn once for each file system; raise OSError if the folder accepts no new file at all."""
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             device = path.parent.stat().st_dev

@@ -1,4 +1,4 @@
-"""An end by signal: one sentence, nothing half-written, no process left behind."""
+"""Stopping by a signal: one sentence, no half-written file, no process left over."""
 
 import contextlib
 import ctypes
@@ -14,30 +14,29 @@ from softtargets.compat import submitit_names, torch_import
 from softtargets.errors import program
 
 LIMIT = 10.0
-"""Seconds from the signal to the end, come what may."""
+"""Seconds after a signal at which the process ends in any case."""
 code: int | None = None
-"""The exit code of the end that has begun."""
+"""The exit code, once a signal has been received."""
 
 
 def heed() -> None:
-    """From now on SIGINT and SIGTERM end this process, the program, in good order."""
+    """Make SIGINT and SIGTERM stop this process cleanly from now on."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
 
 
 def _end(number: int, frame: types.FrameType | None) -> None:
-    """Say so and unwind, so that what is half-written goes.
+    """Print a sentence and raise SystemExit, so that half-written files are removed.
 
-    The exception is lost where a destructor was running, and raised again. Where nothing helps, the process ends
-    without unwinding; and while torch is imported, before anything is written: it takes what is raised there for a
-    lack of NumPy, and goes on.
+    If a destructor swallows the exception, `_lost` raises it again. After `LIMIT` seconds the process ends without
+    cleaning up. During the import of torch it ends at once: torch takes an exception there for a missing NumPy.
     """
     for other in (signal.SIGINT, signal.SIGTERM):
         signal.signal(other, signal.SIG_IGN)
     global code
     name, code = signal.Signals(number).name, 128 + number
     sentence = f"{program()}: stopped by {name}; run the same command again to resume\n"
-    with contextlib.suppress(OSError):  # nobody may be there to read it
+    with contextlib.suppress(OSError):  # stderr may be closed
         os.write(2, sentence.encode())
     if torch_import.is_under_way(frame):
         os._exit(code)
@@ -48,10 +47,8 @@ def _end(number: int, frame: types.FrameType | None) -> None:
     raise SystemExit(code)
 
 
-def _lost(
-    number: int, unraisable
-) -> None:  # as `sys.unraisablehook` gets it, whose type has a name in stubs alone
-    """Raise the end again a moment after it was lost; report every other exception as usual."""
+def _lost(number: int, unraisable) -> None:  # `unraisable` has no annotation: its type has a name only in stubs
+    """Raise a swallowed SystemExit again a moment later; report every other exception as usual."""
     if unraisable.exc_type is not SystemExit or threading.current_thread() is not threading.main_thread():
         sys.__unraisablehook__(unraisable)
         return
@@ -66,18 +63,18 @@ def _unwind(number: int, frame: object) -> None:
 
 
 def is_end(error: BaseException) -> bool:
-    """Return whether it ends this process on purpose: by a signal, or as submitit ends a job that is requeued."""
+    """Return whether an exception ends this process on purpose: after a signal, or for submitit's requeue."""
     return isinstance(error, SystemExit) and (code is not None or submitit_names.ends_job(error))
 
 
 def stop(thread: threading.Thread, seconds: float) -> None:
-    """Have a thread unwind too, at the next line of Python that it comes to; wait so long for its end."""
+    """Raise SystemExit in a thread, at its next line of Python; wait at most so many seconds for its end."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
     thread.join(seconds)
 
 
 def end_with_parent(parent: int) -> None:
-    """End this process, a worker, when its parent has ended; Ctrl-C in the terminal is the parent's to heed."""
+    """Make this process, a worker, end when its parent ends; Ctrl-C stops the parent alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""The screen may be closed, full, gone, or of any encoding: none of that ends a run."""
+"""stdout and stderr that never end a run: they may be closed, on a full disk, or of any encoding."""
 
 import contextlib
 import errno
@@ -10,20 +10,20 @@ from typing import TextIO
 
 
 def steady() -> None:
-    """From now on stdout and stderr of this process, the program, take everything and raise nothing."""
+    """Make stdout and stderr of this process accept everything and raise nothing from now on."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
-        except OSError:  # closed: the next file to be opened would get the number, and what is said go into it
+        except OSError:  # closed: the next open file would get this number, and the output
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     sys.stderr = stream(2, sys.stderr)
     sys.stdout = stream(1, sys.stdout)
 
 
 def stream(number: int, like: TextIO | None) -> TextIO:
-    """Return a text stream to a file descriptor, with the encoding of another, that drops what it cannot write.
+    """Return a text stream to a file descriptor that drops what it cannot write, with the encoding of `like`.
 
-    A character that the encoding lacks is written as its escape.
+    Characters that the encoding lacks are written as escapes.
     """
     at_once = like is None or like.line_buffering or like.write_through  # as on a terminal, or for `python -u`
     screen = io.TextIOWrapper(
@@ -37,23 +37,23 @@ def stream(number: int, like: TextIO | None) -> TextIO:
 
 
 class Patient(io.FileIO):
-    """A file descriptor that drops what it cannot write, and says so once, unless its reader has left."""
+    """A file descriptor that drops what it cannot write, with one message, unless its reader is gone."""
 
-    said = False
+    warned = False
 
     def write(self, data) -> int:
-        """Write what can be written; returns the length of `data` where nothing can be."""
+        """Write as much as possible; return the bytes written, or the length of `data` after an error."""
         try:
-            while (written := super().write(data)) is None:  # it does not block, and is full
+            while (written := super().write(data)) is None:  # a non-blocking descriptor that is full
                 select.select([], [self], [])
         except OSError as error:
-            if error.errno != errno.EPIPE and not self.said and self.fileno() != 2:
-                self.said = True
+            if error.errno != errno.EPIPE and not self.warned and self.fileno() != 2:
+                self.warned = True
                 print(f"stdout: {error.strerror}; the run continues without this output", file=sys.stderr)
             return memoryview(data).nbytes
         return written
 
     def close(self) -> None:
-        """Close, whatever the file system says to it."""
+        """Close and ignore an error of the file system."""
         with contextlib.suppress(OSError):
             super().close()

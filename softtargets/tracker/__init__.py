@@ -1,11 +1,10 @@
-"""Tracking of a run, which never waits for a server and cannot be harmed by one.
+"""Tracking of a run by ClearML, which can neither delay the run nor make it fail.
 
-A run writes what is to be tracked to a file of its own; a process of its own plays that file to ClearML as it
-grows (`softtargets.tracker.player`). What a server that is slow, wrong or away does to that process does not
-reach the run, and the file can be played again.
+A run writes events to a file. A separate process, the player (`softtargets.tracker.player`), sends them to ClearML
+while the file grows. A slow, broken or missing server affects that process alone, and the file can be sent again.
 """
 
 EVENTS = "tracking.jsonl"
-"""What a run has to tell, as long as it has not been told."""
+"""File of the events that are not sent yet."""
 SESSION, TASK = "clearml.zip", "clearml.json"
-"""What tracking leaves in a run's folder: an offline session, or the task that a server has."""
+"""Files that tracking leaves in a run's folder: an offline session, or the id and address of the task."""

@@ -12,11 +12,19 @@ from pathlib import Path
 from softtargets.system.terminal import steady, stream
 from softtargets.tracker import SESSION, TASK
 from softtargets.tracker.clone import fetch
-from softtargets.tracker.player import NoServer, configured, login, note, play, require_configuration, tell_sweep
+from softtargets.tracker.player import (
+    NoServer,
+    configured,
+    create_sweep_task,
+    login,
+    note,
+    play,
+    require_configuration,
+)
 
 
 def main(words: list[str] | None = None) -> int:
-    """Upload; 1 where a server could not be told, 2 for bad input."""
+    """Run a command; return the exit code: 1 if no server answers, 2 for bad input."""
     parser = argparse.ArgumentParser("python -m softtargets.tracker", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     uploading = commands.add_parser("upload", help="send offline sessions to the server")
@@ -42,7 +50,7 @@ def main(words: list[str] | None = None) -> int:
             with quiet(), configured():
                 fetch(given.task, given.folder)
             return 0
-        return upload(given.folder) if given.command == "upload" else sweep(given.folder, given.project)
+        return upload(given.folder) if given.command == "upload" else send_sweep(given.folder, given.project)
     except NoServer as error:
         print(f"no server: {error}", flush=True)
         return 1
@@ -50,7 +58,7 @@ def main(words: list[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[Callable[[str], None]]:
-    """Keep the SDK's own words off the screen; yields how to say something nevertheless."""
+    """Hide what the SDK prints; yield a function that prints a line nevertheless."""
     with (
         stream(os.dup(1), sys.stdout) as screen,
         open(os.devnull, "w") as nowhere,
@@ -59,17 +67,17 @@ def quiet() -> Iterator[Callable[[str], None]]:
         yield lambda line: print(line, file=screen, flush=True)
 
 
-def sweep(folder: Path, project: str) -> int:
-    """Make the task of a sweep."""
+def send_sweep(folder: Path, project: str) -> int:
+    """Create the task of a sweep and print its address."""
     require_configuration()
     with quiet() as say, configured():
         login()
-        say(tell_sweep(folder, project))
+        say(create_sweep_task(folder, project))
     return 0
 
 
 def upload(folder: Path) -> int:
-    """Send every session below `folder` that was not sent yet, and note the task that it became."""
+    """Send every session below `folder` that has no task yet, and save the id of its task."""
     waiting = [file for file in sorted(folder.rglob(SESSION)) if not file.with_name(TASK).exists()]
     if not waiting:
         print(f"{folder}: nothing to upload. Runs with tracker=clearml tracker.offline=true leave a {SESSION}")
@@ -88,7 +96,7 @@ def upload(folder: Path) -> int:
 
 
 def failed(session: Path) -> str | None:
-    """Return why the run of a session failed; the SDK keeps no status offline, so that a property tells it."""
+    """Return why the run of a session failed, from a property: offline, the SDK does not keep a status."""
     with zipfile.ZipFile(session) as files:
         task = json.loads(files.read("task.json"))
     return task["hyperparams"].get("properties", {}).get("failure", {}).get("value")

@@ -1,4 +1,4 @@
-"""A task that was cloned and edited in ClearML, and that an agent runs: its Config becomes the run's."""
+"""Tasks that users clone and edit in ClearML and that an agent runs, with the edited config."""
 
 import contextlib
 import json
@@ -13,19 +13,19 @@ from omegaconf import OmegaConf
 from softtargets.config.resolve import flat
 
 CONFIG, CHOICES = "Config", "Choices"
-"""Sections of a task: every value of its resolved config, to be edited; and the options that it came from."""
+"""Sections of a task: the values of its resolved config, which users may edit, and the chosen options."""
 
 
 def sections(config: dict) -> dict[str, dict[str, str]]:
-    """Return what ClearML shows of a resolved config, every value by its dotted name."""
-    # an agent's machine has files of its own, which are read as they are there
+    """Return a resolved config as the sections that ClearML shows: each value by its dotted name."""
+    # without the hashes of files, since an agent's machine has other files
     values = {name: _text(value) for name, value in flat(config) if not name.startswith("contents.")}
     choices = {name: text for name, text in values.items() if name.startswith("choices.")}
     return {CONFIG: {name: text for name, text in values.items() if name not in choices}, CHOICES: choices}
 
 
 def config_of(parameters: dict[str, str]) -> dict | None:
-    """Return the config in a task's parameters, SECTION/NAME → text; None for a task of something else."""
+    """Return the config in a task's parameters (SECTION/NAME → text); None if another program made the task."""
     named = {name.partition("/")[::2]: text for name, text in parameters.items()}
     if not {CONFIG, CHOICES} <= {section for section, _ in named}:
         return None
@@ -48,7 +48,7 @@ def _value(text: str) -> object:
 
 
 def fetch(task: str, folder: Path) -> None:
-    """Write the config of a task, if it is one of ours, into `folder`."""
+    """Write the config of a task into `folder`, unless another program made the task."""
     from clearml import Task
 
     if config := config_of(Task.get_task(task).get_parameters()):
@@ -57,12 +57,12 @@ def fetch(task: str, folder: Path) -> None:
 
 @contextlib.contextmanager
 def overrides(task: str) -> Iterator[list[str]]:
-    """Yield the overrides that run an agent's task; none for a task of something else.
+    """Yield the overrides that run an agent's task; none if another program made the task.
 
-    Raises CalledProcessError where the server cannot be asked, which says why on stderr.
+    Raises CalledProcessError, with the reason on stderr, if the server does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="softtargets-clone-") as folder:
-        # in a process of its own, as all of the SDK; it finds the server as the agent has set it up
+        # in a separate process, like all use of the SDK; the agent has set the server in the environment
         subprocess.run([sys.executable, "-m", "softtargets.tracker", "fetch", task, folder], check=True)
-        found = Path(folder, "config.yaml").exists()
-        yield [f"rerun={folder}", "tracker=clearml"] if found else []
+        is_ours = Path(folder, "config.yaml").exists()
+        yield [f"rerun={folder}", "tracker=clearml"] if is_ours else []

@@ -1,4 +1,4 @@
-"""Plays a run's events to ClearML, by its SDK as it is, in a process of its own."""
+"""The player: it sends the events of a run to ClearML by the SDK, in a separate process."""
 
 import contextlib
 import json
@@ -20,30 +20,30 @@ sdk.development.report_use_subprocess: false
 sdk.development.store_uncommitted_code_diff: false
 api.http.retries { total: 2, connect: 2, read: 2 }
 """
-"""Added to the user's clearml.conf, whose defaults wait for minutes."""
+"""Settings added to the user's clearml.conf; the defaults wait for minutes."""
 HANDS_OFF = {
     "auto_connect_arg_parser": False,
-    "auto_connect_frameworks": False,  # its binding of Hydra breaks sweeps
+    "auto_connect_frameworks": False,  # the hook into Hydra breaks sweeps
     "auto_resource_monitoring": False,
     "auto_connect_streams": False,
 }
 MODELS = ("original", "retrained", "unlearned")
 FILES = ("result.json", "config.yaml", "margins.npz")
-"""What a run's task is given of its folder, beside its models where they are kept."""
+"""Files of a run's folder that its task gets, beside saved models."""
 PING = 2.0
-"""Seconds a server has to say that it is there."""
+"""Seconds to wait for a server's first answer."""
 
 
 class NoServer(Exception):
-    """There is no server, or it does not let us in."""
+    """No server answers, or it refuses the credentials."""
 
 
 def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
-    """Play the events in `folder` as they are written; says where they go, and "" as a sign of life."""
+    """Send the events in `folder` as they are written; print the task's address, and "" as a sign of life."""
     if not offline:
         require_configuration()
     with configured() as cache:
-        from clearml import Task  # three quarters of a second, and it reads the configuration
+        from clearml import Task  # here: it takes 0.75 s and reads the configuration
 
         say("")
         if offline:
@@ -67,15 +67,15 @@ def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
 
 
 def note(task, folder: Path) -> str:
-    """Leave word of the task that a server has; returns its address."""
-    left = {"task": task.id, "url": task.get_output_log_web_page()}
-    write_text(folder / TASK, json.dumps(left))
-    return left["url"]
+    """Save id and address of a task in `folder`; return the address."""
+    saved = {"task": task.id, "url": task.get_output_log_web_page()}
+    write_text(folder / TASK, json.dumps(saved))
+    return saved["url"]
 
 
 @contextlib.contextmanager
 def configured() -> Iterator[Path]:
-    """Let ClearML read the user's configuration with ours added, and use a cache that is away afterwards."""
+    """Make ClearML read the user's configuration with `OVERRIDES` added; yield the folder of a temporary cache."""
     own = configuration_file()
     text = own.read_text(encoding="utf-8") if own.is_file() else ""
     with tempfile.TemporaryDirectory(prefix="softtargets-tracker-") as place:
@@ -91,30 +91,30 @@ def configured() -> Iterator[Path]:
 
 
 def configuration_file() -> Path:
-    """Return where the user's configuration is, or would be."""
+    """Return the path of the user's configuration, which may not exist."""
     return Path(os.environ.get("CLEARML_CONFIG_FILE") or "~/clearml.conf").expanduser()
 
 
 def require_configuration() -> None:
-    """Raise NoServer where ClearML has never been set up."""
+    """Raise NoServer if ClearML is not set up."""
     if not configuration_file().is_file() and "CLEARML_API_HOST" not in os.environ:
         raise NoServer(f"ClearML is not set up: {configuration_file()} does not exist. Run `clearml-init`")
 
 
 def login() -> None:
-    """Make sure that a server answers and takes the credentials; raises NoServer, within seconds."""
+    """Raise NoServer, within seconds, unless a server answers and accepts the credentials."""
     import requests
 
     host = clearml_names.server()
     try:
         requests.get(f"{host}/debug.ping", timeout=PING)
         clearml_names.sign_in()
-    except Exception as error:  # whatever a server or the SDK does, the run goes on without it
+    except Exception as error:  # the SDK raises many types; a run continues without tracking
         raise NoServer(f"{host}: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}") from error
 
 
 def followed(file: Path) -> Iterator[dict]:
-    """Yield events as they are written, the last one included; a run that is gone has failed."""
+    """Yield the events as they are written, up to the end; if the run's process is gone, yield its failure."""
     parent = os.getppid()
     with file.open(encoding="utf-8") as lines:
         text = ""
@@ -133,10 +133,10 @@ def followed(file: Path) -> Iterator[dict]:
 
 
 def started(task_class, event: dict, say: Callable[[str], None]):
-    """Make the task of a run."""
+    """Create the task of a run from its first event."""
     config = event["config"]
     choices = config["choices"]
-    sys.argv[:] = [event["script"]]  # which the SDK looks at, and notes with its repository and commit
+    sys.argv[:] = [event["script"]]  # the SDK reads it and saves the script, its repository and commit
     name = "-".join(str(choices[group]) for group in ("dataset", "architecture", "mu_algo", "targets"))
     task = task_class.init(
         project_name=event["project"],
@@ -152,7 +152,7 @@ def started(task_class, event: dict, say: Callable[[str], None]):
 
 
 def report_events(task, events: Iterator[dict], folder: Path, say: Callable[[str], None]) -> str | None:
-    """Report every event; returns why the run failed, if it did."""
+    """Send every event; return why the run failed, or None."""
     logger = task.get_logger()
     for event in events:
         say("")
@@ -175,7 +175,7 @@ def report_events(task, events: Iterator[dict], folder: Path, say: Callable[[str
 
 
 def _result(task, logger, result: dict) -> None:
-    """Report tables and figures of a result."""
+    """Send the tables, figures and numbers of a result."""
     metrics = result["metrics"]
     names = [name for name, value in metrics["unlearned"].items() if not isinstance(value, list)]
     rows = [["", *MODELS], *([name, *(metrics[model][name] for model in MODELS)] for name in names)]
@@ -192,31 +192,31 @@ def _result(task, logger, result: dict) -> None:
 
 
 def figures(result: dict):
-    """Return the plotly figures of a run: its way, and its classes."""
+    """Return the plotly figures of a run by title: its trajectory, and the accuracy of each class."""
     import plotly.graph_objects as go
 
-    way, found = result["trajectory"], {}
-    if len(way["step"]) > 1:
+    trajectory, by_title = result["trajectory"], {}
+    if len(trajectory["step"]) > 1:
         names = ("forget_acc", "retain_acc", "test_acc", "js_forget")
-        lines = [go.Scatter(x=way["step"], y=way[name], name=name) for name in names]
-        found["on the way"] = go.Figure(lines, {"xaxis": {"title": {"text": "steps of unlearning"}}})
+        lines = [go.Scatter(x=trajectory["step"], y=trajectory[name], name=name) for name in names]
+        by_title["on the way"] = go.Figure(lines, {"xaxis": {"title": {"text": "steps of unlearning"}}})
     if all(result["metrics"][model]["class_acc"] is not None for model in MODELS):
         bars = [go.Bar(y=result["metrics"][model]["class_acc"], name=model) for model in MODELS]
-        found["accuracy by class"] = go.Figure(bars)
-    return found
+        by_title["accuracy by class"] = go.Figure(bars)
+    return by_title
 
 
 def _close(task, failure: str | None) -> None:
     if failure is not None:
-        task.set_user_properties(failure=failure[:1000])  # what an offline session keeps of its status
+        task.set_user_properties(failure=failure[:1000])  # an offline session keeps no other status
     task.flush(wait_for_uploads=True)
     task.close()
     if failure is not None and not task.is_offline():
-        task.mark_failed(force=True, status_message=failure[:1000])  # closing has called it completed
+        task.mark_failed(force=True, status_message=failure[:1000])  # close() has marked it completed
 
 
-def tell_sweep(folder: Path, project: str) -> str:
-    """Make the task of a sweep, with its report, and the parent of the tasks of its runs; returns its address."""
+def create_sweep_task(folder: Path, project: str) -> str:
+    """Create the task of a sweep with its report, as parent of its runs' tasks; return its address."""
     from clearml import Task
 
     task = Task.init(project, f"sweep {folder.name}", tags=["sweep"], reuse_last_task_id=False, **HANDS_OFF)

@@ -1,4 +1,4 @@
-"""The side of a run: it writes down what is to be tracked, and has a process beside it tell that."""
+"""Tracking as the run sees it: events go to a file, and a separate process sends them."""
 
 import contextlib
 import json
@@ -19,28 +19,28 @@ from softtargets.system.files import make_folder, share
 from softtargets.tracker import EVENTS
 
 IMPORT, PATIENCE = 120.0, 30.0
-"""Seconds that a run, at its end, waits for a player to start, and then for any sign of life of it."""
+"""Seconds that a run waits, at its end, for the player to start, and for each further sign of life."""
 PLAY = "import sys; from softtargets.tracker.__main__ import main; sys.exit(main(['play', *sys.argv[1:]]))"
-"""Not as a module, which ClearML would note as what an agent has to run, instead of the run's own script."""
+"""Code of the player. With `python -m`, ClearML would save that module as the script that an agent runs."""
 POINTS = 200
-"""Most scalars of one stage."""
+"""Largest number of loss values sent for one stage."""
 
 
 class Untracked:
     """The tracker of a run that is not tracked."""
 
     def progress(self, stage: str, step: int, steps: int, loss: float) -> None:
-        """Take note of a step."""
+        """Ignore a step."""
 
     def result(self, content: dict) -> None:
-        """Take note of the result; its file is in the run's folder."""
+        """Ignore the result."""
 
     def end(self, failure: str | None = None) -> None:
-        """Finish, as completed or as failed."""
+        """Ignore the end of the run."""
 
 
 class Tracked(Untracked):
-    """The tracker of a run that a process beside it tells to ClearML."""
+    """The tracker of a run that ClearML tracks."""
 
     def __init__(
         self, settings: TrackerSettings, config: dict, epochs: dict[str, int], folder: Path, console: Console
@@ -51,17 +51,17 @@ class Tracked(Untracked):
         self.file = (folder / EVENTS).open("w", encoding="utf-8", buffering=1)
         share(folder / EVENTS)
         script = os.path.abspath(sys.argv[0])  # where an agent finds what to run
-        self.tell("start", config=config, project=settings.project, script=script)
+        self.write("start", config=config, project=settings.project, script=script)
         self.player = self.play(settings.offline)
 
-    def tell(self, kind: str, **event) -> None:
-        """Write down an event."""
+    def write(self, kind: str, **event) -> None:
+        """Append an event to the file."""
         self.file.write(json.dumps({"kind": kind, **event}) + "\n")
 
     def play(self, offline: bool) -> subprocess.Popen:
-        """Start the process that plays the events."""
+        """Start the process that sends the events."""
         mode = "offline" if offline else "online"
-        # a session of its own, not of the task that an agent may have asked for
+        # offline, a new session and not the task that an agent may have set
         dropped = {"CLEARML_TASK_ID"} if offline else {}
         environment = {name: value for name, value in os.environ.items() if name not in dropped}
         command = [sys.executable, "-c", PLAY, str(self.folder), mode]
@@ -74,53 +74,54 @@ class Tracked(Untracked):
         return player
 
     def listen(self, player: subprocess.Popen) -> None:
-        """Say on screen where the task is, or why there is none. An empty line is a sign of life."""
+        """Print the player's lines: the task's address, or why there is none. An empty line is a sign of life."""
         for line in player.stdout:
             self.given_up = time.monotonic() + PATIENCE
             if line.strip():
                 self.console.say(f"tracking: {line.strip()}")
 
     def progress(self, stage: str, step: int, steps: int, loss: float) -> None:
-        """Write down a loss, at most `POINTS` times in a stage, and its mean over each epoch."""
+        """Write the loss, about `POINTS` times in a stage, and its mean over each epoch."""
         every = max(1, steps // POINTS)
         if step % every == 0 or step == steps:
-            self.tell("scalar", title="loss", series=stage, value=loss, step=step)
+            self.write("scalar", title="loss", series=stage, value=loss, step=step)
         if step == 1:
             self.losses.clear()
         self.losses.append(loss)
         if len(self.losses) == self.epochs.get(stage):
             epoch, mean = step // len(self.losses), statistics.fmean(self.losses)
-            self.tell("scalar", title="loss of an epoch", series=stage, value=mean, step=epoch)
+            self.write("scalar", title="loss of an epoch", series=stage, value=mean, step=epoch)
             self.losses.clear()
 
     def result(self, content: dict) -> None:
-        """Write down that the result is there, and the scalars of its trajectory."""
-        way = content["trajectory"]
-        for name, column in way.items():
-            for step, value in zip(way["step"], column, strict=True):
+        """Write the trajectory of a result, and that its file is complete."""
+        trajectory = content["trajectory"]
+        for name, column in trajectory.items():
+            for step, value in zip(trajectory["step"], column, strict=True):
                 if name != "step" and value is not None:
-                    self.tell("scalar", title=name, series="unlearn", value=value, step=step)
-        self.tell("result")
+                    self.write("scalar", title=name, series="unlearn", value=value, step=step)
+        self.write("result")
 
     def end(self, failure: str | None = None) -> None:
-        """Finish; where the server could not be told, keep or drop what there was, as the settings ask."""
-        self.tell("end", failure=failure)
+        """Write the end and wait for the player; if it fails, keep or drop the events as `fallback` says."""
+        self.write("end", failure=failure)
         self.file.close()
-        if self.told(self.player):
+        if self.is_sent(self.player):
             (self.folder / EVENTS).unlink()
         elif self.settings.fallback == "none":
-            self.console.say("tracking: given up; the run continues without it")
+            self.console.say("tracking: stopped; the run continues without it")
             (self.folder / EVENTS).unlink()
-        elif self.told(self.play(offline=True)):
+        elif self.is_sent(self.play(offline=True)):
             (self.folder / EVENTS).unlink()
             place = shlex.quote(str(self.folder))
-            self.console.say(f"tracking: session kept; to upload it: python -m softtargets.tracker upload {place}")
+            command = f"python -m softtargets.tracker upload {place}"
+            self.console.say(f"tracking: offline session saved; to upload it: {command}")
         else:
-            self.console.say(f"tracking: no session ({self.why})")
+            self.console.say(f"tracking: no session saved ({self.why})")
             self.console.say(f"tracking: unsent events are kept in {self.folder / EVENTS}")
 
-    def told(self, player: subprocess.Popen) -> bool:
-        """Wait for a player as long as it shows signs of life; tell whether it told everything."""
+    def is_sent(self, player: subprocess.Popen) -> bool:
+        """Wait for a player while it shows signs of life; return whether it sent everything."""
         self.given_up = max(self.given_up, time.monotonic() + PATIENCE)
         while player.poll() is None and time.monotonic() < self.given_up:
             time.sleep(0.02)
@@ -133,7 +134,7 @@ class Tracked(Untracked):
         return player.returncode == 0
 
     def reason(self, code: int) -> str:
-        """Say why a player that has ended with `code` told nothing."""
+        """Return why a player failed that ended with exit code `code`."""
         if code < 0:
             return f"no answer for {PATIENCE:g} s"
         self.errors.seek(0)
@@ -144,7 +145,7 @@ class Tracked(Untracked):
 def tracking(
     settings: TrackerSettings, config: dict, epochs: dict[str, int], folder: Path, console: Console
 ) -> Iterator[Untracked]:
-    """Track a run in `folder`: its losses, its result, how it ended. `epochs`: steps of one, by stage."""
+    """Track a run in `folder`: losses, result and end. `epochs` has the steps of an epoch, by stage."""
     clearml = settings.kind == "clearml"
     tracker = Tracked(settings, config, epochs, folder, console) if clearml else Untracked()
     console.watchers.append(tracker.progress)
@@ -160,7 +161,7 @@ def tracking(
 
 
 def track_sweep(folder: Path, settings: TrackerSettings) -> None:
-    """Make the task of a finished sweep, in a process of its own and not for long."""
+    """Create the task of a finished sweep in a separate process, with a time limit."""
     command = [sys.executable, "-m", "softtargets.tracker", "sweep", str(folder), "--project", settings.project]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)
