@@ -321,7 +321,7 @@ def test_every_path_may_have_an_equals_sign_and_a_comma(here, elsewhere, trees):
 
 def test_a_group_that_follows_an_own_option_is_asked_for(here, elsewhere, tmp_path_factory):
     conf = tmp_path_factory.mktemp("conf")
-    for group, said in (("architecture", "type training=mlp"), ("mu_algo", "type unlearn=graddiff")):
+    for group, said in (("architecture", "Type training=mlp"), ("mu_algo", "type unlearn=graddiff")):
         (conf / group).mkdir()
         (conf / group / "own.yaml").write_text("_target_: own_parts.TinyNet\n")
         found = here(f"hydra.searchpath=[file://{conf}]", f"{group}=own")

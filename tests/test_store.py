@@ -587,7 +587,7 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch, chosen):
     monkeypatch.setattr(os, "getuid", lambda: 4711)  # as in a container that was started with --user 4711
     with pytest.raises(BadInput, match=r"^store.dir=.*: this user has no home folder. Set store.dir=DIR or "):
         store_module.store_folder(chosen)
-    assert store_module.folder("/a/b") == Path("/a/b")
+    assert store_module.store_folder("/a/b") == Path("/a/b")
 
 
 def test_a_store_behind_a_link_is_the_same_store(tmp_path):
