@@ -114,7 +114,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(override, here, elsewhere):
         (("forget_set=marked",), "folder"),
         (("dataset=folder",), "dataset.path"),
         (("targets/forget=self", "targets.forget.temperature=0"), "greater than or equal to 0.001"),
-        (("unlearn.evaluate_every=null",), "1 or more"),
+        (("unlearn.evaluate_every=null",), "at least 1"),
         (("unlearn.evaluate_samples=5",), "100"),
         (("targets.forget.modifiers=[soften]",), "harden"),
         (("targets=ugradsl", "targets.forget.modifiers=[sample]"), "draws from a distribution"),
@@ -321,7 +321,7 @@ def test_every_path_may_have_an_equals_sign_and_a_comma(here, elsewhere, trees):
 
 def test_a_group_that_follows_an_own_option_is_asked_for(here, elsewhere, tmp_path_factory):
     conf = tmp_path_factory.mktemp("conf")
-    for group, said in (("architecture", "Type training=mlp"), ("mu_algo", "type unlearn=graddiff")):
+    for group, said in (("architecture", "Type training=mlp"), ("mu_algo", "Type unlearn=graddiff")):
         (conf / group).mkdir()
         (conf / group / "own.yaml").write_text("_target_: own_parts.TinyNet\n")
         found = here(f"hydra.searchpath=[file://{conf}]", f"{group}=own")
