@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from softtargets.report.seeds import klom, ulira
+from softtargets.report.seeds import clipped_klom, klom, permuted, ulira
 
 
 def margins(seeds: int, samples: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
@@ -53,3 +53,40 @@ def test_ulira_never_asks_about_what_it_learnt():
 
 def test_ulira_of_the_same_models_is_a_coin():
     assert ulira(margins(30, 2000, 1), margins(30, 2000, 2)) == pytest.approx(0.5, abs=0.01)
+
+
+def test_clipped_klom_of_many_seeds_is_the_divergence_of_the_gaussians_up_to_its_bound():
+    one = np.concatenate([margins(4000, 20, 1, 0.5, 2.0), margins(4000, 20, 3, 15.0)], axis=1)
+    kl = 0.5 * (-2 * math.log(2) + 4 + 0.25 - 1)
+    assert clipped_klom(one, margins(4000, 40, 2)) == pytest.approx((kl + 5) / 2, abs=0.03)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 40.0])
+def test_margins_that_float32_does_not_resolve_are_the_same(value):
+    same = np.full((10, 3), value)
+    assert clipped_klom(same, same) == 0.0
+    assert clipped_klom(same, np.full((10, 3), math.copysign(21.0, value))) == 0.0
+
+
+@pytest.mark.parametrize("measure", [clipped_klom, ulira])
+def test_permutations_find_a_shift_and_no_other(measure):
+    one, other = margins(10, 30, 3), margins(10, 30, 4)
+    same, shifted = (permuted(measure, each, other, draws=99) for each in (one, one + 2))
+    assert same.p > 0.05
+    assert shifted.p == 1 / 100
+    assert shifted.value > shifted.null
+    assert permuted(measure, one, other, draws=99) == same
+
+
+def test_permutations_are_the_exchanges_of_a_seeds_models_by_hand():
+    """Two seeds have four exchanges; by a difference of means these give 2, 0, 0 and -2."""
+    found = permuted(lambda one, other: (one - other).mean(), np.full((2, 1), 3.0), np.full((2, 1), 1.0), 4000)
+    assert found.value == 2
+    assert found.null == pytest.approx(0, abs=0.1)
+    assert found.p == pytest.approx(1 / 4, abs=0.02)
+
+
+def test_permutations_need_as_many_models_of_both_and_finite_values():
+    with pytest.raises(ValueError, match="as many"):
+        permuted(ulira, margins(5, 3, 1), margins(6, 3, 1))
+    assert permuted(ulira, np.ones((10, 3)), np.ones((10, 3)), draws=9) is None
