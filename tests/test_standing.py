@@ -7,7 +7,9 @@ import pytest
 from results_by_hand import leave, result
 from scipy import stats
 
-from softtargets.report import tables
+from softtargets.report import contrast, tables
+from softtargets.report.__main__ import main
+from softtargets.report.contrast import contrasts
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import read
 from softtargets.report.standing import gate, sentence, standings
@@ -186,3 +188,64 @@ def test_baselines_are_in_one_table_with_the_arms(tmp_path):
     assert [line.split(" | ")[0] for line in lines] == ["| retrain", "| npo hard"]  # the nearest first
     assert [one.arm for one in standings(runs)] == ["retrain", "npo hard"]
     assert all(len(pairing.pairs) == 8 for pairing in pairings(runs))
+
+
+def contrasted(tmp_path, one: float | dict, other: float | dict, **more) -> str:
+    arms = planted("relabel", one, targets="soft", **more), planted("finetune", other)
+    (found,) = contrasts(read(leave(tmp_path, *itertools.chain(*arms))), "relabel soft", "finetune hard")
+    return contrast.sentence(found)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "start", "end"),
+    [
+        (
+            0.3,
+            0.7,
+            "relabel soft is closer to retrained than finetune hard by 0.014 nats of JS_T [",
+            "not farther",
+        ),
+        (
+            0.7,
+            0.3,
+            "finetune hard is closer to retrained than relabel soft by 0.014 nats of JS_T [",
+            "not farther",
+        ),
+        (
+            faces(0.3, 0.9, 0.3),
+            0.7,
+            "neither is shown to be closer to retrained: relabel soft is ahead by 0.014 nats of JS_T [",
+            "(n = 8, 8 forget sets); by decisions farther; by privacy not farther",
+        ),
+        (0.5, 0.5, "neither is shown to be closer to retrained: ", ""),
+    ],
+)
+def test_the_primary_contrast_is_of_any_two_arms_and_needs_all_faces(tmp_path, one, other, start, end):
+    words = contrasted(tmp_path, one, other)
+    assert words.startswith(start)
+    assert words.endswith(end)
+
+
+def test_an_arm_of_the_primary_contrast_that_loses_utility_is_named(tmp_path):
+    runs = list(planted("relabel", 0.3, targets="soft"))
+    for run in runs:
+        run["faces"]["test_acc_gap"] = run["faces"]["test_acc_gap"] | {"unlearned": -0.05}
+    place = leave(tmp_path, *runs, *planted("finetune", 0.7))
+    (found,) = contrasts(read(place), "relabel soft", "finetune hard")
+    assert contrast.sentence(found).endswith("; relabel soft without utility")
+
+
+def test_the_command_shows_the_primary_contrast_first_and_refuses_arms_that_are_not_there(tmp_path, capsys):
+    place = leave(tmp_path, *planted("relabel", 0.3, targets="soft"), *planted("finetune", 0.7))
+    assert main([str(place), "--primary", "relabel soft", "finetune hard"]) == 0
+    assert (
+        "fashion_mnist mlp random: relabel soft is closer to retrained" in capsys.readouterr().out.splitlines()[0]
+    )
+    assert (
+        (place / "summary.md").read_text().startswith("## Primary contrast\n\n- fashion_mnist mlp random: relabel")
+    )
+    assert main([str(place), "--primary", "relabel soft", "finetun hard"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "no setting has both arms; the arms are finetune hard, relabel soft; did you mean finetune hard?" in said
+    )

@@ -21,8 +21,12 @@ def main(words: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser("python -m softtargets.report", description=__doc__)
     parser.add_argument("runs_dir", type=Path, metavar="RUNS_DIR", help="a sweep's folder, or one of several")
-    metrics = f"js_forget and mia_gap unless given; {', '.join(MEASURES)}, or a measure of your own in the runs"
+    metrics = (
+        f"the three faces and js_forget unless given; {', '.join(MEASURES)}, or a measure of your own in the runs"
+    )
     parser.add_argument("--compare", metavar="targets=A,B", help="two arms; without, every arm with hard")
+    named = "two arms, as the report names them, that are compared first and by the primary rule"
+    parser.add_argument("--primary", nargs=2, metavar=("ARM", "ARM"), help=named)
     parser.add_argument("--metric", action="append", metavar="NAME", help=metrics)
     parser.add_argument("--margin", help="of equivalence, above zero; the floor unless given")
     parser.add_argument("--out", type=Path, help="where to; RUNS_DIR unless given")
@@ -30,9 +34,10 @@ def main(words: list[str] | None = None) -> int:
     out = given.out or given.runs_dir
     try:
         wanted, width = arms(given.compare), margin(given.margin)
+        first = tuple(given.primary) if given.primary else None
         require_folder(given.runs_dir)
         check_out(out, "--out" if given.out else "without --out, RUNS_DIR")
-        summarise(given.runs_dir, out, wanted, tuple(given.metric or ENDPOINTS), width)
+        summarise(given.runs_dir, out, wanted, tuple(given.metric or ENDPOINTS), width, first)
     except BadInput as error:
         print(visible(f"softtargets.report: {error}"), file=sys.stderr)
         return 2

@@ -10,6 +10,8 @@ from rich.text import Text
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput, nearest, visible
 from softtargets.report import csv_files, tables
+from softtargets.report.contrast import contrasts
+from softtargets.report.contrast import sentence as contrasted
 from softtargets.report.costs import costs
 from softtargets.report.folders import without_result
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
@@ -28,15 +30,22 @@ NAMED = 5
 
 
 def summarise(
-    folder: Path, out: Path, wanted: tuple[str, str] | None, names: tuple[str, ...], margin: float | None
+    folder: Path,
+    out: Path,
+    wanted: tuple[str, str] | None,
+    names: tuple[str, ...],
+    margin: float | None,
+    primary: tuple[str, str] | None = None,
 ) -> Path:
     """Write the report on the runs below `folder` to `out`, show the verdicts and return the page.
 
     Verdicts are shown by the first measure. Where no run finished, all that have no result are named. Raises
     BadInput as `write_report` does.
     """
-    runs, verdicts, stands, missing = write_report(folder, out, wanted, names, margin)
+    runs, verdicts, stands, missing = write_report(folder, out, wanted, names, margin, primary)
     if runs:
+        for contrast in contrasts(runs, *primary) if primary else ():
+            print(visible(f"{contrast.setting.name}: {contrasted(contrast)}"))
         show_standings(stands)
         show(
             [verdict for verdict in verdicts if verdict.measure == verdicts[0].measure and verdict.where == "end"]
@@ -56,21 +65,22 @@ def write_report(
     wanted: tuple[str, str] | None = None,
     names: tuple[str, ...] = ENDPOINTS,
     margin: float | None = None,
+    primary: tuple[str, str] | None = None,
 ) -> tuple[list[Run], list[Verdict], list[Standing], dict[str, str]]:
     """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`, by the measures `names`.
 
     Returns the runs, the verdicts, where every arm stands, and why runs have no result. Raises BadInput if there
-    is no run at all, if `wanted` arms are in no cell, and where `out` cannot be written to.
+    is no run at all, if the arms `wanted` or `primary` are nowhere together, and where `out` cannot be written to.
     """
     runs, missing = finished(folder), without_result(folder)
     if not runs and not missing:
         raise BadInput(f"{folder}: no result of a run below it; give a folder which holds result.json files")
     measures = chosen_measures(runs, names)
     verdicts, stands = judge_all(runs, wanted, names, margin) if runs else ([], [])
-    over = list(over_seeds(runs))
+    over, first = list(over_seeds(runs)), contrasts(runs, *primary) if primary else []
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
-        "summary.md": tables.markdown(verdicts, stands, over, missing, costs(runs)),
+        "summary.md": tables.primary(first) + tables.markdown(verdicts, stands, over, missing, costs(runs)),
         "summary.tex": tables.latex(verdicts),
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, measures),

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from softtargets.errors import visible
 from softtargets.report import alike
+from softtargets.report.contrast import Contrast
+from softtargets.report.contrast import sentence as contrasted
 from softtargets.report.costs import REQUESTS, Cost
 from softtargets.report.csv_files import csv_text
 from softtargets.report.measures import FACES
@@ -73,6 +75,12 @@ def _number(value: float | None, form: str) -> str:
 
 def _p(value: float | None) -> str:
     return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def primary(contrasts: list[Contrast]) -> str:
+    """Return what the primary rule says, as the first section; nothing where no arms were named for it."""
+    lines = [f"- {_cell(one.setting.name)}: {_cell(contrasted(one))}" for one in contrasts]
+    return "\n".join(["## Primary contrast", "", *lines, "", ""]) if lines else ""
 
 
 def by_setting(standings: list[Standing]) -> dict[str, list[Standing]]:
