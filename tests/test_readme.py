@@ -57,7 +57,8 @@ def test_every_run_of_the_readme_is_composed_and_built(words, fashion, run, tmp_
     monkeypatch.chdir(tmp_path)
     if "rerun=runs/first" in words:
         shutil.copytree(run(*SMALL)[1], "runs/first")
-    first = [word.replace("range(5)", "0").partition(",")[0] if "[" not in word else word for word in words]
+    words = [word.replace("range(5)", "0").replace("pairs=25", "seed=0") for word in words]
+    first = [word if "[" in word else word.partition(",")[0] for word in words]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", first, return_hydra_config=True)
     with open_dict(config):

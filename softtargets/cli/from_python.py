@@ -27,7 +27,7 @@ def run(overrides: Iterable[str] = ()) -> dict:
     before any work for what the command would refuse, and what the run itself raises.
 
     >>> import softtargets
-    >>> small = ["dataset.train_size=500", "training.epochs=6"]
+    >>> small = ["dataset.train_size=500", "training.epochs=6", "mu_algo=graddiff"]
     >>> result = softtargets.run([*small, "targets=soft", "save_models=true", "hydra.run.dir=runs/one"])
     >>> result["choices"]["targets"], 0 <= result["distance"]["js_forget"] <= 0.6932  # nats, at most log 2
     ('soft', True)
@@ -50,7 +50,7 @@ def sweep(overrides: Iterable[str] = ()) -> Path:
     have no result at the end; their reasons are on screen and in their folders.
 
     >>> import softtargets
-    >>> small = ["dataset.train_size=500", "training.epochs=6"]
+    >>> small = ["dataset.train_size=500", "training.epochs=6", "mu_algo=graddiff"]
     >>> folder = softtargets.sweep([*small, "targets=hard,soft", "hydra.sweep.dir=runs/mine"])
     >>> sorted(file.name for file in folder.glob("*.csv"))
     ['arms.csv', 'pairs.csv', 'runs.csv', 'summary.csv']

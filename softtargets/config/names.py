@@ -173,7 +173,7 @@ def composed(group: str, option: str, places: tuple[Path, ...] = (CONF,)) -> dic
     if (file := _find(group, option, places)) is None:
         return None
     own = OmegaConf.load(file)
-    defaults = list(own.pop("defaults", []))
+    defaults = [entry for entry in own.pop("defaults", []) if not _is_override(entry)]
     node = OmegaConf.create()
     for entry in [*defaults, *(["_self_"] if "_self_" not in defaults else [])]:
         more = OmegaConf.to_container(own) if entry == "_self_" else _included(group, entry, places)
@@ -181,6 +181,11 @@ def composed(group: str, option: str, places: tuple[Path, ...] = (CONF,)) -> dic
             return None
         node = OmegaConf.merge(node, more)
     return OmegaConf.to_container(node)
+
+
+def _is_override(entry: object) -> bool:
+    """Return whether an entry of a defaults list changes the choice of another group, as relabel's does."""
+    return any(key.startswith("override ") for key, _ in _items(entry))
 
 
 def _included(group: str, entry: object, places: tuple[Path, ...]) -> dict | None:
