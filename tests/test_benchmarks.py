@@ -1,10 +1,13 @@
 """Every benchmark says how it is called, and refuses words that it does not take."""
 
+import json
 import runpy
 import sys
 
+import efficient
 import pytest
-from conftest import ROOT
+from conftest import CONF, ROOT, options
+from omegaconf import OmegaConf
 
 pytestmark = pytest.mark.long
 
@@ -38,3 +41,12 @@ def test_a_word_that_is_not_taken_is_one_sentence(called, script):
     assert code == 2
     assert err.count("\n") == 1
     assert err.startswith(f"{script}: ")
+
+
+@pytest.mark.parametrize("recipe", [name for name in options("training") if name.endswith("_efficient")])
+def test_an_efficient_recipe_is_the_winner_of_its_search(recipe):
+    lines = (ROOT / "benchmarks/results/efficient.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if f"{row['architecture']}_efficient" == recipe]
+    conf = OmegaConf.load(CONF / "training" / f"{recipe}.yaml")
+    winner = efficient.chosen(efficient.means(rows))
+    assert winner == efficient.Candidate(conf.epochs, conf.batch_size, conf.schedule.peak)
