@@ -191,10 +191,11 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             config = compose("config", [f"experiment={name}"], return_hydra_config=True)
         words = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
-        lines = [[*words, *line.split()] for line in config.hydra.sweeper.cells or [""]]
-        parsed = map(OverridesParser.create().parse_overrides, lines)
+        parse = OverridesParser.create().parse_overrides
+        lines = [line.split() for line in config.hydra.sweeper.cells or [""]]
+        parsed = [typed_out(parse(words), parse(line), None, parse) for line in lines]
         sizes[name] = sum(len(every_combination(one)) for one in parsed)
-    assert sizes == {"quick": 20, "seed_grid": 480, "seed_grid_matched": 480, "soft_study": 1000}
+    assert sizes == {"frontier": 575, "quick": 20, "seed_grid": 480, "seed_grid_matched": 480, "soft_study": 1000}
 
 
 @pytest.mark.parametrize(
