@@ -25,7 +25,7 @@ from softtargets.fit import predict
 from softtargets.heads import head
 from softtargets.losses import cross_entropy
 from softtargets.mu_algo.teachers import Served
-from softtargets.store import Store, folder
+from softtargets.store import Store, store_folder
 from softtargets.types import generator
 
 SEEDS = (40, 41, 42)
@@ -48,7 +48,7 @@ def main(*settings: str) -> None:
 
 def measured(experiment: Experiment) -> dict[str, tuple[float, ...]]:
     """Return temperature and faces of every control of one seed, by name."""
-    stages = Stages(experiment, Store(folder(experiment.settings.store.dir)), Console(io.StringIO()))
+    stages = Stages(experiment, Store(store_folder(experiment.settings.store.dir)), Console(io.StringIO()))
     data, original = experiment.data, stages.original()
     references = [stages.logits(model) for model in (stages.retrained(), *stages.further_references())]
     evaluations = [evaluate(logits, data) for logits in references]

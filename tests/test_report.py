@@ -1063,8 +1063,8 @@ def test_runs_without_a_result_are_shown_everywhere(folder, capsys):
     assert main([str(place)]) == 0
     said = capsys.readouterr().out
     reasons = (
-        "broken: it failed, and what it left cannot be read",
-        "ended: it is running, or its process was ended",
+        "broken: it failed, and its error.json cannot be read",
+        "ended: it is running, or its process was killed",
     )
     page = data_of((place / "report.html").read_text())
     assert "with a result: 10, without: 3" in said

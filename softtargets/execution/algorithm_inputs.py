@@ -1,4 +1,4 @@
-"""What an algorithm may take by name beside original, forget set, retain set and fit."""
+"""Inputs that an algorithm may take by name, beside original, forget set, retain set and fit."""
 
 import dataclasses
 import functools
@@ -13,16 +13,16 @@ from softtargets.mu_algo import INPUTS
 
 
 def wanted(experiment: Experiment) -> list[str]:
-    """Return the names of what the algorithm takes by name."""
+    """Return the names of the inputs that the algorithm takes."""
     return [name for name in INPUTS if name in inspect.signature(experiment.unlearn.func).parameters]
 
 
 def with_inputs(
     experiment: Experiment, stages: Stages, original: Trained, retrained: Trained, targets: TargetSets
 ) -> tuple[Experiment, TargetSets]:
-    """Return the experiment with an algorithm that has all that it takes by name, and what these teachers cost.
+    """Return the experiment with an algorithm bound to its inputs, and the target sets with these teachers' costs.
 
-    All of it is made here, before the clock of the unlearning starts.
+    The inputs are prepared here, before the clock of the unlearning starts.
     """
     makers: dict[str, Callable] = {
         "initialise": lambda: functools.partial(experiment.initialised, "unlearn"),

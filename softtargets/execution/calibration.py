@@ -1,4 +1,4 @@
-"""The speed of training in this process, by which seconds of unlearning become a share of retraining's."""
+"""The speed of training in this process, which converts seconds of unlearning to a share of retraining."""
 
 import dataclasses
 import json
@@ -11,11 +11,11 @@ from softtargets.execution.experiment import Experiment
 from softtargets.losses import cross_entropy
 
 WARM, LEAST, MOST = 2, 5, 30
-"""Steps that are not counted, and the fewest and the most that are taken, these among them."""
+"""Number of steps to warm up, and the fewest and most steps to run, including those."""
 SECONDS = 0.15
-"""After which no more than the fewest are taken."""
+"""Seconds of timed steps after which the measurement ends, once `LEAST` steps are done."""
 _KNOWN: dict[str, float] = {}
-"""What was measured in this process."""
+"""Speeds measured in this process, by recipe."""
 
 
 def seconds_a_sample(experiment: Experiment) -> float:
@@ -39,7 +39,7 @@ def _measured(experiment: Experiment) -> float:
     now, started, times = clock(experiment.settings.device), [0.0], []
 
     def enough(model: torch.nn.Module, step: int) -> bool:
-        """Start the clock for the next step, unless enough were timed."""
+        """Start the clock for the next step; return whether enough steps are timed."""
         started[0] = now()
         return step >= MOST or (step >= LEAST and sum(times) > SECONDS)
 

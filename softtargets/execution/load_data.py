@@ -1,4 +1,4 @@
-"""The data of a run: images loaded, the forget set drawn, both kept in memory for runs that share them."""
+"""The data of a run: its images and its forget set, cached in memory for runs that share them."""
 
 import dataclasses
 import functools
@@ -16,19 +16,19 @@ from softtargets.types import Split
 
 
 def load_data(config: dict, device: str) -> Split:
-    """Load the images of a resolved config and draw its forget set, or raise BadInput."""
+    """Load the images of a resolved config and draw its forget set; raise BadInput if that fails."""
     return _split(*(_with_contents(config, group) for group in ("dataset", "forget_set")), device)
 
 
 def _with_contents(config: dict, group: str) -> str:
-    """Return a group and the contents of its files as text: what is remembered under it is of these files."""
+    """Return a group and the hashes of its files as text, the key of the cache."""
     known = {name: value for name, value in config.get("contents", {}).items() if name.startswith(f"{group}.")}
     return json.dumps([config[group], known])
 
 
 @functools.lru_cache(maxsize=1)
 def _split(dataset: str, forget_set: str, device: str) -> Split:
-    """Load and split; the runs of a sweep that share the data share the tensors."""
+    """Load the images and split them; runs of a sweep with equal data share the tensors."""
     (node, known), (kind, _) = json.loads(dataset), json.loads(forget_set)
     drawn, seed = (
         take_settings(DatasetSettings, node, "dataset"),
@@ -49,8 +49,8 @@ def _split(dataset: str, forget_set: str, device: str) -> Split:
         return chosen
 
     with naming("dataset"):
-        found = split(images, named, forget_seed=seed, **drawn.model_dump())
-    return _moved(found, device)
+        data = split(images, named, forget_seed=seed, **drawn.model_dump())
+    return _moved(data, device)
 
 
 @functools.lru_cache(maxsize=2)
@@ -58,10 +58,10 @@ def _images(loader: str) -> Images:
     node, _ = json.loads(loader)
     load = checked_partial(node, "dataset", beside=DatasetSettings.model_fields)
     with naming("dataset"):
-        found = load()
-        if not isinstance(found, Images):
-            raise ValueError(f"{load.func.__name__} returns {type(found).__name__}; it must return Images")
-    return found
+        images = load()
+        if not isinstance(images, Images):
+            raise ValueError(f"{load.func.__name__} returns {type(images).__name__}; it must return Images")
+    return images
 
 
 def _moved(data: Split, device: str) -> Split:

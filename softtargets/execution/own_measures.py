@@ -1,6 +1,6 @@
-"""Measures of a user's own, which `evidence` names by path: `measure(model, logits, data) -> float | dict`.
+"""A user's own measures, which `evidence` names by path: `measure(model, logits, data) -> float | dict`.
 
-Reports read results and never import a user's code, so a result describes its own measures beside their values.
+A report reads results and imports no code of users, so a result holds the description of each own measure.
 """
 
 import copy
@@ -30,31 +30,31 @@ class OwnMeasure:
     """A function that measures one model."""
 
     name: str
-    """Its path. Values are called by it; those of a dictionary as `path.key`."""
+    """Its path, which is the name of its value too; values of a dictionary are named `path.key`."""
     function: Callable
 
     @property
     def described(self) -> dict[str, str | bool]:
-        """Return what a result says of the measure: the first line of its docstring, and how it is compared."""
+        """Return what a result holds of the measure: the first line of its docstring, and its marks."""
         first = inspect.getdoc(self.function).partition("\n")[0]
         return {"description": first} | dataclasses.asdict(Measure.of(self.function))
 
     def __call__(self, model: nn.Module, logits: Logits, data: Evaluated, seed: int) -> dict[str, Number]:
-        """Return the values by name; raises BadInput where the function fails or returns anything else.
+        """Return the values by name; raise BadInput if the function fails or returns another type.
 
-        The function has a copy of the model, and torch's generator as `seed` and its name leave it.
+        The function gets a copy of the model; `seed` and its name seed torch's generator.
         """
         with naming(f"evidence={self.name}", (Exception,)), torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(seed, f"evidence/{self.name}").initial_seed())
-            found = self.function(copy.deepcopy(model).eval(), dict(logits), data)
-            return {name: _number(value) for name, value in self._named(found).items()}
+            returned = self.function(copy.deepcopy(model).eval(), dict(logits), data)
+            return {name: _number(value) for name, value in self._named(returned).items()}
 
-    def _named(self, found: object) -> dict[str, object]:
-        if not isinstance(found, dict):
-            return {self.name: found}
-        if not found or not all(isinstance(key, str) and key.isidentifier() for key in found):
-            raise ValueError(f"returns a dictionary with keys {list(found)}; they must be names, one or more")
-        return {f"{self.name}.{key}": value for key, value in found.items()}
+    def _named(self, returned: object) -> dict[str, object]:
+        if not isinstance(returned, dict):
+            return {self.name: returned}
+        if not returned or not all(isinstance(key, str) and key.isidentifier() for key in returned):
+            raise ValueError(f"returns a dictionary with keys {list(returned)}; they must be names, one or more")
+        return {f"{self.name}.{key}": value for key, value in returned.items()}
 
 
 def _number(value: object) -> Number:
@@ -68,7 +68,7 @@ def _number(value: object) -> Number:
 
 
 def own_measures(names: Iterable[str], plugins: Iterable[str]) -> tuple[OwnMeasure, ...]:
-    """Return the measures among `names` that are not ours; raises BadInput for one that cannot be called."""
+    """Return the own measures among `names`; raise BadInput for one that cannot be called."""
     own = dict.fromkeys(name for name in names if name not in EVIDENCE)
     return tuple(_loaded(name, allowed_targets.own_measure(name, plugins)) for name in own)
 
@@ -95,8 +95,8 @@ def take(
     data: Evaluated,
     seed: int,
 ) -> dict[str, dict[str, Number]]:
-    """Return the values of every model by name; None for a model that is not finite, which is not measured."""
-    found: dict[str, dict[str, Number]] = {name: {} for name in models}
+    """Return the values of every model by name; None for a model with weights that are not finite."""
+    by_model: dict[str, dict[str, Number]] = {name: {} for name in models}
     finite = [name for name in models if evaluations[name].metrics["class_acc"] is not None]
     for measure in measures:
         values = {name: measure(models[name], evaluations[name].logits, data, seed) for name in finite}
@@ -104,12 +104,12 @@ def take(
         if any(one.keys() != keys.keys() for one in values.values()):
             raise BadInput(f"evidence={measure.name}: returns other keys for other models; they must be the same")
         for name in models:
-            found[name] |= values.get(name, dict.fromkeys(keys))
-    return found
+            by_model[name] |= values.get(name, dict.fromkeys(keys))
+    return by_model
 
 
 def described(measures: Iterable[OwnMeasure], values: Iterable[str]) -> dict[str, dict]:
-    """Return what the measures say of each of these values; nothing for values that are not theirs."""
+    """Return the description of each of these values that an own measure returned, by name."""
     return {
         value: measure.described
         for value in values

@@ -1,4 +1,4 @@
-"""What an unlearning will compute: a rehearsal on a few samples finds it out before any work, without a step."""
+"""Rehearsal of an unlearning on a few samples: it measures the cost before any work, without a step."""
 
 import copy
 import dataclasses
@@ -19,10 +19,10 @@ from softtargets.fit import Fit, lone_samples
 from softtargets.types import Samples
 
 FEW = 2
-"""Samples of each class in a rehearsal; with twice as many it shows what grows with a set."""
+"""Samples of each class in a rehearsal; a second one with twice as many shows how the cost grows."""
 
 DECIMALS = 5
-"""To which the least cost is rounded up."""
+"""Decimals to which the least cost is rounded up."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Rehearsal(Fit):
     turns: list[Turn] = dataclasses.field(default_factory=list)
     by_epochs: list[bool] = dataclasses.field(default_factory=list)
     prices: list[float] = dataclasses.field(default_factory=list)
-    """Of every loss that was measured, in thirds of a gradient sample."""
+    """Cost of every measured loss, in thirds of a gradient sample."""
 
     def __call__(self, model: nn.Module, loss, first: Samples, *others: Samples) -> nn.Module:
         """Measure a step, and return the model as it is, in eval mode."""
@@ -89,7 +89,7 @@ class RehearsedTeachers(Asked):
         """`side` is "forget" or "retain"."""
         super().__init__(experiment, side)
         self.predicted = 0
-        """Samples that were asked about."""
+        """Number of predicted samples."""
         self.prepared: dict[str, int] = {}
         """Samples that each model is trained on for its answers alone, by name."""
 
@@ -109,9 +109,9 @@ class AnswersCost:
     """What the answers of teachers cost, in samples."""
 
     predicted: int
-    """That models predict after the request."""
+    """Samples that models predict after the request."""
     prepared: int
-    """In an epoch of the trainings of all teachers, before any request."""
+    """Samples in an epoch of the trainings of all teachers, before any request."""
 
 
 def answers_cost(experiment: Experiment) -> AnswersCost:
@@ -127,7 +127,7 @@ def answers_cost(experiment: Experiment) -> AnswersCost:
 
 
 _KNOWN: dict[str, Plan] = {}
-"""What was rehearsed in this process."""
+"""Plans rehearsed in this process, by settings and data."""
 
 
 def plan(experiment: Experiment) -> Plan:
@@ -145,16 +145,16 @@ def _plan(experiment: Experiment) -> Plan:
     """Rehearse on three pairs of small sets, and draw the lines through what each cost."""
     sets = {"forget": experiment.data.forget, "retain": experiment.data.retain}
     small = {name: few(samples, FEW) for name, samples in sets.items()}
-    usual, found = _rehearsed(experiment, **small), []
+    usual, growths = _rehearsed(experiment, **small), []
     for name, samples in sets.items():
         more = few(samples, 2 * FEW)
         grown = _rehearsed(experiment, **small | {name: more})
         if len(grown.turns) != len(usual.turns):
             raise ValueError(f"takes another number of turns with more samples in the {name} set")
-        found.append((grown, (len(samples) - len(small[name])) / max(1, len(more) - len(small[name]))))
+        growths.append((grown, (len(samples) - len(small[name])) / max(1, len(more) - len(small[name]))))
 
     def line(value) -> float:
-        return value(usual) + sum(factor * (value(grown) - value(usual)) for grown, factor in found)
+        return value(usual) + sum(factor * (value(grown) - value(usual)) for grown, factor in growths)
 
     turns = [
         dataclasses.replace(
@@ -189,7 +189,7 @@ def _rehearsed(experiment: Experiment, forget: Samples, retain: Samples) -> Plan
 
 
 def _stand_ins(experiment: Experiment, network: nn.Module, forget: Samples) -> dict[str, object]:
-    """Return what an algorithm takes by name, of nothing that was trained."""
+    """Return untrained stand-ins for the inputs that an algorithm takes by name."""
     stand_ins = {
         "initialise": functools.partial(experiment.initialised, "unlearn"),
         "validation": experiment.data.validation,

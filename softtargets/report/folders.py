@@ -1,4 +1,4 @@
-"""The folders of runs below a folder: those with a result, and those that have none, with the reason."""
+"""The folders of runs below a folder: those with a result, and those without one, with the reason."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from softtargets.errors import BadInput
 from softtargets.system.files import Damaged, read_json
 
 ENDED = {"result.json", "train.json", "data.json"}
-"""What a run leaves that ended as it was asked to."""
+"""Files of a run that has finished, or that stopped after its stage."""
 STARTED = {".hydra", "run.log"}
-"""What a run's folder holds from its start."""
+"""Names in a run's folder from its start on."""
 
 
 def require_folder(folder: Path) -> None:
@@ -66,7 +66,7 @@ def without_result(folder: Path) -> dict[str, str]:
         if "error.json" in names and "result.json" not in names:
             reasons[_name(place, folder)] = _error(place / "error.json")
         elif names & STARTED and not names & ENDED:
-            reasons[_name(place, folder)] = "it is running, or its process was ended"
+            reasons[_name(place, folder)] = "it is running, or its process was killed"
     return dict(sorted(reasons.items()))
 
 
@@ -77,7 +77,7 @@ def _name(place: Path, folder: Path) -> str:
 def _error(file: Path) -> str:
     """Return the first line of what a run raised."""
     try:
-        left = read_json(file)
+        report = read_json(file)
     except (Damaged, OSError) as error:
-        return f"it failed, and what it left cannot be read ({error})"
-    return f"{left.get('error')}: {left.get('message')}"
+        return f"it failed, and its error.json cannot be read ({error})"
+    return f"{report.get('error')}: {report.get('message')}"
