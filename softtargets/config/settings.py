@@ -125,7 +125,7 @@ class Training(Optimisation):
 
 
 LOOKS = range(1, 1001)
-"""In a row, that a stop rule may want."""
+"""Numbers of looks in a row that a stop rule may need."""
 
 
 class Unlearning(Optimisation):
@@ -135,7 +135,7 @@ class Unlearning(Optimisation):
     max_steps: Count | None
     cost: Annotated[float, Field(gt=0, le=1000)] | None = None
     stop: Literal["none", "matched"]
-    looks: Annotated[int, Field(ge=LOOKS.start, lt=LOOKS.stop)] = 1
+    looks: Annotated[int, Field(ge=1, le=1000)] = 1  # as numbers, which --help reads from the source
     evaluate_every: Count | None
     evaluate_growth: Weight
     evaluate_samples: Annotated[int, Field(ge=100, le=10**9)] | None
