@@ -27,7 +27,7 @@ from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.models import Stages
 from softtargets.execution.target_sets import target_sets
 from softtargets.fit import predict
-from softtargets.store import Store, folder
+from softtargets.store import Store, store_folder
 
 SEEDS = (1000, 1001)
 COSTS = (0.05, 0.1, 0.02, 0.2)
@@ -95,7 +95,7 @@ class Models:
 
     def stages_of(self, experiment: Experiment) -> Stages:
         """Return an experiment's stages, which print nothing."""
-        return Stages(experiment, Store(folder(experiment.settings.store.dir)), Console(io.StringIO()))
+        return Stages(experiment, Store(store_folder(experiment.settings.store.dir)), Console(io.StringIO()))
 
     def face(self, model: torch.nn.Module) -> Face:
         """Return predictions and temperatures of a model."""
