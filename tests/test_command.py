@@ -114,7 +114,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(override, here, elsewhere):
         (("forget_set=marked",), "folder"),
         (("dataset=folder",), "dataset.path"),
         (("targets/forget=self", "targets.forget.temperature=0"), "greater than or equal to 0.001"),
-        (("unlearn.evaluate_every=null",), "at least 1"),
+        (("unlearn.stop=matched", "unlearn.evaluate_every=null"), "at least 1"),
         (("unlearn.evaluate_samples=5",), "100"),
         (("targets.forget.modifiers=[soften]",), "harden"),
         (("targets=ugradsl", "targets.forget.modifiers=[sample]"), "draws from a distribution"),
