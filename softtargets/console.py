@@ -97,6 +97,9 @@ def diagnosis_sentence(diagnosis: Diagnosis) -> str:
     else:
         verb = "raises" if order > 0 else "lowers" if order < 0 else "keeps"
         words = f"the first update {verb} the hard loss on the forget set ({order:+.2g})"
+    if diagnosis.direction is not None:
+        error = run_summary.number(diagnosis.direction_se)
+        words += f", direction {diagnosis.direction:+.2f} (standard error {error})"
     cosine = "–" if diagnosis.grad_cosine is None else f"{diagnosis.grad_cosine:.2f}"
     return (
         f"{words}. Forget targets: L1 distance {diagnosis.target_distance:.2g} to the original's predictions; "
