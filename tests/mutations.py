@@ -327,6 +327,75 @@ l1-ascends: the sign of the cross entropy
 - return cross_entropy
 + return -cross_entropy
 
+== softtargets/mu_algo/none.py
+> test_mu_algo.py::test_doing_nothing_returns_an_equal_model_of_its_own
+
+none-in-place: the original itself is not for others to change
+- copy.deepcopy(original)
++ original
+
+== softtargets/mu_algo/none_calibrated.py
+> test_mu_algo.py::test_calibration_divides_the_logits_by_the_likeliest_temperature
+
+calibrated-multiplies: a temperature divides
+- parameter.div_(
++ parameter.mul_(
+
+== softtargets/mu_algo/early.py
+> test_mu_algo.py::test_early_is_a_copy_of_the_checkpoint
+
+early-is-late: the model before it memorised
+- copy.deepcopy(early_original)
++ copy.deepcopy(original)
+
+== softtargets/mu_algo/retrain.py
+> test_mu_algo.py::test_retraining_by_the_trainings_recipe_from_its_initialisation_is_the_retrained_model
+
+retrain-continues: from an initialisation, not from the original
+- model = initialise()
++ model = original
+
+retrain-on-forget: the set to be forgotten is trained on
+- fit(model, loss, retain)
++ fit(model, loss, forget)
+
+retrain-ascends: the sign of the loss
+- return F.cross_entropy
++ return -F.cross_entropy
+
+== softtargets/mu_algo/head_reset.py
+> test_mu_algo.py::test_a_reset_head_is_trained_alone_from_that_of_a_new_model
+
+head-kept: the head starts anew
+- head(model).load_state_dict(head(initialise()).state_dict())
++ initialise()
+
+head-trains-features: the head alone is trained
+- parameter.requires_grad_(False)
++ parameter.requires_grad_(True)
+
+== softtargets/mu_algo/class_mask.py
+> test_mu_algo.py::test_a_mask_takes_the_classes_that_are_not_retained_and_renormalises_the_others
+
+mask-on-retained: the class that is forgotten is masked
+- classes[~torch.isin
++ classes[torch.isin
+
+mask-favours: the label becomes impossible
+- last.bias[missing] = NEVER
++ last.bias[missing] = -NEVER
+
+== softtargets/mu_algo/teachers.py
+> test_mu_algo.py::test_served_teachers_answer_for_the_forget_set_and_nothing_else
+
+teachers-misaligned: each answers for its own sample
+- answers[order]
++ answers
+
+teachers-any-neighbour: another input is the model's to answer
+- (self.known[at] == flat).all(1, keepdim=True)
++ (self.known[at] == self.known[at]).all(1, keepdim=True)
+
 == softtargets/losses.py
 > test_losses.py::test_value_and_gradient_have_their_closed_form
 
@@ -590,18 +659,36 @@ sharpness-sign: positive where targets are surer than the model
 + probs[own] - q[own]
 
 cosine-sign: 1 where the targets pull as hard labels do
-- (gradient @ hard / norms)
-+ (-gradient @ hard / norms)
+- (one @ other / norms)
++ (-one @ other / norms)
 
 first-update-of-batch-means: a short last batch weighs less
 - * len(batch[0]) / len(first)
 + * self.batch_size / len(first)
 > test_diagnosis.py::test_first_order_weighs_every_sample_alike
 
-anti-forgetting-inverted: flagged where the first update lowers the loss
-- self.first_order < 0
-+ self.first_order > 0
+anti-forgetting-inverted: flagged where a gradient step lowers the loss
+- < BACKWARD
++ > -BACKWARD
 > test_diagnosis.py::test_flags_at_their_thresholds
+
+anti-forgetting-unsure: flagged where it is sure
+- self.direction + 2 * self.direction_se
++ self.direction - 2 * self.direction_se
+> test_diagnosis.py::test_flags_at_their_thresholds
+
+direction-reversed: a step goes against the gradient
+- else -cosine
++ else cosine
+
+direction-of-clipped-gradients: raw gradients, before the optimiser
+- self._read(model, loss, (first, *others))
++ self.clip(model), self._read(model, loss, (first, *others))
+> test_diagnosis.py::test_a_clipped_and_scaled_step_has_the_direction_of_the_raw_gradient
+
+direction-error-of-independent-values: what leaves out a part moves by a tenth of it
+- (m - 1) * values.var(correction=0)
++ values.var() / m
 
 degenerate-inverted: flagged where targets and predictions are equal
 - self.target_distance <= degenerate
@@ -772,8 +859,13 @@ standard-error-by-n: the root is over n too
 > test_report_seeds.py::test_klom_of_many_seeds_is_the_divergence_of_the_gaussians
 
 klom-log-inverted: the direction of the divergence
-- numpy.log(variance_r / variance)
-+ numpy.log(variance / variance_r)
+- (numpy.log(variance_r / variance) + (variance + (mean
++ (numpy.log(variance / variance_r) + (variance + (mean
+
+clipped-klom-log-inverted: the direction of the divergence
+- (numpy.log(variance_r / variance) + (variance + distance)
++ (numpy.log(variance / variance_r) + (variance + distance)
+> test_report_seeds.py::test_clipped_klom_of_many_seeds_is_the_divergence_of_the_gaussians_up_to_its_bound
 
 klom-against-itself: a seed is not its own reference
 - theirs[1 - i]
@@ -784,6 +876,16 @@ ulira-calls-reversed: unlearned where that is likelier
 - (ratios[0] > 0).mean()
 + (ratios[0] < 0).mean()
 > test_report_seeds.py::test_ulira_of_two_gaussians_is_known
+
+permuted-to-the-other-tail: large values are far from the null
+- one >= value for one in drawn
++ one <= value for one in drawn
+> test_report_seeds.py::test_permutations_find_a_shift_and_no_other
+
+permuted-without-itself: the models as they are count as one exchange
+- (1 + sum(one
++ (sum(one
+> test_report_seeds.py::test_permutations_find_a_shift_and_no_other
 
 ulira-asks-what-it-learnt: the model asked about is left out
 - if margins is known:
@@ -813,8 +915,8 @@ floor-in-bits: nats, as in the metrics
 > test_report.py::test_a_difference_is_told_with_its_size
 
 verdict-reversed: a positive difference speaks for the other
-- verdict.other if ahead > 0 else verdict.one
-+ verdict.one if ahead > 0 else verdict.other
+- (verdict.other, verdict.one) if
++ (verdict.one, verdict.other) if
 """
 
 

@@ -599,6 +599,13 @@ def test_doing_nothing_returns_an_equal_model_of_its_own():
     assert torch.equal(flat(same), flat(original))
 
 
+def test_early_is_a_copy_of_the_checkpoint():
+    checkpoint = network(5)
+    early = algorithm("early").func(network(), samples(20, 1), samples(30, 2), made(), early_original=checkpoint)
+    assert early is not checkpoint
+    assert torch.equal(flat(early), flat(checkpoint))
+
+
 def test_calibration_divides_the_logits_by_the_likeliest_temperature():
     original, validation = network(), samples(40, 7)
     calibrated = algorithm("none_calibrated")(original, samples(20, 1), samples(30, 2), made())
