@@ -120,6 +120,8 @@ class Models:
         return js_t("forget", face, self.goal), self.goal.metrics["acc"] - face.metrics["acc"]
 
 
+STEPLESS = 0.005
+"""Most that an arm without steps costs: a prediction of some images."""
 HEAD = (
     "arm",
     "n",
@@ -143,13 +145,14 @@ def table(file: str = "docs/study/frontier/standing.csv") -> None:
         mine = [line for line in lines if line["setting"] == setting]
         print(f"\n{setting}\n\n| {' | '.join((*HEAD, *AGAINST))} |\n{'|---' * len((*HEAD, *AGAINST))}|")
         arms = {line["arm"]: [one for one in mine if one["arm"] == line["arm"]] for line in mine}
-        for rows in sorted(arms.values(), key=lambda rows: (budget(rows[0]["arm"]), short(rows[0]["arm"]))):
+        for rows in sorted(arms.values(), key=lambda rows: (budget(rows[0]), short(rows[0]["arm"]))):
             print(f"| {' | '.join(cells(rows, arms))} |")
 
 
-def budget(arm: str) -> float:
-    """Return the budget in the name of an arm; 0 without one."""
-    return next((float(word.split("=")[1]) for word in arm.split() if word.startswith("unlearn.cost=")), 0.0)
+def budget(row: dict) -> float:
+    """Return the least budget that pays for what an arm spent; 0 for an arm that takes no step."""
+    spent = float(row["share"])
+    return min(cost for cost in (0, *COSTS) if spent <= cost + (0 if cost else STEPLESS))
 
 
 def short(arm: str) -> str:

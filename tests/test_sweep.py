@@ -195,7 +195,14 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
         lines = [line.split() for line in config.hydra.sweeper.cells or [""]]
         parsed = [typed_out(parse(words), parse(line), None, parse) for line in lines]
         sizes[name] = sum(len(every_combination(one)) for one in parsed)
-    assert sizes == {"frontier": 575, "quick": 20, "seed_grid": 480, "seed_grid_matched": 480, "soft_study": 1000}
+    assert sizes == {
+        "frontier": 575,
+        "frontier_efficient": 625,
+        "quick": 20,
+        "seed_grid": 480,
+        "seed_grid_matched": 480,
+        "soft_study": 1000,
+    }
 
 
 @pytest.mark.parametrize(
