@@ -210,6 +210,7 @@ def experiments(composed):
         node = OmegaConf.to_container(OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml"), resolve=True)
         loop = OmegaConf.load(CONF / "unlearn" / f"{name}.yaml")
         small = {"noise": 8, "copies": 2, "steps": 3} if name == "unsir" else {}
+        node.pop("defaults", None)  # which Hydra takes out
         node |= small
         chosen = {"epochs": loop.epochs, "batch_size": 16, "max_steps": loop.max_steps} | settings
         config = usual.config | {"mu_algo": node, "unlearn": usual.config["unlearn"] | chosen}
