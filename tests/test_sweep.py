@@ -189,7 +189,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
     sizes = {}
     for name in options("experiment"):
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            config = compose("config", [f"experiment={name}", "mu_algo=graddiff"], return_hydra_config=True)
+            config = compose("config", [f"experiment={name}"], return_hydra_config=True)
         words = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
         parse = OverridesParser.create().parse_overrides
         lines = [line.split() for line in config.hydra.sweeper.cells or [""]]
