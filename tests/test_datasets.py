@@ -107,7 +107,7 @@ def test_mnist_reads_its_own_folder_under_home(tmp_path, monkeypatch):
         asked.append((name, root))
         return [torch.zeros(2, 28, 28, dtype=torch.uint8), torch.tensor([0, 9], dtype=torch.uint8)] * 2
 
-    monkeypatch.setattr(idx_files, "read", read)
+    monkeypatch.setattr(idx_files, "read_images", read)
     monkeypatch.setenv("HOME", str(tmp_path))
     images = mnist(root="~/data")
     assert asked == [("MNIST", tmp_path / "data")]

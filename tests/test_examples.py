@@ -49,7 +49,7 @@ def files(tmp_path, monkeypatch):
         Image.new("L", (28, 28), len(place)).save(tmp_path / "pets" / place / "0.png")
     images, labels = torch.zeros(1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.uint8)
     content = [part.expand(n, *part.shape[1:]) for n in (60_000, 10_000) for part in (images, labels)]
-    monkeypatch.setattr(idx_files, "read", lambda name, root: content)
+    monkeypatch.setattr(idx_files, "read_images", lambda name, root: content)
     torch_names.delay_compiler()  # as a run does: an optimiser would take seconds to import it
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from softtargets.readers import idx_files
-from softtargets.readers.idx_files import DataUnavailable, read
+from softtargets.readers.idx_files import DataUnavailable, read_images
 
 NAMES = tuple(idx_files.MD5["MNIST"])  # training images and labels, test images and labels
 SHAPES = ((6, 4, 5), (6,), (3, 4, 5), (3,))
@@ -101,7 +101,7 @@ def test_a_local_copy_is_read_without_writing(tmp_path, monkeypatch, name, compr
     for folder in (raw, raw.parent, tmp_path):
         folder.chmod(0o555)
     try:
-        check(name, read(name, tmp_path))
+        check(name, read_images(name, tmp_path))
     finally:
         tmp_path.chmod(0o755)
     assert tree(tmp_path) == before
@@ -111,23 +111,23 @@ def test_a_local_copy_is_read_without_writing(tmp_path, monkeypatch, name, compr
 
 def test_the_tensors_can_be_written_to(tmp_path):
     fill(tmp_path / "MNIST/raw", "MNIST")
-    read("MNIST", tmp_path)[0].zero_()
-    check("MNIST", read("MNIST", tmp_path))
+    read_images("MNIST", tmp_path)[0].zero_()
+    check("MNIST", read_images("MNIST", tmp_path))
 
 
 def test_debians_package_becomes_a_local_copy(tmp_path):
     fill(tmp_path / "debian", "FashionMNIST", compress=True)
-    check("FashionMNIST", read("FashionMNIST", tmp_path / "root"))
+    check("FashionMNIST", read_images("FashionMNIST", tmp_path / "root"))
     assert sorted(path.name for path in (tmp_path / "root/FashionMNIST/raw").iterdir()) == sorted(NAMES)
     for path in (tmp_path / "debian").iterdir():
         path.unlink()
-    check("FashionMNIST", read("FashionMNIST", tmp_path / "root"))
+    check("FashionMNIST", read_images("FashionMNIST", tmp_path / "root"))
 
 
 def test_debians_package_is_not_asked_for_mnist(tmp_path):
     fill(tmp_path / "debian", "MNIST", compress=True)
     with pytest.raises(DataUnavailable):
-        read("MNIST", tmp_path)
+        read_images("MNIST", tmp_path)
 
 
 def truncate(path):
@@ -160,10 +160,10 @@ def test_a_damaged_file_is_named_and_replaced(tmp_path, harm, compress):
     harm(bad)
     content = bad.read_bytes()
     with pytest.warns(UserWarning, match=rf"{bad} is truncated or altered: .*; renamed to {bad.name}\.d"):
-        check("FashionMNIST", read("FashionMNIST", tmp_path))
+        check("FashionMNIST", read_images("FashionMNIST", tmp_path))
     assert bad.with_name(f"{bad.name}.damaged").read_bytes() == content
     assert (raw / NAMES[2]).read_bytes() == contents("FashionMNIST")[NAMES[2]]
-    check("FashionMNIST", read("FashionMNIST", tmp_path))  # healed: no second warning
+    check("FashionMNIST", read_images("FashionMNIST", tmp_path))  # healed: no second warning
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -173,17 +173,17 @@ def test_a_damaged_file_without_a_source_is_refused(tmp_path, harm, compress):
     bad = raw / (f"{NAMES[1]}.gz" if compress else NAMES[1])
     harm(bad)
     with pytest.warns(UserWarning, match=f"{bad} is"), pytest.raises(DataUnavailable, match="3 of 4 files"):
-        read("MNIST", tmp_path)
+        read_images("MNIST", tmp_path)
     assert not bad.exists()
     with pytest.raises(DataUnavailable):
-        read("MNIST", tmp_path)
+        read_images("MNIST", tmp_path)
 
 
 def test_a_damaged_file_gives_way_to_its_good_gzip(tmp_path):
     raw = fill(tmp_path / "MNIST/raw", "MNIST", compress=True)
     (raw / NAMES[0]).write_bytes(b"not this")
     with pytest.warns(UserWarning, match=f"{raw / NAMES[0]} is truncated or altered"):
-        check("MNIST", read("MNIST", tmp_path))
+        check("MNIST", read_images("MNIST", tmp_path))
 
 
 def test_only_what_is_missing_is_written(tmp_path):
@@ -191,7 +191,7 @@ def test_only_what_is_missing_is_written(tmp_path):
     raw = fill(tmp_path / "FashionMNIST/raw", "FashionMNIST")
     (raw / NAMES[3]).unlink()
     before = tree(raw)
-    check("FashionMNIST", read("FashionMNIST", tmp_path))
+    check("FashionMNIST", read_images("FashionMNIST", tmp_path))
     assert {name: stamp for name, stamp in tree(raw).items() if name != NAMES[3]} == before
 
 
@@ -203,17 +203,17 @@ def test_a_damaged_package_is_named_and_not_used(tmp_path, monkeypatch, harm):
         pytest.warns(UserWarning, match=f"{bad} is truncated or altered: .*; not used"),
         pytest.raises(DataUnavailable, match=r"debian \(3 of 4 files good\)"),
     ):
-        read("FashionMNIST", tmp_path)
+        read_images("FashionMNIST", tmp_path)
     assert bad.exists()
     answer_downloads(monkeypatch, serving)
     with pytest.warns(UserWarning, match=f"{bad} is"):
-        check("FashionMNIST", read("FashionMNIST", tmp_path / "other"))
+        check("FashionMNIST", read_images("FashionMNIST", tmp_path / "other"))
 
 
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
 def test_a_download_leaves_the_four_files_and_says_nothing(tmp_path, monkeypatch, capfd, name):
     answer_downloads(monkeypatch, serving)
-    check(name, read(name, tmp_path))
+    check(name, read_images(name, tmp_path))
     assert capfd.readouterr() == ("", "")
     assert sorted(tree(tmp_path)) == sorted(
         [f".{name}.lock", name, f"{name}/raw", *(f"{name}/raw/{file}" for file in NAMES)]
@@ -226,13 +226,13 @@ def test_a_download_of_other_content_is_not_used(tmp_path, monkeypatch):
 
     answer_downloads(monkeypatch, other)
     with pytest.raises(DataUnavailable, match=r"a download \(3 of 4 files good\)"):
-        read("MNIST", tmp_path)
+        read_images("MNIST", tmp_path)
     assert not (tmp_path / "MNIST/raw" / NAMES[0]).exists()
 
 
 def test_without_network_one_line_names_places_and_remedy(tmp_path):
     with pytest.raises(ValueError, match="is not available") as caught:
-        read("MNIST", tmp_path)
+        read_images("MNIST", tmp_path)
     assert str(caught.value) == (
         f"MNIST is not available; tried {tmp_path}/MNIST/raw (0 of 4 files good), "
         "a download (<urlopen error [Errno -2] Name or service not known>): "
@@ -245,7 +245,7 @@ def test_without_network_one_line_names_places_and_remedy(tmp_path):
 
 def test_without_network_fashion_names_debians_package(tmp_path):
     with pytest.raises(DataUnavailable) as caught:
-        read("FashionMNIST", tmp_path)
+        read_images("FashionMNIST", tmp_path)
     message = str(caught.value)
     assert f"Debian's package in {tmp_path / 'debian'} (0 of 4 files good)" in message
     assert "`python run.py stage=data dataset=fashion_mnist`" in message
@@ -264,14 +264,14 @@ def test_without_network_fashion_names_debians_package(tmp_path):
 def test_any_failure_of_a_download_is_one_short_reason(tmp_path, monkeypatch, error, reason):
     answer_downloads(monkeypatch, raising(error))
     with pytest.raises(DataUnavailable) as caught:
-        read("MNIST", tmp_path)
+        read_images("MNIST", tmp_path)
     assert f"a download ({reason})" in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataUnavailable, match=r"MNIST cannot be prepared in .*Not a directory") as caught:
-        read("MNIST", tmp_path / "file")
+        read_images("MNIST", tmp_path / "file")
     assert "\n" not in str(caught.value)
 
 
@@ -279,7 +279,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
 def test_a_read_only_folder_without_a_copy_is_one_sentence(tmp_path):
     tmp_path.chmod(0o555)
     with pytest.raises(DataUnavailable, match=r"cannot be prepared in .*Permission denied"):
-        read("MNIST", tmp_path)
+        read_images("MNIST", tmp_path)
     tmp_path.chmod(0o755)
 
 
@@ -292,7 +292,7 @@ def test_a_damaged_file_in_a_read_only_folder_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(idx_files, "locked", refuse)  # as for anybody but root
     with pytest.raises(DataUnavailable, match=rf"{bad} is truncated .*; \[Errno 13\] Permission denied"):
-        read("MNIST", tmp_path)
+        read_images("MNIST", tmp_path)
 
 
 def test_a_full_disk_leaves_nothing_under_a_final_name(tmp_path, monkeypatch):
@@ -305,7 +305,7 @@ def test_a_full_disk_leaves_nothing_under_a_final_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(DataUnavailable, match="No space left on device"):
-        read("FashionMNIST", tmp_path / "root")
+        read_images("FashionMNIST", tmp_path / "root")
     assert not list((tmp_path / "root/FashionMNIST/raw").iterdir())
     monkeypatch.undo()
 
@@ -325,7 +325,7 @@ def one_of_many(barrier, root: str, log: str) -> None:
     idx_files.MD5["MNIST"] = digests("MNIST")
     idx_files._download = download
     barrier.wait(60)
-    check("MNIST", read("MNIST", Path(root)))
+    check("MNIST", read_images("MNIST", Path(root)))
 
 
 def test_four_processes_on_one_empty_folder_download_once(tmp_path):
@@ -351,7 +351,7 @@ def test_threads_on_one_damaged_folder_all_succeed(tmp_path):
 
     def work():
         barrier.wait(10)
-        found.append(read("FashionMNIST", tmp_path))
+        found.append(read_images("FashionMNIST", tmp_path))
 
     def work_at_once():
         threads = [threading.Thread(target=work) for _ in range(8)]
@@ -378,7 +378,7 @@ def prepared(root: Path, debian: Path) -> None:
     idx_files.MD5["FashionMNIST"], idx_files.DEBIAN = digests("FashionMNIST"), debian
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        check("FashionMNIST", read("FashionMNIST", root))
+        check("FashionMNIST", read_images("FashionMNIST", root))
 
 
 def test_two_users_of_a_group_share_the_images_whatever_their_umask():
