@@ -97,7 +97,7 @@ def test_a_config_that_calls_targets_ignored_is_held_against_the_algorithm(compo
 
 
 def test_checkpoints_of_the_training_are_not_to_be_had_from_a_file(composed, tmp_path):
-    with pytest.raises(BadInput, match=r"checkpoint=.*: early needs the checkpoints of the original's training"):
+    with pytest.raises(BadInput, match=r"checkpoint=.*: early needs checkpoints from the original's training"):
         build(composed(*TINY, "mu_algo=early", f"checkpoint={tmp_path}/model.safetensors"))
 
 
@@ -115,7 +115,7 @@ def test_the_split_is_shared_by_the_runs_of_a_process(composed):
 
 
 def test_a_model_that_does_not_fit_the_images_is_refused(composed):
-    with pytest.raises(BadInput, match=r"architecture does not fit .*: 28x28 images vanish"):
+    with pytest.raises(BadInput, match=r"architecture does not fit .*: 28x28 images can be halved"):
         build(composed(*TINY, "architecture=cnn", "architecture.channels=[4,4,4,4,4]"))
 
 

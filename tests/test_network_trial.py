@@ -475,7 +475,7 @@ def test_a_network_is_tried_once_a_process_for_runs_that_use_it_alike(own, compo
     ids=str,
 )
 def test_smallest_and_largest_batch(words, sizes, composed):
-    assert experiment._batch_sizes(build(composed("dataset.train_size=300", *words))) == sizes
+    assert experiment._batch_sizes(build(composed("dataset.train_size=300", "mu_algo=graddiff", *words))) == sizes
 
 
 @pytest.mark.parametrize("fraction", [0.004, 0.99])
