@@ -25,6 +25,7 @@ from softtargets.cli.main import refusing
 from softtargets.config.resolve import GROUPS
 from softtargets.config.settings import (
     OPTIMIZER,
+    AlgorithmSettings,
     DatasetSettings,
     ForgetSetSettings,
     Settings,
@@ -41,6 +42,7 @@ from softtargets.fit import Fit
 from softtargets.study import sweep
 
 MODELS = {
+    "mu_algo": AlgorithmSettings,
     "": Settings,
     "store": StoreSettings,
     "diagnosis": Thresholds,
