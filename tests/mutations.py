@@ -21,7 +21,9 @@ class Mutation:
     """The node id of a test that must fail by an assertion."""
 
     def planted(self, source: str) -> str:
-        """Return the file's text with the error in it."""
+        """Return the file's text with the error in it; ValueError where the old text stands there not once."""
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.file}: {self.old!r} stands there {source.count(self.old)} times, not once")
         return source.replace(self.old, self.new)
 
 

@@ -75,10 +75,9 @@ OF_CLASSES = {
 }
 CLASS = {"neggrad_plus": 3, "rmu": 3}
 """What is forgotten where it is not class 0, which neggrad_plus forgets at a cost (0.15 of retain accuracy)."""
-LEFT, COARSE = {"ssd": 0.15}, {"gradasc": 0.1, "graddiff": 0.12, "neggrad_plus": 0.05, "rmu": 0.05}
+LEFT, COARSE = {"ssd": 0.15}, {"gradasc": 0.1, "rmu": 0.05}
 """Forget accuracy that may be left, where 0.02 is too little; and how far from the retrained model's the retain
-accuracy may be, where 0.03 is too near: a stop rule that wants three looks in a row takes ascent further. What
-ssd leaves is 0.05 of a model trained in bf16, 0.11 in float32."""
+accuracy may be, where 0.03 is too near. What ssd leaves is 0.05 of a model trained in bf16, 0.11 in float32."""
 
 
 @pytest.mark.long
@@ -86,6 +85,8 @@ ssd leaves is 0.05 of a model trained in bf16, 0.11 in float32."""
 def test_a_class_is_forgotten_and_the_others_are_kept(run, fashion, algorithm, targets):
     chosen = (f"mu_algo={algorithm}", f"targets={targets}", "forget_set=class")
     chosen += (f"forget_set.classes=[{CLASS.get(algorithm, 0)}]",)
+    if algorithm in ("graddiff", "neggrad_plus"):
+        chosen += ("unlearn.looks=1",)
     metrics = run(*FASHION_6000, *chosen)[0]["metrics"]
     assert metrics["original"]["forget_acc"] > 0.9
     assert metrics["unlearned"]["forget_acc"] <= LEFT.get(algorithm, 0.02)

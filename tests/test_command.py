@@ -174,7 +174,7 @@ def test_a_mask_counts_all_training_images_of_the_dataset(elsewhere, here):
 
 LEFT_OVER = {
     ("architecture._target_=own_parts.TinyNet",): ("architecture=mlp", "'~architecture.hidden'"),
-    ("mu_algo._target_=own_parts.broken",): ("mu_algo=graddiff", "'~mu_algo.alpha'"),
+    ("mu_algo._target_=own_parts.broken",): ("mu_algo=relabel", "'~mu_algo.alpha'"),
     ("dataset=folder", "dataset.path=/no", "dataset._target_=own_parts.few_images"): (
         "dataset=folder",
         "'~dataset.path' '~dataset.channels' '~dataset.size'",
@@ -185,7 +185,7 @@ LEFT_OVER = {
         "'~targets.forget.temperature'",
     ),
     ("training.optimizer._target_=torch.optim.Adafactor",): ("training=mlp", "'~training.optimizer.fused'"),
-    ("unlearn.optimizer._target_=torch.optim.Adagrad",): ("unlearn=graddiff", "'~unlearn.optimizer.momentum'"),
+    ("unlearn.optimizer._target_=torch.optim.Adagrad",): ("unlearn=relabel", "'~unlearn.optimizer.momentum'"),
     ("training.schedule._target_=torch.optim.lr_scheduler.CosineAnnealingLR",): (
         "training=mlp",
         "'~training.schedule.peak' '~training.schedule.warmup'",
