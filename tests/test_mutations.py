@@ -66,7 +66,10 @@ def test_every_error_is_seen(mutation):
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("planted", "said"),
-    [("the average over the batch of -sum_k", "passed"), ('"""\n    import nothing_of_that_name\n    """', "ModuleNotFoundError")],
+    [
+        ("the average over the batch of -sum_k", "passed"),
+        ('"""\n    import nothing_of_that_name\n    """', "ModuleNotFoundError"),
+    ],
     ids=["harmless", "broken"],
 )
 def test_what_does_no_harm_or_breaks_down_is_not_called_seen(planted, said):
