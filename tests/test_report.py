@@ -31,10 +31,10 @@ from softtargets.report.costs import Cost, cheaper
 from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import Cell, read
-from softtargets.report.seeds import klom, over_seeds, ulira
+from softtargets.report.seeds import clipped_klom, klom, over_seeds, permuted, ulira
 from softtargets.report.standing import standings
 from softtargets.report.statistics import compare, crossed, holm, independent, power, signed_rank
-from softtargets.report.summary import ENDPOINTS, compare_all
+from softtargets.report.summary import ENDPOINTS, compare_all, judge_all
 from softtargets.report.verdicts import compare_arms, judged
 from softtargets.system.files import write_json, write_text
 
@@ -188,7 +188,7 @@ def test_where_runs_diverged_a_size_is_of_five_pairs_that_point_where_the_ranks_
 
 def one_verdict(place, measure="js_forget", where="end", margin=None, wanted=None):
     found = compare_arms(pairings(read(place), wanted), MEASURES[measure], where, margin, Floors())
-    ((verdict,), _) = judged(found, [])
+    (verdict,) = judged(found, [])[0]
     return verdict
 
 
@@ -937,6 +937,28 @@ def test_margins_that_are_not_finite_or_do_not_vary_have_no_divergence(folder, v
     assert (hard.klom, hard.ulira) == (None, None)
     assert hard.klom_floor == nothing.klom_floor
     assert "| – |" in tables.markdown(compare_all(read(place), None, ENDPOINTS, None), [], [hard], {})
+
+
+MARGINS = ("original", "retrained", "unlearned")
+
+
+def test_over_seeds_models_are_tested_against_exchanges_of_a_seeds_models(folder):
+    place = folder(*map(result, range(10)))
+    for file in place.glob("*/margins.npz"):
+        left = dict(np.load(file))
+        left["forget_unlearned"] = left["forget_retrained"] + 4.0  # a shift that no exchange hides
+        np.savez(file, **left)
+    verdicts, _, over = judge_all(read(place), None, ENDPOINTS, None)
+    nothing, hard = over
+    margins = {model: np.stack([run.arrays(f"forget_{model}")[0] for run in read(place)]) for model in MARGINS}
+    for one, model in ((nothing, "original"), (hard, "unlearned")):
+        assert one.bounded.p == permuted(clipped_klom, margins[model], margins["retrained"]).p
+        assert one.attack.p == permuted(ulira, margins[model], margins["retrained"]).p
+    assert hard.bounded.p < 0.01 < nothing.bounded.p
+    # all tests of a report are one family: here four, as there is nothing to compare
+    assert hard.bounded.p_holm == pytest.approx(holm([t.p for o in over for t in (o.bounded, o.attack)])[2])
+    row = tables.markdown(verdicts, [], over, {}).split("## Over seeds")[1].splitlines()[-1].split(" | ")
+    assert row[5:8] == [f"{hard.bounded.value:.3f}", f"{hard.bounded.null:.3f}", f"{hard.bounded.p_holm:.3f}"]
 
 
 # what a folder holds

@@ -1,16 +1,20 @@
 """Where arms stand: planted runs against doing nothing, early stopping and retraining at equal cost."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 from results_by_hand import leave, result
 from scipy import stats
 
-from softtargets.report import contrast, tables
+from softtargets.errors import BadInput
+from softtargets.report import contrast, retraining, tables
 from softtargets.report.__main__ import main
-from softtargets.report.contrast import contrasts
+from softtargets.report.contrast import contrasts, headlines
+from softtargets.report.endpoint import cautious_gap_difference, failing, gap_difference
 from softtargets.report.pairs import pairings
+from softtargets.report.retraining import break_evens
 from softtargets.report.runs import read
 from softtargets.report.standing import gate, sentence, standings
 from softtargets.report.statistics import folded
@@ -72,7 +76,9 @@ NOTHING = {"ignores_targets": True}
 def test_an_arm_stands_beside_doing_nothing_by_every_face(tmp_path, left, words):
     found = judged(tmp_path, planted("npo", left))
     assert found["npo hard"].startswith(words)
-    assert found["npo hard"].endswith("keeps utility")
+    assert found["npo hard"].endswith(
+        "keeps utility; fails against doing nothing" if left == 1.6 else "keeps utility"
+    )
 
 
 def test_what_is_as_simple_and_costs_as_much_is_named(tmp_path):
@@ -126,7 +132,14 @@ def test_the_gate_by_hand(tmp_path):
     bound = stats.ttest_1samp(gaps, 0, alternative="greater").confidence_interval(0.95).low
     assert gate(runs).accuracy == pytest.approx(bound)
     assert (gate(runs).probabilities, gate(runs).passed) == (0, True)
+    # a tenth of the way on the forget set: on the test set doing nothing has hardly a way to go
+    assert gate(runs).allowed == pytest.approx(0.1 * (FAR["js_t_forget"] - FLOOR["js_t_forget"]))
+    for far, passed in ((0.0095, True), (0.0097, False)):
+        for run in runs:
+            run.result["faces"]["js_t_test"] = {"unlearned": far, "nothing": 0.006, "floor": 0.005}
+        assert gate(runs).passed is passed
     for run in runs:
+        run.result["faces"]["js_t_test"]["unlearned"] = 0.006
         run.result["faces"]["test_acc_gap"] = {"unlearned": -0.02 + 0.001 * run.seed}
     assert gate(runs).passed is False
     assert gate(runs[:4]).passed is None
@@ -138,13 +151,16 @@ def test_a_gap_with_a_sign_is_the_mean_without_it():
     assert folded(-values) == pytest.approx(values)
     n, mean = 3, abs(np.array([0.1, -0.05, -0.04]).mean())
     without = [abs(x) for x in (-0.045, 0.03, 0.025)]
-    assert folded(np.array([0.1, -0.05, -0.04])) == pytest.approx([n * mean - (n - 1) * one for one in without])
+    pseudo = np.array([n * mean - (n - 1) * one for one in without])
+    values = folded(np.array([0.1, -0.05, -0.04]))
+    assert values.mean() == pytest.approx(mean)
+    assert values - mean == pytest.approx(pseudo - pseudo.mean())
 
 
 def compared(tmp_path, hard: float | dict, soft: float | dict) -> str:
     """The words on hard against soft by the first face."""
     arms = planted("npo", hard), planted("npo", soft, targets="soft")
-    verdicts, _ = judge_all(read(leave(tmp_path, *itertools.chain(*arms))), None, ENDPOINTS, None)
+    verdicts, *_ = judge_all(read(leave(tmp_path, *itertools.chain(*arms))), None, ENDPOINTS, None)
     return next(one.words for one in verdicts if one.measure.name == "js_t_forget")
 
 
@@ -182,7 +198,7 @@ def test_a_comparison_has_direction_size_place_and_faces(tmp_path, hard, soft, w
 
 def test_baselines_are_in_one_table_with_the_arms(tmp_path):
     runs = read(leave(tmp_path, *planted("npo", 0.6), *planted("retrain", 0.2, **NOTHING)))
-    verdicts, stands = judge_all(runs, None, ENDPOINTS, None)
+    verdicts, stands, _ = judge_all(runs, None, ENDPOINTS, None)
     text = tables.markdown(verdicts, stands, [], {})
     lines = [line for line in text.splitlines() if line.startswith(("| retrain |", "| npo hard |"))]
     assert [line.split(" | ")[0] for line in lines] == ["| retrain", "| npo hard"]  # the nearest first
@@ -190,10 +206,13 @@ def test_baselines_are_in_one_table_with_the_arms(tmp_path):
     assert all(len(pairing.pairs) == 8 for pairing in pairings(runs))
 
 
+ARMS = [("relabel soft", "finetune hard")]
+
+
 def contrasted(tmp_path, one: float | dict, other: float | dict, **more) -> str:
     arms = planted("relabel", one, targets="soft", **more), planted("finetune", other)
-    (found,) = contrasts(read(leave(tmp_path, *itertools.chain(*arms))), "relabel soft", "finetune hard")
-    return contrast.sentence(found)
+    (found,) = contrasts(read(leave(tmp_path, *itertools.chain(*arms))), ARMS)
+    return contrast.sentence(found).removesuffix("; margins of these pairs themselves")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +234,8 @@ def contrasted(tmp_path, one: float | dict, other: float | dict, **more) -> str:
             faces(0.3, 0.9, 0.3),
             0.7,
             "neither is shown to be closer to retrained: relabel soft is ahead by 0.014 nats of JS_T [",
-            "(n = 8, 8 forget sets); by decisions farther; by privacy not farther",
+            "(n = 8, 8 forget sets); 8 pairs won, 0 lost, 0 tied (sign test p = 0.0078); by decisions farther; "
+            "by privacy not farther",
         ),
         (0.5, 0.5, "neither is shown to be closer to retrained: ", ""),
     ],
@@ -231,21 +251,199 @@ def test_an_arm_of_the_primary_contrast_that_loses_utility_is_named(tmp_path):
     for run in runs:
         run["faces"]["test_acc_gap"] = run["faces"]["test_acc_gap"] | {"unlearned": -0.05}
     place = leave(tmp_path, *runs, *planted("finetune", 0.7))
-    (found,) = contrasts(read(place), "relabel soft", "finetune hard")
-    assert contrast.sentence(found).endswith("; relabel soft without utility")
+    (found,) = contrasts(read(place), ARMS)
+    words = contrast.sentence(found)
+    assert words.startswith("neither is shown to be closer to retrained: relabel soft is ahead by 0.014 nats")
+    assert "; 0 pairs won, 8 lost, 0 tied (sign test p = 0.0078)" in words  # each lost its pair
+    assert words.endswith("; relabel soft without utility; margins of these pairs themselves")
 
 
 def test_the_command_shows_the_primary_contrast_first_and_refuses_arms_that_are_not_there(tmp_path, capsys):
     place = leave(tmp_path, *planted("relabel", 0.3, targets="soft"), *planted("finetune", 0.7))
     assert main([str(place), "--primary", "relabel soft", "finetune hard"]) == 0
     assert (
-        "fashion_mnist mlp random: relabel soft is closer to retrained" in capsys.readouterr().out.splitlines()[0]
+        "fashion_mnist mlp random at cost 0.05: relabel soft is closer to retrained"
+        in capsys.readouterr().out.splitlines()[0]
     )
-    assert (
-        (place / "summary.md").read_text().startswith("## Primary contrast\n\n- fashion_mnist mlp random: relabel")
-    )
+    start = "## Primary contrast\n\n- fashion_mnist mlp random at cost 0.05: relabel soft"
+    assert (place / "summary.md").read_text().startswith(start)
     assert main([str(place), "--primary", "relabel soft", "finetun hard"]) == 2
     said = capsys.readouterr().err
     assert (
         "no setting has both arms; the arms are finetune hard, relabel soft; did you mean finetune hard?" in said
     )
+
+
+def at_cost(cost: float, one: float, other: float, training: str = "mlp", **more) -> list[dict]:
+    """Both arms of `ARMS` at a budget, by a recipe."""
+    runs = [*planted("relabel", one, cost, targets="soft", **more), *planted("finetune", other, cost, **more)]
+    for run in runs:
+        run["choices"] = run["choices"] | {"training": training}
+        run["config"] = run["config"] | {"unlearn": run["config"]["unlearn"] | {"cost": cost}}
+        run["cost"] = run["cost"] | {"budget": cost}
+    return runs
+
+
+def named(*costs: float) -> list[tuple[str, str]]:
+    return [(f"relabel unlearn.cost={cost}", f"finetune unlearn.cost={cost}") for cost in costs]
+
+
+def test_costs_are_claimed_in_their_order_and_a_headline_needs_both_recipes(tmp_path):
+    runs = at_cost(0.05, 0.3, 0.7) + at_cost(0.1, 0.3, 0.7) + at_cost(0.02, 0.6, 0.6) + at_cost(0.2, 0.3, 0.7)
+    runs += at_cost(0.05, 0.3, 0.7, training="mlp_efficient") + at_cost(0.1, 0.7, 0.3, training="mlp_efficient")
+    found = contrasts(read(leave(tmp_path, *runs)), named(0.2, 0.02, 0.1, 0.05))
+    sides = {(dict(one.setting.settings)["training"], one.cost): one.side for one in found}
+    assert sides == {
+        ("mlp", 0.05): "one",
+        ("mlp", 0.1): "one",
+        ("mlp", 0.02): None,
+        ("mlp", 0.2): None,  # shown, and not claimed
+        ("mlp_efficient", 0.05): "one",
+        ("mlp_efficient", 0.1): "other",
+    }
+    (last,) = [contrast.sentence(one) for one in found if one.cost == 0.2]
+    assert last.startswith(
+        "not claimed, as it is not shown at cost 0.05 and 0.1 and 0.02: relabel soft unlearn.cost=0.2"
+    )
+    assert sorted(headlines(found)) == [
+        "fashion_mnist mlp random at cost 0.05: the same arm is closer by mlp and mlp_efficient",
+        "fashion_mnist mlp random at cost 0.1: no headline, since the recipes contradict each other",
+    ]
+    with pytest.raises(BadInput, match="fits 4 arms, so add words"):
+        contrasts(read(tmp_path), [("relabel", "finetune")])
+
+
+def test_tuning_pairs_fix_the_margins(tmp_path):
+    here = at_cost(0.05, faces(0.3, 0.65, 0.3), 0.6)
+    tuning = [dict(run) for run in at_cost(0.05, 0.5, 0.5)]
+    for run in tuning:  # by decisions doing nothing is nearly at the floor: the margin is small
+        near = {"unlearned": 0.03, "nothing": 0.03, "floor": FLOOR["disagreement_forget"]}
+        run["faces"] = run["faces"] | {"disagreement_forget": near}
+    runs = read(leave(tmp_path / "runs", *here))
+    (free,) = contrasts(runs, named(0.05))
+    (frozen,) = contrasts(runs, named(0.05), read(leave(tmp_path / "tuning", *tuning)))
+    assert (free.side, frozen.side) == ("one", None)
+    assert frozen.rule.faces["disagreement"].margin == pytest.approx(0.1 * 0.01)
+    assert frozen.rule.faces["mia_gap"].margin == free.rule.faces["mia_gap"].margin
+    assert contrast.sentence(free).endswith("; margins of these pairs themselves")
+    other = at_cost(0.05, 0.5, 0.5, training="mlp_efficient")
+    with pytest.raises(BadInput, match="--margins: no run there is of the setting fashion_mnist mlp random; "):
+        contrasts(runs, named(0.05), read(leave(tmp_path / "other", *other)))
+
+
+def of_class(runs) -> list[dict]:
+    """The same runs on a whole class."""
+    return [run | {"choices": run["choices"] | {"forget_set": "class"}} for run in runs]
+
+
+def test_whole_classes_are_compared_by_logarithms(tmp_path):
+    runs = read(leave(tmp_path, *of_class(planted("npo", 0.1)), *of_class(planted("npo", 0.02, targets="soft"))))
+    verdicts, stands, _ = judge_all(runs, None, ENDPOINTS, None)
+    by_arm = {one.arm: one for one in stands}
+    face = by_arm["npo soft"].faces[0]
+    values = {arm: [face.measure.at_end(run) for run in runs if run.arm == arm] for arm in ("hard", "soft")}
+    assert face.against[0].paired.mean == pytest.approx(np.log(np.array(values["soft"]) / 0.04).mean())
+    assert face.margin == pytest.approx(math.log(1.25))
+    assert (face.at_floor, by_arm["npo hard"].faces[0].at_floor) == (True, False)
+    factor = math.exp(-face.against[0].paired.mean)
+    assert sentence(by_arm["npo soft"]).startswith(
+        f"than doing nothing nearer by probabilities, decisions and privacy (by a factor of {factor:.2g})"
+    )
+    first = next(one for one in verdicts if one.measure.name == "js_t_forget")
+    apart = np.log(np.array(values["hard"]) / np.array(values["soft"]))
+    assert first.paired.mean == pytest.approx(apart.mean())
+    assert f"soft is closer to retrained than hard, by a factor of {math.exp(apart.mean()):.3g} [" in first.words
+    (primary,) = contrasts(runs, [("npo hard", "npo soft")])
+    assert primary.rule.js_t.mean == pytest.approx(apart.mean())
+    assert "of log JS_T" in contrast.sentence(primary)
+    assert contrast.sentence(primary).endswith("a headline on a class needs evidence=[svc,relearn]")
+
+
+def test_a_distance_of_zero_has_no_logarithm(tmp_path):
+    runs = of_class(planted("npo", 0.1))
+    runs[0]["faces"]["js_t_forget"]["unlearned"] = 0.0
+    (one,) = standings(read(leave(tmp_path, *runs)))
+    assert [face.logarithms for face in one.faces] == [False, True, False]
+
+
+def test_a_gap_that_may_be_zero_is_no_bar_that_an_arm_passes_under(tmp_path):
+    """An arm at a gap of .008 against one whose gaps are noise about 0."""
+    arm, rival = list(planted("npo", 0.5)), list(planted("retrain", 0.5, **NOTHING))
+    noise = 0.02 * np.array([1, -1, 1, -1, 1, -1, 1, -0.5])
+    for run, other, gap in zip(arm, rival, noise.tolist(), strict=True):
+        run["faces"]["mia_gap"] = run["faces"]["mia_gap"] | {"unlearned": 0.008}
+        other["faces"]["mia_gap"] = other["faces"]["mia_gap"] | {"unlearned": gap}
+    stands = {one.arm: one for one in standings(read(leave(tmp_path, *arm, *rival)))}
+    against = stands["npo hard"].faces[2].against[1]
+    plain = gap_difference(np.full(8, 0.008), noise)
+    assert against.upper == pytest.approx(cautious_gap_difference(np.full(8, 0.008), noise).upper())
+    assert against.upper > plain.upper() == pytest.approx(against.paired.upper)
+
+
+def test_an_arm_fails_where_any_arm_of_the_report_makes_it_uncertain(tmp_path):
+    alone = standings(read(leave(tmp_path / "alone", *planted("npo", 1.09))))
+    assert alone[0].faces[0].fails is False
+    algorithms = ("rmu", "scrub", "gradasc", "graddiff", "relabel", "finetune")
+    many = [planted(algorithm, 1.09) for algorithm in ("npo", *algorithms)]
+    stands = standings(read(leave(tmp_path / "many", *itertools.chain(*many))))
+    family = [one.faces[0].against[0].beyond for one in stands]
+    assert [one.faces[0].fails for one in stands] == failing(family, [one.faces[0].margin for one in stands])
+    assert {one.arm: one.faces[0].fails for one in stands}["npo hard"] is True
+    assert sentence(stands[-1]).endswith("keeps utility; fails against doing nothing")
+
+
+def retrains(left: dict[float, float], **more) -> list[dict]:
+    """Retraining from scratch at budgets."""
+    runs = []
+    for cost, share in left.items():
+        for run in planted("retrain", share, cost, **NOTHING, **more):
+            config = run["config"] | {"unlearn": {"cost": cost}}
+            runs.append(run | {"config": config, "cost": run["cost"] | {"budget": cost}})
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("left", "least", "words"),
+    [
+        ({0.05: 1.0, 0.1: 0.02, 0.2: 0.01}, 0.1, "from cost 0.1 on retrain instead"),
+        ({0.05: 0.02, 0.1: 0.5, 0.2: 0.01}, 0.2, "from cost 0.2 on retrain instead"),
+        (
+            {0.05: 1.0, 0.1: 0.5},
+            None,
+            "is at none of the costs that were run (0.05, 0.1) shown to be at the floor",
+        ),
+    ],
+)
+def test_the_least_cost_from_which_on_retraining_is_the_answer(tmp_path, left, least, words):
+    (found,) = break_evens(read(leave(tmp_path, *retrains(left))))
+    assert (found.least, found.costs) == (least, tuple(left))
+    assert words in retraining.sentence(found)
+
+
+def test_without_floors_of_their_own_nothing_is_said_of_retraining(tmp_path):
+    runs = retrains({0.1: 0.02})
+    runs[3]["faces"]["js_t_forget"]["floor"] = None
+    assert break_evens(read(leave(tmp_path, *runs))) == []
+
+
+def test_arms_that_need_models_from_before_the_request_stand_after_the_others(tmp_path):
+    ready = list(planted("relabel", 0.1))
+    for run in ready:
+        run["cost"] = run["cost"] | {"prepared_share": 4.5}
+    served = planted("teachers", 0.05, comparison_only=True, **NOTHING)
+    stands = standings(read(leave(tmp_path, *ready, *served, *planted("npo", 0.6))))
+    assert [one.arm for one in stands] == ["npo hard", "relabel hard", "teachers"]
+
+
+def test_crossed_pairs_of_which_a_run_diverged_have_no_primary_contrast(tmp_path):
+    runs = at_cost(0.05, 0.3, 0.7)
+    for run in runs:  # 2 forget sets × 4 seeds
+        at = run["choices"]["seed"]
+        run["choices"] = run["choices"] | {"seed": at % 4, "forget_seed": at // 4}
+        names = ("original", "retrained", "batches")
+        run["hashes"] = run["hashes"] | {name: f"{name}{at}" for name in names} | {"forget_set": f"set{at // 4}"}
+    place = leave(tmp_path / "all", *runs)
+    assert contrasts(read(place), named(0.05))[0].design.kind == "crossed"
+    runs[0]["status"] = "diverged"
+    with pytest.raises(BadInput, match="a run diverged, and forget sets that are crossed with seeds need all"):
+        contrasts(read(leave(tmp_path / "lost", *runs)), named(0.05))

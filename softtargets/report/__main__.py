@@ -9,7 +9,7 @@ from softtargets.config.validation import naming
 from softtargets.errors import BadInput, visible
 from softtargets.report.folders import require_folder
 from softtargets.report.measures import MEASURES
-from softtargets.report.summary import ENDPOINTS, summarise
+from softtargets.report.summary import ENDPOINTS, Primary, summarise
 from softtargets.system.files import require_writable
 from softtargets.system.terminal import steady
 
@@ -25,8 +25,10 @@ def main(words: list[str] | None = None) -> int:
         f"the three faces and js_forget unless given; {', '.join(MEASURES)}, or a measure of your own in the runs"
     )
     parser.add_argument("--compare", metavar="targets=A,B", help="two arms; without, every arm with hard")
-    named = "two arms, as the report names them, that are compared first and by the primary rule"
-    parser.add_argument("--primary", nargs=2, metavar=("ARM", "ARM"), help=named)
+    named = "two arms, as the report names them, compared first and by the primary rule; once for each cost"
+    parser.add_argument("--primary", nargs=2, action="append", default=[], metavar=("ARM", "ARM"), help=named)
+    tuning = "runs on tuning seeds, which fix the margins of --primary beforehand"
+    parser.add_argument("--margins", type=Path, metavar="RUNS_DIR", help=tuning)
     parser.add_argument("--metric", action="append", metavar="NAME", help=metrics)
     parser.add_argument("--margin", help="of equivalence, above zero; the floor unless given")
     parser.add_argument("--out", type=Path, help="where to; RUNS_DIR unless given")
@@ -34,10 +36,10 @@ def main(words: list[str] | None = None) -> int:
     out = given.out or given.runs_dir
     try:
         wanted, width = arms(given.compare), margin(given.margin)
-        first = tuple(given.primary) if given.primary else None
         require_folder(given.runs_dir)
         check_out(out, "--out" if given.out else "without --out, RUNS_DIR")
-        summarise(given.runs_dir, out, wanted, tuple(given.metric or ENDPOINTS), width, first)
+        primary = Primary([tuple(pair) for pair in given.primary], given.margins)
+        summarise(given.runs_dir, out, wanted, tuple(given.metric or ENDPOINTS), width, primary)
     except BadInput as error:
         print(visible(f"softtargets.report: {error}"), file=sys.stderr)
         return 2

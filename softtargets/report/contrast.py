@@ -1,21 +1,31 @@
-"""The primary contrast of a report: two arms that its reader named beforehand, whatever their algorithms."""
+"""The primary contrasts of a report: two arms at a cost, named beforehand, whatever their algorithms."""
 
+import collections
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy
 
 from softtargets.errors import BadInput, nearest
 from softtargets.report import endpoint
+from softtargets.report.costs import at_cost
 from softtargets.report.measures import FACES, Floors
-from softtargets.report.pairs import SHARED_MODELS, Design, by_pair, design, places_in, same
+from softtargets.report.pairs import SHARED_MODELS, Design, by_pair, design, means_of_sets, places_in, same
 from softtargets.report.runs import Run
-from softtargets.report.standing import Setting, gate, listed, placed
+from softtargets.report.standing import Setting, fails_gate, gate, has_logarithms, listed, placed
+from softtargets.report.statistics import mean_of
 
 NAMES = dict(zip((face.name for face in FACES), ("js_t", "disagreement", "mia_gap"), strict=True))
 """What the primary rule calls the faces."""
 SAID = {"confirms": "not farther", "unconfirmed": "not shown", "contradicts": "farther"}
 WORDS = {"js_t": "probabilities", "disagreement": "decisions", "mia_gap": "privacy"}
+CLOSE = 0.1
+"""Share by which a cost may differ from one of `endpoint.SEQUENCE` that it is called by."""
+OF_FEATURES = ("svc_accuracy", "relearn_steps")
+"""Metrics of which a headline on a class needs one: a mask on the last layer hides a class, too."""
+Named = tuple[str, str]
+Margins = dict[Setting, dict[str, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,77 +36,282 @@ class Contrast:
     one: str
     other: str
     design: Design
-    found: endpoint.Primary
+    cost: float | None
+    """Cost of `endpoint.SEQUENCE` at which both arms stand; None where they stand at another, or at two."""
+    rule: endpoint.Primary
     gates: tuple[bool | None, bool | None]
     """Whether each arm keeps its utility."""
+    logarithms: frozenset[str]
+    """Faces whose differences are those of log(D / floor)."""
+    frozen: bool
+    """Whether the margins are those of other runs, which were fixed before these."""
+    beside: str | None
+    """What else the setting needs for a headline; None where all is said."""
+    claimed: bool = True
+    """Whether the contrasts before it in the sequence of costs hold, so that this one may be claimed."""
+
+    @property
+    def shown(self) -> endpoint.Side | None:
+        """Return the arm that is shown to be closer to retrained: it must keep its utility, too."""
+        kept = dict(zip(("one", "other"), self.gates, strict=True))
+        return self.rule.closer if self.rule.closer and kept[self.rule.closer] else None
+
+    @property
+    def side(self) -> endpoint.Side | None:
+        """Return the arm of which that may be claimed."""
+        return self.shown if self.claimed else None
 
 
-def contrasts(runs: list[Run], one: str, other: str) -> list[Contrast]:
-    """Judge two arms by the primary rule in every setting that has both.
+def contrasts(runs: list[Run], named: Iterable[Named], tuning: list[Run] | None = None) -> list[Contrast]:
+    """Judge pairs of arms by the primary rule in every setting that has both, and by the sequence of their costs.
 
-    Margins are those of the runs that are judged: a tenth of the way from another retraining to doing nothing. To
-    fix them beforehand, name the arms after a report on tuning pairs. Raises BadInput where no setting has both.
+    Margins are a tenth of the way from another retraining to doing nothing: of the runs `tuning`, which fix them
+    beforehand, or without these of the runs that are judged. Raises BadInput where no setting has both arms, and
+    where `tuning` has not their setting.
     """
-    arms: dict[Setting, dict[str, list[Run]]] = {}
+    arms: dict[Setting, dict[str, list[Run]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         setting, arm = placed(run)
-        arms.setdefault(setting, {}).setdefault(arm, []).append(run)
-    both = [(setting, there) for setting, there in arms.items() if one in there and other in there]
-    if not both:
+        arms[setting][arm].append(run)
+    margins = None if tuning is None else margins_of(tuning)
+    judged = [
+        _contrast(setting, pair, arms[setting], margins)
+        for asked in named
+        for setting, pair in _settings_with(arms, *asked).items()
+    ]
+    return _claimed(judged)
+
+
+def _settings_with(arms: dict[Setting, dict[str, list[Run]]], one: str, other: str) -> dict[Setting, Named]:
+    """Return the settings that have both arms, with what they are called there."""
+    both = {setting: (arm_in(there, one), arm_in(there, other)) for setting, there in arms.items()}
+    known = {setting: pair for setting, pair in both.items() if None not in pair}
+    if not known:
         names = sorted({arm for there in arms.values() for arm in there})
         meant = next((nearest(name, names) for name in (one, other) if name not in names), "")
         raise BadInput(
             f"--primary {one!r} {other!r}: no setting has both arms; the arms are {', '.join(names)}{meant}"
         )
-    return [_contrast(setting, one, there[one], other, there[other]) for setting, there in both]
+    return known
 
 
-def _contrast(setting: Setting, one: str, ones: list[Run], other: str, others: list[Run]) -> Contrast:
-    first, second = by_pair(ones), by_pair(others)
+def arm_in(names: Iterable[str], words: str) -> str | None:
+    """Return the arm of this name, else the only one whose name has all of these words; None if there is none.
+
+    Raises BadInput where the words fit several arms.
+    """
+    if words in (names := list(names)):
+        return words
+    fitting = [name for name in names if set(words.split()) <= set(name.split())]
+    if len(fitting) > 1:
+        raise BadInput(
+            f"--primary {words!r}: fits {len(fitting)} arms, so add words: {', '.join(sorted(fitting))}"
+        )
+    return fitting[0] if fitting else None
+
+
+def _contrast(setting: Setting, named: Named, arms: dict[str, list[Run]], margins: Margins | None) -> Contrast:
+    sides = _pairs(setting, named, arms)
+    logarithms = frozenset(
+        NAMES[face.name] for face in FACES if setting.by_logarithms and has_logarithms(face, sides[0] + sides[1])
+    )
+    allowed = _margins(setting, margins, sides[0] + sides[1])
+    allowed |= {name: endpoint.LOG_MARGIN for name in logarithms if name in allowed}
+    return Contrast(
+        setting,
+        *named,
+        design(sides[0]),
+        _cost(sides),
+        _rule(named, sides, logarithms, allowed),
+        tuple(gate(side).passed for side in sides),
+        logarithms,
+        margins is not None,
+        _beside(setting, sides),
+    )
+
+
+def _rule(
+    named: Named, sides: list[list[Run]], logarithms: frozenset[str], margins: dict[str, float]
+) -> endpoint.Primary:
+    """Apply the primary rule as the design of the pairs asks for."""
+    columns, kind = [_faces(side, logarithms) for side in sides], design(sides[0]).kind
+    if kind == "mixed":  # forget sets that come more or less often count once each
+        return endpoint.primary(*_of_sets(*columns, sides[0]), margins)
+    if kind == "crossed" and not all(numpy.isfinite(values).all() for side in columns for values in side.values()):
+        one, other = named
+        raise BadInput(
+            f"--primary {one!r} {other!r}: a run diverged, and forget sets that are crossed with seeds need all; "
+            "draw pairs of their own by pairs=25"
+        )
+    lost = [numpy.array([fails_gate(run) for run in side]) for side in sides]
+    return endpoint.primary(*columns, margins, places_in(sides[0]) if kind == "crossed" else None, lost)
+
+
+def _of_sets(one: endpoint.Faces, other: endpoint.Faces, runs: list[Run]) -> list[endpoint.Faces]:
+    """Return the means of both arms over each forget set, by face."""
+    means = {name: means_of_sets(one[name], other[name], runs) for name in one}
+    return [{name: pair[side] for name, pair in means.items()} for side in (0, 1)]
+
+
+def _pairs(setting: Setting, named: Named, arms: dict[str, list[Run]]) -> list[list[Run]]:
+    """Return the runs of both arms, pair by pair."""
+    first, second = (by_pair(arms[name]) for name in named)
     pairs = [(first[key], second[key]) for key in sorted(first.keys() & second.keys())]
     pairs = [pair for pair in pairs if same(*pair, SHARED_MODELS)]
     if not pairs:
+        one, other = named
         raise BadInput(f"--primary {one!r} {other!r}: {setting.name}: no two runs of these arms make a pair")
-    sides = [list(side) for side in zip(*pairs, strict=True)]
-    shape = design(sides[0])
-    cells = places_in(sides[0]) if shape.kind == "crossed" else None
-    found = endpoint.primary(*map(_faces, sides), _margins(sides[0] + sides[1]), cells)
-    return Contrast(setting, one, other, shape, found, tuple(gate(side).passed for side in sides))
+    return [list(side) for side in zip(*pairs, strict=True)]
 
 
-def _faces(runs: list[Run]) -> endpoint.Faces:
+def _faces(runs: list[Run], logarithms: frozenset[str]) -> endpoint.Faces:
     """Return the values of an arm by face; infinity where a run has none."""
-    return {
+    values = {
         NAMES[face.name]: numpy.array([math.inf if (v := face.at_end(run)) is None else v for run in runs])
         for face in FACES
     }
+    return {name: numpy.log(column) if name in logarithms else column for name, column in values.items()}
 
 
-def _margins(runs: list[Run]) -> dict[str, float]:
-    """Return the margin of every face but the first."""
+def margins_of(runs: list[Run]) -> Margins:
+    """Return the margin of every face but the first, by setting."""
+    groups = collections.defaultdict(list)
+    for run in runs:
+        groups[placed(run)[0]].append(run)
     floors = Floors()
     return {
-        NAMES[face.name]: endpoint.margin(
-            face.average([face.nothing(run) for run in runs]) or 0.0, floors.of(face, runs) or 0.0
-        )
-        for face in FACES[1:]
+        setting: {
+            NAMES[face.name]: endpoint.margin(
+                face.average([face.nothing(run) for run in group]) or 0.0, floors.of(face, group) or 0.0
+            )
+            for face in FACES[1:]
+        }
+        for setting, group in groups.items()
     }
 
 
+def _margins(setting: Setting, margins: Margins | None, runs: list[Run]) -> dict[str, float]:
+    """Return the margins of a setting; raises BadInput where they were to be fixed beforehand and are not."""
+    known = margins_of(runs) if margins is None else margins
+    if setting not in known:
+        there = ", ".join(sorted(one.name for one in known)) or "none"
+        raise BadInput(f"--margins: no run there is of the setting {setting.name}; its settings are {there}")
+    return dict(known[setting])
+
+
+def _cost(sides: list[list[Run]]) -> float | None:
+    """Return the cost of the sequence that both arms stand at."""
+    costs = [at_cost(side) for side in sides]
+    for known in endpoint.SEQUENCE:
+        if all(cost is not None and abs(cost - known) <= CLOSE * known for cost in costs):
+            return known
+    return None
+
+
+def _beside(setting: Setting, sides: list[list[Run]]) -> str | None:
+    """Say what a headline on this kind of forget set still needs."""
+    kind = dict(setting.settings)["forget_set"]
+    if kind == "mislabelled":
+        means = [
+            mean_of([run.result["metrics"]["unlearned"].get("forget_true_acc") for run in side]) for side in sides
+        ]
+        shown = " and ".join("–" if mean is None else f"{mean:.3f}" for mean in means)
+        return f"for wrong labels privacy and accuracy on the true labels decide: it is {shown}"
+    metrics = [_metrics(run) for side in sides for run in side]
+    if kind == "class" and not all(any(one.get(name) is not None for name in OF_FEATURES) for one in metrics):
+        return "nothing is known of features: a headline on a class needs evidence=[svc,relearn]"
+    return None
+
+
+def _metrics(run: Run) -> dict:
+    return run.result["metrics"]["unlearned"]
+
+
+def _claimed(contrasts: list[Contrast]) -> list[Contrast]:
+    """Claim costs by a fixed sequence in every setting; what stands at no cost of it is claimed by itself."""
+    shown = collections.defaultdict(dict)
+    for one in contrasts:
+        if one.cost is not None:
+            shown[one.setting][one.cost] = shown[one.setting].get(one.cost, True) and one.shown is not None
+    claims = {setting: endpoint.in_sequence(costs) for setting, costs in shown.items()}
+    # a contrast that is not shown needs no word on the sequence: the ones after it do
+    return [
+        one
+        if one.cost is None or one.shown is None
+        else dataclasses.replace(one, claimed=claims[one.setting][one.cost])
+        for one in contrasts
+    ]
+
+
+def headlines(contrasts: list[Contrast]) -> list[str]:
+    """Say for every question that several recipes of training answer whether they all give one answer.
+
+    A question is a setting without its recipe, and a cost; arms may have other settings by another recipe.
+    """
+    asked = collections.defaultdict(list)
+    for one in contrasts:
+        plain = tuple((name, value) for name, value in one.setting.settings if name != "training")
+        asked[Setting((*plain, ("training", dict(plain)["architecture"]))), one.cost].append(one)
+    return [
+        _headline(setting, cost, group)
+        for (setting, cost), group in asked.items()
+        if len({one.setting for one in group}) > 1
+    ]
+
+
+def _headline(setting: Setting, cost: float | None, group: list[Contrast]) -> str:
+    where = f"{setting.name}{'' if cost is None else f' at cost {cost:g}'}"
+    recipes = {dict(one.setting.settings)["training"]: one for one in group}
+    sides = {one.side for one in group}
+    if sides == {"one"} or sides == {"other"}:
+        return f"{where}: the same arm is closer by {listed(sorted(recipes))}"
+    shown = [name for name, one in sorted(recipes.items()) if one.side]
+    by = f"shown by {listed(shown)} alone" if len(sides) == 2 and None in sides else "shown by no recipe"
+    by = "the recipes contradict each other" if {"one", "other"} <= sides else by
+    return f"{where}: no headline, since {by}" if sides != {None} else f"{where}: no headline, {by}"
+
+
 def sentence(contrast: Contrast) -> str:
-    """Say what the primary rule says: direction, size, other faces, and who loses utility."""
-    found, names = contrast.found, {"one": contrast.one, "other": contrast.other}
-    edges = found.js_t.error.interval(found.js_t.mean)
-    low, high = edges if edges[0] < 0 < edges[1] else sorted(map(abs, edges))
-    size = f"by {abs(found.js_t.mean):.2g} nats of JS_T [{low:.2g}, {high:.2g}], p = {found.js_t.p:.2g}"
+    """Say what the primary rule says: direction, size, pairs, other faces, and what stands against it."""
+    rule, names = contrast.rule, {"one": contrast.one, "other": contrast.other}
+    size = _size(contrast)
     lost = [name for name, kept in zip(names.values(), contrast.gates, strict=True) if kept is False]
-    utility = [f"{listed(lost)} without utility"] if lost else []
-    if found.closer:
-        second = names["other" if found.closer == "one" else "one"]
-        said = [f"{names[found.closer]} is closer to retrained than {second} {size} ({contrast.design.shown})"]
+    if contrast.shown:
+        second = names["other" if contrast.shown == "one" else "one"]
+        order = "" if contrast.claimed else f"not claimed, as it is not shown at cost {_before(contrast.cost)}: "
+        said = (
+            f"{order}{names[contrast.shown]} is closer to retrained than {second} {size} ({contrast.design.shown})"
+        )
     else:
-        ahead = f"{names[found.ahead]} is ahead {size}" if found.ahead else "both are equal"
-        said = [f"neither is shown to be closer to retrained: {ahead} ({contrast.design.shown})"]
-    return "; ".join(
-        [*said, *(f"by {WORDS[name]} {SAID[face.status]}" for name, face in found.faces.items()), *utility]
+        ahead = f"{names[rule.ahead]} is ahead {size}" if rule.ahead else "both are equal"
+        said = f"neither is shown to be closer to retrained: {ahead} ({contrast.design.shown})"
+    faces = [f"by {WORDS[name]} {SAID[face.status]}" for name, face in rule.faces.items()]
+    utility = [f"{listed(lost)} without utility"] if lost else []
+    order = (
+        [] if contrast.claimed else ["a cost that comes before this one is not shown, so this one is not claimed"]
     )
+    margins = [] if contrast.frozen else ["margins of these pairs themselves"]
+    beside = [contrast.beside] if contrast.beside else []
+    return "; ".join([said, _pairs_won(contrast), *faces, *utility, *margins, *beside])
+
+
+def _before(cost: float) -> str:
+    """Return the costs that come before one in the sequence."""
+    return " and ".join(f"{one:g}" for one in endpoint.SEQUENCE[: endpoint.SEQUENCE.index(cost)])
+
+
+def _size(contrast: Contrast) -> str:
+    js_t = contrast.rule.js_t
+    # of the side that is ahead: a positive difference
+    low, high = js_t.error.interval(abs(js_t.mean))
+    p = f"p = {js_t.p:.2g}"
+    if "js_t" in contrast.logarithms:
+        return f"by {abs(js_t.mean):.2g} of log JS_T [{low:.2g}, {high:.2g}], {p}"
+    return f"by {abs(js_t.mean):.2g} nats of JS_T [{low:.2g}, {high:.2g}], {p}"
+
+
+def _pairs_won(contrast: Contrast) -> str:
+    signs = contrast.rule.signs
+    ahead = contrast.rule.ahead or "one"
+    won, lost = (signs.wins, signs.losses) if ahead == "one" else (signs.losses, signs.wins)
+    return f"{won} pairs won, {lost} lost, {signs.ties} tied (sign test p = {signs.p:.2g})"

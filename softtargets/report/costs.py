@@ -46,6 +46,14 @@ def costs(runs: list[Run]) -> list[Cost]:
     ]
 
 
+def at_cost(runs: list[Run]) -> float | None:
+    """Return the cost that an arm stands at: its budget, or without one its mean share in gradient samples."""
+    budgets = {run.result["cost"].get("budget") for run in runs}
+    if len(budgets) == 1 and None not in budgets:
+        return budgets.pop()
+    return mean_of([run.result["cost"].get("share") for run in runs])
+
+
 def cheaper(one: Cost, other: Cost, requests: Iterable[int] = REQUESTS) -> bool:
     """Return whether `one` costs less than `other` in both currencies, at each of these numbers of requests.
 

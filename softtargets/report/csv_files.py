@@ -154,8 +154,9 @@ def _pair(pairing: Pairing, value: Callable[[Run], Value], one: Run, other: Run)
 
 
 STANDING = ("setting", "arm", "n", "share", "share_seconds", "prepared_share", "utility_kept", "test_acc_gap_low")
-STANDING += ("face", "mean", "nothing", "floor", "left", "margin", "reference", "pairs", "difference")
-STANDING += ("difference_low", "difference_high", "p", "p_holm", "sentence")
+STANDING += ("face", "mean", "nothing", "floor", "left", "scale", "margin", "at_floor", "fails")
+STANDING += ("reference", "pairs", "difference", "difference_low", "difference_high", "p", "p_holm")
+STANDING += ("farther_at_most", "wins", "losses", "ties", "sign_p", "sentence")
 
 
 def standing_csv(standings: list[Standing]) -> str:
@@ -176,12 +177,16 @@ def _stands(one: Standing) -> Row:
 
 
 def _face(face: OnFace) -> Row:
-    numbers = {name: getattr(face, name) for name in ("mean", "nothing", "floor", "left", "margin")}
-    return {"face": face.measure.name} | numbers
+    names = ("mean", "nothing", "floor", "left", "margin", "at_floor", "fails")
+    numbers = {name: getattr(face, name) for name in names}
+    return {"face": face.measure.name, "scale": "log" if face.logarithms else "difference"} | numbers
 
 
 def _against(one: Against) -> Row:
     found = one.paired
     numbers = {} if found is None else {"pairs": found.n, "difference": found.mean, "p": found.t_p}
     edges = {} if found is None else {"difference_low": found.low, "difference_high": found.high}
-    return {"reference": one.reference} | numbers | edges | {"p_holm": one.p}
+    signs = {} if one.signs is None else {name: getattr(one.signs, name) for name in ("wins", "losses", "ties")}
+    sign_p = {} if one.signs is None else {"sign_p": one.signs.p}
+    more = {"p_holm": one.p, "farther_at_most": one.upper}
+    return {"reference": one.reference} | numbers | edges | more | signs | sign_p

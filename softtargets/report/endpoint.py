@@ -193,19 +193,35 @@ def margin(nothing: float, floor: float) -> float:
     return MARGIN * max(0.0, nothing - floor)
 
 
-def primary(one: Faces, other: Faces, margins: Mapping[str, float], cells: Cells | None = None) -> Primary:
+def primary(
+    one: Faces,
+    other: Faces,
+    margins: Mapping[str, float],
+    cells: Cells | None = None,
+    lost: Sequence[Bool[numpy.ndarray, " pairs"]] = (),
+) -> Primary:
     """Judge two arms by the primary rule, an intersection-union test (Berger 1982) of level 5 %.
 
     An arm is closer where JS_T differs with a two-sided p < .05 in its favour *and* on every face in `margins`
     ("disagreement", "mia_gap") the upper one-sided 95 % bound of its difference is below the margin. Since all
     must hold, no p is corrected for the number of faces. A run whose JS_T is not finite lost its pair: then the
     arm ahead must win more pairs than it loses, too. With fewer than 5 pairs no arm is closer.
+
+    `lost`: for each arm which of its runs have lost their pair in the count of signs, as they failed the utility
+    gate; their values stay in the means.
     """
     kept = _measured(one, other, margins)
     if cells is not None and not kept.all():
         raise ValueError("a crossed design with lost pairs has no crossed analysis")
     mine, theirs = ({name: values[kept] for name, values in side.items()} for side in (one, other))
-    js_t, signs = mean_difference(mine["js_t"], theirs["js_t"], cells), sign_test(one["js_t"], other["js_t"])
+    js_t = mean_difference(mine["js_t"], theirs["js_t"], cells)
+    columns = [one["js_t"], other["js_t"]]
+    signs = sign_test(
+        *(
+            numpy.where(gone, math.inf, column)
+            for column, gone in zip(columns, lost or (False, False), strict=True)
+        )
+    )
     ahead: Side | None = None if js_t.mean == 0 else "one" if js_t.mean < 0 else "other"
     sides = (theirs, mine) if ahead == "other" else (mine, theirs)
     faces = {

@@ -136,7 +136,11 @@ def _reference(runs: list[Run]) -> dict:
 
 def _over(one: OverSeeds, cell: int) -> dict:
     names = ("arm", "seeds", "klom", "klom_floor", "ulira", "ulira_floor")
-    return {"cell": cell} | {name: getattr(one, name) for name in names}
+    tests = {"bounded": one.bounded, "attack": one.attack}
+    nulls = {
+        name: test and {"value": test.value, "null": test.null, "p": test.p_holm} for name, test in tests.items()
+    }
+    return {"cell": cell} | {name: getattr(one, name) for name in names} | nulls
 
 
 def rounded(value):

@@ -38,6 +38,10 @@ class OverSeeds:
     """Accuracy of the likelihood-ratio attack: 0.5 where nothing tells unlearned from retrained."""
     ulira_floor: float | None
     """The same between retrained models."""
+    bounded: "Permuted | None" = None
+    """`clipped_klom` by all models, with its null; None where margins are not finite."""
+    attack: "Permuted | None" = None
+    """`ulira` by all models, with its null."""
 
 
 def over_seeds(runs: list[Run]) -> Iterator[OverSeeds]:
@@ -77,7 +81,8 @@ def _row(cell: Cell, arm: str, unlearned: Margins, margins: dict[str, Margins]) 
     pair = _halves(retrained) if others is None else (others, retrained)
     attacks = (ulira(unlearned, retrained), ulira(*pair))
     known = [value if math.isfinite(value) else None for value in (*values, *attacks)]
-    return OverSeeds(cell, arm, len(unlearned), *known)
+    tests = (permuted(measure, unlearned, retrained) for measure in (clipped_klom, ulira))
+    return OverSeeds(cell, arm, len(unlearned), *known, *tests)
 
 
 def _quietly(measure: Callable[[Margins, Margins], float]) -> Callable[[Margins, Margins], float]:
@@ -146,6 +151,8 @@ class Permuted:
     """Mean over permutations: the floor at this number of models."""
     p: float
     """One-sided; small where models are told apart better than the same ones would be."""
+    p_holm: float | None = None
+    """Adjusted over the report."""
 
 
 def permuted(

@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable, Iterable
 
 import numpy
+from jaxtyping import Float
 
+from softtargets.report import endpoint
 from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.pairs import SHARED_MODELS, Design, analysed, by_pair, design, same
 from softtargets.report.runs import Factors, Run
@@ -20,8 +22,13 @@ OF_ARM = ("mu_algo", "unlearn")
 """Choices that make an arm of a setting, as do the settings of these groups."""
 NEAR = 0.1
 """Costs count as equal where they differ by no more than this share of the larger."""
-LOSS = 0.01
-"""Test accuracy that an unlearned model may lose against the retrained one."""
+BY_LOGARITHMS = ("class", "mislabelled")
+"""Forget sets where any method comes most of the way from doing nothing: distances are compared as logarithms."""
+
+
+def by_logarithms(settings: Factors) -> bool:
+    """Return whether distances on this kind of forget set are compared as logarithms."""
+    return dict(settings)["forget_set"] in BY_LOGARITHMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +49,11 @@ class Setting:
             if name not in hidden
         )
 
+    @property
+    def by_logarithms(self) -> bool:
+        """Return whether distances are compared as log(D / floor), in which the floor of a pair cancels."""
+        return by_logarithms(self.settings)
+
 
 @dataclasses.dataclass(frozen=True)
 class Against:
@@ -50,8 +62,17 @@ class Against:
     reference: str
     paired: Paired | None
     """None where no pair can be measured."""
+    beyond: endpoint.Difference | None = None
+    """How much farther the arm is, for the claim that it is less than the margin; None where a run diverged."""
+    signs: endpoint.Signs | None = None
+    """Pairs won and lost by the arm; a run that diverged or failed the utility gate lost its pair."""
     p: float | None = None
     """Holm-adjusted over the report."""
+
+    @property
+    def upper(self) -> float | None:
+        """Return the upper one-sided 95 % bound of how much farther the arm is."""
+        return None if self.beyond is None or self.paired.n < LEAST else self.beyond.upper()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +83,20 @@ class OnFace:
     mean: float | None
     nothing: float | None
     floor: float | None
+    logarithms: bool
+    """Whether differences and the margin are those of log(D / floor)."""
     against: tuple[Against, ...]
+    at_floor: bool | None = None
+    """Whether it is shown to be less than the margin farther than another retraining; None if not known."""
+    fails: bool | None = None
+    """Whether it is not shown, after Holm over all arms, to be less than the margin farther than doing nothing."""
 
     @property
     def margin(self) -> float | None:
         """Return a tenth of the way from another retraining to doing nothing; None where that is not known."""
-        if self.nothing is None or self.nothing <= (self.floor or 0.0):
-            return None
-        return 0.1 * (self.nothing - (self.floor or 0.0))
+        if self.logarithms:
+            return endpoint.LOG_MARGIN
+        return None if self.nothing is None else endpoint.margin(self.nothing, self.floor or 0.0) or None
 
     @property
     def left(self) -> float | None:
@@ -86,14 +113,10 @@ class Gate:
     accuracy: float | None
     """Lower one-sided 95 % bound of the test accuracy less the retrained model's, over pairs."""
     probabilities: float | None
-    """JS_T on the test set less doing nothing's, over the margin: at most 1 passes."""
-
-    @property
-    def passed(self) -> bool | None:
-        """Return whether both hold."""
-        if None in (self.accuracy, self.probabilities):
-            return None
-        return self.accuracy > -LOSS and self.probabilities <= 1
+    """JS_T on the test set less doing nothing's, in nats."""
+    allowed: float | None
+    """Most that this may be: a tenth of the way from floor to doing nothing on the forget set."""
+    passed: bool | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,6 +138,11 @@ class Standing:
     faces: tuple[OnFace, ...]
     gate: Gate
 
+    @property
+    def group(self) -> int:
+        """Return 1 where an arm needs models from before the request, 2 where it only compares, else 0."""
+        return 2 if self.comparison_only else 1 if self.prepared else 0
+
 
 def standings(runs: list[Run]) -> list[Standing]:
     """Return where every arm stands, by setting and then by the first face; an arm without a value comes last."""
@@ -122,16 +150,48 @@ def standings(runs: list[Run]) -> list[Standing]:
     for run in runs:
         setting, arm = placed(run)
         settings[setting][arm].append(run)
-    found = [one for setting, arms in settings.items() for one in _of_setting(setting, arms)]
-    return sorted(found, key=lambda one: (one.setting.name, one.faces[0].mean is None, one.faces[0].mean or 0.0))
+    placed_arms = [one for setting, arms in settings.items() for one in _of_setting(setting, arms)]
+    return sorted(_with_failures(placed_arms), key=_order)
+
+
+def _order(one: Standing) -> tuple:
+    """Return what sorts arms: those that need models from before the request, or only compare, stand apart."""
+    mean = one.faces[0].mean
+    return one.setting.name, one.group, mean is None, mean or 0.0
+
+
+def _with_failures(standings: list[Standing]) -> list[Standing]:
+    """Say which arms fail against doing nothing by the first face; all arms of a report are one family."""
+    firsts = [one.faces[0] for one in standings]
+    tested = [
+        (index, face) for index, face in enumerate(firsts) if face.against[0].upper is not None and face.margin
+    ]
+    fails = dict(
+        zip(
+            (index for index, _ in tested),
+            endpoint.failing([face.against[0].beyond for _, face in tested], [face.margin for _, face in tested]),
+            strict=True,
+        )
+    )
+    # a run that diverged is at no distance: its arm is not shown to be within the margin of anything
+    fails |= {index: True for index, one in enumerate(standings) if one.diverged and one.design.pairs >= LEAST}
+    return [
+        dataclasses.replace(one, faces=(dataclasses.replace(face, fails=fails.get(index)), *one.faces[1:]))
+        for index, (one, face) in enumerate(zip(standings, firsts, strict=True))
+    ]
 
 
 def placed(run: Run) -> tuple[Setting, str]:
     """Return the setting of a run, and the name of its arm there."""
     own = {name: value for name, value in run.cell.settings if name.partition(".")[0] in OF_ARM}
     rest = tuple((name, value) for name, value in run.cell.settings if name not in own)
+    cost = run.result["config"].get("unlearn", {}).get("cost")
+    if cost is not None:  # a budget is part of an arm's name even where no other budget was run
+        own["unlearn.cost"] = cost
     targets = [] if run.result.get("ignores_targets") else [run.arm]
     hidden = {"mu_algo"} | ({"unlearn"} if own["unlearn"] == own["mu_algo"] else set())
+    if own.get("unlearn.schedule.peak") == own.get("unlearn.optimizer.lr"):
+        hidden.add("unlearn.schedule.peak")  # in the presets it follows the learning rate
     return Setting(rest), " ".join([own["mu_algo"], *targets, *_typed(own, hidden)])
 
 
@@ -142,6 +202,8 @@ def _typed(settings: dict[str, object], hidden: Iterable[str]) -> list[str]:
 def _of_setting(setting: Setting, arms: dict[str, list[Run]]) -> list[Standing]:
     """Hold every arm of a setting against the references that are there."""
     floors, once = Floors(), {arm: by_pair(runs) for arm, runs in arms.items()}
+    everywhere = [run for runs in once.values() for run in runs.values()]
+    scales = {face.name: setting.by_logarithms and has_logarithms(face, everywhere) for face in FACES}
     return [
         Standing(
             setting=setting,
@@ -153,11 +215,17 @@ def _of_setting(setting: Setting, arms: dict[str, list[Run]]) -> list[Standing]:
             prepared=_cost(runs, "prepared_share"),
             comparison_only=any(run.result.get("comparison_only") for run in runs.values()),
             diverged=sum(FACES[0].at_end(run) == math.inf for run in runs.values()),
-            faces=tuple(_on_face(measure, arm, once, floors) for measure in FACES),
+            faces=tuple(_on_face(measure, scales[measure.name], arm, once, floors) for measure in FACES),
             gate=gate(list(runs.values())),
         )
         for arm, runs in once.items()
     ]
+
+
+def has_logarithms(measure: Measure, runs: list[Run]) -> bool:
+    """Return whether all distances of a face are above 0; a signed gap has no logarithm."""
+    values = [value(run) for run in runs for value in (measure.at_end, measure.nothing)]
+    return not measure.signed and all(value is None or value > 0 for value in values)
 
 
 Runs = dict[tuple[int, int, int], Run]
@@ -168,18 +236,17 @@ def _cost(runs: Runs, name: str) -> float | None:
     return mean_of([run.result["cost"].get(name) for run in runs.values()])
 
 
-def _on_face(measure: Measure, arm: str, arms: dict[str, Runs], floors: Floors) -> OnFace:
+def _on_face(measure: Measure, logarithms: bool, arm: str, arms: dict[str, Runs], floors: Floors) -> OnFace:
     runs = list(arms[arm].values())
     values = [value for run in runs if (value := measure.at_end(run)) is not None and math.isfinite(value)]
     nothing = measure.average([measure.nothing(run) for run in runs])
-    floor = floors.of(measure, runs)
-    found = OnFace(measure, measure.average(values), nothing, floor, ())
-    against = [_against("doing nothing", measure, [(run, run) for run in runs], measure.nothing, found.margin)]
+    face = OnFace(measure, measure.average(values), nothing, floors.of(measure, runs), logarithms, ())
+    against = [_against("doing nothing", face, [(run, run) for run in runs], measure.nothing)]
     for name, other in references(arm, arms):
         pairs = [(run, arms[other][pair]) for pair, run in arms[arm].items() if pair in arms[other]]
         there = [pair for pair in pairs if same(*pair, SHARED_MODELS)]
-        against.append(_against(name, measure, there, measure.at_end, found.margin))
-    return dataclasses.replace(found, against=tuple(against))
+        against.append(_against(name, face, there, measure.at_end))
+    return dataclasses.replace(face, against=tuple(against), at_floor=_at_floor(face, runs))
 
 
 def references(arm: str, arms: dict[str, Runs]) -> list[tuple[str, str]]:
@@ -195,36 +262,91 @@ def references(arm: str, arms: dict[str, Runs]) -> list[tuple[str, str]]:
 
 
 def _against(
-    name: str,
-    measure: Measure,
-    pairs: list[tuple[Run, Run]],
-    of_reference: Callable[[Run], Value],
-    margin: float | None,
+    name: str, face: OnFace, pairs: list[tuple[Run, Run]], of_reference: Callable[[Run], Value]
 ) -> Against:
-    rows = [(measure.at_end(run), of_reference(other), run) for run, other in pairs]
+    rows = [(face.measure.at_end(run), of_reference(other), run, other) for run, other in pairs]
     there = [row for row in rows if None not in row[:2]]
     if not there:
         return Against(name, None)
-    runs = [run for *_, run in there]
-    columns = [numpy.array([row[i] for row in there], dtype=float) for i in (0, 1)]
-    if measure.signed:
-        columns = [folded(column) for column in columns]
-    one, other, cells = analysed(*columns, runs)
-    return Against(name, compare(one, other, margin or 0.0, cells))
+    one, other = (numpy.array([row[i] for row in there], dtype=float) for i in (0, 1))
+    if face.logarithms:
+        one, other = numpy.log(one), numpy.log(other)
+    runs = [row[2] for row in there]
+    columns = [folded(one), folded(other)] if face.measure.signed else [one, other]
+    mine, theirs, cells = analysed(*columns, runs)
+    paired = compare(mine, theirs, face.margin or 0.0, cells)
+    won = signs([row[2:] for row in there], *map(numpy.abs, (one, other)) if face.measure.signed else (one, other))
+    return Against(name, paired, beyond(face.measure, one, other, runs), won)
+
+
+def beyond(
+    measure: Measure, one: Float[numpy.ndarray, " n"], other: Float[numpy.ndarray, " n"], runs: list[Run]
+) -> endpoint.Difference | None:
+    """Return how much farther `one` is, for a claim that it is less than a margin; None where a value is infinite.
+
+    Gaps with a sign are compared so that noise in `other` is no help (`endpoint.cautious_gap_difference`).
+    """
+    mine, theirs, cells = analysed(one, other, runs)
+    if len(mine) < 2 or not numpy.isfinite([mine, theirs]).all():
+        return None
+    difference = endpoint.cautious_gap_difference if measure.signed else endpoint.mean_difference
+    return difference(mine, theirs, cells)
+
+
+def signs(
+    pairs: list[tuple[Run, Run]], one: Float[numpy.ndarray, " n"], other: Float[numpy.ndarray, " n"]
+) -> endpoint.Signs:
+    """Count the pairs that `one` wins; a run that diverged or failed the utility gate has lost its pair."""
+    lost = [numpy.array([fails_gate(run) for run in side]) for side in zip(*pairs, strict=True)]
+    return endpoint.sign_test(numpy.where(lost[0], math.inf, one), numpy.where(lost[1], math.inf, other))
+
+
+def _at_floor(face: OnFace, runs: list[Run]) -> bool | None:
+    """Return whether an arm is shown to be at the floor, over pairs of which each has a floor of its own."""
+    over = over_floor(face.measure, runs, face.logarithms)
+    return None if over is None or face.margin is None else over.upper() < face.margin
+
+
+def over_floor(measure: Measure, runs: list[Run], logarithms: bool = False) -> endpoint.Difference | None:
+    """Return the distance of an arm less the floor; None where a pair has no floor, or a run diverged."""
+    known = [(measure.at_end(run), run.result["faces"][measure.name]["floor"]) for run in runs if has_faces(run)]
+    if measure.signed or len(known) < max(len(runs), LEAST) or any(None in pair for pair in known):
+        return None
+    values, floors = numpy.array(known, dtype=float).T
+    return beyond(measure, *((numpy.log(values), numpy.log(floors)) if logarithms else (values, floors)), runs)
+
+
+def has_faces(run: Run) -> bool:
+    """Return whether a run was measured by the three faces."""
+    return bool(run.result.get("faces"))
+
+
+def fails_gate(run: Run) -> bool:
+    """Return whether a run by itself fails the utility gate, by its test accuracy; old results do not say it."""
+    gap = run.result["faces"]["test_acc_gap"]["unlearned"] if has_faces(run) else None
+    return gap is not None and gap <= endpoint.LEAST_ACCURACY
 
 
 def gate(runs: list[Run]) -> Gate:
-    """Return whether an arm's runs keep the utility of the retrained model."""
-    faces = [found for run in runs if (found := run.result.get("faces"))]
+    """Return whether an arm's runs keep the utility of the retrained model.
+
+    Their JS_T on the test set may exceed doing nothing's by a tenth of the way that is to go on the forget set: on
+    the test set itself doing nothing is at the floor where the forget set is random, and has no way to go.
+    """
+    faces = [run.result["faces"] for run in runs if has_faces(run)]
     gaps = [one["test_acc_gap"]["unlearned"] for one in faces]
-    if len(runs) < LEAST or len(faces) < len(runs) or None in gaps:
-        return Gate(None, None)
-    one, other, cells = analysed(numpy.array(gaps), numpy.zeros(len(gaps)), runs)
-    lower = compare(one, other, 0.0, cells).lower
-    names = ("unlearned", "nothing", "floor")
-    far, nothing, floor = (mean_of([one["js_t_test"][name] for one in faces]) for name in names)
-    width = None if None in (far, nothing) or nothing <= (floor or 0.0) else 0.1 * (nothing - (floor or 0.0))
-    return Gate(lower, None if width is None else (far - nothing) / width)
+    far = [(one["js_t_test"]["unlearned"], one["js_t_test"]["nothing"]) for one in faces]
+    names = ("nothing", "floor")
+    nothing, floor = (mean_of([one[FACES[0].name][name] for one in faces]) for name in names)
+    if len(runs) < LEAST or len(faces) < len(runs) or None in [*gaps, *sum(far, ()), nothing]:
+        return Gate(None, None, None, None)
+    accuracy, probabilities = (
+        endpoint.mean_difference(*analysed(*numpy.array(pairs, dtype=float).T, runs))
+        for pairs in ([(gap, 0.0) for gap in gaps], far)
+    )
+    allowed = endpoint.margin(nothing, floor or 0.0)
+    passed = endpoint.passes_gate(accuracy, probabilities, allowed)
+    return Gate(accuracy.lower(), probabilities.mean, allowed, passed)
 
 
 def sentence(standing: Standing) -> str:
@@ -235,10 +357,12 @@ def sentence(standing: Standing) -> str:
     if standing.design.pairs < LEAST:
         return f"no verdict below {LEAST} pairs ({standing.design.shown})"
     left = [] if first.left is None else [f"leaves {first.left:.0%} of the way to retraining"]
-    others = [f"{_word(one, first)} than {one.reference}{_size(one)}" for one in first.against[1:]]
+    left += ["at the floor"] if first.at_floor else []
+    others = [f"{_word(one, first)} than {one.reference}{_size(one, first)}" for one in first.against[1:]]
+    fails = ["fails against doing nothing"] if first.fails else []
     lost = [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
-    return "; ".join([_against_nothing(standing), *left, *others, utility, *lost])
+    return "; ".join([_against_nothing(standing), *left, *others, utility, *fails, *lost])
 
 
 def _against_nothing(standing: Standing) -> str:
@@ -246,9 +370,10 @@ def _against_nothing(standing: Standing) -> str:
     said = collections.defaultdict(list)
     for face in standing.faces:
         said[_word(face.against[0], face)].append(face.measure.label.partition(" ")[0])
-    size = _size(standing.faces[0].against[0])
+    first = standing.faces[0]
+    size, unit = _size(first.against[0], first), "" if first.logarithms else " nats"
     words = [f"{word} by {listed(names)}" for word, names in said.items()]
-    return f"than doing nothing {', '.join(words)}{f' ({size.strip()} nats)' if size else ''}"
+    return f"than doing nothing {', '.join(words)}{f' ({size.strip()}{unit})' if size else ''}"
 
 
 def listed(names: list[str]) -> str:
@@ -256,8 +381,12 @@ def listed(names: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _size(one: Against) -> str:
-    return f" by {abs(one.paired.mean):.2g}" if _decided(one) and one.paired.mean is not None else ""
+def _size(one: Against, face: OnFace) -> str:
+    """Return by how much an arm is nearer or farther: a difference, or a ratio where logarithms are compared."""
+    if not _decided(one) or one.paired.mean is None:
+        return ""
+    size = abs(one.paired.mean)
+    return f" by a factor of {math.exp(size):.2g}" if face.logarithms else f" by {size:.2g}"
 
 
 def _decided(one: Against) -> bool:
@@ -273,6 +402,6 @@ def _word(one: Against, face: OnFace) -> str:
         return "nearer" if found.ahead < 0 else "farther"
     if found.mean == 0 and found.sd == 0:
         return "the same"
-    if found.upper is not None and face.margin is not None and found.upper < face.margin:
+    if one.upper is not None and face.margin is not None and one.upper < face.margin:
         return "not farther"
     return "not shown to be nearer"

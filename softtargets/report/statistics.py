@@ -233,15 +233,17 @@ def power(df: float, shift: float, level: float = LEVEL) -> float:
 
 
 def folded(values: Values) -> Values:
-    """Return the jackknife's pseudo-values of |mean|, whose mean and error are those of |mean| (Quenouille 1956).
+    """Return values whose mean is |mean|, and whose error is that of |mean| by the jackknife (Tukey 1958).
 
-    n |mean| - (n - 1) |mean of the others|. Where leaving out one value never turns the sign of the mean, they are
-    the values times that sign. What is not finite stays as it is.
+    They are the pseudo-values n |mean| - (n - 1) |mean of the others|, moved to that mean: their own would be less
+    than 0 where the sign of the mean is by chance. Where leaving out one value never turns that sign, they are the
+    values times it. What is not finite stays as it is.
     """
     found, finite = values.astype(float), numpy.isfinite(values)
     n, total = int(finite.sum()), values[finite].sum()
     if n > 1:
-        found[finite] = abs(total) - numpy.abs(total - values[finite])
+        pseudo = abs(total) - numpy.abs(total - values[finite])
+        found[finite] = pseudo - pseudo.mean() + abs(total) / n
     elif n:
         found[finite] = abs(total)
     return found

@@ -1,5 +1,7 @@
 """The report on a folder of runs: read, paired, compared, written."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import rich.box
@@ -10,15 +12,15 @@ from rich.text import Text
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput, nearest, visible
 from softtargets.report import csv_files, tables
-from softtargets.report.contrast import contrasts
-from softtargets.report.contrast import sentence as contrasted
+from softtargets.report.contrast import Contrast, Named, contrasts
 from softtargets.report.costs import costs
 from softtargets.report.folders import without_result
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import page
 from softtargets.report.pairs import pairings
-from softtargets.report.runs import Run, finished
-from softtargets.report.seeds import over_seeds
+from softtargets.report.retraining import break_evens
+from softtargets.report.runs import Run, finished, read
+from softtargets.report.seeds import OverSeeds, over_seeds
 from softtargets.report.standing import Standing, standings
 from softtargets.report.verdicts import Verdict, compare_arms, judged, places
 from softtargets.system.files import write_text
@@ -29,13 +31,34 @@ NAMED = 5
 """Most of what was left out that is named on screen."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Primary:
+    """The primary contrasts that a reader asks for."""
+
+    named: Sequence[Named] = ()
+    """Two arms each."""
+    margins: Path | None = None
+    """A folder of runs on tuning seeds, which fix the margins beforehand."""
+
+    def of(self, runs: list[Run]) -> list[Contrast]:
+        """Judge them; raises BadInput as `contrasts` and `read` do."""
+        if not self.named:
+            if self.margins:
+                raise BadInput(f"--margins={self.margins}: fixes the margins of --primary, which is not given")
+            return []
+        return contrasts(runs, self.named, read(self.margins) if self.margins else None)
+
+
+NONE_NAMED = Primary()
+
+
 def summarise(
     folder: Path,
     out: Path,
     wanted: tuple[str, str] | None,
     names: tuple[str, ...],
     margin: float | None,
-    primary: tuple[str, str] | None = None,
+    primary: Primary = NONE_NAMED,
 ) -> Path:
     """Write the report on the runs below `folder` to `out`, show the verdicts and return the page.
 
@@ -44,9 +67,11 @@ def summarise(
     """
     runs, verdicts, stands, missing = write_report(folder, out, wanted, names, margin, primary)
     if runs:
-        for contrast in contrasts(runs, *primary) if primary else ():
-            print(visible(f"{contrast.setting.name}: {contrasted(contrast)}"))
+        for line in tables.primary_lines(primary.of(runs)):
+            print(visible(line))
         show_standings(stands)
+        for line in tables.retraining_lines(break_evens(runs)):
+            print(visible(line))
         show(
             [verdict for verdict in verdicts if verdict.measure == verdicts[0].measure and verdict.where == "end"]
         )
@@ -65,22 +90,22 @@ def write_report(
     wanted: tuple[str, str] | None = None,
     names: tuple[str, ...] = ENDPOINTS,
     margin: float | None = None,
-    primary: tuple[str, str] | None = None,
+    primary: Primary = NONE_NAMED,
 ) -> tuple[list[Run], list[Verdict], list[Standing], dict[str, str]]:
     """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`, by the measures `names`.
 
     Returns the runs, the verdicts, where every arm stands, and why runs have no result. Raises BadInput if there
-    is no run at all, if the arms `wanted` or `primary` are nowhere together, and where `out` cannot be written to.
+    is no run at all, if arms `wanted` or in `primary` are nowhere together, and where `out` cannot be written to.
     """
     runs, missing = finished(folder), without_result(folder)
     if not runs and not missing:
         raise BadInput(f"{folder}: no result of a run below it; give a folder which holds result.json files")
     measures = chosen_measures(runs, names)
-    verdicts, stands = judge_all(runs, wanted, names, margin) if runs else ([], [])
-    over, first = list(over_seeds(runs)), contrasts(runs, *primary) if primary else []
+    verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
+    first, least = primary.of(runs), break_evens(runs)
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
-        "summary.md": tables.primary(first) + tables.markdown(verdicts, stands, over, missing, costs(runs)),
+        "summary.md": tables.primary(first) + tables.markdown(verdicts, stands, over, missing, costs(runs), least),
         "summary.tex": tables.latex(verdicts),
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, measures),
@@ -96,8 +121,8 @@ def write_report(
 
 def judge_all(
     runs: list[Run], wanted: tuple[str, str] | None, names: tuple[str, ...], margin: float | None
-) -> tuple[list[Verdict], list[Standing]]:
-    """Compare all arms by every measure, at the end and at matched forgetting, and say where every arm stands.
+) -> tuple[list[Verdict], list[Standing], list[OverSeeds]]:
+    """Compare all arms by every measure and place, say where every arm stands, and test margins over seeds.
 
     Raises BadInput if `wanted` arms are in no cell, and as `chosen_measures` does.
     """
@@ -111,7 +136,7 @@ def judge_all(
         for measure, where in places(chosen_measures(runs, names))
         for verdict in compare_arms(found, measure, where, margin, floors)
     ]
-    return judged(verdicts, standings(runs))
+    return judged(verdicts, standings(runs), list(over_seeds(runs)))
 
 
 def compare_all(

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 from softtargets.errors import visible
 from softtargets.report import alike
-from softtargets.report.contrast import Contrast
+from softtargets.report.contrast import Contrast, headlines
 from softtargets.report.contrast import sentence as contrasted
 from softtargets.report.costs import REQUESTS, Cost
 from softtargets.report.csv_files import csv_text
 from softtargets.report.measures import FACES
+from softtargets.report.retraining import BreakEven
+from softtargets.report.retraining import sentence as retrained
 from softtargets.report.runs import typed
-from softtargets.report.seeds import OverSeeds
+from softtargets.report.seeds import OverSeeds, Permuted
 from softtargets.report.standing import Standing, sentence
 from softtargets.report.verdicts import WHERE, Arm, Verdict, diverged
 
@@ -50,7 +52,7 @@ def row(verdict: Verdict) -> list[str]:
     reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"), corrected)
     if found is None:
         return [*start, "0", *arms, *7 * ["–"], *reference]
-    mean = _number(found.mean, "+.4f")
+    mean = ("log " if verdict.logarithms else "") + _number(found.mean, "+.4f")
     between = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
     tests = (_p(verdict.p), _p(found.equivalence_p), _number(found.detectable, ".4f"))
     sizes = (_number(found.dz, "+.2f"), f"{found.cliff:+.2f}", f"{found.wins:.0%}")
@@ -77,10 +79,22 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def primary_lines(contrasts: list[Contrast]) -> list[str]:
+    """Return a line for every primary contrast, and one for every question that several recipes answer."""
+    costs = ["" if one.cost is None else f" at cost {one.cost:g}" for one in contrasts]
+    lines = [f"{one.setting.name}{at}: {contrasted(one)}" for one, at in zip(contrasts, costs, strict=True)]
+    return [*lines, *headlines(contrasts)]
+
+
 def primary(contrasts: list[Contrast]) -> str:
     """Return what the primary rule says, as the first section; nothing where no arms were named for it."""
-    lines = [f"- {_cell(one.setting.name)}: {_cell(contrasted(one))}" for one in contrasts]
+    lines = [f"- {_cell(line)}" for line in primary_lines(contrasts)]
     return "\n".join(["## Primary contrast", "", *lines, "", ""]) if lines else ""
+
+
+def retraining_lines(least: list[BreakEven]) -> list[str]:
+    """Return a line for every setting with retraining from scratch: from which cost on it is the answer."""
+    return [f"{one.setting.name}: {retrained(one)}" for one in least]
 
 
 def by_setting(standings: list[Standing]) -> dict[str, list[Standing]]:
@@ -129,9 +143,11 @@ def markdown(
     over: list[OverSeeds],
     missing: dict[str, str],
     costs: Sequence[Cost] = (),
+    least: Sequence[BreakEven] = (),
 ) -> str:
     """Return where every arm stands, a table for every measure and place, one over seeds, and what is left out."""
     parts = _standing(standings)
+    parts += ["\n".join(f"- {_cell(line)}" for line in retraining_lines(least))] if least else []
     for title, group in grouped(verdicts).items():
         head = ("cell", "arms", *HEAD)
         lines = [
@@ -148,13 +164,25 @@ def markdown(
     return "\n\n".join([*parts, *_notes(verdicts, missing)]) + "\n"
 
 
+OVER = ("cell", "targets", "seeds", "Gaussian KLoM", "floor", "bounded KLoM", "null", "p")
+OVER += ("U-LiRA accuracy", "floor", "null", "p")
+
+
 def _over(over: list[OverSeeds]) -> str:
-    head = ("cell", "targets", "seeds", "Gaussian KLoM", "floor", "U-LiRA accuracy", "floor")
-    lines = ["## Over seeds", "", f"| {' | '.join(head)} |", f"|{len(head) * '---|'}"]
+    about = "Null: mean where the models of a seed are exchanged at random. p: one-sided, after Holm's correction."
+    lines = ["## Over seeds", "", about, "", f"| {' | '.join(OVER)} |", f"|{len(OVER) * '---|'}"]
     for one in over:
-        numbers = (_number(value, ".3f") for value in (one.klom, one.klom_floor, one.ulira, one.ulira_floor))
+        numbers = [_number(value, ".3f") for value in (one.klom, one.klom_floor)]
+        numbers += [*_permuted(one.bounded), *(_number(value, ".3f") for value in (one.ulira, one.ulira_floor))]
+        numbers += _permuted(one.attack)[1:]  # U-LiRA itself is in the table already
         lines.append(f"| {' | '.join(map(_cell, (one.cell.name, one.arm, str(one.seeds), *numbers)))} |")
     return "\n".join(lines)
+
+
+def _permuted(test: Permuted | None) -> list[str]:
+    if test is None:
+        return ["–", "–", "–"]
+    return [f"{test.value:.3f}", f"{test.null:.3f}", _p(test.p_holm)]
 
 
 def _costs(costs: list[Cost]) -> str:
@@ -254,6 +282,7 @@ def _flat(verdict: Verdict) -> dict:
         found |= {side: arm.name} | {f"{side}_{name}": value for name, value in _fields(arm).items()}
     paired = {} if verdict.paired is None else _fields(verdict.paired)
     rest = {"p_holm": verdict.p, "floor": verdict.floor, "nothing": verdict.nothing, "margin": verdict.margin}
+    rest |= {"scale": "log" if verdict.logarithms else "difference"}
     notes = {"refused": "; ".join(verdict.refused), "settings": "; ".join(verdict.settings)}
     notes |= {"made": alike.in_words(verdict.unlike) or "alike"}
     return found | paired | rest | notes | {"verdict": verdict.words}

@@ -4,15 +4,17 @@ import collections
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy
 
+from softtargets.report import endpoint
 from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.pairs import Design, Pairing, analysed
 from softtargets.report.runs import Cell, Run
-from softtargets.report.standing import Standing, listed
-from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, holm, mean_of
+from softtargets.report.seeds import OverSeeds
+from softtargets.report.standing import Standing, beyond, by_logarithms, has_logarithms, listed
+from softtargets.report.statistics import LEAST, LEVEL, Paired, Values, compare, folded, holm, mean_of
 
 WHERE = {"end": "at the end of the run", "matched": "at matched forgetting"}
 
@@ -69,6 +71,10 @@ class Verdict:
     """Seed and difference of every pair in which neither run diverged."""
     design: Design
     """How the pairs were drawn."""
+    logarithms: bool = False
+    """Whether `paired` and `margin` are of log(D / floor), as on whole classes and wrong labels."""
+    beyond: tuple[endpoint.Difference | None, endpoint.Difference | None] = (None, None)
+    """How much farther the first arm is than the second, and the second than the first, for claims of no harm."""
     p: float | None = None
     equivalence_p: float | None = None
     """Both Holm-adjusted over the report."""
@@ -109,26 +115,34 @@ def compare_arms(
     return [_compare(pairing, measure, where, margin, floors) for pairing in pairings]
 
 
-def judged(verdicts: list[Verdict], standings: list[Standing]) -> tuple[list[Verdict], list[Standing]]:
+def judged(
+    verdicts: list[Verdict], standings: list[Standing], over: Sequence[OverSeeds] = ()
+) -> tuple[list[Verdict], list[Standing], list[OverSeeds]]:
     """Adjust all p values of a report and put verdicts and standings into words.
 
-    At the end of the runs all tests, those of equivalence and those against references among them, are one family
-    (Holm 1979). What is compared at matched forgetting is a description, and a family of its own.
+    At the end of the runs all tests are one family (Holm 1979): those of equivalence, those against references and
+    those over seeds among them. What is compared at matched forgetting is a description, and a family of its own.
     """
     ends = [verdict for verdict in verdicts if verdict.where == "end"]
     against = [one for standing in standings for face in standing.faces for one in face.against]
+    nulls = [test for one in over for test in (one.bounded, one.attack) if test is not None]
     asked = [*map(_p, ends), *map(_equivalence_p, ends), *(one.paired and one.paired.p for one in against)]
-    adjusted = iter(holm(asked))
+    adjusted = iter(holm([*asked, *(test.p for test in nulls)]))
     p, equivalence = ({id(verdict): next(adjusted) for verdict in ends} for _ in range(2))
-    tested = {id(one): next(adjusted) for one in against}
+    tested, exchanged = ({id(one): next(adjusted) for one in group} for group in (against, nulls))
     matched = [verdict for verdict in verdicts if verdict.where == "matched"]
     for found, raw in ((p, _p), (equivalence, _equivalence_p)):
         found |= dict(zip(map(id, matched), holm(list(map(raw, matched))), strict=True))
     final = [dataclasses.replace(v, p=p[id(v)], equivalence_p=equivalence[id(v)]) for v in verdicts]
+    in_words = [dataclasses.replace(one, words=words(one, _siblings(one, final))) for one in final]
     placed = [_adjusted(standing, tested) for standing in standings]
-    return [
-        dataclasses.replace(verdict, words=words(verdict, _siblings(verdict, final))) for verdict in final
-    ], placed
+    return in_words, placed, [_exchanged(one, exchanged) for one in over]
+
+
+def _exchanged(over: OverSeeds, p: dict[int, float]) -> OverSeeds:
+    tests = {"bounded": over.bounded, "attack": over.attack}
+    known = {name: dataclasses.replace(test, p_holm=p[id(test)]) for name, test in tests.items() if test}
+    return dataclasses.replace(over, **known)
 
 
 def _adjusted(standing: Standing, p: dict[int, float | None]) -> Standing:
@@ -163,19 +177,24 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
     columns = [[value(run) for run in side] for side in sides]
     runs = [run for side in sides for run in side]
     floor, nothing = floors.of(measure, runs), measure.average([measure.nothing(run) for run in sides[0]])
-    margin = margin if margin is not None else _margin(measure, floor, nothing)
+    logarithms = measure.face and by_logarithms(pairing.cell.settings) and has_logarithms(measure, runs)
+    if margin is None:
+        margin = endpoint.LOG_MARGIN if logarithms else _margin(measure, floor, nothing)
     arms = [
         _arm(name, side, column, measure, where, floor, nothing)
         for name, side, column in zip(names, sides, columns, strict=True)
     ]
     alone = pairing.other is None
+    compared = None if alone else _columns(pairing, columns, logarithms)
     return Verdict(
         cell=pairing.cell,
         measure=measure,
         where=where,
         one=arms[0],
         other=None if alone else arms[1],
-        paired=None if alone else _paired(pairing, measure, columns, margin),
+        paired=None if compared is None else _paired(measure, *compared, margin),
+        logarithms=logarithms,
+        beyond=(None, None) if compared is None else _beyond(measure, *compared),
         design=pairing.design,
         floor=floor,
         nothing=nothing,
@@ -194,16 +213,28 @@ def _margin(measure: Measure, floor: float | None, nothing: float | None) -> flo
     return floor if floor else 0.1 * abs(nothing or 0.0)
 
 
-def _paired(pairing: Pairing, measure: Measure, columns: list[list[Value]], margin: float) -> Paired | None:
-    """Compare the pairs that are measured as their design asks for; None where there is none."""
+Columns = tuple[Values, Values, list[Run]]
+
+
+def _columns(pairing: Pairing, columns: list[list[Value]], logarithms: bool = False) -> Columns | None:
+    """Return the values of both arms in the pairs that are measured, and a run of each; None if no pair is."""
     there = [at for at, values in enumerate(zip(*columns, strict=True)) if None not in values]
     if not there:
         return None
     one, other = (numpy.array([column[at] for at in there], dtype=float) for column in columns)
-    if measure.signed:
-        one, other = folded(one), folded(other)
-    one, other, cells = analysed(one, other, [pairing.pairs[at][0] for at in there])
-    return compare(one, other, margin, cells)
+    runs = [pairing.pairs[at][0] for at in there]
+    return (numpy.log(one), numpy.log(other), runs) if logarithms else (one, other, runs)
+
+
+def _paired(measure: Measure, one: Values, other: Values, runs: list[Run], margin: float) -> Paired:
+    """Compare the pairs as their design asks for."""
+    columns = (folded(one), folded(other)) if measure.signed else (one, other)
+    mine, theirs, cells = analysed(*columns, runs)
+    return compare(mine, theirs, margin, cells)
+
+
+def _beyond(measure: Measure, one: Values, other: Values, runs: list[Run]):
+    return beyond(measure, one, other, runs), beyond(measure, other, one, runs)
 
 
 def mean_interval(pairing: Pairing, measure: Measure, values: list[Value]) -> tuple[Value, Value]:
@@ -212,8 +243,11 @@ def mean_interval(pairing: Pairing, measure: Measure, values: list[Value]) -> tu
     None below `LEAST` runs.
     """
     zeros = [None if value is None else 0.0 for value in values]
-    paired = _paired(pairing, measure, [values, zeros], margin=0.0)
-    return (None, None) if paired is None else (paired.low, paired.high)
+    columns = _columns(pairing, [values, zeros])
+    if columns is None:
+        return None, None
+    paired = _paired(measure, *columns, margin=0.0)
+    return paired.low, paired.high
 
 
 def _points(runs: list[Run], columns: list[list]) -> list[tuple[int, float]]:
@@ -305,8 +339,8 @@ def _shown(verdict: Verdict, siblings: list[Verdict]) -> str:
     if found.lost:
         return f"no significant difference by signed ranks ({n})"
     if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
-        return f"equivalent within ±{verdict.margin:.2g} ({n})"
-    smallest = f"; smallest detectable: {found.detectable:.2g}" if found.detectable else ""
+        return f"equivalent within {_written(verdict, verdict.margin, '±')} ({n})"
+    smallest = f"; smallest detectable: {_written(verdict, found.detectable)}" if found.detectable else ""
     return f"no significant difference ({n}{smallest})"
 
 
@@ -315,7 +349,8 @@ def _numbers(verdict: Verdict) -> str:
     found, few = verdict.paired, f"no verdict below {LEAST} pairs ({verdict.design.shown})"
     if found.mean is None:
         return few
-    return f"{few}: {verdict.one.name} less {verdict.other.name} is {found.mean:+.2g} on average"
+    of_logarithms = ", of log JS_T" if verdict.logarithms else ""
+    return f"{few}: {verdict.one.name} less {verdict.other.name} is {found.mean:+.2g} on average{of_logarithms}"
 
 
 def _winner(verdict: Verdict, siblings: list[Verdict]) -> str:
@@ -323,16 +358,16 @@ def _winner(verdict: Verdict, siblings: list[Verdict]) -> str:
     found, n = verdict.paired, verdict.design.shown
     first, second = (verdict.other, verdict.one) if found.ahead > 0 else (verdict.one, verdict.other)
     faces = {face.measure.label.partition(" ")[0]: _agrees(face, turned=found.ahead > 0) for face in siblings}
-    closer = f"{first.name} {_better(verdict, second, all(word == 'agree' for word in faces.values()))}"
+    closer = f"{first.name} {_better(verdict, second, all(word == 'confirms' for word in faces.values()))}"
     beside = _in_words(faces)
     if not found.lost:
-        return f"{closer}, {_size(found)} ({n}){beside}"
+        return f"{closer}, {_size(verdict)} ({n}){beside}"
     measured = f"{found.measured} pair{'s' * (found.measured != 1)} where neither diverged"
     if found.against_ranks:
         return f"{closer} by signed ranks ({n}), but not on average over the {measured}{beside}"
     if found.mean is None:
         return f"{closer} by signed ranks ({n}){beside}"
-    return f"{closer} by signed ranks ({n}), {_size(found)} in the {measured}{beside}"
+    return f"{closer} by signed ranks ({n}), {_size(verdict)} in the {measured}{beside}"
 
 
 def _better(verdict: Verdict, second: Arm, confirmed: bool) -> str:
@@ -346,15 +381,11 @@ def _better(verdict: Verdict, second: Arm, confirmed: bool) -> str:
 
 
 def _agrees(sibling: Verdict, turned: bool) -> str:
-    """Return what another face says of the arm that is ahead: D(first) - D(second) must be below the margin.
-
-    Of the arms `one` and `other` the latter is ahead where `turned`.
-    """
-    found = sibling.paired
-    if found is None or found.upper is None:
+    """Return what another face says of the arm that is ahead: the second where `turned`, else the first."""
+    difference = sibling.beyond[turned]
+    if difference is None or sibling.paired.n < LEAST:
         return "unknown"
-    lower, upper = (-found.upper, -found.lower) if turned else (found.lower, found.upper)
-    return "agree" if upper < sibling.margin else "contradict" if lower > 0 else "unconfirmed"
+    return endpoint.Checked(difference, sibling.margin).status
 
 
 def _in_words(faces: dict[str, str]) -> str:
@@ -364,9 +395,12 @@ def _in_words(faces: dict[str, str]) -> str:
     groups = {
         word: [name for name, said in faces.items() if said == word] for word in dict.fromkeys(faces.values())
     }
-    order = [word for word in ("agree", "unconfirmed", "unknown", "contradict") if word in groups]
-    told = {"agree": "not farther", "unconfirmed": "not shown", "unknown": "unknown", "contradict": "farther"}
-    return "; " + ", ".join(f"by {listed(groups[word])} {told[word]}" for word in order)
+    order = [word for word in ("confirms", "unconfirmed", "unknown", "contradicts") if word in groups]
+    return "; " + ", ".join(f"by {listed(groups[word])} {SAID[word]}" for word in order)
+
+
+SAID = {"confirms": "not farther", "unconfirmed": "not shown", "unknown": "unknown", "contradicts": "farther"}
+"""What another face says of the arm that is ahead."""
 
 
 def _harmful(verdict: Verdict) -> bool:
@@ -375,13 +409,19 @@ def _harmful(verdict: Verdict) -> bool:
     return verdict.nothing is not None and len(means) == 2 and min(means) > verdict.nothing
 
 
-def _size(found: Paired) -> str:
+def _size(verdict: Verdict) -> str:
     """Return the mean difference with its interval, smallest first, of the side that is ahead."""
-    size = f"by {abs(found.mean):.2g}"
+    found = verdict.paired
+    size = f"by {_written(verdict, abs(found.mean))}"
     if found.low is None or found.low == found.high:
         return size
-    low, high = sorted((found.low, found.high)) if found.mean > 0 else sorted((-found.low, -found.high))
-    return f"{size} [{low:.2g}, {high:.2g}]"
+    edges = sorted((found.low, found.high)) if found.mean > 0 else sorted((-found.low, -found.high))
+    return f"{size} [{', '.join(_written(verdict, edge) for edge in edges).replace('a factor of ', '')}]"
+
+
+def _written(verdict: Verdict, difference: float, sign: str = "") -> str:
+    """Return a difference, or the ratio of two distances where their logarithms are compared."""
+    return f"a factor of {math.exp(difference):.3g}" if verdict.logarithms else f"{sign}{difference:.2g}"
 
 
 def _place(verdict: Verdict) -> list[str]:
