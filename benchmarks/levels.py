@@ -17,7 +17,7 @@ from usage import call
 
 from softtargets.report.endpoint import mean_difference, primary, sign_test
 from softtargets.report.seeds import clipped_klom, permuted, ulira
-from softtargets.report.statistics import LEVEL
+from softtargets.report.statistics import LEVEL, compare, folded
 
 PAIRS = 25
 SIDE = 5
@@ -103,6 +103,9 @@ def tests(draws: int) -> Iterator[tuple[str, str, Callable[[Draws], bool]]]:
         "conservative",
         functools.partial(at_margin, "mia_gap", 0.0),
     )
+    for gap in (0.02, 0.0):
+        yield f"privacy, arms that are the same, gap {gap:g}", "conservative", functools.partial(gaps, gap)
+    yield "privacy, the arm with a gap nearer than the one without", "conservative", nearer_with_a_gap
 
 
 def paired_t(random: Draws) -> bool:
@@ -147,6 +150,19 @@ def same_arms(random: Draws) -> bool:
         for _ in range(2)
     )
     return primary(one, other, MARGINS).closer is not None
+
+
+def gaps(gap: float, random: Draws) -> bool:
+    """Two arms of the same signed gaps, compared as a report does."""
+    one, other = (folded(random.normal(gap, 0.015, PAIRS)) for _ in range(2))
+    return compare(one, other, 0.0).t_p < LEVEL
+
+
+def nearer_with_a_gap(random: Draws) -> bool:
+    """An arm with a small gap against one whose gaps are noise about 0: it must not be called nearer."""
+    one, other = (folded(random.normal(gap, 0.015, PAIRS)) for gap in (0.002, 0.0))
+    found = compare(one, other, 0.0)
+    return found.t_p < LEVEL and found.mean < 0
 
 
 def at_margin(face: str, gap: float, random: Draws) -> bool:
