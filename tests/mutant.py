@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from conftest import ROOT
 from mutations import Mutation
 
-COPIED = ("softtargets", "hydra_plugins", "conf", "tests")
+COPIED = ("softtargets", "hydra_plugins", "conf", "tests", "benchmarks")
 ASSERTED = re.compile("assert |AssertionError|Failed: DID NOT RAISE|jaxtyping.TypeCheckError")
 """How the message of a failure begins where a test, or a shape that is part of a type, has judged."""
 
