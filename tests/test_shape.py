@@ -102,3 +102,15 @@ def test_only_compat_uses_private_names_of_libraries():
         if file.parent.name != "compat"
     }
     assert seen == ALLOWED
+
+
+LARGEST = 512_000
+"""Bytes of a file that belongs to the project; images that a run unpacked are no part of it."""
+
+
+def test_no_large_file_is_part_of_the_project():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git repository: an unpacked copy")
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert [file for file in files if file.is_file() and file.stat().st_size > LARGEST] == []
