@@ -27,10 +27,10 @@ from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
 from softtargets.report import alike, csv_files, rows, tables
 from softtargets.report.__main__ import main
-from softtargets.report.costs import Cost, cheaper
+from softtargets.report.costs import cheaper_from
 from softtargets.report.measures import MEASURES, Floors, js
 from softtargets.report.pairs import pairings
-from softtargets.report.runs import Cell, read
+from softtargets.report.runs import read
 from softtargets.report.seeds import clipped_klom, klom, over_seeds, permuted, ulira
 from softtargets.report.standing import standings
 from softtargets.report.statistics import compare, crossed, holm, independent, power, signed_rank
@@ -1385,21 +1385,23 @@ def test_results_from_before_costs_were_counted_have_no_table_of_them(folder, ca
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "requests", "expected"),
+    ("costs", "requests"),
     [
-        ((0.04, 0.04, 0.0), (0.05, 0.05, 0.0), (1,), True),
-        ((0.04, 0.06, 0.0), (0.05, 0.05, 0.0), (1,), False),
-        ((0.06, 0.04, 0.0), (0.05, 0.05, 0.0), (1,), False),
-        ((0.05, 0.04, 0.0), (0.05, 0.05, 0.0), (1,), False),
-        ((0.04, None, 0.0), (0.05, 0.05, 0.0), (1,), False),
-        ((0.04, 0.04, 4.0), (0.20, 0.20, 0.0), (1, 10, 100), False),
-        ((0.04, 0.04, 4.0), (0.20, 0.20, 0.0), (100,), True),
+        ((0.04, 0.06, 0.0), 1),
+        ((1.0, 0.06, 0.0), None),
+        ((0.04, 1.2, 0.0), None),  # small batches: few samples, many seconds
+        ((0.04, None, 0.0), None),
+        ((0.2, 0.5, 4.5), 10),  # .5 + 4.5 / 9 is retraining itself
+        ((0.2, 0.04, 4.0), 6),
+        ((0.2, 0.04, None), 1),
     ],
 )
-def test_cheaper_is_what_both_currencies_say(one, other, requests, expected):
-    first, second = (Cost(Cell(()), "arm", 1, *values) for values in (one, other))
-    assert cheaper(first, second, requests) is expected
-    assert not (expected and cheaper(second, first, requests))
+def test_cheaper_is_what_both_currencies_say_from_a_number_of_requests_on(costs, requests):
+    assert cheaper_from(*costs) == requests
+    if requests:
+        share, seconds, prepared = costs
+        assert max(share, seconds) + (prepared or 0) / requests < 1
+        assert requests == 1 or max(share, seconds) + (prepared or 0) / (requests - 1) >= 1
 
 
 def test_pairs_csv_holds_both_values_and_their_difference(folder, capsys):

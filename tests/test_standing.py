@@ -433,6 +433,8 @@ def test_arms_that_need_models_from_before_the_request_stand_after_the_others(tm
     served = planted("teachers", 0.05, comparison_only=True, **NOTHING)
     stands = standings(read(leave(tmp_path, *ready, *served, *planted("npo", 0.6))))
     assert [one.arm for one in stands] == ["npo hard", "relabel hard", "teachers"]
+    assert sentence(stands[1]).endswith("keeps utility; cheaper than retraining from 5 requests on")
+    assert "cheaper" not in sentence(stands[0])
 
 
 def test_crossed_pairs_of_which_a_run_diverged_have_no_primary_contrast(tmp_path):

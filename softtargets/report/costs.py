@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable
+import math
 
 from softtargets.report.runs import Cell, Run
 from softtargets.report.statistics import mean_of
@@ -29,10 +29,6 @@ class Cost:
         """Return the cost of one of so many requests in gradient samples, what was prepared among it."""
         return None if self.share is None else self.share + (self.prepared_share or 0.0) / requests
 
-    def total_seconds(self, requests: int) -> float | None:
-        """Return the same in CPU seconds."""
-        return None if self.share_seconds is None else self.share_seconds + (self.prepared_share or 0.0) / requests
-
 
 def costs(runs: list[Run]) -> list[Cost]:
     """Return the cost of every arm of every cell, in the order in which the runs come."""
@@ -54,14 +50,12 @@ def at_cost(runs: list[Run]) -> float | None:
     return mean_of([run.result["cost"].get("share") for run in runs])
 
 
-def cheaper(one: Cost, other: Cost, requests: Iterable[int] = REQUESTS) -> bool:
-    """Return whether `one` costs less than `other` in both currencies, at each of these numbers of requests.
+def cheaper_from(share: float | None, seconds: float | None, prepared: float | None) -> int | None:
+    """Return the least number of requests from which on an arm costs less than retraining in both currencies.
 
-    Of arms without prepared models the number of requests makes no difference.
+    What was prepared is spread over the requests and counts in both. None where the arm is never cheaper, or where
+    a cost is not known.
     """
-    pairs = [
-        (total(one, number), total(other, number))
-        for number in requests
-        for total in (Cost.total, Cost.total_seconds)
-    ]
-    return all(None not in pair and pair[0] < pair[1] for pair in pairs)
+    if share is None or seconds is None or max(share, seconds) >= 1:
+        return None
+    return math.floor((prepared or 0.0) / (1 - max(share, seconds))) + 1

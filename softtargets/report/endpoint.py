@@ -119,12 +119,6 @@ def log_distances(values: Values, floors: Values | float) -> Values:
     return numpy.log(values / floors)
 
 
-def at_floor(values: Values, floors: Values | float, cells: Cells | None = None) -> bool:
-    """Return whether the upper 95 % bound of the mean log(D / floor) is below log 1.25."""
-    logs = log_distances(values, floors)
-    return mean_difference(logs, numpy.zeros_like(logs), cells).upper() < LOG_MARGIN
-
-
 @dataclasses.dataclass(frozen=True)
 class Signs:
     """Pairs counted by their sign alone."""

@@ -13,6 +13,7 @@ import numpy
 from jaxtyping import Float
 
 from softtargets.report import endpoint
+from softtargets.report.costs import cheaper_from
 from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.pairs import SHARED_MODELS, Design, analysed, by_pair, design, same
 from softtargets.report.runs import Factors, Run
@@ -313,7 +314,9 @@ def over_floor(measure: Measure, runs: list[Run], logarithms: bool = False) -> e
     if measure.signed or len(known) < max(len(runs), LEAST) or any(None in pair for pair in known):
         return None
     values, floors = numpy.array(known, dtype=float).T
-    return beyond(measure, *((numpy.log(values), numpy.log(floors)) if logarithms else (values, floors)), runs)
+    if logarithms:
+        values, floors = endpoint.log_distances(values, floors), numpy.zeros(len(floors))
+    return beyond(measure, values, floors, runs)
 
 
 def has_faces(run: Run) -> bool:
@@ -362,7 +365,17 @@ def sentence(standing: Standing) -> str:
     fails = ["fails against doing nothing"] if first.fails else []
     lost = [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
-    return "; ".join([_against_nothing(standing), *left, *others, utility, *fails, *lost])
+    return "; ".join([_against_nothing(standing), *left, *others, utility, *fails, *_cheaper(standing), *lost])
+
+
+def _cheaper(standing: Standing) -> list[str]:
+    """Say from how many requests on an arm is cheaper than retraining, where that is not from the first."""
+    if None in (standing.share, standing.seconds):
+        return []
+    requests = cheaper_from(standing.share, standing.seconds, standing.prepared)
+    if requests is None:
+        return ["not cheaper than retraining"]
+    return [f"cheaper than retraining from {requests} requests on"] if requests > 1 else []
 
 
 def _against_nothing(standing: Standing) -> str:
