@@ -83,7 +83,7 @@ def _matched_distances(result: dict) -> dict[str, float | None]:
         return {}
     gaps = {gap: (matched.get(metric), retrained[metric]) for gap, metric in SIGNED.items()}
     known = {gap: one - other for gap, (one, other) in gaps.items() if None not in (one, other)}
-    return {"js_forget": matched.get("js_forget")} | known
+    return {name: matched.get(name) for name in ("js_t_forget", "js_forget")} | known
 
 
 def number(value: float | None, sign: bool = False) -> str:

@@ -28,7 +28,7 @@ RESULT = {
     "change": {"relative_l2": 0.0647},
     "trajectory": {"step": [0, 80, 240]},
     "matched": {"step": 80, "forget_acc": 0.9389, "retain_acc": 0.99, "validation_acc": 0.94, "test_acc": 0.93}
-    | {"mia_auc": 0.49, "js_forget": 0.0123},
+    | {"mia_auc": 0.49, "js_forget": 0.0123, "js_t_forget": 0.0105},
     "matched_level": {"forget_acc": 0.94, "standard_error": 0.012, "samples": 380},
     "stop_rule": None,
     "cost": {
@@ -59,7 +59,7 @@ WHOLE = """\
                                     matched      at its       doing
  distance to retrained                point         end     nothing     floor
  ────────────────────────────────────────────────────────────────────────────
- probabilities: JS_T, nats                –      0.0214      0.0361    0.0062
+ probabilities: JS_T, nats           0.0105      0.0214      0.0361    0.0062
  probabilities: raw JS, nats         0.0123      0.0311      0.0422    0.0071
  decisions: disagreement, share           –      0.0421      0.0579    0.0303
  privacy: membership gap, AUC       +0.0100     +0.0200     +0.0500   -0.0010

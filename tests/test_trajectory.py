@@ -3,9 +3,13 @@
 import dataclasses
 import functools
 
+import numpy as np
 import pytest
 import torch
 from conftest import SMALL
+from scipy.optimize import minimize_scalar
+from scipy.spatial.distance import jensenshannon
+from scipy.special import log_softmax, softmax
 
 from softtargets.config.resolve import config_hash
 from softtargets.console import Console
@@ -38,6 +42,32 @@ def test_a_row_is_the_evaluation_of_the_model_at_that_step(composed):
     assert columns["js_forget"][1] == pytest.approx(0, abs=1e-9)
     assert columns["mia_gap"][1] == 0
     assert trajectory.seconds > 0
+
+
+def test_a_row_has_the_js_at_fitted_temperatures(composed):
+    """Against scipy: each model's temperature minimises the likelihood loss on the validation images."""
+    experiment, trajectory = followed(composed, "dataset.train_size=2000", "unlearn.stop=none")
+    model, data = experiment.initialised("one"), experiment.data
+    trajectory(model, 0)
+
+    def probabilities(one):
+        logits = {name: z.double().numpy() for name, z in predict_sets(one, data).items()}
+        labels = data.validation.labels.numpy()
+        loss = lambda t: -log_softmax(logits["validation"] / t, 1)[range(len(labels)), labels].mean()  # noqa: E731
+        t = minimize_scalar(loss, bounds=(0.2, 5), method="bounded", options={"xatol": 1e-9}).x
+        return softmax(logits["forget"] / t, 1)
+
+    p, q = probabilities(model), probabilities(experiment.initialised("retrained"))
+    expected = np.mean([jensenshannon(*rows) ** 2 for rows in zip(p, q, strict=True)])
+    assert trajectory.columns["js_t_forget"] == [pytest.approx(expected, rel=1e-4)]
+    assert trajectory.columns["js_forget"] != trajectory.columns["js_t_forget"]
+
+
+def test_too_few_validation_images_leave_a_gap_in_the_place_of_a_temperature(composed):
+    experiment, trajectory = followed(composed, "unlearn.stop=none")
+    trajectory(experiment.initialised("one"), 0)
+    assert len(experiment.data.validation) < 100
+    assert trajectory.columns["js_t_forget"] == [None]
 
 
 def test_few_samples_stand_for_all(composed):

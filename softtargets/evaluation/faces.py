@@ -23,6 +23,8 @@ from softtargets.evaluation.evaluate import Evaluation, Logits
 from softtargets.temperature import fitted_temperature
 from softtargets.types import Evaluated, Samples, generator
 
+VALIDATION, RETAIN = "validation", "retain, cross-fitted"
+"""Images on which temperatures are fitted; `Calibration` says which."""
 LEAST = 100
 """Unseen images below which temperatures are fitted on the retain set."""
 NOISE = 0.1
@@ -62,11 +64,11 @@ class Calibration:
             if samples is not None
         }
         if sum(map(len, unseen.values())) >= LEAST:
-            return cls("validation", (unseen,), (_labels(data, unseen),))
+            return cls(VALIDATION, (unseen,), (_labels(data, unseen),))
         # halves by chance, as the retain set may be sorted by class; a fixed seed, so that all models share them
         order = torch.randperm(len(data.retain), generator=generator(0, "temperature"))
         halves = [{"retain": half.to(data.retain.labels.device)} for half in order.chunk(2)]
-        return cls("retain, cross-fitted", tuple(halves), tuple(_labels(data, half) for half in halves))
+        return cls(RETAIN, tuple(halves), tuple(_labels(data, half) for half in halves))
 
     def temperatures(self, logits: Logits) -> tuple[float, ...]:
         """Fit a model's temperature on every fold."""

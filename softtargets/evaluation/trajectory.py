@@ -1,5 +1,6 @@
 """Trajectories: measures of a model every few steps while it unlearns, with a separate clock."""
 
+import dataclasses
 import functools
 import time
 
@@ -8,11 +9,12 @@ from torch import nn
 from softtargets.cost import clock
 from softtargets.evaluation import matched
 from softtargets.evaluation.evaluate import Evaluation, Logits, distance, evaluate, has_forgotten, predict_sets
+from softtargets.evaluation.faces import VALIDATION, Calibration, Face, js_t
 from softtargets.types import Split
 
 METRICS = ("forget_acc", "retain_acc", "validation_acc", "test_acc", "unseen_acc", "mia_auc")
 DISTANCES = ("js_forget", "js_validation", "js_test", "mia_gap")
-COLUMNS = ("step", *METRICS, *DISTANCES)
+COLUMNS = ("step", *METRICS, *DISTANCES, "js_t_forget")
 DIGITS = 6
 """Significant digits of the values."""
 
@@ -42,12 +44,31 @@ class Trajectory:
         """Return the retrained model's evaluation, computed at the first call."""
         return evaluate(self.logits, self.data)
 
+    @functools.cached_property
+    def calibration(self) -> Calibration | None:
+        """Return the monitored validation images, on which temperatures are fitted; None if they are too few.
+
+        Without the spare images that `faces` adds: their predictions would make an evaluation a fifth longer. Nor
+        is it the retain set, whose temperatures are others.
+        """
+        found = Calibration.of(dataclasses.replace(self.data, spare=None))
+        return found if found.fitted_on == VALIDATION else None
+
+    def _face(self, evaluation: Evaluation) -> Face:
+        return Face(evaluation.logits, self.calibration.temperatures(evaluation.logits), evaluation.metrics)
+
+    @functools.cached_property
+    def _retrained_face(self) -> Face:
+        return self._face(self.retrained)
+
     def __call__(self, model: nn.Module, step: int, settled: bool = True) -> bool:
         """Record a row, and return whether the stop rule ends the run; an evaluation counts only if `settled`."""
         started, cpu = time.perf_counter(), self.clock()
         evaluation = evaluate(predict_sets(model, self.data), self.data)
         distances = distance(evaluation, self.retrained, self.data)
         row = {name: evaluation.metrics[name] for name in METRICS} | {name: distances[name] for name in DISTANCES}
+        finite = row["js_forget"] is not None and self.calibration is not None
+        row["js_t_forget"] = js_t("forget", self._face(evaluation), self._retrained_face) if finite else None
         self.columns["step"].append(step)
         # a few digits, as a trajectory of a thousand rows goes into `result.json`
         for name, value in row.items():

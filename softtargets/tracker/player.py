@@ -197,8 +197,9 @@ def figures(result: dict):
 
     trajectory, by_title = result["trajectory"], {}
     if len(trajectory["step"]) > 1:
-        names = ("forget_acc", "retain_acc", "test_acc", "js_forget")
-        lines = [go.Scatter(x=trajectory["step"], y=trajectory[name], name=name) for name in names]
+        names = ("forget_acc", "retain_acc", "test_acc", "js_forget", "js_t_forget")
+        known = [name for name in names if name in trajectory]  # results of before lack the last
+        lines = [go.Scatter(x=trajectory["step"], y=trajectory[name], name=name) for name in known]
         by_title["on the way"] = go.Figure(lines, {"xaxis": {"title": {"text": "steps of unlearning"}}})
     if all(result["metrics"][model]["class_acc"] is not None for model in MODELS):
         bars = [go.Bar(y=result["metrics"][model]["class_acc"], name=model) for model in MODELS]
