@@ -1,8 +1,9 @@
 """The default run, from an empty store: is it nearer to the retrained model than doing nothing, and at what cost?
 
 `python benchmarks/default_run.py [pairs=5]` calls `python run.py` in a process of its own for each pair, with
-equal seeds of run, forget set and dataset. Prints a row for each in Markdown; `a (b)` is the value of the
-unlearned model, and in brackets that of doing nothing.
+equal seeds of run, forget set and dataset. Then it gives retraining from scratch (`mu_algo=retrain`) the cost of
+the default run after the request, and the total over ten requests, teachers included. Prints rows in Markdown;
+`a (b)` is the value of the unlearned model, and in brackets that of doing nothing.
 """
 
 import json
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 from usage import call
@@ -28,42 +30,49 @@ MODELS = ("unlearned", "nothing")
 
 
 def main(pairs: str = "5") -> None:
-    """Print the table, a row for each of so many pairs."""
-    print(f"| seed | status | {' | '.join(FACES)} | cost | CPU s |\n|---{'|---' * (len(FACES) + 3)}|")
-    rows = []
+    """Print a row for each arm of so many pairs, then the mean of each arm."""
+    print(f"| seed | arm | {' | '.join(FACES)} | cost | CPU s |\n|---{'|---' * (len(FACES) + 3)}|")
+    rows = defaultdict(list)
     for seed in range(int(pairs)):
-        result, seconds = default_run(seed)
-        rows.append((faces(result), result["cost"]["share"], seconds))
-        print(f"| {seed} | {result['status']} | {cells(*rows[-1])} |", flush=True)
-    means = {
-        model: [statistics.mean(row[0][model][i] for row in rows) for i in range(len(FACES))] for model in MODELS
-    }
-    share, seconds = (statistics.mean(row[i] for row in rows) for i in (1, 2))
-    print(f"| *mean* | | {cells(means, share, seconds)} |")
+        for arm, result, seconds in arms(seed):
+            values = [result["faces"][name][model] for name in FACES.values() for model in MODELS]
+            rows[arm].append([*values, result["cost"]["share"], seconds])
+            print(f"| {seed} | {arm} | {cells(rows[arm][-1])} |", flush=True)
+    for arm, values in rows.items():
+        print(f"| *mean* | {arm} | {cells([statistics.mean(column) for column in zip(*values, strict=True)])} |")
 
 
-def cells(values: dict[str, list[float]], share: float, seconds: float) -> str:
-    """Return the cells of a row: the unlearned model's value and that of doing nothing, then what it took."""
-    both = [f"{unlearned:.4f} ({nothing:.4f})" for unlearned, nothing in zip(*values.values(), strict=True)]
+def cells(row: list[float]) -> str:
+    """Return the cells of a row: unlearned model and doing nothing for each face, then the costs."""
+    *values, share, seconds = row
+    both = [f"{one:.4f} ({other:.4f})" for one, other in zip(values[::2], values[1::2], strict=True)]
     return " | ".join([*both, f"{share:.2f}", f"{seconds:.1f}"])
 
 
-def faces(result: dict) -> dict[str, list[float]]:
-    """Return the faces of both models in the order of the columns."""
-    return {model: [result["faces"][name][model] for name in FACES.values()] for model in MODELS}
-
-
-def default_run(seed: int) -> tuple[dict, float]:
-    """Run from an empty store; return the result and the CPU seconds of the process."""
+def arms(seed: int) -> list[tuple[str, dict, float]]:
+    """Run the default from an empty store, then retraining at its costs; return results and CPU seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [f"{name}={seed}" for name in ("seed", "forget_set.seed", "dataset.seed")]
-        command = [sys.executable, ROOT / "run.py", *words, f"hydra.run.dir={folder}/run"]
-        environment = os.environ | {"SOFTTARGETS_STORE": f"{folder}/store"}
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return json.loads(Path(folder, "run/result.json").read_text()), seconds
+        default, seconds = run(folder, seed)
+        cost = default["cost"]
+        budgets = {"cost": cost["share"], "total over 10 requests": cost["share"] + cost["prepared_share"] / 10}
+        opponents = [
+            (f"retrain at its {name}", *run(folder, seed, "mu_algo=retrain", f"unlearn.cost={budget:.6f}"))
+            for name, budget in budgets.items()
+        ]
+    return [("default", default, seconds), *opponents]
+
+
+def run(folder: str, seed: int, *words: str) -> tuple[dict, float]:
+    """Run with a store in `folder`; return the result and the CPU seconds of the process."""
+    output = Path(tempfile.mkdtemp(dir=folder))
+    equal = [f"{name}={seed}" for name in ("seed", "forget_set.seed", "dataset.seed")]
+    command = [sys.executable, ROOT / "run.py", *equal, *words, f"hydra.run.dir={output}"]
+    environment = os.environ | {"SOFTTARGETS_STORE": f"{folder}/store"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return json.loads((output / "result.json").read_text()), seconds
 
 
 if __name__ == "__main__":

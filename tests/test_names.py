@@ -94,16 +94,16 @@ def test_a_run_is_filed_under_its_names():
         (("architecture._target_=own_parts.TinyNet",), "mnist_5k-own_parts.TinyNet-graddiff-hard-0"),
     ):
         assert composed_run.run_title(hydra_config(*overrides)) == name
-    assert composed_run.run_title(hydra_config(algorithm="relabel")) == "mnist_5k-mlp-relabel-out_of_fold-0"
+    assert composed_run.run_title(hydra_config(algorithm="relabel")) == "mnist_5k-mlp-relabel-out_of_fold_3-0"
 
 
 def test_relabel_has_targets_of_its_own_unless_others_are_typed():
-    for words, targets in (((), "out_of_fold"), (("targets=hard",), "hard"), (("targets=soft",), "soft")):
+    for words, targets in (((), "out_of_fold_3"), (("targets=hard",), "hard"), (("targets=soft",), "soft")):
         found = composed_run.resolved_config(hydra_config(*words, algorithm="relabel"))["choices"]
         assert (found["mu_algo"], found["targets"]) == ("relabel", targets)
     changed = hydra_config("mu_algo.alpha=2", "unlearn.schedule=null", algorithm="relabel")
     assert composed_run.resolved_config(changed)["choices"]["mu_algo"] == "relabel"
-    assert changed.hydra.runtime.choices.tuned == "mnist_5k/mlp/random/relabel/out_of_fold"
+    assert changed.hydra.runtime.choices.tuned == "mnist_5k/mlp/random/relabel/out_of_fold_3"
 
 
 def test_a_repeated_run_is_filed_under_what_is_repeated(tmp_path):
