@@ -45,10 +45,10 @@ def stub(tmp_path):
         server.server_close()
 
 
-def python(*words: str) -> tuple[int, str]:
+def python(*words: str, limit: float = 200) -> tuple[int, str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, env=environment)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit, env=environment)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -275,7 +275,7 @@ def test_a_sweep_has_a_task_that_is_the_parent_of_its_runs(stub, launcher, runs)
     server = stub()
     place = Path(os.environ["SOFTTARGETS_RUNS"], f"tracked-{name}")
     asked = ("targets=hard,soft", f"seed=range({runs // 2})", f"hydra/launcher={name}", *more, f"runs_dir={place}")
-    code, said = python("run.py", "-m", *SMALL, *CLEARML, *asked)
+    code, said = python("run.py", "-m", *SMALL, *CLEARML, *asked, limit=100 + 25 * runs)
     assert code == 0, said
     whole_and_parts(server, runs)
 
