@@ -41,3 +41,13 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 def program() -> str:
     """Return the name under which this program was called, for the start of a sentence on stderr."""
     return "run.py" if Path(sys.argv[0]).name == "run.py" else "softtargets"
+
+
+MODULES = {"report": "report", "store": "store", "upload": "tracker upload"}
+"""Where the other commands of `softtargets` are, without an installation."""
+
+
+def to_type(name: str) -> str:
+    """Return what to type for one of `MODULES`, in the way in which this program was called."""
+    installed = Path(sys.argv[0]).stem == "softtargets"
+    return f"softtargets {name}" if installed else f"python -m softtargets.{MODULES[name]}"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL
 
+from softtargets.errors import to_type
 from softtargets.system.terminal import stream
 
 SAYS = """
@@ -136,3 +137,18 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:  # as Linux says that the other side has closed
         return b""
+
+
+@pytest.mark.parametrize(
+    ("called", "report", "upload"),
+    [
+        ("/usr/bin/softtargets", "softtargets report", "softtargets upload"),
+        ("softtargets.exe", "softtargets report", "softtargets upload"),
+        ("run.py", "python -m softtargets.report", "python -m softtargets.tracker upload"),
+        ("/place/softtargets/__main__.py", "python -m softtargets.report", "python -m softtargets.tracker upload"),
+        ("", "python -m softtargets.report", "python -m softtargets.tracker upload"),
+    ],
+)
+def test_what_to_type_next_is_the_command_that_was_called(monkeypatch, called, report, upload):
+    monkeypatch.setattr(sys, "argv", [called])
+    assert (to_type("report"), to_type("upload")) == (report, upload)

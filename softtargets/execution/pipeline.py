@@ -12,7 +12,7 @@ from torch import nn
 
 from softtargets.console import Console
 from softtargets.cost import Meter, Spent, clock
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, to_type
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis, diagnose, learnt_nothing
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.evaluation.evidence import confidence_attack, relearn_steps
@@ -221,6 +221,6 @@ def write_outputs(
     path = run_files.write_result(output, result.finite(content), arrays)
     console.result(content)
     console.say(f"result: {path}")
-    console.say(f"report: python -m softtargets.report {shlex.quote(str(output.parent))}")
+    console.say(f"report: {to_type('report')} {shlex.quote(str(output.parent))}")
     tracker.result(content)
     return content

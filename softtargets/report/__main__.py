@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from softtargets.config.validation import naming
-from softtargets.errors import BadInput, visible
+from softtargets.errors import BadInput, to_type, visible
 from softtargets.report.folders import require_folder
 from softtargets.report.measures import MEASURES
 from softtargets.report.summary import ENDPOINTS, Primary, summarise
@@ -19,7 +19,7 @@ def main(words: list[str] | None = None) -> int:
 
     A folder where every run failed has a report, which names them: 0.
     """
-    parser = argparse.ArgumentParser("python -m softtargets.report", description=__doc__)
+    parser = argparse.ArgumentParser(to_type("report"), description="From the runs of a folder to a verdict.")
     parser.add_argument("runs_dir", type=Path, metavar="RUNS_DIR", help="a sweep's folder, or one of several")
     metrics = (
         f"the three faces and js_forget unless given; {', '.join(MEASURES)}, or a measure of your own in the runs"

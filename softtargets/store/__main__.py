@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from softtargets import store
-from softtargets.errors import BadInput, visible
+from softtargets.errors import BadInput, to_type, visible
 from softtargets.store import entries, load_entry, manifest, rename_damaged
 from softtargets.system.files import clock
 from softtargets.system.locks import Busy, locked
@@ -23,9 +23,7 @@ DAY = 86400
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code: 1 if an entry is damaged or cannot be handled, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m softtargets.store", description="Show, check or delete trained models."
-    )
+    parser = argparse.ArgumentParser(prog=to_type("store"), description="Show, check or delete trained models.")
     parser.add_argument("command", choices=("list", "verify", "prune"))
     parser.add_argument("--dir", help="the store's folder; default $SOFTTARGETS_STORE or the user's cache folder")
     parser.add_argument(

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from softtargets.errors import to_type
 from softtargets.system.terminal import steady, stream
 from softtargets.tracker import SESSION, TASK
 from softtargets.tracker.clone import fetch
@@ -25,7 +26,9 @@ from softtargets.tracker.player import (
 
 def main(words: list[str] | None = None) -> int:
     """Run a command; return the exit code: 1 if no server answers, 2 for bad input."""
-    parser = argparse.ArgumentParser("python -m softtargets.tracker", description=__doc__)
+    parser = argparse.ArgumentParser(
+        to_type("upload").removesuffix(" upload"), description="Send offline sessions of runs to a ClearML server."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     uploading = commands.add_parser("upload", help="send offline sessions to the server")
     uploading.add_argument("folder", type=Path, metavar="DIR")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from softtargets.config.settings import TrackerSettings
 from softtargets.console import Console
+from softtargets.errors import to_type
 from softtargets.system.files import make_folder, share
 from softtargets.tracker import EVENTS
 
@@ -114,8 +115,7 @@ class Tracked(Untracked):
         elif self.is_sent(self.play(offline=True)):
             (self.folder / EVENTS).unlink()
             place = shlex.quote(str(self.folder))
-            command = f"python -m softtargets.tracker upload {place}"
-            self.console.say(f"tracking: offline session saved; to upload it: {command}")
+            self.console.say(f"tracking: offline session saved; to upload it: {to_type('upload')} {place}")
         else:
             self.console.say(f"tracking: no session saved ({self.why})")
             self.console.say(f"tracking: unsent events are kept in {self.folder / EVENTS}")
