@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import itertools
 import json
 import os
 import re
@@ -22,12 +23,16 @@ from softtargets.config.resolve import config_hash
 from softtargets.console import Console
 from softtargets.errors import BadInput
 from softtargets.evaluation.diagnosis import MEANING
+from softtargets.evaluation.evaluate import evaluate, predict_sets
+from softtargets.evaluation.faces import Calibration, Face, js_t
 from softtargets.execution import pipeline, provenance
+from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
+from softtargets.execution.target_sets import target_sets
 from softtargets.fit import predict
 from softtargets.losses import cross_entropy
-from softtargets.store import Store
+from softtargets.store import Store, store_folder
 from softtargets.system.files import read_json
 from softtargets.types import model_digest
 
@@ -98,6 +103,41 @@ def test_algorithms_share_models_and_batches_seeds_share_the_forget_set(run):
     }
     assert seed["forget_set"] == one["forget_set"]
     assert not any(seed[key] in str(one) for key in ("original", "retrained", "batches"))
+
+
+OWN = tuple(
+    f"unlearn.{name}=${{training.{name}}}" for name in ("batch_size", "optimizer", "schedule", "precision")
+)
+"""The cell's own recipe of training, for an algorithm."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", ["mlp", "mlp_efficient"])
+def test_retraining_at_the_whole_cost_is_one_more_retrained_model(composed, recipe):
+    """Its JS_T to six retrained models is in the range of theirs to each other; at a fifth of the cost above."""
+    words = ("references=6", "architecture.hidden=128", f"training={recipe}", "mu_algo=retrain", *OWN)
+    whole, fifth = (build(composed(*words, f"unlearn.cost={cost}")) for cost in (1, 0.2))
+    stages = Stages(whole, Store(store_folder(None)), Console())
+    original, retrained = stages.original(), stages.retrained()
+    calibration = Calibration.of(whole.data)
+
+    def face(logits):
+        return Face(logits, calibration.temperatures(logits), {})
+
+    def unlearned(experiment):
+        targets = target_sets(stages, original, retrained)
+        taken, targets = with_inputs(experiment, stages, original, retrained, targets)
+        trajectory = pipeline.new_trajectory(taken, evaluate(stages.logits(retrained), taken.data))
+        model = pipeline.unlearn(taken, original.model, targets, trajectory, Console())[1]
+        return face(predict_sets(model, taken.data, stages.more_sets))
+
+    references = [face(stages.logits(one)) for one in (retrained, *stages.further_references())]
+    between = [js_t("forget", *two) for two in itertools.combinations(references, 2)]
+    near, far, nothing = (
+        np.mean([js_t("forget", one, other) for other in references])
+        for one in (unlearned(whole), unlearned(fifth), face(stages.logits(original)))
+    )
+    assert min(between) <= near <= max(between) < min(far, nothing)
 
 
 def test_the_retrained_model_starts_from_its_own_initialisation(composed):
