@@ -1015,6 +1015,14 @@ def test_matched_points_of_old_results_are_computed_anew_and_named(folder):
     assert "3 of 3 runs of soft were ended by the first stop rule, maybe in a transient" in verdict.words
 
 
+def test_an_old_result_without_a_trajectory_is_not_said_to_be_computed_anew(folder):
+    unwatched = [before(seed, "soft", trajectory={name: [] for name in LONG}) for seed in range(3)]
+    place = folder(*(before(seed, "hard") for seed in range(3)), *unwatched)
+    words = compare_all(read(place), None, ("js_forget",), None)[1].words
+    assert "3 of 3 runs of soft kept no trajectory" in words
+    assert "; 3 of 3 runs of hard have an old result, whose matched point was computed anew" in words
+
+
 def test_old_results_without_columns_have_none_there(folder):
     few = {name: LONG[name] for name in ("step", "forget_acc", "test_acc", "js_forget")}
     (run,) = read(folder(before(0, "hard", trajectory=few)))

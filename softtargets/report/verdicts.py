@@ -37,7 +37,7 @@ class Arm:
     unwatched: int
     """Runs that kept no trajectory, by which that could be told."""
     old: int
-    """Runs with a result of an older schema, whose matched point was another and is computed anew."""
+    """Runs with an older schema and a trajectory, from which their matched point is computed anew."""
     stopped_early: int
     """Those of them that the stop rule of that time has ended, maybe in a transient."""
     unmeasured: int
@@ -278,7 +278,7 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str,
         mean_with_diverged=None if measure.worst == math.inf else mean_of([min(v, measure.worst) for v in there]),
         diverged=len(there) - len(finite),
         censored=missing["censored"],
-        old=sum(run.is_old for run in runs),
+        old=sum(run.is_old and bool(run.result["trajectory"]["step"]) for run in runs),
         stopped_early=sum(run.stopped_early for run in runs),
         unwatched=missing["unwatched"],
         unmeasured=missing["unmeasured"],
