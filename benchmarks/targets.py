@@ -1,15 +1,17 @@
 """What every kind of targets does at the original, and every preset under three algorithms.
 
-`python benchmarks/targets.py [seeds=5] [settings]` trains on 6,000 Fashion-MNIST images with a plain recipe and
-prints two tables in Markdown. The first: what a plain first step of ascent and of descent does to the hard loss on
-the forget set. The second: for every algorithm and preset the means over run seeds on one forget set, at matched
-forgetting and at the end. JS is to the retrained model on the forget set, floor-corrected: 1 is doing nothing,
-0 another retraining.
+`python benchmarks/targets.py [seeds=5] [only=statuses] [settings]` trains on 6,000 Fashion-MNIST images with a
+plain recipe and prints two tables in Markdown. The first: what a plain first step of ascent and of descent does to
+the hard loss on the forget set. The second: for every algorithm and preset the means over run seeds on one forget
+set, at matched forgetting and at the end. JS is to the retrained model on the forget set, floor-corrected: 1 is
+doing nothing, 0 another retraining. only=statuses prints the statuses of the second table alone, without any
+unlearning.
 """
 
 import io
 import itertools
 import statistics
+from collections import Counter
 
 from glance import composed, result
 from usage import call
@@ -38,7 +40,10 @@ COLUMNS = ("forget_acc", "retain_acc", "test_acc", "mia_gap")
 def main(*words: str) -> None:
     """Print both tables."""
     seeds = range(next((int(word[6:]) for word in words if word.startswith("seeds=")), 5))
-    common = (*RECIPE, *(word for word in words if not word.startswith("seeds=")))
+    common = (*RECIPE, *(word for word in words if not word.startswith(("seeds=", "only="))))
+    if "only=statuses" in words:
+        statuses(common, seeds)
+        return
     print("| kind | ascent | descent | ‖q − p0‖₁ | q_y − p0_y | entropy | cosine |\n|---|---|---|---|---|---|---|")
     for kind in options("targets/forget"):
         print(f"| {kind} | {' | '.join(signs(kind, *common))} |", flush=True)
@@ -49,6 +54,21 @@ def main(*words: str) -> None:
         found = [result(*common, f"mu_algo={algorithm}", f"targets={preset}", f"seed={seed}") for seed in seeds]
         shown = f"{preset} (upper bound)" if found[0]["upper_bound"] else preset
         print(f"| {algorithm} | {shown} | {' | '.join(row(found, floor, nothing))} |", flush=True)
+
+
+def statuses(common: tuple[str, ...], seeds: range) -> None:
+    """Print the statuses before any unlearning of every algorithm and preset, with the number of runs of each."""
+    print("| algorithm | targets | status |\n|---|---|---|")
+    for algorithm, preset in itertools.product(ALGORITHMS, options("targets")):
+        found = Counter(status(*common, f"mu_algo={algorithm}", f"targets={preset}", f"seed={s}") for s in seeds)
+        shown = ", ".join(name if n == len(seeds) else f"{name} ({n})" for name, n in sorted(found.items()))
+        print(f"| {algorithm} | {preset} | {shown} |", flush=True)
+
+
+def status(*overrides: str) -> str:
+    """Return the status that the diagnosis of a run's targets gives."""
+    made = stages(*overrides)
+    return pipeline.diagnosis_flag(made.experiment, diagnosed(made))
 
 
 HEAD = (
