@@ -52,7 +52,7 @@ def columns(found: list[dict], model: str, distance: str) -> list[str]:
 def result(*overrides: str) -> dict:
     """Run one config in a folder of no account."""
     with tempfile.TemporaryDirectory() as folder:
-        return pipeline.run(composed(*overrides), Path(folder), Console(io.StringIO()))
+        return pipeline.run_experiment(composed(*overrides), Path(folder), Console(io.StringIO()))
 
 
 def composed(*overrides: str) -> dict:

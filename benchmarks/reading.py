@@ -62,7 +62,7 @@ def lay(folder: Path, wanted: int, *settings: str) -> int:
     """Leave copies of a real run; returns how many."""
     first = folder / "first"
     with contextlib.redirect_stdout(sys.stderr):
-        pipeline.run(composed("unlearn.epochs=20", *settings), first, Console())
+        pipeline.run_experiment(composed("unlearn.epochs=20", *settings), first, Console())
     one = read_json(first / "result.json")
     draw = numpy.random.default_rng(0)
     block = list(itertools.product(("mlp", "cnn"), ALGORITHMS, ARMS, range(SEEDS)))

@@ -112,7 +112,7 @@ def run(composed, tmp_path):
 
     def result(*overrides: str) -> tuple[dict, Path]:
         made.append(tmp_path / f"run{len(made)}")
-        return pipeline.run(composed(*overrides), made[-1], Console()), made[-1]
+        return pipeline.run_experiment(composed(*overrides), made[-1], Console()), made[-1]
 
     return result
 

@@ -387,7 +387,7 @@ def typed(words: list[str]) -> None:
         patch.setattr(sys, "argv", ["run.py", *words])
         patch.setattr(composed_run, "run_in_folder", lambda config, hydra: 0.0)
         patch.setattr(sweep, "_launch", lambda *_: None)
-        patch.setattr(sweep, "summary", lambda cells, missing: True)
+        patch.setattr(sweep, "counts_of_runs", lambda cells, missing: True)
         softtargets.cli.main.command(run.main)
 
 

@@ -34,7 +34,7 @@ def shown(group: str) -> dict[str, str]:
     """Return what a group's page says of each option, in one line."""
     words: dict[str, list[str]] = {}
     option = ""
-    for line in help.page(["--help", group]).splitlines():
+    for line in help.help_page(["--help", group]).splitlines():
         if line.startswith(f"{group}="):
             option = line.partition("=")[2]
         elif option and line.startswith("    "):
@@ -45,7 +45,7 @@ def shown(group: str) -> dict[str, str]:
 
 
 def test_the_overview_names_every_group_and_option_on_one_screen():
-    text = help.page(["--help"])
+    text = help.help_page(["--help"])
     assert len(text.splitlines()) < 60
     assert list(help.ABOUT) == [group for group in help.ABOUT if f"\n  {group}=" in text]
     assert sorted([*help.ABOUT]) == sorted([*GROUPS, "tuned"])
@@ -157,7 +157,7 @@ def test_an_unknown_group_is_one_sentence(here):
     assert ended.stderr.endswith("did you mean targets?\n")
     assert ended.stderr.count("\n") == 1
     with pytest.raises(BadInput, match="did you mean unlearn"):
-        help.page(["unlern", "-h"])
+        help.help_page(["unlern", "-h"])
 
 
 @pytest.mark.parametrize("words", [(), ("targets",)], ids=["overview", "group"])

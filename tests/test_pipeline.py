@@ -482,7 +482,7 @@ def test_of_two_processes_that_make_one_run_at_once_the_first_result_is_kept(run
         return status_of(*arguments)
 
     monkeypatch.setattr(pipeline, "status_of", overtaken)
-    second = pipeline.run(composed(*SMALL, "save_models=true"), place, Console())
+    second = pipeline.run_experiment(composed(*SMALL, "save_models=true"), place, Console())
     assert second["provenance"] == first["provenance"]
     assert {file.name: file.read_bytes() for file in place.iterdir()} == {
         file.name: file.read_bytes() for file in folder.iterdir()
@@ -493,6 +493,6 @@ def test_a_run_in_the_folder_of_an_earlier_one_is_made(run, composed, monkeypatc
     first, folder = run(*SMALL)
     for file in folder.iterdir():
         os.utime(file, (1e9, 1e9))
-    second = pipeline.run(composed(*SMALL), folder, Console())
+    second = pipeline.run_experiment(composed(*SMALL), folder, Console())
     assert second["provenance"]["finished"] >= first["provenance"]["finished"]
     assert (folder / "result.json").stat().st_mtime > 1.1e9

@@ -28,7 +28,7 @@ from softtargets.evaluation import metrics
 from softtargets.report import alike, csv_files, rows, tables
 from softtargets.report.__main__ import main
 from softtargets.report.costs import cheaper_from
-from softtargets.report.measures import MEASURES, Floors, js
+from softtargets.report.measures import MEASURES, Floors, js_of_probs
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import read
 from softtargets.report.seeds import clipped_klom, klom, over_seeds, permuted, ulira
@@ -331,11 +331,11 @@ def test_why_hashes_differ_is_told(folder):
 
 def test_js_is_that_of_the_metrics():
     one, other = (torch.randn(50, 7, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    found = js(one.softmax(1).numpy(), other.softmax(1).numpy())
+    found = js_of_probs(one.softmax(1).numpy(), other.softmax(1).numpy())
     assert found == pytest.approx(metrics.js(one, other), rel=1e-5)
     sure = np.eye(2)
-    assert js(sure, sure) == 0
-    assert js(sure, sure[::-1]) == pytest.approx(math.log(2))
+    assert js_of_probs(sure, sure) == 0
+    assert js_of_probs(sure, sure[::-1]) == pytest.approx(math.log(2))
 
 
 def test_the_floor_is_between_retrained_models(folder):
@@ -588,7 +588,7 @@ def test_what_the_sentence_withholds_is_in_no_table(folder):
         "no significant difference by signed ranks (n = 6, one forget set); "
         "3 of 6 runs of hard and 2 of 6 runs of soft diverged before matched forgetting"
     )
-    shown = dict(zip(("cell", "arms", *tables.HEAD), tables.row(found), strict=True))
+    shown = dict(zip(("cell", "arms", *tables.HEAD), tables.verdict_row(found), strict=True))
     assert shown["n"] == "6 (2 measured)"
     assert [shown[name] for name in ("difference", "p of equivalence", "detectable", "dz")] == 4 * ["–"]
     assert shown["p"] == "1.000"
@@ -616,7 +616,7 @@ def test_what_the_sentence_withholds_is_in_no_table(folder):
 
 def test_diverged_runs_have_one_count_and_the_status_another(folder):
     place = folder(*diverged_on_the_way())
-    matched, end = (tables.row(one_verdict(place, where=where)) for where in ("matched", "end"))
+    matched, end = (tables.verdict_row(one_verdict(place, where=where)) for where in ("matched", "end"))
     assert [cell.partition(" (")[2].partition(",")[0] for cell in matched[4:6]] == [
         "3 diverged before matched forgetting",
         "2 diverged before matched forgetting",
@@ -744,7 +744,7 @@ def test_runs_without_trajectory_are_not_said_to_have_never_forgotten(folder):
         "nothing to compare: 3 of 3 runs of hard and 3 of 3 runs of soft kept no trajectory "
         "(unlearn.evaluate_every=null)"
     )
-    assert "– (3 without trajectory)" in tables.row(found)
+    assert "– (3 without trajectory)" in tables.verdict_row(found)
 
 
 def test_a_degenerate_arm_is_no_evidence(folder):

@@ -16,7 +16,7 @@ from softtargets.report.endpoint import cautious_gap_difference, failing, gap_di
 from softtargets.report.pairs import pairings
 from softtargets.report.retraining import break_evens
 from softtargets.report.runs import read
-from softtargets.report.standing import gate, sentence, standings
+from softtargets.report.standing import gate, say_standing, standings
 from softtargets.report.statistics import folded
 from softtargets.report.summary import ENDPOINTS, judge_all
 
@@ -52,7 +52,7 @@ def planted(algorithm: str, left: float | dict, share: float = 0.05, n: int = 8,
 
 def judged(tmp_path, *arms) -> dict[str, str]:
     runs = read(leave(tmp_path, *itertools.chain(*arms)))
-    return {one.arm: sentence(one) for one in judge_all(runs, None, ENDPOINTS, None)[1]}
+    return {one.arm: say_standing(one) for one in judge_all(runs, None, ENDPOINTS, None)[1]}
 
 
 NOTHING = {"ignores_targets": True}
@@ -212,7 +212,7 @@ ARMS = [("relabel soft", "finetune hard")]
 def contrasted(tmp_path, one: float | dict, other: float | dict, **more) -> str:
     arms = planted("relabel", one, targets="soft", **more), planted("finetune", other)
     (found,) = contrasts(read(leave(tmp_path, *itertools.chain(*arms))), ARMS)
-    return contrast.sentence(found).removesuffix("; margins of these pairs themselves")
+    return contrast.say_contrast(found).removesuffix("; margins of these pairs themselves")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_an_arm_of_the_primary_contrast_that_loses_utility_is_named(tmp_path):
         run["faces"]["test_acc_gap"] = run["faces"]["test_acc_gap"] | {"unlearned": -0.05}
     place = leave(tmp_path, *runs, *planted("finetune", 0.7))
     (found,) = contrasts(read(place), ARMS)
-    words = contrast.sentence(found)
+    words = contrast.say_contrast(found)
     assert words.startswith("neither is shown to be closer to retrained: relabel soft is ahead by 0.014 nats")
     assert "; 0 pairs won, 8 lost, 0 tied (sign test p = 0.0078)" in words  # each lost its pair
     assert words.endswith("; relabel soft without utility; margins of these pairs themselves")
@@ -301,7 +301,7 @@ def test_costs_are_claimed_in_their_order_and_a_headline_needs_both_recipes(tmp_
         ("mlp_efficient", 0.05): "one",
         ("mlp_efficient", 0.1): "other",
     }
-    (last,) = [contrast.sentence(one) for one in found if one.cost == 0.2]
+    (last,) = [contrast.say_contrast(one) for one in found if one.cost == 0.2]
     assert last.startswith(
         "not claimed, as it is not shown at cost 0.05 and 0.1 and 0.02: relabel soft unlearn.cost=0.2"
     )
@@ -325,7 +325,7 @@ def test_tuning_pairs_fix_the_margins(tmp_path):
     assert (free.side, frozen.side) == ("one", None)
     assert frozen.rule.faces["disagreement"].margin == pytest.approx(0.1 * 0.01)
     assert frozen.rule.faces["mia_gap"].margin == free.rule.faces["mia_gap"].margin
-    assert contrast.sentence(free).endswith("; margins of these pairs themselves")
+    assert contrast.say_contrast(free).endswith("; margins of these pairs themselves")
     other = at_cost(0.05, 0.5, 0.5, training="mlp_efficient")
     with pytest.raises(BadInput, match="--margins: no run there is of the setting fashion_mnist mlp random; "):
         contrasts(runs, named(0.05), read(leave(tmp_path / "other", *other)))
@@ -346,7 +346,7 @@ def test_whole_classes_are_compared_by_logarithms(tmp_path):
     assert face.margin == pytest.approx(math.log(1.25))
     assert (face.at_floor, by_arm["npo hard"].faces[0].at_floor) == (True, False)
     factor = math.exp(-face.against[0].paired.mean)
-    assert sentence(by_arm["npo soft"]).startswith(
+    assert say_standing(by_arm["npo soft"]).startswith(
         f"than doing nothing nearer by probabilities, decisions and privacy (by a factor of {factor:.2g})"
     )
     first = next(one for one in verdicts if one.measure.name == "js_t_forget")
@@ -355,8 +355,8 @@ def test_whole_classes_are_compared_by_logarithms(tmp_path):
     assert f"soft is closer to retrained than hard, by a factor of {math.exp(apart.mean()):.3g} [" in first.words
     (primary,) = contrasts(runs, [("npo hard", "npo soft")])
     assert primary.rule.js_t.mean == pytest.approx(apart.mean())
-    assert "of log JS_T" in contrast.sentence(primary)
-    assert contrast.sentence(primary).endswith("a headline on a class needs evidence=[svc,relearn]")
+    assert "of log JS_T" in contrast.say_contrast(primary)
+    assert contrast.say_contrast(primary).endswith("a headline on a class needs evidence=[svc,relearn]")
 
 
 def test_a_distance_of_zero_has_no_logarithm(tmp_path):
@@ -389,7 +389,7 @@ def test_an_arm_fails_where_any_arm_of_the_report_makes_it_uncertain(tmp_path):
     family = [one.faces[0].against[0].beyond for one in stands]
     assert [one.faces[0].fails for one in stands] == failing(family, [one.faces[0].margin for one in stands])
     assert {one.arm: one.faces[0].fails for one in stands}["npo hard"] is True
-    assert sentence(stands[-1]).endswith("keeps utility; fails against doing nothing")
+    assert say_standing(stands[-1]).endswith("keeps utility; fails against doing nothing")
 
 
 def retrains(left: dict[float, float], **more) -> list[dict]:
@@ -417,7 +417,7 @@ def retrains(left: dict[float, float], **more) -> list[dict]:
 def test_the_least_cost_from_which_on_retraining_is_the_answer(tmp_path, left, least, words):
     (found,) = break_evens(read(leave(tmp_path, *retrains(left))))
     assert (found.least, found.costs) == (least, tuple(left))
-    assert words in retraining.sentence(found)
+    assert words in retraining.say_break_even(found)
 
 
 def test_without_floors_of_their_own_nothing_is_said_of_retraining(tmp_path):
@@ -433,8 +433,8 @@ def test_arms_that_need_models_from_before_the_request_stand_after_the_others(tm
     served = planted("teachers", 0.05, comparison_only=True, **NOTHING)
     stands = standings(read(leave(tmp_path, *ready, *served, *planted("npo", 0.6))))
     assert [one.arm for one in stands] == ["npo hard", "relabel hard", "teachers"]
-    assert sentence(stands[1]).endswith("keeps utility; cheaper than retraining from 5 requests on")
-    assert "cheaper" not in sentence(stands[0])
+    assert say_standing(stands[1]).endswith("keeps utility; cheaper than retraining from 5 requests on")
+    assert "cheaper" not in say_standing(stands[0])
 
 
 def test_crossed_pairs_of_which_a_run_diverged_have_no_primary_contrast(tmp_path):

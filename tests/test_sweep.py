@@ -14,10 +14,10 @@ from conftest import ROOT, SMALL, options
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.study import cells as sweeps
-from softtargets.study.cells import Cell, missing, prepare, spread
+from softtargets.study.cells import SweepCell, missing, prepare, spread
 from softtargets.study.launching import LauncherEnd, reason
 from softtargets.study.pairs import typed_out
-from softtargets.study.progress import summary
+from softtargets.study.progress import counts_of_runs
 from softtargets.study.slurm_queue import Queue
 from softtargets.study.sweep import _combinations, every_combination
 from softtargets.system.files import write_json
@@ -250,7 +250,7 @@ def test_a_sweep_can_warm_the_store(folder):
 def test_runs_that_share_a_model_come_far_apart():
     grid = [(seed, chosen, arm) for seed in (0, 1) for chosen in ("random", "class") for arm in range(3)]
     cells = [
-        Cell((f"seed={seed}",), Path(f"{seed}-{chosen}-{arm}"), "", "all", (f"{seed}", f"{seed}{chosen}"))
+        SweepCell((f"seed={seed}",), Path(f"{seed}-{chosen}-{arm}"), "", "all", (f"{seed}", f"{seed}{chosen}"))
         for seed, chosen, arm in grid
     ]
     order = [cell.folder.name for cell in spread(cells)]
@@ -261,7 +261,7 @@ def test_runs_that_share_a_model_come_far_apart():
 
 def test_what_another_call_finished_meanwhile_is_not_taken_away(tmp_path):
     overrides = ("device=cpu", "precision=float32")
-    ours, theirs = (Cell(overrides, tmp_path / name, name, "all", ("", "")) for name in ("ours", "theirs"))
+    ours, theirs = (SweepCell(overrides, tmp_path / name, name, "all", ("", "")) for name in ("ours", "theirs"))
     for cell, digest in ((ours, "another"), (theirs, "theirs")):
         write_json(cell.outcome, {"provenance": {"config_hash": digest}})
     prepare(tmp_path, [ours, theirs])
@@ -313,8 +313,8 @@ def test_whatever_a_worker_raises_comes_with_its_reason(folder, name):
         assert f"in {name}\n" in log.read_text(), "the log holds the error"
 
 
-def cell(folder: Path) -> Cell:
-    return Cell((), folder, folder.name, "all", ("", ""))
+def cell(folder: Path) -> SweepCell:
+    return SweepCell((), folder, folder.name, "all", ("", ""))
 
 
 def test_runs_that_nobody_began_are_counted_and_not_called_ended(tmp_path, capsys):
@@ -325,11 +325,11 @@ def test_runs_that_nobody_began_are_counted_and_not_called_ended(tmp_path, capsy
     before = {one: one.log_bytes() for one in (began, ended, never)}
     with (began.folder / "run.log").open("a") as log:
         log.write("this life\n")
-    assert not summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=True))
+    assert not counts_of_runs(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=True))
     out = capsys.readouterr().out
     assert "failed: began: no result, because its process was killed\n" in out
     assert "0 of 3 runs finished, 1 failed, 2 not started; " in out
-    assert not summary(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=False))
+    assert not counts_of_runs(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=False))
     assert "failed: ended: KeyError: 'a'\n" in capsys.readouterr().out
 
 
@@ -337,7 +337,7 @@ def test_a_sweep_of_which_every_run_failed_leaves_a_page_that_names_them(tmp_pat
     cells = [cell(tmp_path / f"seed={seed}-0") for seed in range(3)]
     for one in cells:
         write_json(one.folder / "error.json", {"error": "ValueError", "message": f"no luck in {one.folder.name}"})
-    assert not summary(cells, missing({}, {}, {}, gave_up=False))
+    assert not counts_of_runs(cells, missing({}, {}, {}, gave_up=False))
     out = capsys.readouterr().out
     assert "0 of 3 runs finished, 3 failed; " in out
     assert f"report: {tmp_path / 'report.html'}; the same in summary.md\n" in out
@@ -348,7 +348,7 @@ def test_a_sweep_of_which_every_run_failed_leaves_a_page_that_names_them(tmp_pat
 
 def test_a_sweep_that_never_began_leaves_no_page(tmp_path, capsys):
     cells = [cell(tmp_path / "never")]
-    assert not summary(cells, missing(dict.fromkeys(cells, 0), {}, {}, gave_up=True))
+    assert not counts_of_runs(cells, missing(dict.fromkeys(cells, 0), {}, {}, gave_up=True))
     assert "0 of 1 runs finished, 0 failed, 1 not started; " in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
@@ -435,7 +435,7 @@ def planned(tmp_path):
 
     from hydra_plugins.softtargets_sweeper import CheckedSweeper
 
-    def plan(words, config_words=(), **params) -> tuple[list[Cell], int]:
+    def plan(words, config_words=(), **params) -> tuple[list[SweepCell], int]:
         compositions = []
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()

@@ -40,7 +40,7 @@ def typed(monkeypatch, *words: str) -> list[dict]:
     monkeypatch.setattr(sys, "argv", ["run.py", *words])
     monkeypatch.setattr(composed_run, "run_in_folder", lambda cfg, hydra: configs.append(cfg))
     monkeypatch.setattr(sweep, "_launch", lambda *_: None)
-    monkeypatch.setattr(sweep, "summary", lambda cells, missing: True)
+    monkeypatch.setattr(sweep, "counts_of_runs", lambda cells, missing: True)
     softtargets.cli.main.command(run.main)
     return configs
 

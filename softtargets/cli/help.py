@@ -5,7 +5,7 @@ import shutil
 import textwrap
 
 from softtargets.cli import options as conf
-from softtargets.cli.options import Option, Setting
+from softtargets.cli.options import Option, OptionSetting
 from softtargets.errors import BadInput, nearest, program
 
 ABOUT = {
@@ -57,7 +57,7 @@ More:
 WIDEST = 111
 
 
-def page(words: list[str]) -> str:
+def help_page(words: list[str]) -> str:
     """Return the help for the words of a command line: one page for each group, or the overview without any.
 
     Raises BadInput for a group that does not exist.
@@ -106,19 +106,19 @@ def _group(group: str) -> str:
     return "\n".join(lines)
 
 
-def _common(options: list[Option]) -> list[Setting]:
+def _common(options: list[Option]) -> list[OptionSetting]:
     """Return the settings that every option has, each with the value that most of them have."""
-    values: dict[str, collections.Counter[Setting]] = {}
+    values: dict[str, collections.Counter[OptionSetting]] = {}
     for setting in (setting for option in options for setting in option.settings):
-        same = Setting(setting.name, setting.value, "", setting.allowed)
+        same = OptionSetting(setting.name, setting.value, "", setting.allowed)
         values.setdefault(setting.name, collections.Counter())[same] += 1
     commented = (setting for option in options for setting in option.settings if setting.comment)
     comments = {setting.name: setting.comment for setting in commented if not setting.name.endswith("_target_")}
     everywhere = [count.most_common(1)[0][0] for count in values.values() if count.total() == len(options) > 1]
-    return [Setting(one.name, one.value, comments.get(one.name, ""), one.allowed) for one in everywhere]
+    return [OptionSetting(one.name, one.value, comments.get(one.name, ""), one.allowed) for one in everywhere]
 
 
-def _option(group: str, option: Option, common: list[Setting]) -> list[str]:
+def _option(group: str, option: Option, common: list[OptionSetting]) -> list[str]:
     shared = {(setting.name, setting.value) for setting in common}
     own = [setting for setting in option.settings if (setting.name, setting.value) not in shared]
     texts = [option.comment, option.docstring]
@@ -129,7 +129,7 @@ def _option(group: str, option: Option, common: list[Setting]) -> list[str]:
     ]
 
 
-def _settings(settings: list[Setting], indent: int) -> list[str]:
+def _settings(settings: list[OptionSetting], indent: int) -> list[str]:
     """Return a line for each setting: name and default, what it allows, its comment; long ones wrapped."""
     texts = ["; ".join(filter(None, [setting.allowed, setting.comment])) for setting in settings]
     width = min(44, max((len(setting.shown()) for setting in settings), default=0)) + indent

@@ -34,7 +34,7 @@ def command(main: Callable[[], None]) -> None:
     """Run Hydra's `main` as a program: exit code 2 and one sentence for bad input, 1 for a failure, else 0."""
     if {"--help", "-h"} & set(sys.argv):
         with refusing():
-            print(help.page(sys.argv[1:]))
+            print(help.help_page(sys.argv[1:]))
         return
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its exceptions instead of printing them

@@ -27,7 +27,7 @@ MODELS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class OptionSetting:
     """A setting of an option: its value as the file has it, its comment, and what it allows."""
 
     name: str
@@ -53,7 +53,7 @@ class Option:
     """The words of its file's first line."""
     docstring: str
     """The first line of its part's docstring; empty for an option without a part of ours."""
-    settings: tuple[Setting, ...]
+    settings: tuple[OptionSetting, ...]
 
 
 def groups() -> list[str]:
@@ -85,11 +85,11 @@ def _option(group: str, file: Path) -> Option:
     # a preset of targets is two parts, which have pages of their own
     prefix = f"{group}/" if group == "targets" else "" if group == "experiment" else f"{group.replace('/', '.')}."
     settings = [
-        Setting(prefix + name, value, comment, allowed.get(name, ""))
+        OptionSetting(prefix + name, value, comment, allowed.get(name, ""))
         for name, (value, comment) in lines.items()
         if value and name != "_target_" and not name.endswith("_partial_")
     ]
-    return Option(name_of(group, file), first_comment(file), signatures.summary(target), tuple(settings))
+    return Option(name_of(group, file), first_comment(file), signatures.first_sentence(target), tuple(settings))
 
 
 def _allowed(group: str, target: str, lines: dict[str, tuple[str, str]]) -> dict[str, str]:
@@ -141,13 +141,13 @@ def first_comment(file: Path) -> str:
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
-def top_level() -> list[Setting]:
+def top_level() -> list[OptionSetting]:
     """Return the settings outside the groups, as config.yaml has them."""
     lines = (CONF / "config.yaml").read_text(encoding="utf-8").splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("seed:"))
     allowed = signatures.fields("Settings")
     return [
-        Setting(name, value, comment, allowed.get(name, ""))
+        OptionSetting(name, value, comment, allowed.get(name, ""))
         for name, value, comment in _settings(lines[start : lines.index("hydra:")])
         if value
     ]

@@ -19,7 +19,7 @@ WORDS = {
 """What a setting takes, by the name of its type."""
 
 
-def summary(target: str) -> str:
+def first_sentence(target: str) -> str:
     """Return the first line of the docstring of a function of ours; nothing for another library's."""
     function = _function(target)
     return (ast.get_docstring(function) or "").partition("\n")[0] if function else ""

@@ -131,17 +131,17 @@ def js_t(name: str, one: Face, other: Face) -> float:
     return statistics.mean(metrics.js(z / t, z_r / t_r) for t, t_r in pairs)
 
 
-def js(name: str, one: Face, other: Face) -> float:
+def raw_js(name: str, one: Face, other: Face) -> float:
     """Return the mean JS of two models on the set `name`, in nats, as they are."""
     return metrics.js(one.logits[name], other.logits[name])
 
 
-def disagreement(name: str, one: Face, other: Face) -> float:
+def disagreement_on(name: str, one: Face, other: Face) -> float:
     """Return the share of the set `name` for which two models predict different classes."""
     return metrics.disagreement(one.logits[name], other.logits[name])
 
 
-DISTANCES = {"js_t": js_t, "js": js, "disagreement": disagreement}
+DISTANCES = {"js_t": js_t, "js": raw_js, "disagreement": disagreement_on}
 SIGNED = {"mia_gap": "mia_auc", "test_acc_gap": "test_acc"}
 """Signed gaps, each with its metric."""
 OF_EACH = ("forget_acc", "test_acc", "mia_auc")

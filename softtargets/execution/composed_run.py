@@ -85,7 +85,7 @@ def _run(cfg: DictConfig, hydra: DictConfig, output: Path, log: TextIO | None) -
     earlier = None
     if log and config["stage"] == "all":
         earlier = run_files.read_result(output, config_hash(config))
-    result = earlier or pipeline.run(config, output, Console(log))
+    result = earlier or pipeline.run_experiment(config, output, Console(log))
     return result and result["distance"]["js_forget"]
 
 

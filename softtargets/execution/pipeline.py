@@ -35,7 +35,7 @@ from softtargets.system.files import make_folder, write_text
 from softtargets.tracker.tracked import Untracked, tracking
 
 
-def run(config: dict, output: Path, console: Console) -> dict | None:
+def run_experiment(config: dict, output: Path, console: Console) -> dict | None:
     """Run a resolved config, write result.json, margins.npz and config.yaml to `output`, and return the result.
 
     Returns None for a `stage` that ends before the result. Raises BadInput before any work.

@@ -87,7 +87,7 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
         "matched": matched.point(trajectory.columns, level),
         "matched_level": level and level._asdict(),
         "stop_rule": trajectory.stop_rule(),
-        "cost": costs(experiment, outcome) | outcome.models_from,
+        "cost": run_costs(experiment, outcome) | outcome.models_from,
         "hashes": hashes(experiment, outcome),
         "data": describe(experiment.data),
         "provenance": provenance(experiment.config, experiment.config_hash, started),
@@ -211,7 +211,7 @@ def _training_digest(data: Evaluated) -> str:
     return hashlib.sha256(f"{data.forget.digest}{data.retain.digest}".encode()).hexdigest()
 
 
-def costs(experiment: Experiment, outcome: Outcome) -> dict:
+def run_costs(experiment: Experiment, outcome: Outcome) -> dict:
     """Return each stage's seconds when it was computed, and rte = retrain_s / (targets_s + unlearn_s).
 
     teachers_s is separate: teachers do not depend on the forget set and serve every request.

@@ -9,7 +9,7 @@ from softtargets.config.validation import naming
 from softtargets.errors import BadInput, to_type, visible
 from softtargets.report.folders import require_folder
 from softtargets.report.measures import MEASURES
-from softtargets.report.summary import ENDPOINTS, Primary, summarise
+from softtargets.report.summary import ENDPOINTS, PrimaryOptions, summarise
 from softtargets.system.files import require_writable
 from softtargets.system.terminal import steady
 
@@ -35,10 +35,10 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     out = given.out or given.runs_dir
     try:
-        wanted, width = arms(given.compare), margin(given.margin)
+        wanted, width = arms(given.compare), margin_of_equivalence(given.margin)
         require_folder(given.runs_dir)
         check_out(out, "--out" if given.out else "without --out, RUNS_DIR")
-        primary = Primary([tuple(pair) for pair in given.primary], given.margins)
+        primary = PrimaryOptions([tuple(pair) for pair in given.primary], given.margins)
         summarise(given.runs_dir, out, wanted, tuple(given.metric or ENDPOINTS), width, primary)
     except BadInput as error:
         print(visible(f"softtargets.report: {error}"), file=sys.stderr)
@@ -57,7 +57,7 @@ def arms(text: str | None) -> tuple[str, str] | None:
     return arms[0], arms[1]
 
 
-def margin(text: str | None) -> float | None:
+def margin_of_equivalence(text: str | None) -> float | None:
     """Read a margin of equivalence; raises BadInput unless it is a number above zero."""
     if text is None:
         return None

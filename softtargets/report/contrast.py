@@ -271,7 +271,7 @@ def _headline(setting: Setting, cost: float | None, group: list[Contrast]) -> st
     return f"{where}: no headline, since {by}" if sides != {None} else f"{where}: no headline, {by}"
 
 
-def sentence(contrast: Contrast) -> str:
+def say_contrast(contrast: Contrast) -> str:
     """Say what the primary rule says: direction, size, pairs, other faces, and what stands against it."""
     rule, names = contrast.rule, {"one": contrast.one, "other": contrast.other}
     size = _size(contrast)

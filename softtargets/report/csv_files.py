@@ -12,7 +12,7 @@ from softtargets.report.costs import Cost, costs
 from softtargets.report.measures import Floors, Measure, Value
 from softtargets.report.pairs import Pairing, alone
 from softtargets.report.runs import FACTORS, Cell, Run, typed
-from softtargets.report.standing import Against, OnFace, Standing, sentence
+from softtargets.report.standing import Against, OnFace, Standing, say_standing
 from softtargets.report.verdicts import Verdict, compare_arms, mean_interval, places, values_of
 
 RUNS = (*FACTORS, "targets", "seed", "status")
@@ -162,7 +162,7 @@ STANDING += ("farther_at_most", "wins", "losses", "ties", "sign_p", "sentence")
 def standing_csv(standings: list[Standing]) -> str:
     """Return a row for every arm of every setting, by every face and reference: the arm less the reference."""
     lines = [
-        _stands(one) | _face(face) | _against(reference) | {"sentence": sentence(one)}
+        _stands(one) | _face(face) | _against(reference) | {"sentence": say_standing(one)}
         for one in standings
         for face in one.faces
         for reference in face.against

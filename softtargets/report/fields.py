@@ -43,14 +43,14 @@ class Metrics(_Read):
     relearn_steps: Number = None
 
 
-class OwnMeasure(_Read):
+class OwnMeasureFields(_Read):
     """A result's description of a user's own measure."""
 
     description: str
     lower_is_better: bool
 
 
-class Models(_Read):
+class ModelsFields(_Read):
     """The three models of a run."""
 
     original: Metrics
@@ -85,7 +85,7 @@ class Hashes(_Read):
     further_retrained: list[str] = []
 
 
-class Trajectory(_Read):
+class TrajectoryFields(_Read):
     """Columns of one length, which is 0 where none was kept. More than these go into tables as they are."""
 
     model_config = pydantic.ConfigDict(extra="allow")
@@ -97,13 +97,13 @@ class Trajectory(_Read):
     js_forget: list[Number]
 
     @pydantic.model_validator(mode="after")
-    def _one_length(self) -> "Trajectory":
+    def _one_length(self) -> "TrajectoryFields":
         if len({len(column) for column in self.model_dump().values()}) > 1:
             raise ValueError("its columns differ in length")
         return self
 
 
-class Diagnosis(_Read):
+class DiagnosisFields(_Read):
     """The state of the targets at the original model."""
 
     target_distance: Number
@@ -113,7 +113,7 @@ class Diagnosis(_Read):
     first_order: Number
 
 
-class Cost(_Read):
+class CostFields(_Read):
     """Costs in seconds, and shares of what retraining costs, which older results lack."""
 
     unlearn_s: Number
@@ -149,17 +149,17 @@ class Result(_Read):
     status: str
     choices: Choices
     config: dict
-    metrics: Models
-    evidence: dict[str, OwnMeasure] = {}
+    metrics: ModelsFields
+    evidence: dict[str, OwnMeasureFields] = {}
     distance: Distances
     baseline: Distances
     matched: Matched | None
     hashes: Hashes
-    trajectory: Trajectory
-    diagnosis: Diagnosis
+    trajectory: TrajectoryFields
+    diagnosis: DiagnosisFields
     change: dict = {}
     faces: dict | None = None
-    cost: Cost
+    cost: CostFields
     data: Data
     provenance: dict
 

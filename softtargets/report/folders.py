@@ -45,7 +45,7 @@ def _first_time(place: str, seen: set[str]) -> bool:
     return True
 
 
-def results(folder: Path) -> list[Path]:
+def result_files(folder: Path) -> list[Path]:
     """Return the result files below `folder`, each once; `without_result` names what cannot be read."""
     files = (place / "result.json" for place, names in walk(folder) if "result.json" in names)
     once = {os.path.realpath(file): file for file in files}

@@ -129,7 +129,7 @@ def _diverged(run: Run) -> bool:
     return run.result["status"] == "diverged" or run.result["metrics"]["unlearned"]["class_acc"] is None
 
 
-def js(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]) -> float:
+def js_of_probs(p: Float[numpy.ndarray, "n k"], q: Float[numpy.ndarray, "n k"]) -> float:
     """Return the mean Jensen-Shannon divergence of two sets of predictions, in nats."""
     p, q = p.astype(numpy.float64), q.astype(numpy.float64)
     middle = (p + q) / 2
@@ -202,7 +202,7 @@ FACES = (
         math.log(2),
         face=True,
         of_retrained=_tempered,
-        between=js,
+        between=js_of_probs,
     ),
     Measure(
         "disagreement_forget",
@@ -224,7 +224,7 @@ _ALL = (
         on_trajectory=True,
         of_retrained=_probs,
         of_further=_further_probs,
-        between=js,
+        between=js_of_probs,
     ),
     Measure("js_test", "JS on the test set", math.log(2), on_trajectory=True),
     Measure(

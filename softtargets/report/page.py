@@ -26,7 +26,7 @@ def page(
 ) -> str:
     """Return the page as HTML; everything that it shows is data in it, and nothing of that can be markup."""
     here = resources.files("softtargets.report")
-    shown = rounded(content(title, runs, verdicts, over, missing))
+    shown = rounded(page_data(title, runs, verdicts, over, missing))
     data = json.dumps(
         shown, separators=(",", ":"), allow_nan=False
     )  # a browser reads no NaN, and nothing after it
@@ -40,7 +40,7 @@ def page(
     return re.sub(r"/\*([A-Z]+)\*/", lambda found: parts[found[1]], text)  # once: no part is looked into
 
 
-def content(
+def page_data(
     title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, str]
 ) -> dict:
     """Return what the page holds, as plain data."""
@@ -63,8 +63,8 @@ def content(
         "over": [_over(one, place[one.cell]) for one in over if one.cell in place],
         "refused": tables.refused(verdicts),
         "settings": tables.settings(verdicts),
-        "unlike": tables.unlike(verdicts),
-        "missing": tables.without_result(missing),
+        "unlike": tables.made_unlike(verdicts),
+        "missing": tables.why_without_result(missing),
         "no_run": None if runs else tables.NO_RUN,
     }
 
@@ -80,7 +80,7 @@ def _verdict(verdict: Verdict, cell: int) -> dict:
         "arms": verdict.names,
         "measure": verdict.measure.name,
         "where": verdict.where,
-        "shown": tables.row(verdict)[2:],
+        "shown": tables.verdict_row(verdict)[2:],
         "words": verdict.words,
         "points": verdict.points,
     } | numbers

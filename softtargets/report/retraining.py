@@ -61,7 +61,7 @@ def _margin(setting: Setting, runs: list[Run]) -> float | None:
     return None if None in (nothing, floor) else endpoint.margin(nothing, floor)
 
 
-def sentence(one: BreakEven) -> str:
+def say_break_even(one: BreakEven) -> str:
     """Say from which cost on to retrain."""
     if one.least is None:
         costs = ", ".join(f"{cost:g}" for cost in one.costs)

@@ -17,7 +17,7 @@ from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
 from softtargets.evaluation import matched
 from softtargets.report.fields import wrong
-from softtargets.report.folders import require_folder, results, without_result
+from softtargets.report.folders import require_folder, result_files, without_result
 from softtargets.system.files import Damaged, canonical, read_json
 
 FACTORS = ("dataset", "architecture", "forget_set", "mu_algo", "training", "unlearn")
@@ -147,7 +147,7 @@ def finished(folder: Path) -> list[Run]:
     Raises BadInput where there is no such folder, or a run that is damaged or lacks a field that reports need.
     """
     require_folder(folder)
-    found = [(file.parent, _result(file)) for file in results(folder)]
+    found = [(file.parent, _result(file)) for file in result_files(folder)]
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for place, result in found:
         names = Chosen(result["choices"]).names(result["config"])  # before, a preset's name stood for any parts

@@ -352,7 +352,7 @@ def gate(runs: list[Run]) -> Gate:
     return Gate(accuracy.lower(), probabilities.mean, allowed, passed)
 
 
-def sentence(standing: Standing) -> str:
+def say_standing(standing: Standing) -> str:
     """Say where an arm stands against doing nothing by every face, against what is as simple, and its utility."""
     first = standing.faces[0]
     if first.mean is None:

@@ -32,7 +32,7 @@ NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Primary:
+class PrimaryOptions:
     """The primary contrasts that a reader asks for."""
 
     named: Sequence[Named] = ()
@@ -49,7 +49,7 @@ class Primary:
         return contrasts(runs, self.named, read(self.margins) if self.margins else None)
 
 
-NONE_NAMED = Primary()
+NONE_NAMED = PrimaryOptions()
 
 
 def summarise(
@@ -58,7 +58,7 @@ def summarise(
     wanted: tuple[str, str] | None,
     names: tuple[str, ...],
     margin: float | None,
-    primary: Primary = NONE_NAMED,
+    primary: PrimaryOptions = NONE_NAMED,
 ) -> Path:
     """Write the report on the runs below `folder` to `out`, show the verdicts and return the page.
 
@@ -90,7 +90,7 @@ def write_report(
     wanted: tuple[str, str] | None = None,
     names: tuple[str, ...] = ENDPOINTS,
     margin: float | None = None,
-    primary: Primary = NONE_NAMED,
+    primary: PrimaryOptions = NONE_NAMED,
 ) -> tuple[list[Run], list[Verdict], list[Standing], dict[str, str]]:
     """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`, by the measures `names`.
 
@@ -105,7 +105,8 @@ def write_report(
     first, least = primary.of(runs), break_evens(runs)
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
-        "summary.md": tables.primary(first) + tables.markdown(verdicts, stands, over, missing, costs(runs), least),
+        "summary.md": tables.primary_section(first)
+        + tables.markdown(verdicts, stands, over, missing, costs(runs), least),
         "summary.tex": tables.latex(verdicts),
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, measures),
@@ -195,7 +196,7 @@ def show(verdicts: list[Verdict]) -> None:
         screen.print(
             visible(f"nothing to compare: no cell has results of two kinds of targets, only {arms}"), markup=False
         )
-    if made := tables.unlike(verdicts):
+    if made := tables.made_unlike(verdicts):
         screen.print(made, markup=False)
     refused = tables.refused(verdicts)
     for sentence in refused[:NAMED]:
@@ -209,7 +210,7 @@ def _show_missing(there: int, missing: dict[str, str]) -> None:
     if not missing:
         return
     print(f"with a result: {there}, without: {len(missing)}")
-    for sentence in tables.without_result(missing)[:NAMED]:
+    for sentence in tables.why_without_result(missing)[:NAMED]:
         print(visible(f"  {sentence}"))
     if len(missing) > NAMED:
         print(f"  {len(missing) - NAMED} more, named in summary.md")

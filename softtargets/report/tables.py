@@ -4,16 +4,14 @@ from collections.abc import Sequence
 
 from softtargets.errors import visible
 from softtargets.report import alike
-from softtargets.report.contrast import Contrast, headlines
-from softtargets.report.contrast import sentence as contrasted
+from softtargets.report.contrast import Contrast, headlines, say_contrast
 from softtargets.report.costs import REQUESTS, Cost
 from softtargets.report.csv_files import csv_text
 from softtargets.report.measures import FACES
-from softtargets.report.retraining import BreakEven
-from softtargets.report.retraining import sentence as retrained
+from softtargets.report.retraining import BreakEven, say_break_even
 from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds, Permuted
-from softtargets.report.standing import Standing, sentence
+from softtargets.report.standing import Standing, say_standing
 from softtargets.report.verdicts import WHERE, Arm, Verdict, diverged
 
 HEAD = (
@@ -43,7 +41,7 @@ def cell_name(verdict: Verdict) -> str:
     return verdict.cell.name
 
 
-def row(verdict: Verdict) -> list[str]:
+def verdict_row(verdict: Verdict) -> list[str]:
     """Return what a page shows of a verdict, under the names of the cell, the arms and `HEAD`."""
     found, arms = verdict.paired, [_arm(arm, diverged(verdict)) for arm in verdict.arms]
     arms += ["–"] * (verdict.other is None)
@@ -82,11 +80,11 @@ def _p(value: float | None) -> str:
 def primary_lines(contrasts: list[Contrast]) -> list[str]:
     """Return a line for every primary contrast, and one for every question that several recipes answer."""
     costs = ["" if one.cost is None else f" at cost {one.cost:g}" for one in contrasts]
-    lines = [f"{one.setting.name}{at}: {contrasted(one)}" for one, at in zip(contrasts, costs, strict=True)]
+    lines = [f"{one.setting.name}{at}: {say_contrast(one)}" for one, at in zip(contrasts, costs, strict=True)]
     return [*lines, *headlines(contrasts)]
 
 
-def primary(contrasts: list[Contrast]) -> str:
+def primary_section(contrasts: list[Contrast]) -> str:
     """Return what the primary rule says, as the first section; nothing where no arms were named for it."""
     lines = [f"- {_cell(line)}" for line in primary_lines(contrasts)]
     return "\n".join(["## Primary contrast", "", *lines, "", ""]) if lines else ""
@@ -94,7 +92,7 @@ def primary(contrasts: list[Contrast]) -> str:
 
 def retraining_lines(least: list[BreakEven]) -> list[str]:
     """Return a line for every setting with retraining from scratch: from which cost on it is the answer."""
-    return [f"{one.setting.name}: {retrained(one)}" for one in least]
+    return [f"{one.setting.name}: {say_break_even(one)}" for one in least]
 
 
 def by_setting(standings: list[Standing]) -> dict[str, list[Standing]]:
@@ -122,9 +120,9 @@ def standing_row(one: Standing, short: bool = False) -> list[str]:
     faces = [_number(face.mean, ".4f") for face in one.faces]
     arm = f"{one.arm} (for comparison only)" if one.comparison_only else one.arm
     if short:
-        return [arm, _number(one.share, ".3f"), faces[0], sentence(one)]
+        return [arm, _number(one.share, ".3f"), faces[0], say_standing(one)]
     costs = [_number(value, ".3f") for value in (one.share, one.seconds, one.prepared)]
-    return [arm, one.design.shown, *costs, *faces, _number(one.faces[0].left, ".2f"), sentence(one)]
+    return [arm, one.design.shown, *costs, *faces, _number(one.faces[0].left, ".2f"), say_standing(one)]
 
 
 def _standing(standings: list[Standing]) -> list[str]:
@@ -156,7 +154,7 @@ def markdown(
             f"| {' | '.join(_cell(name) for name in head)} |",
             f"|{len(head) * '---|'}",
         ]
-        lines += [f"| {' | '.join(map(_cell, row(verdict)))} |" for verdict in group]
+        lines += [f"| {' | '.join(map(_cell, verdict_row(verdict)))} |" for verdict in group]
         parts.append("\n".join(lines))
     parts += [_over(over)] if over else []
     parts += [_costs(known)] if (known := [cost for cost in costs if cost.share is not None]) else []
@@ -211,13 +209,13 @@ def _inline(text: str) -> str:
 
 def _notes(verdicts: list[Verdict], missing: dict[str, str]) -> list[str]:
     titles = {"Differs between the arms beside the targets": settings(verdicts), "Left out": refused(verdicts)}
-    titles |= {"Runs without a result": without_result(missing)}
+    titles |= {"Runs without a result": why_without_result(missing)}
     lists = [
         "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in lines)])
         for title, lines in titles.items()
         if lines
     ]
-    made = unlike(verdicts)
+    made = made_unlike(verdicts)
     return [f"{made}.", *lists] if made else lists
 
 
@@ -227,20 +225,20 @@ def settings(verdicts: list[Verdict]) -> list[str]:
     return [f"{cell}, {arms}: {', '.join(lines)}" for (cell, arms), lines in sorted(found.items())]
 
 
-def unlike(verdicts: list[Verdict]) -> str | None:
+def made_unlike(verdicts: list[Verdict]) -> str | None:
     """Say in a sentence how many pairs were not made alike; None if all were."""
     found = {(verdict.cell, verdict.names): verdict.unlike for verdict in verdicts}
     return alike.in_words([pair for pairs in found.values() for pair in pairs])
 
 
-def without_result(missing: dict[str, str]) -> list[str]:
+def why_without_result(missing: dict[str, str]) -> list[str]:
     """Say of every run without a result why it has none."""
     return [f"{name}: {why}" for name, why in missing.items()]
 
 
 def refused(verdicts: list[Verdict]) -> list[str]:
     """Return a sentence for everything that was left out."""
-    return sorted({sentence for verdict in verdicts for sentence in verdict.refused})
+    return sorted({say_standing for verdict in verdicts for say_standing in verdict.refused})
 
 
 def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
@@ -258,7 +256,7 @@ def latex(verdicts: list[Verdict]) -> str:
         head = ("cell", "arms", *HEAD)
         lines = [f"% {visible(title)}", f"\\begin{{tabular}}{{lll{'r' * (len(HEAD) - 1)}}}", r"\toprule"]
         lines += [f"{' & '.join(map(_tex, head))} \\\\", r"\midrule"]
-        lines += [f"{' & '.join(map(_tex, row(verdict)))} \\\\" for verdict in group]
+        lines += [f"{' & '.join(map(_tex, verdict_row(verdict)))} \\\\" for verdict in group]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
     parts += [] if verdicts else [f"% {NO_RUN}"]
     return "\n\n".join(parts) + "\n"

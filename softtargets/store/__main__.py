@@ -14,7 +14,7 @@ from pathlib import Path
 from softtargets import store
 from softtargets.errors import BadInput, to_type, visible
 from softtargets.store import entries, load_entry, manifest, rename_damaged
-from softtargets.system.files import clock
+from softtargets.system.files import clock_of_files
 from softtargets.system.locks import Busy, locked
 from softtargets.system.terminal import steady
 
@@ -144,7 +144,7 @@ def _verify(path: Path) -> bool:
 def prune(folder: Path, days: float, dry_run: bool) -> int:
     """Remove entries unused for `days`, and debris unused for one day; return the exit code."""
     try:
-        now = clock(folder)
+        now = clock_of_files(folder)
     except OSError:  # a read-only store
         now = time.time()
     sizes: list[int] = []

@@ -38,7 +38,7 @@ ORIGINAL = ("seed", "dataset", "architecture", "training")
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class SweepCell:
     """One run of a sweep."""
 
     overrides: tuple[str, ...]
@@ -124,14 +124,14 @@ def check_settings(config: DictConfig) -> None:
 
 def cells(
     combinations: list[list[str]], swept: list[str], folder: Path, compose: Callable[[list[str]], DictConfig]
-) -> list[Cell]:
+) -> list[SweepCell]:
     """Return the cells of a sweep: one for each different config, with a folder named by what varies and its hash.
 
     The hash decides which folder is a cell's, since an earlier sweep may have varied other settings. Combinations
     with equal configs are one cell. Hydra composes a config in a tenth of a second, so combinations that differ
     only in the seed are composed once.
     """
-    by_hash: dict[str, Cell] = {}
+    by_hash: dict[str, SweepCell] = {}
     if not combinations:
         raise BadInput(f"{', '.join(swept)}: the sweep is empty. Give a range or a glob with at least one value")
     existing = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
@@ -146,7 +146,7 @@ def cells(
         name = _differing(overrides, swept, resolved["choices"])
         place = existing.get(digest[:12], folder / f"{name}-{digest[:12]}")
         files = contents.files_of(resolved)
-        cell = Cell((*overrides, *machine), place, digest, config.stage, _models(resolved), files)
+        cell = SweepCell((*overrides, *machine), place, digest, config.stage, _models(resolved), files)
         by_hash.setdefault(digest, cell)
     return list(by_hash.values())
 
@@ -181,19 +181,19 @@ def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
     return name[:NAME].decode(errors="ignore") or "run"
 
 
-def check_cells(unfinished: list[Cell], compose: Callable[[list[str]], DictConfig], elsewhere: bool) -> None:
+def check_cells(unfinished: list[SweepCell], compose: Callable[[list[str]], DictConfig], elsewhere: bool) -> None:
     """Check that each cell can run, once for cells that differ only in the seed; raise BadInput otherwise."""
     without_seed = {_apart(cell.overrides)[0]: cell for cell in unfinished}
     for cell in without_seed.values():
         composed_run.check_runnable(compose(list(cell.overrides)), elsewhere)
 
 
-def left(cells: list[Cell]) -> list[Cell]:
+def left(cells: list[SweepCell]) -> list[SweepCell]:
     """Return the cells still to run: those without a result, and all that stop after a stage."""
     return [cell for cell in cells if cell.stage != "all" or cell.state() != "finished"]
 
 
-def spread(cells: list[Cell]) -> list[Cell]:
+def spread(cells: list[SweepCell]) -> list[SweepCell]:
     """Return the cells in an order that keeps cells with the same model far apart.
 
     Two of them side by side would cost a worker: one waits while the other trains their model.
@@ -214,7 +214,7 @@ def _turns(names: Iterable[str]) -> list[int]:
 
 
 @contextlib.contextmanager
-def one_warming(folder: Path, cells: list[Cell]) -> Iterator[None]:
+def one_warming(folder: Path, cells: list[SweepCell]) -> Iterator[None]:
     """Let one sweep at a time stop after a stage in a folder; another one waits.
 
     Each of them first deletes the stage files of earlier ones, and would delete those of another still running.
@@ -227,7 +227,7 @@ def one_warming(folder: Path, cells: list[Cell]) -> Iterator[None]:
         yield
 
 
-def prepare(folder: Path, unfinished: list[Cell]) -> dict[Cell, str]:
+def prepare(folder: Path, unfinished: list[SweepCell]) -> dict[SweepCell, str]:
     """Save the values of `auto` and prepare each cell's folder; return why some cells cannot run."""
     device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
     if not (folder / MACHINE).exists():
@@ -242,7 +242,7 @@ def prepare(folder: Path, unfinished: list[Cell]) -> dict[Cell, str]:
     return hopeless
 
 
-def _make_ready(cell: Cell) -> None:
+def _make_ready(cell: SweepCell) -> None:
     """Create a cell's folder; delete the error of an earlier failure, and a damaged result."""
     make_folder(cell.folder / HYDRA)  # here, because a failure in the launcher would end the other runs too
     (cell.folder / "error.json").unlink(missing_ok=True)
@@ -251,7 +251,7 @@ def _make_ready(cell: Cell) -> None:
     cell.outcome.unlink(missing_ok=True)  # a stage file or a damaged result; no cell here has a whole one
 
 
-def _print_changes(folder: Path, unfinished: list[Cell]) -> None:
+def _print_changes(folder: Path, unfinished: list[SweepCell]) -> None:
     """Print the files that have changed since an earlier call, and save their hashes for the next call."""
     now = {f"{name}={path}": sha256 for cell in unfinished for name, path, sha256 in cell.contents}
     before = _json(folder / CONTENTS) or {}
@@ -276,11 +276,13 @@ def _print_damage(outcome: Path) -> None:
 class Missing:
     """The cells without a result: known reasons, and the cells that never began."""
 
-    reasons: dict[Cell, str]
-    unbegun: frozenset[Cell]
+    reasons: dict[SweepCell, str]
+    unbegun: frozenset[SweepCell]
 
 
-def missing(began: dict[Cell, int], hopeless: dict[Cell, str], failures: dict[int, str], gave_up: bool) -> Missing:
+def missing(
+    began: dict[SweepCell, int], hopeless: dict[SweepCell, str], failures: dict[int, str], gave_up: bool
+) -> Missing:
     """Return the cells without a result, with the reasons.
 
     `began` maps cells, in the order of their launch, to their `log_bytes()` before it. `failures` has the messages

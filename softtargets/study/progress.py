@@ -7,13 +7,13 @@ import rich.console
 import rich.live
 
 from softtargets.errors import BadInput, visible
-from softtargets.study.cells import Cell, Missing, _json
+from softtargets.study.cells import Missing, SweepCell, _json
 
 
 class Display:
     """The progress of a sweep: one updated line on a terminal, elsewhere a new line at each change."""
 
-    def __init__(self, cells: list[Cell], unfinished: list[Cell]):
+    def __init__(self, cells: list[SweepCell], unfinished: list[SweepCell]):
         self.cells, self.unfinished = cells, unfinished
         self.states = dict.fromkeys(unfinished, "waiting")
         self.screen = rich.console.Console(highlight=False, soft_wrap=True)
@@ -52,7 +52,7 @@ class Display:
         return line
 
 
-def summary(cells: list[Cell], missing: Missing) -> bool:
+def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
     """Print how the sweep ended and return whether every cell is finished."""
     without = [cell for cell in cells if cell.state() != "finished"]
     unbegun = [cell for cell in without if cell in missing.unbegun and not cell.error()]
@@ -81,7 +81,7 @@ def verdicts(folder: Path) -> None:
         print(visible(f"no verdict: {error}"))
 
 
-def _trainings(cells: list[Cell]) -> tuple[int, int]:
+def _trainings(cells: list[SweepCell]) -> tuple[int, int]:
     results = [result for cell in cells if (result := _json(cell.outcome))]
     reused, trained = (sum(len(result["cost"][key]) for result in results) for key in ("from_store", "made"))
     return reused, trained

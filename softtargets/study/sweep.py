@@ -18,7 +18,7 @@ from softtargets.errors import BadInput, program, visible
 from softtargets.study import cells as on_disk
 from softtargets.study import pairs
 from softtargets.study.launching import LauncherEnd, bind_workers, launch, reason, watch
-from softtargets.study.progress import Display, summary
+from softtargets.study.progress import Display, counts_of_runs
 from softtargets.study.slurm_queue import Queue, leave_job
 from softtargets.system.files import make_folder, share
 
@@ -45,7 +45,7 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
         missing = on_disk.Missing({}, frozenset())
         if unfinished:
             missing = _launch(sweeper, Display(cells, unfinished), folder)
-        finished = summary(cells, missing)
+        finished = counts_of_runs(cells, missing)
     _track(config, folder)
     return finished
 
@@ -146,7 +146,7 @@ def _queue(display: Display, folder: Path) -> Queue:
     return Queue(earlier.folder, but=earlier.jobs())
 
 
-def _job(cell: on_disk.Cell, folder: Path) -> list[str]:
+def _job(cell: on_disk.SweepCell, folder: Path) -> list[str]:
     """Return the overrides of a run, with its folder, which the launcher's own config lacks."""
     place = f"hydra.sweep.dir={_quoted(str(folder))}", f"hydra.sweep.subdir={_quoted(cell.folder.name)}"
     planned = [f"+contents={_quoted(cell.planned)}"] if cell.contents else []

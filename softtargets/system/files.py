@@ -60,7 +60,7 @@ def share_all(folder: Path) -> None:
             share(Path(above, name))
 
 
-def clock(folder: Path) -> float:
+def clock_of_files(folder: Path) -> float:
     """Return the time by the clock of a folder's file system, which may be that of another host."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
@@ -112,7 +112,7 @@ def clear(folder: Path) -> None:
     for path in folder.iterdir():
         if match := re.fullmatch(r"\..+\.([0-9a-f]{8})([0-9a-f]{8})[0-9a-f]{16}", path.name):
             with contextlib.suppress(FileNotFoundError):  # renamed, or deleted by another process
-                if _dead(*match.groups()) or clock(folder) - path.lstat().st_mtime > ABANDONED:
+                if _dead(*match.groups()) or clock_of_files(folder) - path.lstat().st_mtime > ABANDONED:
                     path.unlink()
 
 

@@ -52,7 +52,7 @@ def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
             login()
         say("")
         events = followed(folder / EVENTS)
-        task = started(Task, next(events), say)
+        task = task_of_start(Task, next(events), say)
         if not offline:
             say(task.get_output_log_web_page())
         failure = report_events(task, events, folder, say)
@@ -132,7 +132,7 @@ def followed(file: Path) -> Iterator[dict]:
                 time.sleep(0.1)
 
 
-def started(task_class, event: dict, say: Callable[[str], None]):
+def task_of_start(task_class, event: dict, say: Callable[[str], None]):
     """Create the task of a run from its first event."""
     config = event["config"]
     choices = config["choices"]
