@@ -5,12 +5,14 @@ import functools
 import pytest
 from conftest import CONF, SMALL, options
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from results_by_hand import leave, result
 
 from softtargets.execution import composed_run
 from softtargets.report.runs import read
 from softtargets.study import cells
+from softtargets.study.composing import Composer
 
 CHANGED = {
     ("targets/forget=masked", "targets/retain=self"): {"targets": "delete"},
@@ -145,7 +147,8 @@ def test_options_of_the_listed_plugins_keep_their_names_until_their_parts_are_ch
 def test_a_cell_is_filed_under_what_ran_and_an_ordinary_one_as_typed(tmp_path):
     def folders(*overrides):
         combinations = [[*overrides, f"targets={preset}"] for preset in ("hard", "soft")]
-        found = cells.cells(combinations, ["targets"], tmp_path, lambda words: hydra_config(*words))
+        composer = Composer(lambda words: hydra_config(*words), OverridesParser.create().parse_overrides)
+        found = cells.cells(combinations, ["targets"], tmp_path, composer)
         return [cell.folder.name.rpartition("-")[0] for cell in found]
 
     assert folders() == ["targets=hard", "targets=soft"]

@@ -19,7 +19,7 @@ from softtargets.study.launching import LauncherEnd, reason
 from softtargets.study.pairs import typed_out
 from softtargets.study.progress import counts_of_runs
 from softtargets.study.slurm_queue import Queue
-from softtargets.study.sweep import _combinations, every_combination
+from softtargets.study.sweep import _combinations, _composer, every_combination
 from softtargets.system.files import write_json
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
@@ -436,19 +436,14 @@ def planned(tmp_path):
     from hydra_plugins.softtargets_sweeper import CheckedSweeper
 
     def plan(words, config_words=(), **params) -> tuple[list[SweepCell], int]:
-        compositions = []
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             sweeper = CheckedSweeper(params, None)
             sweeper.config = loader.load_configuration("config", list(config_words), run_mode=RunMode.MULTIRUN)
             sweeper.hydra_context = SimpleNamespace(config_loader=loader)
-
-            def compose(overrides):
-                compositions.append(overrides)
-                return loader.load_sweep_config(sweeper.config, overrides)
-
-            found = sweeps.cells(*_combinations(sweeper, list(words)), tmp_path, compose)
-        return found, len(compositions)
+            composer = _composer(sweeper)
+            found = sweeps.cells(*_combinations(sweeper, list(words)), tmp_path, composer)
+        return found, composer.composed
 
     return plan
 

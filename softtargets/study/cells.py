@@ -10,7 +10,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +22,7 @@ from softtargets.config.settings import LauncherSettings, SweeperSettings
 from softtargets.config.validation import validated as check_model
 from softtargets.errors import BadInput, program
 from softtargets.execution import composed_run
+from softtargets.study.composing import Composer
 from softtargets.system.files import Damaged, canonical, make_folder, read_json, write_json
 from softtargets.system.locks import locked
 
@@ -122,31 +123,31 @@ def check_settings(config: DictConfig) -> None:
     composed_run.check_folder(config, "hydra.sweep.dir")
 
 
-def cells(
-    combinations: list[list[str]], swept: list[str], folder: Path, compose: Callable[[list[str]], DictConfig]
-) -> list[SweepCell]:
+def cells(combinations: list[list[str]], swept: list[str], folder: Path, compose: Composer) -> list[SweepCell]:
     """Return the cells of a sweep: one for each different config, with a folder named by what varies and its hash.
 
     The hash decides which folder is a cell's, since an earlier sweep may have varied other settings. Combinations
-    with equal configs are one cell. Hydra composes a config in a tenth of a second, so combinations that differ
-    only in the seed are composed once.
+    with equal configs are one cell.
     """
     by_hash: dict[str, SweepCell] = {}
     if not combinations:
         raise BadInput(f"{', '.join(swept)}: the sweep is empty. Give a range or a glob with at least one value")
     existing = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
-    composed = functools.cache(lambda overrides: _without_auto(compose(list(overrides)), folder))
     hashed_once = functools.cache(contents.sha256_of)  # so that all cells see the same content
     for overrides in combinations:
-        rest, seed = _apart(overrides)
-        config, hydra, machine = composed(rest)
-        config.seed = config.seed if seed is None else seed
-        resolved = composed_run.resolved(config, hydra, hashed_once)
+        composed = compose.composed
+        config, task = compose(overrides)
+        if compose.composed > composed:
+            composed_run.check_tuned(config)  # first, as a hash of wrong values may be that of a finished cell
+        machine = resolve_machine_once(folder, {name: task[name] for name in ("device", "precision")})
+        task.update(machine)
+        resolved = composed_run.resolved(task, config.hydra, hashed_once)
         digest = config_hash(resolved)
         name = _differing(overrides, swept, resolved["choices"])
         place = existing.get(digest[:12], folder / f"{name}-{digest[:12]}")
+        words = [f"{name}={value}" for name, value in machine.items()]
         files = contents.files_of(resolved)
-        cell = SweepCell((*overrides, *machine), place, digest, config.stage, _models(resolved), files)
+        cell = SweepCell((*overrides, *words), place, digest, task.stage, _models(resolved), files)
         by_hash.setdefault(digest, cell)
     return list(by_hash.values())
 
@@ -154,22 +155,6 @@ def cells(
 def _models(resolved: dict) -> tuple[str, str]:
     original = canonical({name: resolved[name] for name in ORIGINAL})
     return original, original + canonical(resolved["forget_set"])
-
-
-def _without_auto(config: DictConfig, folder: Path) -> tuple[DictConfig, DictConfig, list[str]]:
-    """Return a run's config without `hydra`, its `hydra` node, and the overrides that replace `auto`."""
-    composed_run.check_tuned(config)  # first, because a hash of wrong values may be that of a finished cell
-    task = composed_run.without_hydra(config)
-    machine = resolve_machine_once(folder, {name: task[name] for name in ("device", "precision")})
-    task.update(machine)
-    return task, config.hydra, [f"{name}={value}" for name, value in machine.items()]
-
-
-def _apart(overrides: Iterable[str]) -> tuple[tuple[str, ...], int | None]:
-    """Return the overrides without the seed, and the seed; None if it is not a plain number."""
-    seeds = [word for word in overrides if re.fullmatch(r"seed=\d+", word)]
-    rest = tuple(word for word in overrides if word not in seeds)
-    return rest, int(seeds[0].partition("=")[2]) if seeds else None
 
 
 def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
@@ -181,11 +166,16 @@ def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
     return name[:NAME].decode(errors="ignore") or "run"
 
 
-def check_cells(unfinished: list[SweepCell], compose: Callable[[list[str]], DictConfig], elsewhere: bool) -> None:
+SEED = re.compile(r"seed=\d+")
+
+
+def check_cells(unfinished: list[SweepCell], compose: Composer, elsewhere: bool) -> None:
     """Check that each cell can run, once for cells that differ only in the seed; raise BadInput otherwise."""
-    without_seed = {_apart(cell.overrides)[0]: cell for cell in unfinished}
+    without_seed = {
+        tuple(word for word in cell.overrides if not SEED.fullmatch(word)): cell for cell in unfinished
+    }
     for cell in without_seed.values():
-        composed_run.check_runnable(compose(list(cell.overrides)), elsewhere)
+        composed_run.check_runnable(compose(cell.overrides).config, elsewhere)
 
 
 def left(cells: list[SweepCell]) -> list[SweepCell]:

@@ -17,6 +17,7 @@ from softtargets.config.paths import quoted
 from softtargets.errors import BadInput, program, visible
 from softtargets.study import cells as on_disk
 from softtargets.study import pairs
+from softtargets.study.composing import Composer
 from softtargets.study.launching import LauncherEnd, bind_workers, launch, reason, watch
 from softtargets.study.progress import Display, counts_of_runs
 from softtargets.study.slurm_queue import Queue, leave_job
@@ -35,10 +36,11 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
     on_disk.check_settings(config)
     folder = Path(config.hydra.sweep.dir).absolute()
 
-    def compose(overrides: list[str]) -> DictConfig:
-        return sweeper.hydra_context.config_loader.load_sweep_config(config, list(overrides))
-
-    cells = on_disk.cells(*_combinations(sweeper, arguments), folder, compose)
+    combinations, swept = _combinations(sweeper, arguments)
+    if len(combinations) >= MANY:
+        print(f"planning {len(combinations):,} cells", flush=True)
+    compose = _composer(sweeper)
+    cells = on_disk.cells(combinations, swept, folder, compose)
     unfinished = on_disk.left(cells)
     on_disk.check_cells(unfinished, compose, elsewhere=_on_slurm(config))
     with on_disk.one_warming(folder, cells):
@@ -48,6 +50,16 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
         finished = counts_of_runs(cells, missing)
     _track(config, folder)
     return finished
+
+
+MANY = 100
+"""Cells from which on planning takes more than a second, so that the screen says what goes on."""
+
+
+def _composer(sweeper: Sweeper) -> Composer:
+    loader = sweeper.hydra_context.config_loader
+    parser = OverridesParser.create(config_loader=loader)
+    return Composer(lambda words: loader.load_sweep_config(sweeper.config, words), parser.parse_overrides)
 
 
 def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str]], list[str]]:
