@@ -1,5 +1,7 @@
 """What the tests share: a store, a data folder, and configs composed as the command line composes them."""
 
+import copy
+import functools
 import os
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
@@ -89,15 +91,19 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def composed(folders):
-    """`composed(*overrides)`: the resolved config of a command line."""
+    """`composed(*overrides)`: the resolved config of a command line; Hydra composes equal ones once."""
     from hydra import compose, initialize_config_dir
 
     from softtargets.execution.composed_run import resolved_config
 
-    def config(*overrides: str) -> dict:
+    @functools.cache
+    def once(overrides: tuple[str, ...], environment: tuple[str | None, ...]) -> DictConfig:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            found = compose("config", list(overrides), return_hydra_config=True)
-        return resolved_config(found)
+            return compose("config", list(overrides), return_hydra_config=True)
+
+    def config(*overrides: str) -> dict:
+        environment = tuple(os.environ.get(f"SOFTTARGETS_{name}") for name in ("STORE", "DATA", "RUNS"))
+        return resolved_config(copy.deepcopy(once(overrides, environment)))
 
     return config
 
@@ -121,8 +127,13 @@ def run(composed, tmp_path):
 def here(elsewhere, monkeypatch, capfd):
     """`here(*arguments)`: how the program ends in this process, which has imported torch already."""
 
+    from hydra._internal.hydra import Hydra
+
     import run
     from softtargets.cli.main import command
+
+    # Hydra composes all once more to look for hydra.mode, which no test here sets
+    monkeypatch.setattr(Hydra, "get_mode", lambda self, config_name, overrides: None)
 
     def ended(*arguments: str, cwd: Path = elsewhere) -> Ended:
         monkeypatch.chdir(cwd)

@@ -98,11 +98,11 @@ def test_local_workers_give_the_same_results(folder, undisturbed):
     assert comparable(results(folder)) == comparable(undisturbed[0])
 
 
-def test_calling_again_runs_only_what_is_missing(folder):
-    assert sweep(folder, "seed=0,1")[0] == 0
+def test_calling_again_runs_only_what_is_missing(folder, here):
+    assert here("-m", *SMALL, "seed=0,1").returncode == 0
     before = {file: file.stat().st_mtime_ns for file in folder.glob("runs/sweep/*/result.json")}
     assert len(before) == 2
-    code, stdout, _ = sweep(folder, "seed=1,2,0")  # another order: cells are known by hash, not by position
+    code, stdout, _ = here("-m", *SMALL, "seed=1,2,0")  # another order: cells are known by hash, not by position
     assert code == 0
     assert "3 of 3 done (2 from an earlier call)" in stdout
     after = {file: file.stat().st_mtime_ns for file in folder.glob("runs/sweep/*/result.json")}
@@ -122,8 +122,8 @@ def test_a_sweep_may_list_its_cells(folder):
     }
 
 
-def test_a_finished_sweep_is_told_without_torch(folder):
-    assert sweep(folder, "seed=0,1")[0] == 0
+def test_a_finished_sweep_is_told_without_torch(folder, here):
+    assert here("-m", *SMALL, "seed=0,1").returncode == 0
     code = "import sys, run; from softtargets.cli.main import command; sys.argv = sys.argv[1:]\n"
     code += "command(run.main)\nassert 'torch' not in sys.modules"
     arguments = ["run.py", "-m", *SMALL, "seed=0,1"]
@@ -136,7 +136,7 @@ def test_a_finished_sweep_is_told_without_torch(folder):
 
 
 @pytest.mark.parametrize("launcher", ["basic", pytest.param("local", marks=pytest.mark.kill)])
-def test_a_run_that_raises_stops_no_other(folder, launcher):
+def test_a_run_that_raises_stops_no_other(folder, launcher, here):
     arguments = (
         "seed=0,1",
         "unlearn.batch_size=8,16",
@@ -144,7 +144,7 @@ def test_a_run_that_raises_stops_no_other(folder, launcher):
         "plugins=[own_parts]",
         f"hydra/launcher={launcher}",
     )
-    code, stdout, _ = sweep(folder, "~mu_algo.alpha", *arguments)
+    code, stdout, _ = here("-m", *SMALL, "~mu_algo.alpha", *arguments)
     assert code == 1
     assert len(results(folder)) == 2
     failed = [line for line in stdout.splitlines() if line.startswith("failed: ")]
