@@ -7,8 +7,9 @@ if typing.TYPE_CHECKING:
     from softtargets.execution.saved_models import load
     from softtargets.report.audit import audit
     from softtargets.report.rows import results, trajectories
+    from softtargets.tuning.search import search
 
-__all__ = ["RESULT_SCHEMA", "audit", "load", "results", "run", "sweep", "trajectories"]
+__all__ = ["RESULT_SCHEMA", "audit", "load", "results", "run", "search", "sweep", "trajectories"]
 RESULT_SCHEMA = 2
 """Version of result.json's format. It goes up when a change would mislead a program that reads the file."""
 # where each public function is defined: type checkers read the imports above, Python reads this
@@ -17,6 +18,7 @@ _HOMES = {
     "load": "softtargets.execution.saved_models",
     "results": "softtargets.report.rows",
     "run": "softtargets.cli.from_python",
+    "search": "softtargets.tuning.search",
     "sweep": "softtargets.cli.from_python",
     "trajectories": "softtargets.report.rows",
 }

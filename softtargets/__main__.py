@@ -11,6 +11,7 @@ USAGE = """softtargets: hard labels against soft targets in machine unlearning
   softtargets run [setting=value ...]            one run, as python run.py in a checkout
   softtargets run -m [setting=value,value ...]   one run for every combination
   softtargets run --help                         groups, options and examples; --help GROUP for one group
+  softtargets search [setting=value ...]         find settings for one arm, as in mu_algo=npo unlearn.cost=0.1
   softtargets report FOLDER                      tables, verdicts and a page from the runs in a folder
   softtargets store list|verify|prune            show, check or delete trained models
   softtargets upload FOLDER                      send offline tracking sessions to a ClearML server
@@ -28,6 +29,10 @@ def main(words: list[str] | None = None) -> int:
         print(USAGE, end="")
     elif name == "run":
         return _run(rest)
+    elif name == "search":
+        from softtargets.tuning.command import main as search
+
+        return search(rest)
     elif name == "report":
         from softtargets.report.__main__ import main as report
 
@@ -41,7 +46,7 @@ def main(words: list[str] | None = None) -> int:
 
         return tracker(["upload", *rest])
     else:
-        print(f"softtargets {name}: no such command. Type run, report, store or upload", file=sys.stderr)
+        print(f"softtargets {name}: no such command. Type run, search, report, store or upload", file=sys.stderr)
         return 2
     return 0
 

@@ -74,6 +74,6 @@ def test_the_example_of_an_audit_runs(files):
 @pytest.mark.long
 def test_the_examples_from_python_run_one_after_the_other(files):
     names = [name for name in softtargets.__all__ if name not in ("RESULT_SCHEMA", "audit")]
-    assert set(names) == {"run", "sweep", "results", "trajectories", "load"}
+    assert set(names) == {"run", "search", "sweep", "results", "trajectories", "load"}
     for name in sorted(names, key=("run", "sweep").__contains__, reverse=True):  # these two leave what others read
         check(*examples(getattr(softtargets, name), {}, name), checker=LastLines())

@@ -19,7 +19,7 @@ from softtargets.mu_algo import INPUTS
 GROUPS = sorted(
     {file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")}
     - {folder.relative_to(CONF).as_posix() for folder in CONF.glob("tuned/**/")}
-    - {"hydra/sweeper"}
+    - {"hydra/sweeper", "search"}
 )
 PARTS = sorted(
     {

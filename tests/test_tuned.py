@@ -61,6 +61,10 @@ def test_an_arm_has_its_own_entry_or_that_of_all_targets():
     assert tuned.entry(table, "npo", "hard") == {"values": {"lr": 1}}
     assert tuned.entry(table, "finetune", "anything") == {"values": {"lr": 2}}
     assert tuned.entry(table, "npo", "soft") is None
+    # what was searched at one cost is not taken silently for another
+    assert tuned.entry({"npo": {"hard": [{"values": {"lr": 1}, "cost": 0.1}]}}, "npo", "hard") is None
+    both = {"npo": {"hard": [{"values": {"lr": 1}, "cost": 0.1}, {"values": {"lr": 2}}]}}
+    assert tuned.entry(both, "npo", "hard") == {"values": {"lr": 2}}
     assert tuned.entry(table, "pull", "hard") is None
 
 

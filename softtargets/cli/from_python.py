@@ -33,7 +33,7 @@ def run(overrides: Iterable[str] = ()) -> dict:
     ('soft', True)
     """
     words = paths.quoted(overrides, several=False)
-    with _hydra(words) as hydra:
+    with hydra_for(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.RUN, with_log_configuration=False)
         _check(config)
         # checked already, and by a hook that ends the process: here an exception is wanted
@@ -56,7 +56,7 @@ def sweep(overrides: Iterable[str] = ()) -> Path:
     ['arms.csv', 'pairs.csv', 'runs.csv', 'standing.csv', 'summary.csv']
     """
     words = paths.quoted(overrides, several=True)
-    with _hydra(words) as hydra:
+    with hydra_for(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.MULTIRUN, with_log_configuration=False)
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
@@ -67,7 +67,7 @@ def sweep(overrides: Iterable[str] = ()) -> Path:
 
 
 @contextlib.contextmanager
-def _hydra(words: list[str]) -> Iterator:
+def hydra_for(words: list[str]) -> Iterator:
     """Yield a Hydra for one call, whatever a Hydra of the caller's own is at.
 
     While it lasts, `sys.argv` holds the words: sentences quote what was typed, and plugins count only there.

@@ -59,7 +59,9 @@ class Option:
 def groups() -> list[str]:
     """Return the groups of conf/ that a user chooses from, by name."""
     folders = {file.parent.relative_to(CONF).as_posix() for file in CONF.glob("*/**/*.yaml")}
-    return sorted(name for name in folders if not name.startswith(("tuned/", "hydra/")) or name in MODELS)
+    return sorted(
+        name for name in folders if not name.startswith(("tuned/", "hydra/", "search")) or name in MODELS
+    )
 
 
 def files(group: str) -> list[Path]:

@@ -7,10 +7,10 @@
 The keys are the algorithm, then the targets; `all` is any targets, for an algorithm that ignores forget targets.
 """
 
-# An arm is a list with one entry today. A search at a given cost can add entries with a key `cost`; an entry
-# without it holds for any cost. A mapping by cost would have floats as keys, which YAML and OmegaConf's dotted
-# names handle badly. Hydra picks the arm, because only Hydra knows the choices. A resolver can pick among an arm's
-# entries by a setting of the run, such as a cost.
+# An arm is a list: at most one entry without a key `cost`, which runs use by default, and entries with the cost at
+# which they were searched. These also hold settings that are no numbers, such as the optimiser, in their `words`,
+# and no run takes them by itself: a part of them would be other settings. A mapping by cost would have floats as
+# keys, which YAML and OmegaConf's dotted names handle badly.
 
 import functools
 import os
@@ -25,8 +25,9 @@ Table = dict[str, dict[str, list[dict]]]
 """Algorithm → targets → entries."""
 
 ANY_TARGETS = "all"
-NOTES = {"score", "before", "trials"}
-"""An entry's keys about its search: the best score, that of the first guess, and the number of trials."""
+NOTES = {"score", "before", "trials", "cost", "words", "tuned_on"}
+"""An entry's keys about its search: the best score, that of the first guess (with a `cost`, of doing nothing), the
+number of trials, the budget, the words of a run with these settings, and the seeds that the search saw."""
 FORM = "ALGORITHM: {TARGETS: [{values: {SETTING: NUMBER}}]}, with powers of ten as in 1.0e-3"
 HEAD = "# tuned values of {}: algorithm, targets, entry; see docs/search.md\n"
 
@@ -69,11 +70,16 @@ def _is_table(table: object) -> bool:
 
 
 def _is_arm(entries: object) -> bool:
-    if not isinstance(entries, list) or len(entries) != 1 or not _is_mapping(entries[0]):
+    if not isinstance(entries, list) or not entries or not all(map(_is_entry, entries)):
         return False
-    values = entries[0].get("values")
+    costs = [one.get("cost") for one in entries]
+    return len(set(costs)) == len(costs)
+
+
+def _is_entry(entry: object) -> bool:
+    values = entry.get("values") if _is_mapping(entry) else None
     numbers = _is_mapping(values) and all(isinstance(value, int | float) for value in values.values())
-    return numbers and entries[0].keys() <= {"values", *NOTES}
+    return numbers and isinstance(entry.get("cost", 0.0), int | float) and entry.keys() <= {"values", *NOTES}
 
 
 def _is_mapping(node: object) -> bool:
@@ -95,10 +101,10 @@ def names(folder: Path) -> list[str]:
 
 
 def entry(table: Table, algorithm: str, targets: str) -> dict | None:
-    """Return a table's entry for an arm; None if the arm was not searched."""
+    """Return a table's entry for an arm at any cost; None if the arm was not searched so."""
     arms = table.get(algorithm, {})
-    entries = arms.get(targets, arms.get(ANY_TARGETS))
-    return entries and entries[0]
+    entries = arms.get(targets, arms.get(ANY_TARGETS, []))
+    return next((one for one in entries if "cost" not in one), None)
 
 
 def write(file: Path, table: Table) -> None:

@@ -1,0 +1,186 @@
+"""Tuning pairs: seeds that no study uses, the models of each, and the score of a try on them."""
+
+import copy
+import statistics
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+from softtargets.console import Console
+from softtargets.errors import BadInput, Failed
+from softtargets.evaluation import metrics
+from softtargets.evaluation.attacks import auc
+from softtargets.evaluation.faces import VALIDATION, Calibration, Face, js_t
+from softtargets.execution import pipeline
+from softtargets.execution.algorithm_inputs import with_inputs
+from softtargets.execution.experiment import Experiment, build
+from softtargets.execution.models import Stages, Trained
+from softtargets.execution.target_sets import target_sets
+from softtargets.fit import predict
+from softtargets.store import Store, store_folder
+
+TUNING, FRESH = 1000, 2000
+"""First seed of the pairs on which tries are scored, and of those on which the winner is chosen."""
+LOSS, WEIGHT = 0.01, 10
+"""Accuracy that a model may lose for nothing, and what a point beyond it costs."""
+WORST = 100.0
+"""Score of a model that is not finite."""
+Compose = Callable[[Sequence[str]], dict]
+"""Resolve words into a config."""
+Measured = Sequence[float]
+"""What an objective measures on one pair."""
+
+
+def seeded(pair: int) -> tuple[str, ...]:
+    """Return the words of a pair."""
+    return f"seed={pair}", f"dataset.seed={pair}", f"forget_set.seed={pair}"
+
+
+class Pair:
+    """One pair; its models are made once and kept in the store for all tries and processes."""
+
+    def __init__(self, number: int, words: Sequence[str], compose: Compose):
+        self.number, self.compose = number, compose
+        self.experiment = build(compose((*words, *seeded(number))))
+        self.stages = _stages(self.experiment)
+        self.original = self.stages.original()
+
+    def tried(self, words: Sequence[str]) -> Measured | None:
+        """Unlearn by these words and measure the model; None for one that is not finite."""
+        experiment = build(self.compose((*words, *seeded(self.number))))
+        stages = _stages(experiment)
+        retrained = self.known_retrained()
+        targets = target_sets(stages, self.original, retrained)
+        experiment, targets = with_inputs(experiment, stages, self.original, retrained, targets)
+        # nothing is evaluated on the way: a schedule looks worst early
+        trajectory = pipeline.Trajectory(experiment.monitored.split, {}, 0)
+        # a copy: an own algorithm may unlearn in the model that it gets, which all tries share
+        original = copy.deepcopy(self.original.model)
+        fit, model, _ = pipeline.unlearn(experiment, original, targets, trajectory, stages.console)
+        finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+        return self.measured(model) if finite and not fit.account.diverged else None
+
+    def nothing(self) -> Measured:
+        """Measure the original."""
+        return self.measured(self.original.model)
+
+    def known_retrained(self) -> Trained:
+        """Return the model that stands for the retrained one where targets are computed."""
+        raise NotImplementedError
+
+    def measured(self, model: nn.Module) -> Measured:
+        """Measure a model."""
+        raise NotImplementedError
+
+    @staticmethod
+    def score(measures: Sequence[Measured]) -> float:
+        """Return the score of what was measured on several pairs; less is better."""
+        raise NotImplementedError
+
+
+def _stages(experiment: Experiment) -> Stages:
+    """Return an experiment's stages, which print nothing."""
+    silent = Console()
+    silent.rich.quiet = True
+    return Stages(experiment, Store(store_folder(experiment.settings.store.dir)), silent)
+
+
+class NearRetrained(Pair):
+    """The score is the share of the way to retrained models that is left, and a price for accuracy.
+
+        S = mean(JS_T - floor) / mean(nothing - floor) + 10 max(0, mean(acc_r - acc_u) - .01)
+
+    Means are over pairs. JS_T is the mean distance on the forget set to two retrained models r, `floor` that
+    between them, `nothing` that of the original. acc is the accuracy on unseen images, on which temperatures are
+    fitted too. Test images play no part. Doing nothing has S = 1, a retrained model about 0.
+    """
+
+    def __init__(self, number: int, words: Sequence[str], compose: Compose):
+        super().__init__(number, words, compose)
+        data = self.experiment.data
+        self.sets = {"forget": data.forget, "validation": data.validation, "spare": data.spare}
+        self.calibration = Calibration.of(data)
+        if self.calibration.fitted_on != VALIDATION:
+            raise BadInput(
+                f"dataset.validation_fraction={self.experiment.config['dataset']['validation_fraction']}: too few "
+                "validation images to score tries. Give at least 100"
+            )
+        self.retrained = [self.stages.retrained(), *self.stages.further_references()]
+        self.references = [self._face(one.model) for one in self.retrained]
+        self.floor = js_t("forget", *self.references)
+        self.nothing_at = self._distance(self._face(self.original.model))
+
+    def known_retrained(self) -> Trained:
+        """Return the first retrained model."""
+        return self.retrained[0]
+
+    def measured(self, model: nn.Module) -> Measured:
+        """Return JS_T and that of doing nothing, each less the floor, and the accuracy lost."""
+        face = self._face(model)
+        lost = statistics.mean(one.metrics["acc"] for one in self.references) - face.metrics["acc"]
+        return self._distance(face) - self.floor, self.nothing_at - self.floor, lost
+
+    @staticmethod
+    def score(measures: Sequence[Measured]) -> float:
+        """Return S, see above; raises Failed where doing nothing is no farther than a retrained model."""
+        left, whole, lost = map(statistics.mean, zip(*measures, strict=True))
+        if whole <= 0:
+            raise Failed(
+                "doing nothing is as near as another retrained model on these pairs: nothing to search for"
+            )
+        return left / whole + WEIGHT * max(0, lost - LOSS)
+
+    def _distance(self, face: Face) -> float:
+        return statistics.mean(js_t("forget", face, one) for one in self.references)
+
+    def _face(self, model: nn.Module) -> Face:
+        logits = {name: predict(model, one.inputs) for name, one in self.sets.items() if one is not None}
+        (fold,), (labels,) = self.calibration.folds, self.calibration.labels
+        unseen = torch.cat([logits[name][positions] for name, positions in fold.items()])
+        return Face(logits, self.calibration.temperatures(logits), {"acc": metrics.accuracy(unseen, labels)})
+
+
+class Blind(Pair):
+    """The score sees no retrained model: likelihood of unseen images, and how well an attack finds the forget set.
+
+        B = mean NLL on validation + 2 mean |AUC - 1/2|
+
+    NLL is in nats. AUC is that of the margins φ of the forget set against validation images of the same class, a
+    mean over classes by their share of the forget set. Means are over pairs.
+    """
+
+    def __init__(self, number: int, words: Sequence[str], compose: Compose):
+        super().__init__(number, words, compose)
+        data = self.experiment.data
+        if any(word in str(self.experiment.config["targets"]) for word in ("oracle", "retrained")):
+            raise BadInput("objective=blind: these targets come from a retrained model. Choose other targets")
+        if not torch.equal(data.forget_true_labels, data.forget.labels):
+            raise BadInput(
+                "objective=blind: no unseen image has wrong labels like the forget set. Choose retrained"
+            )
+
+    def known_retrained(self) -> Trained:
+        """Return the original in its place: no targets that are allowed here ask for it."""
+        return self.original
+
+    def measured(self, model: nn.Module) -> Measured:
+        """Return NLL and |AUC - 1/2|."""
+        forget, unseen = self.experiment.data.forget, self.experiment.data.validation
+        logits = [predict(model, one.inputs) for one in (forget, unseen)]
+        members, others = (metrics.margins(z, one.labels) for z, one in zip(logits, (forget, unseen), strict=True))
+        total = sum(
+            auc(members[forget.labels == label], others[unseen.labels == label])
+            * (forget.labels == label).sum().item()
+            for label in forget.labels.unique()
+        )
+        return metrics.loss(logits[1], unseen.labels), abs(total / len(forget) - 0.5)
+
+    @staticmethod
+    def score(measures: Sequence[Measured]) -> float:
+        """Return B, see above."""
+        loss, gap = map(statistics.mean, zip(*measures, strict=True))
+        return loss + 2 * gap
+
+
+OBJECTIVES = {"retrained": NearRetrained, "blind": Blind}

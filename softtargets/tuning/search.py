@@ -1,0 +1,301 @@
+"""The search for the settings of one arm: tries on tuning pairs, then a choice among the best on fresh pairs."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import optuna
+import pydantic
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
+
+from softtargets.cli.from_python import hydra_for
+from softtargets.config import tuned
+from softtargets.config.resolve import config_hash
+from softtargets.config.validation import FORBID, validated
+from softtargets.errors import BadInput
+from softtargets.execution import composed_run
+from softtargets.system.files import make_folder, write_text
+from softtargets.system.locks import locked
+from softtargets.tuning.pairs import FRESH, OBJECTIVES, TUNING, WORST, Pair, seeded
+from softtargets.tuning.space import Space, draw, find_file, first_try, read_space
+
+USUAL = ("tuned=none", "unlearn.stop=none")
+"""Words before those of the space: a try runs to the end of its budget."""
+UNWATCHED = ("unlearn.evaluate_every=null", "references=2", "tracker=none")
+"""Words that change no trained byte."""
+DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned"}
+BEST = 3
+"""Tries that are run again on fresh pairs."""
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+class SearchSettings(pydantic.BaseModel):
+    """The settings of a search alone."""
+
+    model_config = FORBID
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 60
+    objective: Literal["retrained", "blind"] = "retrained"
+    tuning_pairs: Annotated[int, Field(ge=1, le=100)] = 4
+    fresh_pairs: Annotated[int, Field(ge=1, le=100)] = 10
+    sampler_seed: Annotated[int, Field(ge=0, le=10**6)] = 0
+    space: str | None = None
+
+
+def search(overrides: Iterable[str] = (), say: Callable[[str], None] = print) -> dict:
+    """Search the settings of one arm and return the winner, the content of winner.json.
+
+    `overrides` are the words that would follow `softtargets search`. Several processes with equal words share one
+    search, and a search that was stopped goes on. Raises BadInput before any work for what the command would
+    refuse, and Failed where the pairs leave nothing to search for.
+
+    >>> import softtargets
+    >>> small = ["dataset.train_size=500", "training.epochs=6", "mu_algo=graddiff", "unlearn.cost=0.5"]
+    >>> winner = softtargets.search([*small, "trials=1", "tuning_pairs=1", "fresh_pairs=1"], say=lambda line: None)
+    >>> winner["budget"], winner["tuned_on"], winner["chosen_on"]
+    (0.5, [1000], [2000])
+    """
+    settings, words = _settings(overrides)
+    with hydra_for(words) as hydra:
+
+        def compose(words: Sequence[str]) -> DictConfig:
+            return hydra.compose_config("config", list(words), RunMode.RUN, with_log_configuration=False)
+
+        return Search(settings, words, compose, say).run()
+
+
+def _settings(overrides: Iterable[str]) -> tuple[SearchSettings, list[str]]:
+    """Part the settings of the search from the words of its runs."""
+    given, words = {}, []
+    for word in overrides:
+        name, _, value = word.partition("=")
+        if name in DECIDED:
+            raise BadInput(f"{word}: a search decides {name}. Leave it out")
+        if name in SearchSettings.model_fields:
+            given[name] = int(value) if value.isdecimal() and name != "space" else value
+        else:
+            words.append(word)
+    return validated(SearchSettings, given, ""), words
+
+
+@dataclasses.dataclass
+class Search:
+    """One search; all its state is in its folder."""
+
+    settings: SearchSettings
+    words: list[str]
+    composed: Callable[[Sequence[str]], DictConfig]
+    say: Callable[[str], None]
+
+    def run(self) -> dict:
+        """Try, choose, write and print."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.space = self._space()
+        self._check()
+        self.folder = self._folder()
+        make_folder(self.folder)
+        self.study = self._study()
+        self.pairs: dict[int, Pair] = {}
+        self._try_all()
+        with locked(self.folder / "choice.lock", busy=lambda: self.say("waiting: another process chooses")):
+            return self._finish(self._choose())
+
+    def compose(self, words: Sequence[str]) -> dict:
+        """Resolve words into a config."""
+        return composed_run.resolved_config(self.composed(words))
+
+    def all_words(self, drawn: Sequence[str]) -> tuple[str, ...]:
+        """Return the words of a try; what the user typed comes last and wins."""
+        # an own algorithm has no option of group unlearn; a block of its space names one
+        return "unlearn=sgd", *USUAL, *drawn, *self.words, *UNWATCHED
+
+    def _space(self) -> Space:
+        """Read the space of the algorithm, without the settings that the user typed."""
+        config = self.composed(self.all_words(()))
+        folders = [Path(one.path) for one in config.hydra.runtime.config_sources if one.schema == "file"]
+        name = config.hydra.runtime.choices["mu_algo"]
+        file = Path(self.settings.space) if self.settings.space else find_file(name, folders)
+        if file is None:
+            raise BadInput(
+                f"mu_algo={name}: has no space. Write search/{name}.yaml beside its config, or give space=FILE"
+            )
+        typed = {word.lstrip("+~").partition("=")[0] for word in self.words}
+        return {name: block.without(typed) for name, block in read_space(file, folders).items()}
+
+    def _check(self) -> None:
+        """Raise BadInput unless every choice and every end of the space can be run."""
+        if self.composed(self.all_words(())).unlearn.cost is None:
+            raise BadInput("unlearn.cost is required: a search needs a budget, as in unlearn.cost=0.1")
+        for block in self.space.values():
+            for values in block.corners():
+                words = (*self.all_words(block.words(values)), *seeded(TUNING))
+                composed_run.check_runnable(self.composed(words))
+
+    def _folder(self) -> Path:
+        """Return the folder of this search; its name holds what decides the tries."""
+        config = self.composed((*self.all_words(()), *seeded(TUNING)))
+        choices = config.hydra.runtime.choices
+        arm = "-".join(choices[group] for group in ("dataset", "architecture", "forget_set", "mu_algo", "targets"))
+        decisive = self.settings.model_dump(exclude={"trials", "fresh_pairs", "space"})
+        blocks = {name: [block.fixed, repr(block.drawn)] for name, block in self.space.items()}
+        own = {"search": [json.dumps(decisive), json.dumps(blocks)]}
+        digest = config_hash(composed_run.resolved_config(config) | own)
+        return Path(config.runs_dir, "search", f"{arm}-{digest[:10]}").absolute()
+
+    def _study(self) -> optuna.Study:
+        storage = JournalStorage(JournalFileBackend(str(self.folder / "tries.journal")))
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
+        with locked(self.folder / "start.lock", busy=lambda: None):  # the first try is put in once
+            study = optuna.create_study(storage=storage, study_name="search", pruner=pruner, load_if_exists=True)
+            if not study.trials:
+                study.enqueue_trial(first_try(self.space))
+        return study
+
+    def _finished(self) -> list[FrozenTrial]:
+        """Return the tries within the allowance, those that ended first: processes may end some beyond it."""
+        ended = self.study.get_trials(deepcopy=False, states=FINISHED)
+        return sorted(ended, key=lambda one: one.datetime_complete)[: self.settings.trials]
+
+    def _try_all(self) -> None:
+        """Try until the allowance is used up."""
+        started = time.monotonic()
+        for count in itertools.count(1):
+            if len(self._finished()) >= self.settings.trials:
+                return
+            self._try()
+            self._progress((time.monotonic() - started) / count)
+
+    def _try(self) -> None:
+        trial = self.study.ask()
+        # a seed for each try: a search that goes on would otherwise repeat its first draws
+        seed = self.settings.sampler_seed * 100_003 + trial.number
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed)
+        words, measures = draw(self.space, trial), []
+        trial.set_user_attr("words", words)
+        for number in self._numbers(TUNING, self.settings.tuning_pairs):
+            one = self._pair(number).tried(self.all_words(words))
+            if one is None:
+                self.study.tell(trial, WORST)
+                return
+            measures.append(one)
+            trial.report(self._pair(number).score(measures), len(measures))
+            if trial.should_prune():
+                self.study.tell(trial, state=TrialState.PRUNED)
+                return
+        self.study.tell(trial, self._pair(TUNING).score(measures))
+
+    def _numbers(self, first: int, count: int) -> range:
+        return range(first, first + count)
+
+    def _pair(self, number: int) -> Pair:
+        """Return a pair, made at its first use."""
+        if number not in self.pairs:
+            kind = OBJECTIVES[self.settings.objective]
+            self.pairs[number] = kind(number, self.all_words(()), self.compose)
+        return self.pairs[number]
+
+    def _nothing(self, first: int, count: int) -> float:
+        """Return the score of the original."""
+        pairs = [self._pair(number) for number in self._numbers(first, count)]
+        return pairs[0].score([pair.nothing() for pair in pairs])
+
+    def _progress(self, seconds: float) -> None:
+        """Print how far the search is, with an estimate of its end from this process's tries."""
+        finished = self._finished()
+        complete = [one for one in finished if one.state == TrialState.COMPLETE]
+        best = f"best {min(one.value for one in complete):.3f}" if complete else "none complete"
+        last = finished[-1]
+        score = f"{last.value:.3f}" if last.state == TrialState.COMPLETE else "pruned"
+        minutes = seconds * (self.settings.trials - len(finished)) / 60
+        self.say(f"try {len(finished)} of {self.settings.trials}: {score}, {best}; about {minutes:.0f} min left")
+
+    def _choose(self) -> dict:
+        """Run the best tries again on fresh pairs and return the winner; doing nothing is one of them."""
+        complete = [one for one in self._finished() if one.state == TrialState.COMPLETE]
+        first, count = FRESH, self.settings.fresh_pairs
+        scores = {"nothing": self._nothing(first, count)}
+        best = {str(one.number): one for one in sorted(complete, key=lambda one: one.value)[:BEST]}
+        for number, one in best.items():
+            scores[number] = self._fresh_score(one)
+            self.say(f"try {number} on {count} fresh pairs: {scores[number]:.3f} (tuning pairs: {one.value:.3f})")
+        winner = min(scores, key=scores.__getitem__)
+        drawn = [] if winner == "nothing" else best[winner].user_attrs["words"]
+        return {
+            "try": winner,
+            "words": ["mu_algo=none"] if winner == "nothing" else [*USUAL, *drawn, *self.words],
+            "drawn": drawn,
+            "score": scores[winner],
+            "score_on_tuning_pairs": None if winner == "nothing" else best[winner].value,
+            "fresh_scores": scores,
+            "budget": self.composed(self.all_words(())).unlearn.cost,
+            "objective": self.settings.objective,
+            "trials": len(self._finished()),
+            "sampler_seed": self.settings.sampler_seed,
+            "tuned_on": list(self._numbers(TUNING, self.settings.tuning_pairs)),
+            "chosen_on": list(self._numbers(first, count)),
+        }
+
+    def _fresh_score(self, one: FrozenTrial) -> float:
+        """Score a try on fresh pairs; a pair that an earlier call measured is not run again."""
+        measures = []
+        for number in self._numbers(FRESH, self.settings.fresh_pairs):
+            key = f"fresh/{one.number}/{number}"
+            if key not in self.study.user_attrs:
+                self.study.set_user_attr(key, self._pair(number).tried(self.all_words(one.user_attrs["words"])))
+            measures.append(self.study.user_attrs[key])
+        return WORST if None in measures else self._pair(FRESH).score(measures)
+
+    def _finish(self, winner: dict) -> dict:
+        """Write winner.json and the row of the table, and print the words to type."""
+        write_text(self.folder / "winner.json", json.dumps(winner, indent=2) + "\n")
+        nothing = winner["fresh_scores"]["nothing"]
+        count = len(winner["chosen_on"])
+        self.say(f"winner: {winner['score']:.3f} on {count} fresh pairs; doing nothing: {nothing:.3f}")
+        if winner["try"] == "nothing":
+            self.say("no try is better than doing nothing: the search chose not to move")
+        else:
+            self.say(f"table: {self._add_row(winner)}")
+        self.say(f"to type: softtargets run {shlex.join(winner['words'])}")
+        return winner
+
+    def _add_row(self, winner: dict) -> Path:
+        """Write the winner's row, in the format of conf/tuned, to a table in the search's folder."""
+        choices = self.composed(self.all_words(())).hydra.runtime.choices
+        place = [choices[group] for group in ("dataset", "architecture", "forget_set")]
+        file = Path(self.folder, "tuned", *place[:2], f"{place[2]}.yaml")
+        drawn = dict(word.partition("=")[::2] for word in winner["drawn"])
+        values = {
+            name.rpartition(".")[2]: number
+            for name, text in drawn.items()
+            if (number := _number(text)) is not None
+        }
+        row = {
+            "values": values,
+            "cost": winner["budget"],
+            "score": round(winner["score"], 4),
+            "before": round(winner["fresh_scores"]["nothing"], 4),
+            "trials": winner["trials"],
+            "words": list(winner["words"]),
+            "tuned_on": [*winner["tuned_on"], *winner["chosen_on"]],
+        }
+        make_folder(file.parent)
+        tuned.write(file, {choices["mu_algo"]: {choices["targets"]: [row]}})
+        return file
+
+
+def _number(text: str) -> int | float | None:
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return None

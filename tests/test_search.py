@@ -1,0 +1,176 @@
+"""The search for an arm's settings: spaces, scores, tries that several calls share, and the choice of a winner."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import CONF, ROOT, SMALL
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+import softtargets
+from softtargets.config import tuned
+from softtargets.errors import BadInput, Failed
+from softtargets.tuning.pairs import Blind, NearRetrained
+from softtargets.tuning.space import read_space
+
+SPACES = sorted(file.stem for file in (CONF / "search").glob("*.yaml"))
+TINY = (*SMALL[:4], "mu_algo=npo", "targets=soft", "unlearn.cost=0.5", "tuning_pairs=2", "fresh_pairs=1")
+
+
+# spaces
+
+
+def space_of(text: str, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    return read_space(file, [CONF])
+
+
+def test_a_space_is_read_in_the_syntax_of_hydras_optuna_sweeper(tmp_path):
+    text = """
+    sgd:
+      unlearn: sgd
+      a: interval(1, 5)
+      b: int(interval(1, 5))
+      c: tag(log, interval(1e-3, 1))
+      d: choice(x, 1.0)
+      e: null, 1.0
+      f: range(1, 4)
+    """
+    block = space_of(text, tmp_path)["sgd"]
+    assert block.fixed == ("unlearn=sgd",)
+    assert block.drawn == {
+        "a": FloatDistribution(1, 5),
+        "b": IntDistribution(1, 5),
+        "c": FloatDistribution(1e-3, 1, log=True),
+        "d": CategoricalDistribution(["x", "1.0"]),
+        "e": CategoricalDistribution(["null", "1.0"]),
+        "f": CategoricalDistribution(["1", "2", "3"]),
+    }
+    assert block.first() == {"a": 1, "b": 1, "c": 1e-3, "d": "x", "e": "null", "f": "1"}
+
+
+BAD = {
+    "": "not a space",
+    "{}": "no block",
+    "sgd: 1": "sgd: not a block",
+    "sgd: {a: 'interval(2, 1)'}": "from low to high",
+    "sgd: {a: 'tag(log, interval(0, 1))'}": "above 0",
+    "sgd: {a: 'tag(lg, interval(1, 2))'}": "no such tag",
+    "sgd: {a: 'choice(1)'}": "two choices",
+    "sgd: {a: 'interval(1'}": "cannot be read",
+    "blocks: nowhere": "another file",
+    "sgd: {a: [": "cannot be read",
+}
+
+
+@pytest.mark.parametrize("text", BAD, ids=repr)
+def test_a_bad_space_is_refused_by_name(text, tmp_path):
+    with pytest.raises(BadInput, match=BAD[text]) as error:
+        space_of(text, tmp_path)
+    assert str(error.value).startswith(str(tmp_path / "mine.yaml"))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space_has_both_optimisers_and_starts_where_nothing_moves(name):
+    space = read_space(CONF / "search" / f"{name}.yaml", [CONF])
+    assert list(space) == ["sgd", "adamw"]
+    for block in space.values():
+        assert block.first()["unlearn.optimizer.lr"] <= 1e-6
+        assert {"unlearn.batch_size", "unlearn.clip_norm", "unlearn.schedule"} <= set(block.drawn)
+
+
+# scores
+
+
+def test_the_score_is_the_share_of_the_way_left_and_a_price_for_accuracy():
+    nothing = [(0.04, 0.04, -0.01), (0.02, 0.02, 0.0)]
+    assert NearRetrained.score(nothing) == 1
+    # (.01 + .02) / (.04 + .02) = .5, and accuracy .03 lost on average, .02 beyond the first point
+    assert NearRetrained.score([(0.01, 0.04, 0.05), (0.02, 0.02, 0.01)]) == pytest.approx(0.5 + 0.2)
+    with pytest.raises(Failed, match="nothing to search"):
+        NearRetrained.score([(0.01, -0.01, 0.0)])
+    assert Blind.score([(0.5, 0.1), (0.7, 0.2)]) == pytest.approx(0.6 + 0.3)
+
+
+# refusals, before any work
+
+REFUSED = {
+    ("mu_algo=npo",): "unlearn.cost is required",
+    ("mu_algo=npo", "unlearn.cost=0.5", "seed=1"): "seed=1: a search decides seed",
+    ("mu_algo=npo", "unlearn.cost=0.5", "trials=0"): "trials=0",
+    ("mu_algo=npo", "unlearn.cost=0.5", "trials=many"): "trials='many'",
+    ("mu_algo=npo", "unlearn.cost=0.5", "objective=mine"): "objective='mine'",
+    ("mu_algo=npo", "unlearn.cost=0.5", "space=nowhere.yaml"): "nowhere.yaml: cannot be read",
+    ("mu_algo=class_mask", "unlearn.cost=0.5", "forget_set=class"): "mu_algo=class_mask: has no space",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED, ids=" ".join)
+def test_a_search_that_cannot_run_is_refused_before_any_work(words, tmp_path):
+    with pytest.raises(BadInput, match=REFUSED[words]):
+        softtargets.search([*words, f"runs_dir={tmp_path / 'runs'}"])
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.long
+def test_a_space_that_no_run_takes_ends_with_one_sentence(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("sgd: {unlearn: sgd, unlearn.batch_size: 'choice(32, -1)'}")
+    words = [*TINY, f"space={file}", f"runs_dir={tmp_path / 'runs'}"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "softtargets", "search", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "unlearn.batch_size=-1" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+# whole searches
+
+
+@pytest.mark.long
+def test_a_search_starts_at_doing_nothing_and_goes_on_where_it_was(tmp_path):
+    words, lines = [*TINY, f"runs_dir={tmp_path}"], []
+    softtargets.search([*words, "trials=2"], say=lines.append)
+    assert lines[0].startswith("try 1 of 2: 1.000")  # the least rate moves nothing
+    (folder,) = (tmp_path / "search").iterdir()
+    lines.clear()
+    winner = softtargets.search([*words, "trials=3"], say=lines.append)
+    assert [line.split(":")[0] for line in lines if " of " in line] == ["try 3 of 3"]
+    assert winner == json.loads((folder / "winner.json").read_text())
+    assert winner["score"] < winner["fresh_scores"]["nothing"] == 1
+    (row,) = tuned.read_table(folder / "tuned" / "mnist_5k" / "mlp" / "random.yaml")["npo"]["soft"]
+    assert (row["cost"], row["words"], row["tuned_on"]) == (0.5, winner["words"], [1000, 1001, 2000])
+    assert row["values"]["lr"] > 1e-6
+    lines.clear()
+    assert softtargets.search([*words, "trials=3"], say=lines.append) == winner
+    assert not [line for line in lines if " of 3" in line]
+    assert len(list((tmp_path / "search").iterdir())) == 1
+
+
+@pytest.mark.long
+def test_an_own_algorithm_is_searched_without_a_retrained_model(tmp_path):
+    for group in ("mu_algo", "search"):
+        (tmp_path / "conf" / group).mkdir(parents=True)
+    own = {"_target_": "own_parts.in_place", "_partial_": True}
+    (tmp_path / "conf" / "mu_algo" / "mine.yaml").write_text(yaml.safe_dump(own))
+    (tmp_path / "conf" / "search" / "mine.yaml").write_text("blocks: optimisers\n")
+    words = [*TINY[:4], f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "mu_algo=mine", "plugins=[own_parts]"]
+    words += ["unlearn.cost=0.5", "tuning_pairs=1", "fresh_pairs=1", "objective=blind"]
+    winner = softtargets.search([*words, f"runs_dir={tmp_path}", "trials=2"], say=lambda line: None)
+    assert (winner["tuned_on"], winner["chosen_on"], winner["trials"]) == ([1000], [2000], 2)
+    assert set(winner["fresh_scores"]) == {"nothing", "0", "1"}
+
+
+@pytest.mark.long
+def test_a_model_that_is_not_finite_has_the_worst_score(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("sgd: {unlearn: sgd, unlearn.optimizer.lr: 'interval(1e5, 1e6)'}")
+    lines = []
+    softtargets.search([*TINY, f"space={file}", f"runs_dir={tmp_path}", "trials=1"], say=lines.append)
+    assert lines[0].startswith("try 1 of 1: 100.000")
+    assert lines[-1] == "to type: softtargets run mu_algo=none"
