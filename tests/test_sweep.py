@@ -14,6 +14,7 @@ from conftest import ROOT, SMALL, options
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.study import cells as sweeps
+from softtargets.study import launching
 from softtargets.study.cells import SweepCell, missing, prepare, spread
 from softtargets.study.launching import LauncherEnd, reason
 from softtargets.study.pairs import typed_out
@@ -383,6 +384,20 @@ def test_a_sweep_lies_where_it_is_told_and_is_resumed_there(place, here):
     assert found.returncode == 0, found.stderr
     assert sorted(path.name[:6] for path in Path("there", place).glob("seed=*")) == ["seed=0", "seed=1"]
     assert len(list(Path("there").iterdir())) == 1
+
+
+def test_the_watcher_rests_sixty_times_as_long_as_it_looks(monkeypatch):
+    now, looks = [100.0], []
+    monkeypatch.setattr(launching.time, "monotonic", lambda: now[0])
+
+    def look() -> None:
+        looks.append(now[0])
+        now[0] += 0.5
+
+    seldom = launching.resting(look)
+    for now[0] in (100.0, 101.0, 130.0, 130.75, 131.5, 162.0):
+        seldom()
+    assert looks == [100.0, 130.75, 162.0], "half a second of looking is followed by thirty of rest"
 
 
 def test_a_sweep_is_resumed_behind_symbolic_links(here, monkeypatch, tmp_path):

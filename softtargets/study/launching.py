@@ -15,7 +15,9 @@ from softtargets.system.signals import end_with_parent, stop
 from softtargets.system.terminal import steady
 
 POLL = 0.5
-"""Seconds between two checks of the folders."""
+"""Seconds between two checks of the launcher, and at least between two of the folders."""
+REST = 60
+"""Pause between two checks of the folders, as a multiple of the time that the last one took."""
 GRACE = 20.0
 """Seconds to wait for a launcher after its last job has left the queue."""
 STOP = 5.0
@@ -48,11 +50,12 @@ def launch(start: Callable[[], Sequence[JobReturn]], look: Callable[[], None], q
     `scancel` of a pending task and, without accounting, after any dead job.
     """
     end = LauncherEnd()
+    seldom = resting(look)
     thread = threading.Thread(target=_keep, args=(start, end), daemon=True)
     thread.start()
     try:
         while thread.is_alive() or (queue and queue.busy()):
-            look()
+            seldom()
             if queue and queue.silent_for() > GRACE:
                 break
             time.sleep(POLL)
@@ -61,6 +64,24 @@ def launch(start: Callable[[], Sequence[JobReturn]], look: Callable[[], None], q
         raise
     look()
     return end
+
+
+def resting(look: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that calls `look()`, but does nothing for `REST` times as long as the last call took.
+
+    So many cells, or a slow file system, cost at most 2 % of a core, and as little of the file server's time.
+    """
+    due = 0.0
+
+    def seldom() -> None:
+        nonlocal due
+        started = time.monotonic()
+        if started >= due:
+            look()
+            ended = time.monotonic()
+            due = ended + REST * (ended - started)
+
+    return seldom
 
 
 def _keep(start: Callable[[], Sequence[JobReturn]], end: LauncherEnd) -> None:
@@ -94,7 +115,8 @@ def _begin_worker(parent: int) -> None:
 
 def watch(queue: Queue, look: Callable[[], None]) -> None:
     """Call `look()` until the jobs of `queue` have ended."""
+    seldom = resting(look)
     while queue.busy():
-        look()
+        seldom()
         time.sleep(POLL)
     look()
