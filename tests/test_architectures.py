@@ -9,8 +9,9 @@ from conftest import CONF, options
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
-from softtargets.architectures import cnn, construct, mlp
+from softtargets.architectures import cnn, construct, mlp, resnet9, resnet18
 from softtargets.config.validation import check_call
 
 
@@ -22,6 +23,8 @@ def parameters(model) -> int:
 @pytest.mark.parametrize(("shape", "classes"), [((1, 28, 28), 10), ((3, 32, 40), 7), ((1, 9, 9), 2)])
 def test_every_architecture_maps_any_images_to_logits(name, shape, classes):
     node = OmegaConf.load(CONF / "architecture" / f"{name}.yaml")
+    if "width" in node:
+        node.width = 8  # to be fast
     partial = check_call(instantiate(node, _convert_="all"), "architecture", named=("input_shape", "classes"))
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -39,6 +42,57 @@ def test_parameter_counts_by_hand():
     assert parameters(mlp(**shape, hidden=800)) == 785 * 800 + 801 * 10
     convolutions = (9 * 1 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 128
     assert parameters(cnn(**shape, channels=[32, 64, 128], hidden=128)) == convolutions + 1153 * 128 + 129 * 10
+
+
+def test_parameter_counts_of_residual_networks_by_hand():
+    def convolution(inputs, outputs, size=3):
+        return size**2 * inputs * outputs + 2 * outputs  # with a scale and a shift for each output
+
+    pairs = [(3, 32), (32, 64), (64, 64), (64, 64), (64, 128), (128, 256), (256, 256), (256, 256)]
+    by_hand = sum(convolution(*pair) for pair in pairs) + 257 * 10
+    assert parameters(resnet9(input_shape=(3, 32, 32), classes=10, width=32)) == by_hand == 1_646_122
+    # the number that is usual for a ResNet-18 on CIFAR-10
+    assert parameters(resnet18(input_shape=(3, 32, 32), classes=10, width=64)) == 11_173_962
+
+
+def test_resnet9_by_hand():
+    model = resnet9(input_shape=(3, 10, 13), classes=4, width=2).eval()
+    weights = iter([layer.weight for layer in model.modules() if isinstance(layer, nn.Conv2d)])
+    images = torch.randn(2, 3, 10, 13, generator=torch.Generator().manual_seed(0))
+
+    def convolved(inputs):  # the running statistics of a new network are 0 and 1
+        return F.relu(F.conv2d(inputs, next(weights), padding=1) / (1 + 1e-5) ** 0.5)
+
+    def halved(inputs):
+        return F.max_pool2d(convolved(inputs), 2, ceil_mode=True)
+
+    hidden = halved(convolved(images))
+    hidden = halved(hidden + convolved(convolved(hidden)))
+    hidden = halved(hidden)
+    hidden = hidden + convolved(convolved(hidden))
+    assert hidden.shape == (2, 16, 2, 2)
+    head = model[-1]
+    expected = F.linear(hidden.amax((2, 3)), head.weight, head.bias)
+    torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_resnet18_is_torchvisions_with_a_small_stem():
+    """Whose blocks, in the same order, have the same weights in training mode and after it."""
+    peer = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=5)
+    peer.conv1, peer.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    model = resnet18(input_shape=(3, 9, 11), classes=5, width=64)
+    assert len(model.state_dict()) == len(peer.state_dict())
+    model.load_state_dict(dict(zip(model.state_dict(), peer.state_dict().values(), strict=True)))
+    images = torch.randn(4, 3, 9, 11, generator=torch.Generator().manual_seed(0))
+    for _ in range(2):
+        torch.testing.assert_close(model(images), peer(images), rtol=1e-3, atol=1e-4)
+        model.eval(), peer.eval()
+
+
+@pytest.mark.parametrize("network", [resnet9, resnet18])
+def test_residual_networks_take_images_of_any_size(network):
+    model = network(input_shape=(1, 1, 1), classes=3, width=2).eval()
+    assert [model(torch.zeros(1, 1, *size)).shape for size in ((1, 1), (5, 17))] == [(1, 3)] * 2
 
 
 def test_cnn_is_convolution_relu_pool_and_two_layers():

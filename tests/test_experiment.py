@@ -21,6 +21,8 @@ BASELINES = {"none", "none_calibrated", "early", "retrain", "head_reset", "class
 NEEDS = {
     "forget_set=indices": ["forget_set.path=INDICES"],
     "forget_set=marked": None,  # needs a dataset with marks; see test_datasets
+    "architecture=resnet9": ["architecture.width=2"],  # to be fast
+    "architecture=resnet18": ["architecture.width=2"],
     "dataset=folder": None,
     "dataset=mnist": None,
     "dataset=fashion_mnist": None,
