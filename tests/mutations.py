@@ -690,7 +690,7 @@ direction-of-clipped-gradients: raw gradients, before the optimiser
 
 direction-error-of-independent-values: what leaves out a part moves by a tenth of it
 - (m - 1) * values.var(correction=0)
-+ values.var() / m
++ 1 / m * values.var()
 
 degenerate-inverted: flagged where targets and predictions are equal
 - self.target_distance <= degenerate
