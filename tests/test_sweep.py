@@ -334,6 +334,18 @@ def test_runs_that_nobody_began_are_counted_and_not_called_ended(tmp_path, capsy
     assert "failed: ended: KeyError: 'a'\n" in capsys.readouterr().out
 
 
+def test_runs_that_fail_for_the_same_reason_are_named_three_times(tmp_path, capsys):
+    cells = [cell(tmp_path / f"seed={seed}") for seed in range(6)]
+    reasons = dict.fromkeys(range(6), "OSError: disk is full") | {2: "KeyError: 'a'"}
+    assert not counts_of_runs(cells, missing(dict.fromkeys(cells, 0), {}, reasons, gave_up=False))
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: ")]
+    assert failed == [
+        *(f"failed: seed={seed}: OSError: disk is full" for seed in (0, 1, 3)),
+        "failed: 2 more runs: OSError: disk is full",
+        "failed: seed=2: KeyError: 'a'",
+    ]
+
+
 def test_a_sweep_of_which_every_run_failed_leaves_a_page_that_names_them(tmp_path, capsys):
     cells = [cell(tmp_path / f"seed={seed}-0") for seed in range(3)]
     for one in cells:

@@ -1,5 +1,6 @@
 """The progress and the summary of a sweep, read from the folders of its cells."""
 
+import collections
 import time
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import rich.live
 
 from softtargets.errors import BadInput, visible
 from softtargets.study.cells import Missing, SweepCell, _json
+
+SHOWN = 3
+"""Number of runs named for each reason of a failure."""
 
 
 class Display:
@@ -57,9 +61,7 @@ def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
     without = [cell for cell in cells if cell.state() != "finished"]
     unbegun = [cell for cell in without if cell in missing.unbegun and not cell.error()]
     failed = [cell for cell in without if cell not in unbegun]
-    for cell in failed:
-        reason = cell.error() or missing.reasons.get(cell) or "no result, because its process was killed"
-        print(visible(f"failed: {cell.folder.name}: {reason}"))
+    _print_failures(failed, missing)
     reused, trained = _trainings(cells)
     ended = f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(failed)} failed"
     ended += f", {len(unbegun)} not started" if unbegun else ""
@@ -69,6 +71,19 @@ def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
     if cells[0].stage == "all" and len(unbegun) < len(cells):
         verdicts(folder)
     return not without
+
+
+def _print_failures(failed: list[SweepCell], missing: Missing) -> None:
+    """Print which runs failed and why; of those with equal reasons, the first `SHOWN` and the number of others."""
+    equal = collections.defaultdict(list)
+    for cell in failed:
+        reason = cell.error() or missing.reasons.get(cell) or "no result, because its process was killed"
+        equal[reason].append(cell.folder.name)
+    for reason, names in equal.items():
+        for name in names[:SHOWN]:
+            print(visible(f"failed: {name}: {reason}"))
+        if len(names) > SHOWN:
+            print(visible(f"failed: {len(names) - SHOWN:,} more runs: {reason}"))
 
 
 def verdicts(folder: Path) -> None:
