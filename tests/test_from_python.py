@@ -61,6 +61,25 @@ def test_what_the_command_refuses_is_an_exception(words, sentence, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_overrides_that_are_no_list_of_texts_are_refused():
+    """In a process of its own, where the annotations are not checked."""
+    code = """
+import softtargets
+calls = [(softtargets.run, "targets=soft"), (softtargets.sweep, ["seed=1", 2]), (softtargets.sweep, 3)]
+for call, overrides in calls:
+    try:
+        call(overrides)
+    except ValueError as error:
+        print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines() == [
+        "overrides='targets=soft': must be a list, as in ['targets=soft']",
+        "overrides has 2; each must be a text, as in 'seed=1'",
+        "overrides=3: must be a list, as in ['seed=1']",
+    ]
+
+
 def test_a_sweep_from_python_leaves_its_folder(tmp_path):
     words = [*SMALL, "seed=0,1", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     assert softtargets.sweep(words) == tmp_path / "sweep"

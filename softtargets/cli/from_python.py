@@ -32,7 +32,7 @@ def run(overrides: Iterable[str] = ()) -> dict:
     >>> result["choices"]["targets"], 0 <= result["distance"]["js_forget"] <= 0.6932  # nats, at most log 2
     ('soft', True)
     """
-    words = paths.quoted(overrides, several=False)
+    words = paths.quoted(_listed(overrides), several=False)
     with hydra_for(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.RUN, with_log_configuration=False)
         _check(config)
@@ -55,7 +55,7 @@ def sweep(overrides: Iterable[str] = ()) -> Path:
     >>> sorted(file.name for file in folder.glob("*.csv"))
     ['arms.csv', 'pairs.csv', 'runs.csv', 'standing.csv', 'summary.csv']
     """
-    words = paths.quoted(overrides, several=True)
+    words = paths.quoted(_listed(overrides), several=True)
     with hydra_for(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.MULTIRUN, with_log_configuration=False)
         folder = Path(config.hydra.sweep.dir).absolute()
@@ -64,6 +64,18 @@ def sweep(overrides: Iterable[str] = ()) -> Path:
         except SystemExit as error:
             raise Failed(f"{folder}: not every run of the sweep has a result") from error
     return folder
+
+
+def _listed(overrides: Iterable[str]) -> list[str]:
+    """Return the overrides; raise BadInput unless they are a list of texts."""
+    if isinstance(overrides, str) or not isinstance(overrides, Iterable):
+        example = overrides if isinstance(overrides, str) else "seed=1"
+        raise BadInput(f"overrides={overrides!r}: must be a list, as in [{example!r}]")
+    words = list(overrides)
+    for word in words:
+        if not isinstance(word, str):
+            raise BadInput(f"overrides has {word!r}; each must be a text, as in 'seed=1'")
+    return words
 
 
 @contextlib.contextmanager
