@@ -284,12 +284,28 @@ def predict(model: nn.Module, inputs: Tensor, batch_size: int = 256) -> Tensor:
     >>> predict(nn.Linear(3, 2), torch.zeros(5, 3)).shape
     torch.Size([5, 2])
     """
-    was_training = model.training
+    with torch.no_grad(), evaluating(model):
+        return _stacked((model(batch).float() for batch in inputs.split(batch_size)), len(inputs))
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for a block, and then each of its modules back into the mode that it had.
+
+    >>> layer = nn.Dropout()
+    >>> with evaluating(layer):
+    ...     layer.training
+    False
+    >>> layer.training
+    True
+    """
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    with torch.no_grad():
-        logits = _stacked((model(batch).float() for batch in inputs.split(batch_size)), len(inputs))
-    model.train(was_training)
-    return logits
+    try:
+        yield
+    finally:
+        for module, training in modes:  # one by one: a network may hold a part of it in evaluation mode for good
+            module.training = training
 
 
 def _stacked(parts: Iterator[Tensor], rows: int) -> Tensor:

@@ -149,6 +149,22 @@ def test_audit_changes_no_model(tiny):
     assert all(torch.equal(before[name], value) for name, value in tiny["unlearned"].state_dict().items())
 
 
+def test_audit_leaves_each_part_of_a_model_in_its_mode(tiny):
+    """Frozen batch normalisation stands in evaluation mode inside a network in training mode."""
+    frozen = nn.BatchNorm1d(6).eval()
+    tiny["unlearned"] = nn.Sequential(nn.Flatten(), frozen, nn.Linear(6, 3))
+    softtargets.audit(**tiny)
+    assert tiny["unlearned"].training
+    assert not frozen.training
+
+
+def test_an_unlearned_model_of_another_architecture_has_no_change_of_parameters(tiny):
+    tiny["unlearned"] = nn.Sequential(nn.Flatten(), nn.Linear(6, 2), nn.Linear(2, 3))
+    found = softtargets.audit(**tiny, retrained=Tiny())
+    assert found["change"] == {"avg_parameter_change": None, "relative_l2": None}
+    assert 0 < found["distance"]["js_forget"] < 0.7
+
+
 def test_audits_of_a_folder_are_compared_like_runs(tiny, tmp_path):
     numbers = {}
     for seed, targets in itertools.product(range(2), ("hard", "soft")):
@@ -209,6 +225,32 @@ def test_a_folder_that_holds_a_run_is_refused_before_any_work(tiny, tmp_path, fo
         ({"choices": {"seed": "1"}}, "choices has seed='1'; it must be int"),
         ({"folder": __file__}, "folder=.*test_audit.py: cannot be written to"),
         ({"retrained": nn.Sequential(nn.Flatten(), nn.Linear(6, 4))}, "logits of different widths"),
+        ({"test": (torch.zeros(3, 7), torch.arange(3))}, r"original fails on test .*of shape \(1, 7\)\): mat1"),
+        ({"test": (torch.zeros(3, 6), torch.tensor([0, 1, 1.5]))}, "test has labels in torch.float32 of shape"),
+        ({"test": (torch.zeros(3, 6), torch.eye(3).long())}, r"test has labels in torch.int64 of shape \(3, 3\)"),
+        ({"test": (torch.tensor(1.0), torch.tensor(1))}, "test has 0 inputs and 0 labels"),
+        ({"test": (torch.full((3, 6), torch.nan), torch.arange(3))}, "test has inputs that are not finite"),
+        ({"test": TensorDataset(torch.zeros(3, 6))}, "test: its samples cannot be stacked to inputs and labels"),
+        ({"test": TensorDataset(torch.zeros(0, 6), torch.arange(0))}, "test has 0 inputs and 0 labels"),
+        ({"test": (torch.zeros(3, 6, device="meta"), torch.arange(3))}, "test is on meta"),
+        ({"unlearned": Tiny().half()}, r"float16 on cpu; convert them by unlearned.to\('cpu', torch.float32\)"),
+        ({"unlearned": Tiny().to("meta")}, r"its weights are torch.float32 on meta; convert them"),
+        ({"unlearned": nn.Sequential(Tiny(), nn.Softmax(1))}, "unlearned returns probabilities; it must return"),
+        (
+            {"unlearned": nn.Sequential(Tiny(), nn.Flatten(0))},
+            r"unlearned on forget: returns logits of shape \(3,\)",
+        ),
+        ({"unlearned": nn.LSTM(3, 3)}, r"returns tuple; it must return a tensor of logits \(n, classes\)"),
+        ({"forget_true_labels": torch.arange(5)}, r"forget_true_labels is no tensor of shape \(6,\)"),
+        ({"forget_true_labels": torch.full((6,), 9)}, "forget_true_labels has labels from 9 to 9"),
+        ({"seed": -1}, "seed=-1: must be a whole number from 0 on"),
+        (
+            {
+                "forget": (torch.zeros(2, 6), torch.ones(2).long()),
+                "validation": (torch.zeros(2, 6), torch.arange(1, 3) * 2 - 2),
+            },
+            "validation has no sample of the forget set's classes",
+        ),
     ],
 )
 def test_audit_refuses_what_does_not_fit(tiny, change, sentence):
@@ -220,9 +262,23 @@ def test_audit_names_what_is_of_another_type():
     """In a process of its own, where the annotations are not checked."""
     code = """
 import torch, softtargets
+CHANGES = (
+    {"retain": 5},
+    {"test": (torch.zeros(3, 6).numpy(), torch.arange(3))},
+    {"test": torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(3, 6), torch.arange(3)))},
+    {"original": 5},
+    {"unlearned": None},
+    {"seed": "x"},
+    {"choices": "soft"},
+    {"choices": {"seed": True}},
+    {"architecture": torch.nn.Linear(6, 3), "original": {}},
+    {"architecture": lambda: None, "original": {}},
+    {"architecture": lambda: 1 / 0, "original": {}},
+    {"forget_true_labels": [0, 1, 2]},
+)
 net, pair = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 3)), (torch.zeros(3, 6), torch.arange(3))
 usual = dict(original=net, unlearned=net, forget=pair, retain=pair, test=pair)
-for change in ({"retain": 5}, {"original": 5}):
+for change in CHANGES:
     try:
         softtargets.audit(**usual | change)
     except ValueError as error:
@@ -230,6 +286,16 @@ for change in ({"retain": 5}, {"original": 5}):
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines() == [
-        "retain: give a pair of tensors (inputs and labels) or a dataset",
+        "retain is int; give a pair of tensors (inputs and labels) or a dataset",
+        "test is tuple of ndarray and Tensor; give a pair of tensors (inputs and labels) or a dataset",
+        "test is DataLoader; give a pair of tensors (inputs and labels) or a dataset",
         "original is int; give a torch.nn.Module, a state dict, or the path of a file",
+        "unlearned is NoneType; give a torch.nn.Module, a state dict, or the path of a file",
+        "seed='x': must be a whole number from 0 on",
+        "choices='soft': must be a dictionary, as in choices={'targets': 'soft', 'seed': 0}",
+        "choices has seed=True; it must be int",
+        "architecture is a network; give a function that returns one, as in architecture=Net",
+        "architecture returns NoneType; it must return a torch.nn.Module",
+        "architecture: division by zero",
+        "forget_true_labels is no tensor of shape (3,); give one label for each input",
     ]

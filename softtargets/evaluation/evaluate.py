@@ -109,7 +109,13 @@ def _apart(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
 
 
 def change(model: nn.Module, original: nn.Module) -> dict:
-    """Return how far the parameters have moved from the original's; None where they are not finite."""
+    """Return how far the parameters have moved from the original's.
+
+    None where they are not finite, and where the two models have none, or have parameters of other shapes.
+    """
+    shapes = [[parameter.shape for parameter in one.parameters()] for one in (model, original)]
+    if not shapes[0] or shapes[0] != shapes[1]:
+        return {"avg_parameter_change": None, "relative_l2": None}
     values = {
         "avg_parameter_change": metrics.average_parameter_change(model, original),
         "relative_l2": metrics.relative_l2(model, original),

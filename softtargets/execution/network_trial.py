@@ -73,17 +73,7 @@ class Trial:
 
     def logits(self, model: nn.Module, inputs: Tensor) -> Tensor:
         """Return the model's output; raises BadInput unless these are logits."""
-        output, n = model(inputs), len(inputs)
-        name = type(output).__name__
-        self._require(
-            isinstance(output, Tensor), f"returns {name}; it must return a tensor of logits (n, {self.classes})"
-        )
-        self._require(
-            output.shape == (n, self.classes),
-            f"returns logits of shape {tuple(output.shape)}; it must return {(n, self.classes)} for {n} inputs",
-        )
-        self._require(output.is_floating_point(), f"returns {output.dtype}; logits must be floating-point numbers")
-        return output.float()
+        return require_logits(model(inputs), len(inputs), self.classes, self.where)
 
     @torch.no_grad()
     def _predict(self, model: nn.Module) -> None:
@@ -94,9 +84,9 @@ class Trial:
             logits = self.logits(model.eval(), given)
         self._require(torch.equal(given, inputs), "changes its inputs in place; change a copy instead")
         self._require(bool(logits.isfinite().all()), "its logits are not finite before any training")
-        sums = torch.ones_like(logits[:, 0])
-        distribution = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), sums, atol=1e-3)
-        self._require(not distribution, "returns probabilities; it must return logits (leave out the softmax)")
+        self._require(
+            not are_probabilities(logits), "returns probabilities; it must return logits (leave out the softmax)"
+        )
         again = self.logits(model, inputs.clone())
         self._require(
             self._near(again, logits), "gives other logits for the same inputs the second time, in evaluation mode"
@@ -164,6 +154,33 @@ class Trial:
             torch.allclose(*logits, rtol=1e-3, atol=1e-5, equal_nan=True),
             "gives other logits after loading its state dict, which lacks something that the network uses",
         )
+
+
+def require_logits(output: object, n: int, classes: int | None, where: str) -> Tensor:
+    """Return a network's output for `n` inputs as float32; raise BadInput unless these are logits (n, classes).
+
+    `classes` is None where any number is right.
+    """
+    width = classes or "classes"
+    if not isinstance(output, Tensor):
+        name = type(output).__name__
+        raise BadInput(f"{where}: returns {name}; it must return a tensor of logits (n, {width})")
+    if output.ndim != 2 or output.shape != (n, classes or output.shape[1]):
+        shape = tuple(output.shape)
+        raise BadInput(f"{where}: returns logits of shape {shape}; it must return ({n}, {width}) for {n} inputs")
+    if not output.is_floating_point():
+        raise BadInput(f"{where}: returns {output.dtype}; logits must be floating-point numbers")
+    return output.float()
+
+
+def are_probabilities(logits: Tensor) -> bool:
+    """Return whether logits (n, classes) are rows of probabilities, as a softmax at the network's end gives them.
+
+    >>> are_probabilities(torch.tensor([[0.25, 0.75]])), are_probabilities(torch.tensor([[-1.0, 2.0]]))
+    (True, False)
+    """
+    sums = torch.ones_like(logits[:, 0])
+    return bool((logits >= 0).all()) and torch.allclose(logits.sum(1), sums, atol=1e-3)
 
 
 def copy_of_state(model: nn.Module) -> dict[str, Tensor]:

@@ -1,31 +1,33 @@
 """An audit of models that were made elsewhere: what a run and its report say of its own unlearned model."""
 
-import copy
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int64
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from softtargets.errors import BadInput, nearest
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.evaluation.faces import more_sets
-from softtargets.execution.checkpoint import load_weights
 from softtargets.execution.result import audit_content, finite, margin_arrays, measured, sizes
 from softtargets.execution.run_files import write_result
-from softtargets.fit import predict
+from softtargets.report.audit_input import (
+    Data,
+    Model,
+    Pairs,
+    classes_of,
+    network,
+    pair,
+    require_level,
+    samples,
+    true_labels,
+)
 from softtargets.split import audited
 from softtargets.system.files import Damaged, read_json, require_writable
-from softtargets.types import Evaluated, Samples, model_digest
+from softtargets.types import Evaluated, model_digest
 
-Model = nn.Module | Mapping[str, Tensor] | str | Path
-"""A network from inputs to logits, or the weights of one: a state dict, or a file that holds one."""
-Data = Samples | tuple[Tensor, Tensor] | Dataset
-"""Samples; or inputs (n, ...) as the network takes them, with integer labels (n,); or a dataset of such pairs."""
 NAMES = dict.fromkeys(("dataset", "architecture", "forget_set", "mu_algo", "targets"), str) | {"seed": int}
 """What a caller may name, and the type of the name."""
 
@@ -76,18 +78,17 @@ def audit(
     True
     """
     started = datetime.datetime.now(datetime.UTC)
+    if type(seed) is not int or seed < 0:
+        raise BadInput(f"seed={seed!r}: must be a whole number from 0 on")
     place = None if folder is None else Path(folder).expanduser()
     if place:
         _require_free(place)
     given = {"original": original, **_numbered(retrained), "unlearned": unlearned}
-    models = {name: _network(model, architecture, name) for name, model in given.items() if model is not None}
-    named = _choices(choices or {}, models["original"], seed)
+    models = {name: network(model, architecture, name) for name, model in given.items()}
+    named = _choices({} if choices is None else choices, models["original"], seed)
     sets = {"forget": forget, "retain": retain, "test": test, "validation": validation}
-    pairs = {name: _pair(data, name) for name, data in sets.items() if data is not None}
-    classes = _classes(models, pairs)
-    samples = {name: _samples(*pair, classes, name) for name, pair in pairs.items()}
-    true = samples["forget"].labels if forget_true_labels is None else forget_true_labels
-    data = audited(samples["forget"], samples["retain"], samples["test"], samples.get("validation"), true, seed)
+    pairs = {name: pair(data, name) for name, data in sets.items() if data is not None}
+    data = _evaluated(pairs, classes_of(models, pairs), forget_true_labels, seed)
     more = more_sets(data)
     evaluations = {name: evaluate(predict_sets(model, data, more), data) for name, model in models.items()}
     names = [name for name in models if name.startswith("retrained/")]
@@ -101,8 +102,18 @@ def audit(
     )
 
 
-def _numbered(retrained: Model | Sequence[Model] | None) -> dict[str, Model | None]:
-    """Return the retrained models by name: `retrained`, `retrained/2` and so on."""
+def _evaluated(pairs: Pairs, classes: int, given: Tensor | None, seed: int) -> Evaluated:
+    """Return the checked sets with what is drawn from them; `given` are the forget set's true labels."""
+    parts = {name: samples(*one, classes, name) for name, one in pairs.items()}
+    true = true_labels(given, parts["forget"])
+    require_level(parts.get("validation"), parts["retain"], true)
+    return audited(parts["forget"], parts["retain"], parts["test"], parts.get("validation"), true, seed)
+
+
+def _numbered(retrained: Model | Sequence[Model] | None) -> dict[str, Model]:
+    """Return the retrained models by name: `retrained`, `retrained/2` and so on; none for None."""
+    if retrained is None:
+        return {}
     if not isinstance(retrained, list | tuple):
         return {"retrained": retrained}
     if not retrained:
@@ -124,10 +135,12 @@ def _require_free(folder: Path) -> None:
 
 def _choices(given: Mapping[str, str | int], original: nn.Module, seed: int) -> dict[str, str | int]:
     """Return the choices of a result; what is not given is called so."""
+    if not isinstance(given, Mapping):
+        raise BadInput(f"choices={given!r}: must be a dictionary, as in choices={{'targets': 'soft', 'seed': 0}}")
     for name, value in given.items():
         if name not in NAMES:
             raise BadInput(f"choices has {name}; choose one of {', '.join(NAMES)}{nearest(name, NAMES)}")
-        if not isinstance(value, NAMES[name]):
+        if type(value) is not NAMES[name]:  # a bool is an int too
             raise BadInput(f"choices has {name}={value!r}; it must be {NAMES[name].__name__}")
     usual = dict.fromkeys(NAMES, "given") | {"architecture": type(original).__name__, "seed": 0}
     named = usual | dict(given)
@@ -155,49 +168,3 @@ def _write(
     content = audit_content(models, evaluations, data, named, started, further)
     write_result(folder, finite(content), margin_arrays(evaluations, further))
     write_report(folder, folder)
-
-
-def _network(model: Model, architecture: Callable[[], nn.Module] | None, name: str) -> nn.Module:
-    if isinstance(model, nn.Module):
-        return model
-    if not isinstance(model, Mapping | str | Path):
-        raise BadInput(
-            f"{name} is {type(model).__name__}; give a torch.nn.Module, a state dict, or the path of a file"
-        )
-    if architecture is None:
-        raise BadInput(f"{name} has weights only; give architecture too, a function that returns a network")
-    network = copy.deepcopy(architecture())
-    load_weights(network, model, name if isinstance(model, Mapping) else f"{name}={model}")
-    return network
-
-
-def _pair(data: Data, name: str) -> tuple[Tensor, Tensor]:
-    """Return inputs and labels of any form of data."""
-    if isinstance(data, Samples):
-        return data.inputs, data.labels
-    if isinstance(data, Dataset):
-        rows = [data[i] for i in range(len(data))]
-        data = torch.stack([torch.as_tensor(row[0]) for row in rows]), torch.tensor([int(row[1]) for row in rows])
-    if not isinstance(data, tuple | list) or len(data) != 2 or not all(isinstance(part, Tensor) for part in data):
-        raise BadInput(f"{name}: give a pair of tensors (inputs and labels) or a dataset")
-    inputs, labels = data
-    if not len(inputs) or len(inputs) != len(labels):
-        raise BadInput(f"{name} has {len(inputs)} inputs and {len(labels)} labels; give one label for each input")
-    return inputs.float(), labels.long()
-
-
-def _classes(models: dict[str, nn.Module], pairs: dict[str, tuple[Tensor, Tensor]]) -> int:
-    """Return how many classes the models tell apart, the same for all."""
-    inputs = pairs["forget"][0][:1]
-    widths = {name: predict(model, inputs).shape[1] for name, model in models.items()}
-    if len(set(widths.values())) > 1:
-        raise BadInput(f"the models have logits of different widths: {widths}")
-    return widths["original"]
-
-
-def _samples(inputs: Tensor, labels: Tensor, classes: int, name: str) -> Samples:
-    if labels.min() < 0 or labels.max() >= classes:
-        raise BadInput(
-            f"{name} has labels from {labels.min()} to {labels.max()}; they must be from 0 to {classes - 1}"
-        )
-    return Samples(inputs, labels, F.one_hot(labels, classes).float())
