@@ -407,6 +407,10 @@ def typed(words: list[str]) -> None:
         (["runs_dir=/dev/null"], "runs_dir=/dev/null: cannot be written to"),
         (["hydra.run.dir=/dev/null/x"], "hydra.run.dir=/dev/null/x: cannot be written to"),
         (["-m", "hydra.sweep.dir=/dev/null/x"], "hydra.sweep.dir=/dev/null/x: cannot be written to"),
+        # where root may write by its rights, and nothing can be made
+        (["hydra.run.dir=/proc/x"], "hydra.run.dir=/proc/x: cannot be written to"),
+        (["-m", "hydra.sweep.dir=/proc/x"], "hydra.sweep.dir=/proc/x: cannot be written to"),
+        (["store.dir=/proc/x"], "store.dir=/proc/x: cannot be written to"),
         (["-m", "seed=range(0)"], "seed: the sweep is empty"),
         (["-m", "foo=1,2"], "foo=1,2: no such setting"),
         (["-m", "hydra.sweep.subdir=mine"], "hydra.sweep.subdir=mine: has no effect"),

@@ -1,6 +1,7 @@
 """Files that are complete or absent: each gets its final name at the end, and JSON holds a hash of its content."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -175,5 +176,14 @@ def require_writable(setting: str, folder: Path) -> None:
     if len(os.fsencode(folder.absolute())) > PATH or any(len(os.fsencode(part)) > NAME for part in folder.parts):
         raise BadInput(f"{setting}={folder}: too long. A name has at most {NAME} bytes, a path {PATH:,}")
     lowest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not lowest.is_dir() or not os.access(lowest, os.W_OK, effective_ids=True):
+    if not lowest.is_dir() or not os.access(lowest, os.W_OK, effective_ids=True) or not _takes_files(lowest):
         raise BadInput(f"{setting}={folder}: cannot be written to. Give a folder of yours, or a new one")
+
+
+def _takes_files(folder: Path) -> bool:
+    """Return whether a file can be made there: root may write anywhere, but /proc takes no files. Leave none."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)  # a full disk is said where something is written
