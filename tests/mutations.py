@@ -644,9 +644,9 @@ clip-before-backward: there is nothing to be clipped yet
 +             value.backward()
 
 predicts-with-dropout: soft labels are made in eval mode
-- was_training = model.training
+- modes = [(module, module.training) for module in model.modules()]
 -     model.eval()
-+ was_training = model.training
++ modes = [(module, module.training) for module in model.modules()]
 > test_fit.py::test_predict_gives_eval_mode_logits_in_order_and_restores_the_mode
 
 == softtargets/evaluation/diagnosis.py
@@ -975,9 +975,9 @@ closer-without-utility: an arm that is ruined is not closer
 
 break-even-by-luck: it must hold at all greater costs, too
 -             break
--         found = cost
+-         least = cost
 +             continue
-+         found = cost
++         least = cost
 """
 
 

@@ -194,5 +194,5 @@ def _included(group: str, entry: object, places: tuple[Path, ...]) -> dict | Non
         other = entry.removesuffix("@_here_")
         above, _, option = other.rpartition("/") if other.startswith("/") else (f"/{group}", "", other)
         return composed(above.strip("/"), option, places)
-    found = {side: composed(f"{group}/{side}", kind, places) for side, kind in _items(entry)}
-    return None if None in found.values() else found
+    sides = {side: composed(f"{group}/{side}", kind, places) for side, kind in _items(entry)}
+    return None if None in sides.values() else sides

@@ -276,8 +276,8 @@ class FirstUpdate(Fit):
 def _slopes(value: Tensor, parameters: list[nn.Parameter]) -> list[Tensor | None]:
     """Return the gradient of each parameter, None for one that is frozen or plays no part; `grad` stays."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    found = iter(torch.autograd.grad(value, trained, allow_unused=True))
-    return [next(found) if parameter.requires_grad else None for parameter in parameters]
+    gradients = iter(torch.autograd.grad(value, trained, allow_unused=True))
+    return [next(gradients) if parameter.requires_grad else None for parameter in parameters]
 
 
 def _flat(parameters: list[nn.Parameter], gradients: list[Tensor | None]) -> Float[Tensor, " parameters"]:

@@ -51,8 +51,8 @@ class Trajectory:
         Without the spare images that `faces` adds: their predictions would make an evaluation a fifth longer. Nor
         is it the retain set, whose temperatures are others.
         """
-        found = Calibration.of(dataclasses.replace(self.data, spare=None))
-        return found if found.fitted_on == VALIDATION else None
+        calibration = Calibration.of(dataclasses.replace(self.data, spare=None))
+        return calibration if calibration.fitted_on == VALIDATION else None
 
     def _face(self, evaluation: Evaluation) -> Face:
         return Face(evaluation.logits, self.calibration.temperatures(evaluation.logits), evaluation.metrics)

@@ -135,9 +135,9 @@ def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
         _require_kept(overrides)
     check_tuned(config)
     with _naming_files(config):
-        found = resolved_config(config)
+        task = resolved_config(config)
         try:
-            experiment = build(found | {"device": "cpu"} if elsewhere else found)
+            experiment = build(task | {"device": "cpu"} if elsewhere else task)
         except NotTaken as error:
             raise BadInput(f"{error}{_preset_advice(config, error.settings)}") from error
     if experiment.lengths:

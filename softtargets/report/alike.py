@@ -21,17 +21,17 @@ MADE = {
 
 def unlike(one: Run, other: Run) -> tuple[str, ...]:
     """Name in what the making of two runs differs; what either does not tell, as an older one, counts as alike."""
-    told = {name: (_at(one, *way), _at(other, *way)) for name, way in MADE.items()}
-    return tuple(name for name, (a, b) in told.items() if None not in (a, b) and a != b)
+    values = {name: (_at(one, *way), _at(other, *way)) for name, way in MADE.items()}
+    return tuple(name for name, (a, b) in values.items() if None not in (a, b) and a != b)
 
 
 def _at(run: Run, *way: str) -> object:
-    found = run.result
+    value = run.result
     for name in way:
-        if not isinstance(found, dict):
+        if not isinstance(value, dict):
             return None
-        found = found.get(name)
-    return found
+        value = value.get(name)
+    return value
 
 
 def in_words(pairs: list[tuple[str, ...]]) -> str | None:

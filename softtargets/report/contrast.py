@@ -248,13 +248,13 @@ def headlines(contrasts: list[Contrast]) -> list[str]:
 
     A question is a setting without its recipe, and a cost; arms may have other settings by another recipe.
     """
-    asked = collections.defaultdict(list)
+    questions = collections.defaultdict(list)
     for one in contrasts:
         plain = tuple((name, value) for name, value in one.setting.settings if name != "training")
-        asked[Setting((*plain, ("training", dict(plain)["architecture"]))), one.cost].append(one)
+        questions[Setting((*plain, ("training", dict(plain)["architecture"]))), one.cost].append(one)
     return [
         _headline(setting, cost, group)
-        for (setting, cost), group in asked.items()
+        for (setting, cost), group in questions.items()
         if len({one.setting for one in group}) > 1
     ]
 

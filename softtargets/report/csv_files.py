@@ -183,9 +183,9 @@ def _face(face: OnFace) -> Row:
 
 
 def _against(one: Against) -> Row:
-    found = one.paired
-    numbers = {} if found is None else {"pairs": found.n, "difference": found.mean, "p": found.t_p}
-    edges = {} if found is None else {"difference_low": found.low, "difference_high": found.high}
+    paired = one.paired
+    numbers = {} if paired is None else {"pairs": paired.n, "difference": paired.mean, "p": paired.t_p}
+    edges = {} if paired is None else {"difference_low": paired.low, "difference_high": paired.high}
     signs = {} if one.signs is None else {name: getattr(one.signs, name) for name in ("wins", "losses", "ties")}
     sign_p = {} if one.signs is None else {"sign_p": one.signs.p}
     more = {"p_holm": one.p, "farther_at_most": one.upper}

@@ -256,12 +256,12 @@ def break_even(retrain: Mapping[float, Difference], allowed: float) -> float | N
     `retrain`: D(retrain at a cost) less D(floor), by cost. Within: the upper one-sided 95 % bound is at most
     `allowed`. It must hold at all greater costs that were run, too, or "from b* on, retrain" would not.
     """
-    found = None
+    least = None
     for cost in sorted(retrain, reverse=True):
         if retrain[cost].upper() > allowed:
             break
-        found = cost
-    return found
+        least = cost
+    return least
 
 
 def failing(differences: Sequence[Difference], margins: Sequence[float]) -> list[bool]:

@@ -70,9 +70,9 @@ def page_data(
 
 
 def _verdict(verdict: Verdict, cell: int) -> dict:
-    found = verdict.paired
+    paired = verdict.paired
     names = ("mean", "low", "high")
-    numbers = {name: getattr(found, name) if found else None for name in names}
+    numbers = {name: getattr(paired, name) if paired else None for name in names}
     return {
         "cell": cell,
         "one": verdict.one.name,
@@ -127,11 +127,11 @@ def _class_gap(results: list[dict]) -> list[float | None]:
 
 def _reference(runs: list[Run]) -> dict:
     """Return where the original and the retrained models of a cell are, once each."""
-    found = {}
+    reference = {}
     for model in ("original", "retrained"):
         once = {run.result["hashes"][model]: run.result["metrics"][model] for run in runs}
-        found[model] = [[metrics["forget_acc"], metrics["test_acc"]] for metrics in once.values()]
-    return found
+        reference[model] = [[metrics["forget_acc"], metrics["test_acc"]] for metrics in once.values()]
+    return reference
 
 
 def _over(one: OverSeeds, cell: int) -> dict:

@@ -147,9 +147,9 @@ def finished(folder: Path) -> list[Run]:
     Raises BadInput where there is no such folder, or a run that is damaged or lacks a field that reports need.
     """
     require_folder(folder)
-    found = [(file.parent, _result(file)) for file in result_files(folder)]
+    placed_results = [(file.parent, _result(file)) for file in result_files(folder)]
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
-    for place, result in found:
+    for place, result in placed_results:
         names = Chosen(result["choices"]).names(result["config"])  # before, a preset's name stood for any parts
         groups[tuple((name, names[name]) for name in FACTORS)][names["targets"]].append((place, result))
     runs = [run for chosen, arms in groups.items() for run in _varied(chosen, arms)]
@@ -182,8 +182,8 @@ def _matched_anew(result: dict) -> dict | None:
     most = result["config"].get("unlearn", {}).get("evaluate_samples")
     samples = min(result["data"]["sizes"]["forget"], most or math.inf)
     level = matched.level(result["metrics"]["retrained"]["forget_acc"], int(samples))
-    found = matched.point(result["trajectory"], level)
-    return None if found is None else dict.fromkeys(("js_forget", "js_test", "mia_gap")) | found
+    point = matched.point(result["trajectory"], level)
+    return None if point is None else dict.fromkeys(("js_forget", "js_test", "mia_gap")) | point
 
 
 def _varied(chosen: Factors, arms: dict[str, list[tuple[Path, dict]]]) -> Iterator[Run]:

@@ -252,14 +252,14 @@ def _on_face(measure: Measure, logarithms: bool, arm: str, arms: dict[str, Runs]
 
 def references(arm: str, arms: dict[str, Runs]) -> list[tuple[str, str]]:
     """Return the arms that an arm is held against, with what each is called: early stopping, retraining."""
-    found = [("early stopping", other) for other in arms if other.partition(" ")[0] == "early" and other != arm]
+    named = [("early stopping", other) for other in arms if other.partition(" ")[0] == "early" and other != arm]
     share = _cost(arms[arm], "share")
     if share:
         equal = [other for other in arms if other.partition(" ")[0] == "retrain" and other != arm]
         costs = {other: _cost(arms[other], "share") for other in equal}
         near = {o: abs(c - share) for o, c in costs.items() if c and abs(c - share) <= NEAR * max(c, share)}
-        found += [(f"{other} at equal cost", other) for other in sorted(near)]
-    return found
+        named += [(f"{other} at equal cost", other) for other in sorted(near)]
+    return named
 
 
 def _against(
@@ -408,12 +408,12 @@ def _decided(one: Against) -> bool:
 
 def _word(one: Against, face: OnFace) -> str:
     """Return what is shown: nearer, farther, or that it is not farther by the margin; else that nothing is."""
-    found = one.paired
-    if found is None:
+    paired = one.paired
+    if paired is None:
         return "not compared"
     if _decided(one):
-        return "nearer" if found.ahead < 0 else "farther"
-    if found.mean == 0 and found.sd == 0:
+        return "nearer" if paired.ahead < 0 else "farther"
+    if paired.mean == 0 and paired.sd == 0:
         return "the same"
     if one.upper is not None and face.margin is not None and one.upper < face.margin:
         return "not farther"

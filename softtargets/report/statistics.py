@@ -239,14 +239,14 @@ def folded(values: Values) -> Values:
     than 0 where the sign of the mean is by chance. Where leaving out one value never turns that sign, they are the
     values times it. What is not finite stays as it is.
     """
-    found, finite = values.astype(float), numpy.isfinite(values)
+    pseudo_values, finite = values.astype(float), numpy.isfinite(values)
     n, total = int(finite.sum()), values[finite].sum()
     if n > 1:
         pseudo = abs(total) - numpy.abs(total - values[finite])
-        found[finite] = pseudo - pseudo.mean() + abs(total) / n
+        pseudo_values[finite] = pseudo - pseudo.mean() + abs(total) / n
     elif n:
-        found[finite] = abs(total)
-    return found
+        pseudo_values[finite] = abs(total)
+    return pseudo_values
 
 
 def holm(p: list[float | None]) -> list[float | None]:

@@ -127,15 +127,15 @@ def judge_all(
 
     Raises BadInput if `wanted` arms are in no cell, and as `chosen_measures` does.
     """
-    found = pairings(runs, wanted)
-    if wanted and not found:
+    paired_arms = pairings(runs, wanted)
+    if wanted and not paired_arms:
         arms = ", ".join(sorted({run.arm for run in runs}))
         raise BadInput(f"--compare targets={','.join(wanted)}: no cell has both; the arms there are: {arms}")
     floors = Floors()
     verdicts = [
         verdict
         for measure, where in places(chosen_measures(runs, names))
-        for verdict in compare_arms(found, measure, where, margin, floors)
+        for verdict in compare_arms(paired_arms, measure, where, margin, floors)
     ]
     return judged(verdicts, standings(runs), list(over_seeds(runs)))
 
@@ -162,9 +162,9 @@ def chosen_measures(runs: list[Run], names: tuple[str, ...]) -> tuple[Measure, .
             )
         if known[name].metric and all(known[name].at_end(run) is None for run in runs):
             raise BadInput(f"--metric {name}: no run measured it; run with evidence=[svc,relearn]")
-    asked = tuple(known[name] for name in names)
-    there = tuple(one for one in asked if any(one.nothing(run) is not None for run in runs))
-    return there if names == ENDPOINTS and there else asked  # older runs lack the first face
+    wanted = tuple(known[name] for name in names)
+    there = tuple(one for one in wanted if any(one.nothing(run) is not None for run in runs))
+    return there if names == ENDPOINTS and there else wanted  # older runs lack the first face
 
 
 def show_standings(standings: list[Standing]) -> None:

@@ -43,18 +43,18 @@ def cell_name(verdict: Verdict) -> str:
 
 def verdict_row(verdict: Verdict) -> list[str]:
     """Return what a page shows of a verdict, under the names of the cell, the arms and `HEAD`."""
-    found, arms = verdict.paired, [_arm(arm, diverged(verdict)) for arm in verdict.arms]
+    paired, arms = verdict.paired, [_arm(arm, diverged(verdict)) for arm in verdict.arms]
     arms += ["–"] * (verdict.other is None)
     start = [cell_name(verdict), verdict.names, verdict.words]
     corrected = ", ".join(_number(arm.corrected, ".2f") for arm in verdict.arms)
     reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"), corrected)
-    if found is None:
+    if paired is None:
         return [*start, "0", *arms, *7 * ["–"], *reference]
-    mean = ("log " if verdict.logarithms else "") + _number(found.mean, "+.4f")
-    between = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
-    tests = (_p(verdict.p), _p(found.equivalence_p), _number(found.detectable, ".4f"))
-    sizes = (_number(found.dz, "+.2f"), f"{found.cliff:+.2f}", f"{found.wins:.0%}")
-    n = f"{found.n} ({found.measured} measured)" if found.lost else str(found.n)
+    mean = ("log " if verdict.logarithms else "") + _number(paired.mean, "+.4f")
+    between = "" if paired.low is None else f" [{paired.low:+.4f}, {paired.high:+.4f}]"
+    tests = (_p(verdict.p), _p(paired.equivalence_p), _number(paired.detectable, ".4f"))
+    sizes = (_number(paired.dz, "+.2f"), f"{paired.cliff:+.2f}", f"{paired.wins:.0%}")
+    n = f"{paired.n} ({paired.measured} measured)" if paired.lost else str(paired.n)
     return [*start, n, *arms, f"{mean}{between}", *tests, *sizes, *reference]
 
 
@@ -97,10 +97,10 @@ def retraining_lines(least: list[BreakEven]) -> list[str]:
 
 def by_setting(standings: list[Standing]) -> dict[str, list[Standing]]:
     """Sort standings under the names of their settings."""
-    found: dict[str, list[Standing]] = {}
+    groups: dict[str, list[Standing]] = {}
     for one in standings:
-        found.setdefault(one.setting.name, []).append(one)
-    return found
+        groups.setdefault(one.setting.name, []).append(one)
+    return groups
 
 
 STANDING = (
@@ -215,20 +215,20 @@ def _notes(verdicts: list[Verdict], missing: dict[str, str]) -> list[str]:
         for title, lines in titles.items()
         if lines
     ]
-    made = made_unlike(verdicts)
-    return [f"{made}.", *lists] if made else lists
+    unlike = made_unlike(verdicts)
+    return [f"{unlike}.", *lists] if unlike else lists
 
 
 def settings(verdicts: list[Verdict]) -> list[str]:
     """Say of every pair of arms what differs between them beside the targets."""
-    found = {(cell_name(v), " / ".join(arm.name for arm in v.arms)): v.settings for v in verdicts if v.settings}
-    return [f"{cell}, {arms}: {', '.join(lines)}" for (cell, arms), lines in sorted(found.items())]
+    lines_of = {(cell_name(v), " / ".join(arm.name for arm in v.arms)): v.settings for v in verdicts if v.settings}
+    return [f"{cell}, {arms}: {', '.join(lines)}" for (cell, arms), lines in sorted(lines_of.items())]
 
 
 def made_unlike(verdicts: list[Verdict]) -> str | None:
     """Say in a sentence how many pairs were not made alike; None if all were."""
-    found = {(verdict.cell, verdict.names): verdict.unlike for verdict in verdicts}
-    return alike.in_words([pair for pairs in found.values() for pair in pairs])
+    pairs_of = {(verdict.cell, verdict.names): verdict.unlike for verdict in verdicts}
+    return alike.in_words([pair for pairs in pairs_of.values() for pair in pairs])
 
 
 def why_without_result(missing: dict[str, str]) -> list[str]:
@@ -243,10 +243,10 @@ def refused(verdicts: list[Verdict]) -> list[str]:
 
 def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
     """Sort verdicts by measure and place, under titles."""
-    found: dict[str, list[Verdict]] = {}
+    groups: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
-        found.setdefault(f"{verdict.measure.label}, {WHERE[verdict.where]}", []).append(verdict)
-    return found
+        groups.setdefault(f"{verdict.measure.label}, {WHERE[verdict.where]}", []).append(verdict)
+    return groups
 
 
 def latex(verdicts: list[Verdict]) -> str:
@@ -272,18 +272,18 @@ def comma_separated(verdicts: list[Verdict]) -> str:
 
 
 def _flat(verdict: Verdict) -> dict:
-    found = {name: typed(value) for name, value in verdict.cell.settings} | {
+    settings_of_cell = {name: typed(value) for name, value in verdict.cell.settings} | {
         "measure": verdict.measure.name,
         "where": verdict.where,
     }
     for side, arm in zip(("one", "other"), verdict.arms, strict=False):
-        found |= {side: arm.name} | {f"{side}_{name}": value for name, value in _fields(arm).items()}
+        settings_of_cell |= {side: arm.name} | {f"{side}_{name}": value for name, value in _fields(arm).items()}
     paired = {} if verdict.paired is None else _fields(verdict.paired)
     rest = {"p_holm": verdict.p, "floor": verdict.floor, "nothing": verdict.nothing, "margin": verdict.margin}
     rest |= {"scale": "log" if verdict.logarithms else "difference"}
     notes = {"refused": "; ".join(verdict.refused), "settings": "; ".join(verdict.settings)}
     notes |= {"made": alike.in_words(verdict.unlike) or "alike"}
-    return found | paired | rest | notes | {"verdict": verdict.words}
+    return settings_of_cell | paired | rest | notes | {"verdict": verdict.words}
 
 
 def _fields(record) -> dict:

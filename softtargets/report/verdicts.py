@@ -126,13 +126,13 @@ def judged(
     ends = [verdict for verdict in verdicts if verdict.where == "end"]
     against = [one for standing in standings for face in standing.faces for one in face.against]
     nulls = [test for one in over for test in (one.bounded, one.attack) if test is not None]
-    asked = [*map(_p, ends), *map(_equivalence_p, ends), *(one.paired and one.paired.p for one in against)]
-    adjusted = iter(holm([*asked, *(test.p for test in nulls)]))
+    tests = [*map(_p, ends), *map(_equivalence_p, ends), *(one.paired and one.paired.p for one in against)]
+    adjusted = iter(holm([*tests, *(test.p for test in nulls)]))
     p, equivalence = ({id(verdict): next(adjusted) for verdict in ends} for _ in range(2))
     tested, exchanged = ({id(one): next(adjusted) for one in group} for group in (against, nulls))
     matched = [verdict for verdict in verdicts if verdict.where == "matched"]
-    for found, raw in ((p, _p), (equivalence, _equivalence_p)):
-        found |= dict(zip(map(id, matched), holm(list(map(raw, matched))), strict=True))
+    for adjusted_p, raw in ((p, _p), (equivalence, _equivalence_p)):
+        adjusted_p |= dict(zip(map(id, matched), holm(list(map(raw, matched))), strict=True))
     final = [dataclasses.replace(v, p=p[id(v)], equivalence_p=equivalence[id(v)]) for v in verdicts]
     in_words = [dataclasses.replace(one, words=words(one, _siblings(one, final))) for one in final]
     placed = [_adjusted(standing, tested) for standing in standings]
@@ -327,45 +327,45 @@ def _no_verdict(verdict: Verdict) -> str | None:
 
 
 def _shown(verdict: Verdict, siblings: list[Verdict]) -> str:
-    found, n = verdict.paired, verdict.design.shown
-    if found.mean == 0 and found.sd in (0, None) and not found.lost:
+    paired, n = verdict.paired, verdict.design.shown
+    if paired.mean == 0 and paired.sd in (0, None) and not paired.lost:
         return f"the same in every pair ({n})"
-    if found.n < LEAST:
+    if paired.n < LEAST:
         return _numbers(verdict)
     if all(2 * arm.diverged > arm.runs for arm in verdict.arms):
         return f"no verdict: most runs of both arms diverged ({n})"
     if verdict.p is not None and verdict.p < LEVEL:
         return _winner(verdict, siblings)
-    if found.lost:
+    if paired.lost:
         return f"no significant difference by signed ranks ({n})"
     if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
         return f"equivalent within {_written(verdict, verdict.margin, '±')} ({n})"
-    smallest = f"; smallest detectable: {_written(verdict, found.detectable)}" if found.detectable else ""
+    smallest = f"; smallest detectable: {_written(verdict, paired.detectable)}" if paired.detectable else ""
     return f"no significant difference ({n}{smallest})"
 
 
 def _numbers(verdict: Verdict) -> str:
     """Give the difference of too few pairs for more."""
-    found, few = verdict.paired, f"no verdict below {LEAST} pairs ({verdict.design.shown})"
-    if found.mean is None:
+    paired, few = verdict.paired, f"no verdict below {LEAST} pairs ({verdict.design.shown})"
+    if paired.mean is None:
         return few
     of_logarithms = ", of log JS_T" if verdict.logarithms else ""
-    return f"{few}: {verdict.one.name} less {verdict.other.name} is {found.mean:+.2g} on average{of_logarithms}"
+    return f"{few}: {verdict.one.name} less {verdict.other.name} is {paired.mean:+.2g} on average{of_logarithms}"
 
 
 def _winner(verdict: Verdict, siblings: list[Verdict]) -> str:
     """Name the arm that is ahead in the statistic that p is of; its size is a mean, which must point there too."""
-    found, n = verdict.paired, verdict.design.shown
-    first, second = (verdict.other, verdict.one) if found.ahead > 0 else (verdict.one, verdict.other)
-    faces = {face.measure.label.partition(" ")[0]: _agrees(face, turned=found.ahead > 0) for face in siblings}
+    paired, n = verdict.paired, verdict.design.shown
+    first, second = (verdict.other, verdict.one) if paired.ahead > 0 else (verdict.one, verdict.other)
+    faces = {face.measure.label.partition(" ")[0]: _agrees(face, turned=paired.ahead > 0) for face in siblings}
     closer = f"{first.name} {_better(verdict, second, all(word == 'confirms' for word in faces.values()))}"
     beside = _in_words(faces)
-    if not found.lost:
+    if not paired.lost:
         return f"{closer}, {_size(verdict)} ({n}){beside}"
-    measured = f"{found.measured} pair{'s' * (found.measured != 1)} where neither diverged"
-    if found.against_ranks:
+    measured = f"{paired.measured} pair{'s' * (paired.measured != 1)} where neither diverged"
+    if paired.against_ranks:
         return f"{closer} by signed ranks ({n}), but not on average over the {measured}{beside}"
-    if found.mean is None:
+    if paired.mean is None:
         return f"{closer} by signed ranks ({n}){beside}"
     return f"{closer} by signed ranks ({n}), {_size(verdict)} in the {measured}{beside}"
 
@@ -411,11 +411,11 @@ def _harmful(verdict: Verdict) -> bool:
 
 def _size(verdict: Verdict) -> str:
     """Return the mean difference with its interval, smallest first, of the side that is ahead."""
-    found = verdict.paired
-    size = f"by {_written(verdict, abs(found.mean))}"
-    if found.low is None or found.low == found.high:
+    paired = verdict.paired
+    size = f"by {_written(verdict, abs(paired.mean))}"
+    if paired.low is None or paired.low == paired.high:
         return size
-    edges = sorted((found.low, found.high)) if found.mean > 0 else sorted((-found.low, -found.high))
+    edges = sorted((paired.low, paired.high)) if paired.mean > 0 else sorted((-paired.low, -paired.high))
     return f"{size} [{', '.join(_written(verdict, edge) for edge in edges).replace('a factor of ', '')}]"
 
 
