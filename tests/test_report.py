@@ -1485,7 +1485,7 @@ def test_the_benchmark_lays_results_that_reports_read(tmp_path, capsys):
             ([f"--margin={value}"], f": --margin={value}: must be a finite number above zero, such as ")
             for value in ("-1", "0", "nan", "inf", "-inf", "wide", "", "0,1")
         ),
-        (["--metric", "svc_accuracy"], "--metric svc_accuracy: no run has it"),
+        (["--metric", "svc_accuracy"], "--metric svc_accuracy: no run measured it"),
         (["--compare", "targets=hard,gone"], "targets=hard,gone: no cell has both; .* hard, soft"),
     ],
 )
