@@ -225,7 +225,7 @@ def test_a_folder_that_holds_a_run_is_refused_before_any_work(tiny, tmp_path, fo
         ({"choices": {"seed": "1"}}, "choices has seed='1'; it must be int"),
         ({"folder": __file__}, "folder=.*test_audit.py: cannot be written to"),
         ({"retrained": nn.Sequential(nn.Flatten(), nn.Linear(6, 4))}, "logits of different widths"),
-        ({"test": (torch.zeros(3, 7), torch.arange(3))}, r"original fails on test .*of shape \(1, 7\)\): mat1"),
+        ({"test": (torch.zeros(3, 7), torch.arange(3))}, r"original fails on test .*of shape \(1, 7\)\): .*mat1"),
         ({"test": (torch.zeros(3, 6), torch.tensor([0, 1, 1.5]))}, "test has labels in torch.float32 of shape"),
         ({"test": (torch.zeros(3, 6), torch.eye(3).long())}, r"test has labels in torch.int64 of shape \(3, 3\)"),
         ({"test": (torch.tensor(1.0), torch.tensor(1))}, "test has 0 inputs and 0 labels"),

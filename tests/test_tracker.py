@@ -199,7 +199,7 @@ def test_without_a_server_there_is_one_warning_and_the_run_goes_on(run, stub, ca
 
 @pytest.mark.long
 def test_a_server_that_dies_in_the_middle_costs_nothing_but_a_wait(run, stub, capsys, monkeypatch):
-    monkeypatch.setattr(tracked, "PATIENCE", 5.0)
+    monkeypatch.setattr(tracked, "PATIENCE", 12.0)
     server = stub("dies")
     result, folder = run(*SMALL, *CLEARML)
     assert server.mode == "dead"

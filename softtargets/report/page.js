@@ -202,8 +202,8 @@ function diagnosis(groups) {
 
 function overSeeds() {
   const rows = data.over.filter((one) => inside(one.cell) && (!chosen.arm || ["nothing", chosen.arm].includes(one.arm)));
-  const head = ["cell", "targets", "seeds", "Gaussian KLoM", "floor", "bounded KLoM", "null", "p",
-    "U-LiRA accuracy", "floor", "null", "p"];
+  const head = ["cell", "targets", "seeds", "Gaussian KLoM", "floor", "bounded KLoM", "exchanged", "p",
+    "U-LiRA accuracy", "floor", "exchanged", "p"];
   const test = (one) => one ? [short(one.value), short(one.null), short(one.p)] : ["–", "–", "–"];
   table("over-table", data.over.length ? "Margins on the forget set" : "Needs ten seeds of an arm", head,
     rows.map((one) => [data.cells[one.cell].name, one.arm, String(one.seeds), short(one.klom), short(one.klom_floor),

@@ -162,12 +162,12 @@ def markdown(
     return "\n\n".join([*parts, *_notes(verdicts, missing)]) + "\n"
 
 
-OVER = ("cell", "targets", "seeds", "Gaussian KLoM", "floor", "bounded KLoM", "null", "p")
-OVER += ("U-LiRA accuracy", "floor", "null", "p")
+OVER = ("cell", "targets", "seeds", "Gaussian KLoM", "floor", "bounded KLoM", "exchanged", "p")
+OVER += ("U-LiRA accuracy", "floor", "exchanged", "p")
 
 
 def _over(over: list[OverSeeds]) -> str:
-    about = "Null: mean where the models of a seed are exchanged at random. p: one-sided, after Holm's correction."
+    about = "Exchanged: mean where a seed's models are exchanged at random. p: one-sided, after Holm's correction."
     lines = ["## Over seeds", "", about, "", f"| {' | '.join(OVER)} |", f"|{len(OVER) * '---|'}"]
     for one in over:
         numbers = [_number(value, ".3f") for value in (one.klom, one.klom_floor)]

@@ -60,7 +60,7 @@ def search(overrides: Iterable[str] = (), say: Callable[[str], None] = print) ->
     refuse, and Failed where the pairs leave nothing to search for.
 
     >>> import softtargets
-    >>> small = ["dataset.train_size=500", "training.epochs=6", "mu_algo=graddiff", "unlearn.cost=0.5"]
+    >>> small = ["dataset.train_size=500", "training.epochs=30", "mu_algo=graddiff", "unlearn.cost=0.5"]
     >>> winner = softtargets.search([*small, "trials=1", "tuning_pairs=1", "fresh_pairs=1"], say=lambda line: None)
     >>> winner["budget"], winner["tuned_on"], winner["chosen_on"]
     (0.5, [1000], [2000])
