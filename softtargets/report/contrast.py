@@ -212,9 +212,7 @@ def _beside(setting: Setting, sides: list[list[Run]]) -> str | None:
     """Say what a headline on this kind of forget set still needs."""
     kind = dict(setting.settings)["forget_set"]
     if kind == "mislabelled":
-        means = [
-            mean_of([run.result["metrics"]["unlearned"].get("forget_true_acc") for run in side]) for side in sides
-        ]
+        means = [mean_of([_metrics(run).get("forget_true_acc") for run in side]) for side in sides]
         shown = " and ".join("–" if mean is None else f"{mean:.3f}" for mean in means)
         return f"for wrong labels privacy and accuracy on the true labels decide: it is {shown}"
     metrics = [_metrics(run) for side in sides for run in side]
@@ -287,9 +285,6 @@ def say_contrast(contrast: Contrast) -> str:
         said = f"neither is shown to be closer to retrained: {ahead} ({contrast.design.shown})"
     faces = [f"by {WORDS[name]} {SAID[face.status]}" for name, face in rule.faces.items()]
     utility = [f"{listed(lost)} without utility"] if lost else []
-    order = (
-        [] if contrast.claimed else ["a cost that comes before this one is not shown, so this one is not claimed"]
-    )
     margins = [] if contrast.frozen else ["margins of these pairs themselves"]
     beside = [contrast.beside] if contrast.beside else []
     return "; ".join([said, _pairs_won(contrast), *faces, *utility, *margins, *beside])

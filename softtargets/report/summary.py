@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import rich.box
 import rich.console
@@ -18,7 +19,7 @@ from softtargets.report.folders import without_result
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import page
 from softtargets.report.pairs import pairings
-from softtargets.report.retraining import break_evens
+from softtargets.report.retraining import BreakEven, break_evens
 from softtargets.report.runs import Run, finished, read
 from softtargets.report.seeds import OverSeeds, over_seeds
 from softtargets.report.standing import Standing, standings
@@ -52,6 +53,18 @@ class PrimaryOptions:
 NONE_NAMED = PrimaryOptions()
 
 
+class Report(NamedTuple):
+    """What a report says."""
+
+    runs: list[Run]
+    verdicts: list[Verdict]
+    standings: list[Standing]
+    missing: dict[str, str]
+    """Why runs have no result, by their names."""
+    contrasts: list[Contrast]
+    break_evens: list[BreakEven]
+
+
 def summarise(
     folder: Path,
     out: Path,
@@ -65,12 +78,13 @@ def summarise(
     Verdicts are shown by the first measure. Where no run finished, all that have no result are named. Raises
     BadInput as `write_report` does.
     """
-    runs, verdicts, stands, missing = write_report(folder, out, wanted, names, margin, primary)
+    report = write_report(folder, out, wanted, names, margin, primary)
+    runs, verdicts, missing = report.runs, report.verdicts, report.missing
     if runs:
-        for line in tables.primary_lines(primary.of(runs)):
+        for line in tables.primary_lines(report.contrasts):
             print(visible(line))
-        show_standings(stands)
-        for line in tables.retraining_lines(break_evens(runs)):
+        show_standings(report.standings)
+        for line in tables.retraining_lines(report.break_evens):
             print(visible(line))
         show(
             [verdict for verdict in verdicts if verdict.measure == verdicts[0].measure and verdict.where == "end"]
@@ -91,11 +105,11 @@ def write_report(
     names: tuple[str, ...] = ENDPOINTS,
     margin: float | None = None,
     primary: PrimaryOptions = NONE_NAMED,
-) -> tuple[list[Run], list[Verdict], list[Standing], dict[str, str]]:
+) -> Report:
     """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`, by the measures `names`.
 
-    Returns the runs, the verdicts, where every arm stands, and why runs have no result. Raises BadInput if there
-    is no run at all, if arms `wanted` or in `primary` are nowhere together, and where `out` cannot be written to.
+    Raises BadInput if there is no run at all, if arms `wanted` or in `primary` are nowhere together, and where
+    `out` cannot be written to.
     """
     runs, missing = finished(folder), without_result(folder)
     if not runs and not missing:
@@ -117,7 +131,7 @@ def write_report(
     with naming(f"--out={out}", (OSError,)):
         for name, text in texts.items():
             write_text(out / name, text)
-    return runs, verdicts, stands, missing
+    return Report(runs, verdicts, stands, missing, first, least)
 
 
 def judge_all(
