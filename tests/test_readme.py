@@ -21,6 +21,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
+@pytest.mark.long
 def test_the_algorithm_in_the_readme_runs_from_a_package_of_ones_own(tmp_path):
     for block in (*blocks("python"), *blocks("yaml")):
         file = tmp_path / block.splitlines()[0].removeprefix("# ")

@@ -851,6 +851,7 @@ def of_data(number: int, name: str = "other", samples: int = 2, **hashes) -> lis
     return runs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("samples", [2, 3], ids=["one size", "two sizes"])
 def test_forget_sets_of_the_same_settings_are_judged_apart(tmp_path, capsys, samples):
     """A file that runs read may have changed between them."""
