@@ -1,6 +1,7 @@
 """The screen of a run: progress bars on a terminal, plain lines elsewhere."""
 
 import contextlib
+import datetime
 import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
@@ -14,6 +15,8 @@ from softtargets.evaluation.diagnosis import Diagnosis
 
 REDRAW = 0.1
 """Shortest time between two updates of a progress bar, in seconds."""
+WIDE = 75
+"""Columns from which a progress bar has room for loss and pace."""
 Progress = Callable[[int, int, float], None]
 
 
@@ -24,6 +27,7 @@ class Console:
         self.rich = rich.console.Console(file=file, highlight=False, soft_wrap=True, emoji=False)
         self.watchers: list[Callable[[str, int, int, float], None]] = []
         """Functions called at every step with stage, step, steps and loss."""
+        self.clock = Clock({})
 
     def say(self, line: str) -> None:
         """Print a line of plain text."""
@@ -35,11 +39,16 @@ class Console:
         self.say(" ".join(f"{group}={option}" for group, option in chosen.items()) + f" seed={config['seed']}")
         self.say("images: " + ", ".join(f"{name} {count:,}" for name, count in sizes.items()))
 
+    def expect(self, stages: dict[str, int]) -> None:
+        """Take the stages to come with their gradient samples, for their numbers and the time that is left."""
+        self.clock = Clock(stages)
+
     @contextlib.contextmanager
     def progress(self, stage: str) -> Iterator[Progress]:
         """Show the progress of a stage; yields `progress(step, steps, loss)`."""
         bar = self._bar(stage) if self.rich.is_terminal else contextlib.nullcontext(_nothing)
         seen = {"step": 0, "steps": 0, "loss": float("nan"), "drawn": 0.0}
+        self.clock.begin(stage)
         started = time.perf_counter()
         with bar as draw:
 
@@ -54,26 +63,23 @@ class Console:
 
             yield progress
         seconds = time.perf_counter() - started
-        steps = (
-            f"{seen['step']} of {seen['steps']} steps, last loss {seen['loss']:.4g}"
-            if seen["steps"]
-            else "no steps"
-        )
-        self.say(f"{stage}: {steps}, {seconds:.1f} s")
+        self.clock.end(stage)
+        self.say(f"{self.clock.numbered(stage)}: {_steps(seen)}, {seconds:.1f} s")
 
     @contextlib.contextmanager
     def _bar(self, stage: str) -> Iterator[Progress]:
-        columns = (
-            "{task.description}",
-            rich.progress.BarColumn(),
-            "{task.percentage:>3.0f}%",
-            "loss {task.fields[loss]:.4g}",
-        )
-        with rich.progress.Progress(
-            *columns, rich.progress.TimeRemainingColumn(), console=self.rich, transient=True
-        ) as bars:
-            task = bars.add_task(stage, total=None, loss=float("nan"))
-            yield lambda step, steps, loss: bars.update(task, completed=step, total=steps, loss=loss)
+        numbers = "{task.percentage:>3.0f}%  {task.fields[left]}"
+        if self.rich.width >= WIDE:
+            numbers += "  loss {task.fields[loss]:.4g}  {task.fields[pace]}"
+        columns = ("{task.description}", rich.progress.BarColumn(bar_width=None), numbers)
+        with rich.progress.Progress(*columns, console=self.rich, transient=True, expand=True) as bars:
+            task = bars.add_task(self.clock.numbered(stage), total=None, loss=float("nan"), pace="", left="")
+
+            def draw(step: int, steps: int, loss: float) -> None:
+                pace, left = self.clock.words(stage, step / steps)
+                bars.update(task, completed=step, total=steps, loss=loss, pace=pace, left=left)
+
+            yield draw
 
     def diagnosis(self, diagnosis: Diagnosis, flag: str) -> None:
         """Print the diagnosis of the targets in a line."""
@@ -83,6 +89,47 @@ class Console:
         """Show the models and the distances side by side, and say in sentences how the run went and ended."""
         for line in run_summary.lines(result):
             self.say(line)
+
+
+class Clock:
+    """The stages of a run, and the time left at the pace so far."""
+
+    def __init__(self, stages: dict[str, int], now: Callable[[], float] = time.monotonic):
+        """`stages` has the gradient samples of each stage, in the order of the run."""
+        self.stages, self.now = stages, now
+        self.samples, self.seconds, self.began = 0, 0.0, 0.0
+
+    def numbered(self, stage: str) -> str:
+        """Return the stage with its number, where it was announced."""
+        if stage not in self.stages:
+            return stage
+        return f"{list(self.stages).index(stage) + 1} of {len(self.stages)}, {stage}"
+
+    def begin(self, stage: str) -> None:
+        """Start the time of a stage."""
+        self.began = self.now()
+
+    def end(self, stage: str) -> None:
+        """Add a stage to the pace."""
+        self.samples += self.stages.get(stage, 0)
+        self.seconds += self.now() - self.began
+
+    def words(self, stage: str, share: float) -> tuple[str, str]:
+        """Return the pace, and the time to the run's end, while a stage is done to this share."""
+        if stage not in self.stages or not share:
+            return "", ""
+        current = self.stages[stage]
+        pace = (self.samples + share * current) / max(self.seconds + self.now() - self.began, 1e-9)
+        sizes = list(self.stages.values())
+        left = (1 - share) * current + sum(sizes[list(self.stages).index(stage) + 1 :])
+        return f"{pace:,.0f} images/s", f"{datetime.timedelta(seconds=round(left / pace))} left"
+
+
+def _steps(seen: dict) -> str:
+    """Return the steps of a stage and its last loss in words."""
+    if not seen["steps"]:
+        return "no steps"
+    return f"{seen['step']} of {seen['steps']} steps, last loss {seen['loss']:.4g}"
 
 
 def _nothing(step: int, steps: int, loss: float) -> None:

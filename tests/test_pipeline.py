@@ -26,6 +26,7 @@ from softtargets.evaluation.diagnosis import MEANING
 from softtargets.evaluation.evaluate import evaluate, predict_sets
 from softtargets.evaluation.faces import Calibration, Face, js_t
 from softtargets.execution import pipeline, provenance
+from softtargets.execution.agenda import agenda
 from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
@@ -194,7 +195,7 @@ def test_strict_refuses_to_unlearn_what_was_never_learnt(run):
 
 @pytest.mark.parametrize("algorithm", options("mu_algo"))
 @pytest.mark.parametrize("preset", [name for name in options("targets") if name != "out_of_fold_3"])
-def test_every_algorithm_runs_with_every_preset(run, algorithm, preset):
+def test_every_algorithm_runs_with_every_preset(run, composed, algorithm, preset):
     asked = (
         *SMALL,
         f"mu_algo={algorithm}",
@@ -210,6 +211,8 @@ def test_every_algorithm_runs_with_every_preset(run, algorithm, preset):
     result, _ = run(*asked)
     assert result["status"] in ("ok", "degenerate", "hard-like", "anti-forgetting")
     assert result["distance"]["js_forget"] <= np.log(2)
+    # the clock on the screen knew of every training
+    assert {*result["cost"]["made"], *result["cost"]["from_store"]} <= {*agenda(build(composed(*asked)))}
 
 
 NO_LOSS = {("scrub", "ugradsl"), ("scrub", "out_of_fold_reflect")}

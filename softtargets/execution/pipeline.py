@@ -18,6 +18,7 @@ from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.evaluation.evidence import confidence_attack, relearn_steps
 from softtargets.evaluation.trajectory import Trajectory
 from softtargets.execution import result, run_files
+from softtargets.execution.agenda import agenda
 from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.calibration import seconds_a_sample
 from softtargets.execution.experiment import Experiment, build
@@ -58,6 +59,7 @@ def _run(
         mark = result.stage_content(experiment.config_hash, {"made": [], "from_store": []})
         return run_files.write_stage(output, stage, mark)
     stages = Stages(experiment, Store(store_folder(experiment.settings.store.dir), console.say), console)
+    console.expect(agenda(experiment))
     original, retrained = stages.original(), stages.retrained()
     further = stages.further_references()
     reference = {model.name: evaluate(stages.logits(model), data) for model in (original, retrained)}

@@ -16,6 +16,7 @@ from softtargets.execution import algorithm_inputs
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.teachers import Asked
 from softtargets.fit import Fit, lone_samples
+from softtargets.targets import Recipe
 from softtargets.types import Samples
 
 FEW = 2
@@ -116,14 +117,33 @@ class AnswersCost:
 
 def answers_cost(experiment: Experiment) -> AnswersCost:
     """Return what targets cost, and what an algorithm takes of teachers by name, without making them."""
-    teachers = {side: RehearsedTeachers(experiment, side) for side in experiment.recipes}
-    for side, recipe in experiment.recipes.items():
+    teachers = _rehearsed_teachers(experiment, experiment.recipes)
+    return AnswersCost(sum(side.predicted for side in teachers), sum(_prepared(teachers).values()))
+
+
+def trainings_of_teachers(experiment: Experiment) -> dict[str, int]:
+    """Return the samples of each training that serves answers alone, by its model's name.
+
+    Only of the kinds of targets here: a user's own kind is not called once more for a clock on the screen.
+    """
+    package = __name__.partition(".")[0] + "."
+    recipes = experiment.recipes.items()
+    known = {side: recipe for side, recipe in recipes if recipe.kind.func.__module__.startswith(package)}
+    return _prepared(_rehearsed_teachers(experiment, known))
+
+
+def _rehearsed_teachers(experiment: Experiment, recipes: dict[str, Recipe]) -> list[RehearsedTeachers]:
+    teachers = {side: RehearsedTeachers(experiment, side) for side in ("forget", "retain")}
+    for side, recipe in recipes.items():
         recipe(teachers[side].source())
     if "out_of_fold" in algorithm_inputs.wanted(experiment):
         teachers["forget"].out_of_fold(experiment.unlearn.keywords["folds"])
+    return list(teachers.values())
+
+
+def _prepared(teachers: list[RehearsedTeachers]) -> dict[str, int]:
     # a teacher that both sides ask is trained once
-    prepared = {name: count for side in teachers.values() for name, count in side.prepared.items()}
-    return AnswersCost(sum(side.predicted for side in teachers.values()), sum(prepared.values()))
+    return {name: count for side in teachers for name, count in side.prepared.items()}
 
 
 _KNOWN: dict[str, Plan] = {}
