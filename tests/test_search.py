@@ -13,9 +13,26 @@ import softtargets
 from softtargets.config import tuned
 from softtargets.errors import BadInput, Failed
 from softtargets.tuning.pairs import Blind, NearRetrained
-from softtargets.tuning.space import read_space
+from softtargets.tuning.space import NOTHING_TO_SEARCH, read_space
 
-SPACES = sorted(file.stem for file in (CONF / "search").glob("*.yaml"))
+ALGORITHMS = sorted(file.stem for file in (CONF / "mu_algo").glob("*.yaml"))
+STILL = {"ssd": {"mu_algo.alpha": 100, "mu_algo.lam": 1}}
+"""First tries of algorithms without an optimiser."""
+WEIGHTS = {
+    "alpha",
+    "beta",
+    "gamma",
+    "kappa",
+    "lam",
+    "epsilon",
+    "share",
+    "max_passes",
+    "noise",
+    "copies",
+    "penalty",
+}
+"""Settings of algorithms that a search draws. Not among them are scrub's temperature, as its weights scale the
+same loss, and what unsir makes its noise by."""
 TINY = (*SMALL[:4], "mu_algo=npo", "targets=soft", "unlearn.cost=0.5", "tuning_pairs=2", "fresh_pairs=1")
 
 
@@ -50,6 +67,9 @@ def test_a_space_is_read_in_the_syntax_of_hydras_optuna_sweeper(tmp_path):
         "f": CategoricalDistribution(["1", "2", "3"]),
     }
     assert block.first() == {"a": 1, "b": 1, "c": 1e-3, "d": "x", "e": "null", "f": "1"}
+    down = space_of("own: {c: 'tag(log, from_high, interval(1e-3, 1))', d: 'choice(x, y)'}", tmp_path)["own"]
+    assert down.first() == {"c": 1, "d": "x"}
+    assert down.without({"d"}).first() == {"c": 1}
 
 
 BAD = {
@@ -60,6 +80,7 @@ BAD = {
     "sgd: {a: 'tag(log, interval(0, 1))'}": "above 0",
     "sgd: {a: 'tag(lg, interval(1, 2))'}": "no such tag",
     "sgd: {a: 'choice(1)'}": "two choices",
+    "sgd: {a: 'tag(from_high, choice(1, 2))'}": "for intervals alone",
     "sgd: {a: 'interval(1'}": "cannot be read",
     "blocks: nowhere": "another file",
     "sgd: {a: [": "cannot be read",
@@ -73,13 +94,23 @@ def test_a_bad_space_is_refused_by_name(text, tmp_path):
     assert str(error.value).startswith(str(tmp_path / "mine.yaml"))
 
 
-@pytest.mark.parametrize("name", SPACES)
-def test_every_space_has_both_optimisers_and_starts_where_nothing_moves(name):
-    space = read_space(CONF / "search" / f"{name}.yaml", [CONF])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_has_a_space_that_starts_where_nothing_moves_or_a_reason_why_not(name):
+    file = CONF / "search" / f"{name}.yaml"
+    assert file.is_file() != (name in NOTHING_TO_SEARCH)
+    if name in NOTHING_TO_SEARCH:
+        return
+    space = read_space(file, [CONF])
+    if name in STILL:
+        assert [block.first() for block in space.values()] == [STILL[name]]
+        return
     assert list(space) == ["sgd", "adamw"]
     for block in space.values():
         assert block.first()["unlearn.optimizer.lr"] <= 1e-6
         assert {"unlearn.batch_size", "unlearn.clip_norm", "unlearn.schedule"} <= set(block.drawn)
+    # every number of the method is drawn, or left out for a reason that stands here
+    own = {key for key in yaml.safe_load((CONF / "mu_algo" / f"{name}.yaml").read_text()) if key in WEIGHTS}
+    assert {f"mu_algo.{key}" for key in own} <= set(space["sgd"].drawn)
 
 
 # scores
@@ -104,7 +135,11 @@ REFUSED = {
     ("mu_algo=npo", "unlearn.cost=0.5", "trials=many"): "trials='many'",
     ("mu_algo=npo", "unlearn.cost=0.5", "objective=mine"): "objective='mine'",
     ("mu_algo=npo", "unlearn.cost=0.5", "space=nowhere.yaml"): "nowhere.yaml: cannot be read",
-    ("mu_algo=class_mask", "unlearn.cost=0.5", "forget_set=class"): "mu_algo=class_mask: has no space",
+    (
+        "mu_algo=class_mask",
+        "unlearn.cost=0.5",
+        "forget_set=class",
+    ): "has nothing to search, because it has no setting",
 }
 
 

@@ -122,8 +122,11 @@ class Experiment:
         return Fit(seed=self.settings.seed, name=name, progress=progress, **common | more)
 
 
-def build(config: dict) -> Experiment:
-    """Return the experiment of a resolved config; raises BadInput if it cannot run."""
+def build(config: dict, data: Split | None = None) -> Experiment:
+    """Return the experiment of a resolved config; raises BadInput if it cannot run.
+
+    `data` are those of the config where the caller has them already; else they are loaded.
+    """
     torch_names.delay_compiler()
     settings = validated(Settings, settings_of(config), "")
     allowed_targets.require_allowed(config, settings.plugins)
@@ -132,7 +135,7 @@ def build(config: dict) -> Experiment:
     if not place.is_dir():  # a read-only store is enough if it has every model
         require_writable("store.dir", place)
     torch.set_num_threads(settings.threads)
-    data = load_data(config, settings.device)
+    data = data or load_data(config, settings.device)
     architecture = _architecture(config["architecture"], data)
     unlearn = _algorithm(config["mu_algo"])
     recipes = {name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}

@@ -26,15 +26,19 @@ LOSS, WEIGHT = 0.01, 10
 """Accuracy that a model may lose for nothing, and what a point beyond it costs."""
 WORST = 100.0
 """Score of a model that is not finite."""
-Compose = Callable[[Sequence[str]], dict]
-"""Resolve words into a config."""
+Compose = Callable[[Sequence[str], int], dict]
+"""Resolve words into the config of a pair."""
 Measured = Sequence[float]
 """What an objective measures on one pair."""
 
 
+SEEDS = ("seed", "dataset.seed", "forget_set.seed")
+"""Settings that have the number of the pair."""
+
+
 def seeded(pair: int) -> tuple[str, ...]:
     """Return the words of a pair."""
-    return f"seed={pair}", f"dataset.seed={pair}", f"forget_set.seed={pair}"
+    return tuple(f"{name}={pair}" for name in SEEDS)
 
 
 class Pair:
@@ -42,13 +46,13 @@ class Pair:
 
     def __init__(self, number: int, words: Sequence[str], compose: Compose):
         self.number, self.compose = number, compose
-        self.experiment = build(compose((*words, *seeded(number))))
+        self.experiment = build(compose(words, number))
         self.stages = _stages(self.experiment)
         self.original = self.stages.original()
 
     def tried(self, words: Sequence[str]) -> Measured | None:
         """Unlearn by these words and measure the model; None for one that is not finite."""
-        experiment = build(self.compose((*words, *seeded(self.number))))
+        experiment = build(self.compose(words, self.number), self.experiment.data)
         stages = _stages(experiment)
         retrained = self.known_retrained()
         targets = target_sets(stages, self.original, retrained)

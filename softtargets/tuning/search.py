@@ -1,7 +1,9 @@
 """The search for the settings of one arm: tries on tuning pairs, then a choice among the best on fresh pairs."""
 
 import contextlib
+import copy
 import dataclasses
+import functools
 import itertools
 import json
 import shlex
@@ -13,7 +15,7 @@ from typing import Annotated, Literal
 import optuna
 import pydantic
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -27,8 +29,8 @@ from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
-from softtargets.tuning.pairs import FRESH, OBJECTIVES, TUNING, WORST, Pair, seeded
-from softtargets.tuning.space import Space, draw, find_file, first_try, read_space
+from softtargets.tuning.pairs import FRESH, OBJECTIVES, SEEDS, TUNING, WORST, Pair, seeded
+from softtargets.tuning.space import NOTHING_TO_SEARCH, Space, draw, find_file, first_try, read_space
 
 USUAL = ("tuned=none", "unlearn.stop=none")
 """Words before those of the space: a try runs to the end of its budget."""
@@ -68,7 +70,8 @@ def search(overrides: Iterable[str] = (), say: Callable[[str], None] = print) ->
     settings, words = _settings(overrides)
     with hydra_for(words) as hydra:
 
-        def compose(words: Sequence[str]) -> DictConfig:
+        @functools.lru_cache(maxsize=1)  # the pairs of a try differ in their seeds alone
+        def compose(words: tuple[str, ...]) -> DictConfig:
             return hydra.compose_config("config", list(words), RunMode.RUN, with_log_configuration=False)
 
         return Search(settings, words, compose, say).run()
@@ -94,7 +97,7 @@ class Search:
 
     settings: SearchSettings
     words: list[str]
-    composed: Callable[[Sequence[str]], DictConfig]
+    composed: Callable[[tuple[str, ...]], DictConfig]
     say: Callable[[str], None]
 
     def run(self) -> dict:
@@ -110,9 +113,12 @@ class Search:
         with locked(self.folder / "choice.lock", busy=lambda: self.say("waiting: another process chooses")):
             return self._finish(self._choose())
 
-    def compose(self, words: Sequence[str]) -> dict:
-        """Resolve words into a config."""
-        return composed_run.resolved_config(self.composed(words))
+    def compose(self, words: Sequence[str], pair: int) -> dict:
+        """Resolve words into the config of a pair."""
+        config = copy.deepcopy(self.composed(tuple(words)))
+        for name in SEEDS:
+            OmegaConf.update(config, name, pair)
+        return composed_run.resolved_config(config)
 
     def all_words(self, drawn: Sequence[str]) -> tuple[str, ...]:
         """Return the words of a try; what the user typed comes last and wins."""
@@ -125,6 +131,8 @@ class Search:
         folders = [Path(one.path) for one in config.hydra.runtime.config_sources if one.schema == "file"]
         name = config.hydra.runtime.choices["mu_algo"]
         file = Path(self.settings.space) if self.settings.space else find_file(name, folders)
+        if file is None and name in NOTHING_TO_SEARCH:
+            raise BadInput(f"mu_algo={name}: has nothing to search, because {NOTHING_TO_SEARCH[name]}")
         if file is None:
             raise BadInput(
                 f"mu_algo={name}: has no space. Write search/{name}.yaml beside its config, or give space=FILE"

@@ -9,7 +9,7 @@
 Values are in the syntax of Hydra's Optuna sweeper: `interval`, `int(interval())`, `choice`, `range`, and
 `tag(log, ...)`, and a list such as `null, 1.0`, since `choice` takes no null. In place of blocks,
 `blocks: optimisers` takes those of another file. Settings under `every` belong to all blocks. The first value of a
-choice and the low end of an interval make the first try.
+choice and the low end of an interval make the first try, the high end with `tag(from_high, ...)`.
 """
 
 import dataclasses
@@ -30,7 +30,15 @@ from optuna.distributions import (
 from softtargets.errors import BadInput, nearest
 
 FORM = "BLOCK: {SETTING: VALUE or choice(...) or interval(LOW, HIGH)}"
-TAGS = {"log"}
+TAGS = {"log", "from_high"}
+NOTHING_TO_SEARCH = {
+    "none": "it changes nothing",
+    "none_calibrated": "its temperature is fitted",
+    "early": "it takes a checkpoint of the original",
+    "class_mask": "it has no setting",
+    "teachers": "it has the number of its teachers alone, which is that of the targets it is compared with",
+}
+"""Algorithms of ours without a space, and why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,19 +48,22 @@ class Block:
     fixed: tuple[str, ...]
     """Words of the settings that are not drawn."""
     drawn: dict[str, BaseDistribution]
+    from_high: frozenset[str] = frozenset()
+    """Settings whose interval has its high end in the first try."""
 
     def without(self, settings: set[str]) -> "Block":
         """Return the block without settings that the user typed."""
         fixed = tuple(word for word in self.fixed if word.partition("=")[0] not in settings)
-        return Block(fixed, {name: one for name, one in self.drawn.items() if name not in settings})
+        drawn = {name: one for name, one in self.drawn.items() if name not in settings}
+        return dataclasses.replace(self, fixed=fixed, drawn=drawn)
 
     def words(self, values: dict[str, object]) -> tuple[str, ...]:
         """Return the words of a try with these values."""
         return *self.fixed, *(f"{name}={values[name]}" for name in self.drawn)
 
     def first(self) -> dict[str, object]:
-        """Return the low end of every interval and the first of every choice."""
-        return {name: ends(one)[0] for name, one in self.drawn.items()}
+        """Return the first of every choice, and the end of every interval at which the first try stands."""
+        return {name: ends(one)[-1 if name in self.from_high else 0] for name, one in self.drawn.items()}
 
     def corners(self) -> list[dict[str, object]]:
         """Return values such that each choice and each end of an interval is there once."""
@@ -134,14 +145,15 @@ def _mapping(file: Path) -> dict:
 def _block(file: Path, name: str, settings: object, every: dict) -> Block:
     if not isinstance(settings, dict):
         raise BadInput(f"{file}: {name}: not a block of settings. The form of a space is {FORM}")
-    fixed, drawn = [], {}
+    fixed, drawn, from_high = [], {}, set()
     for setting, value in (settings | every).items():
         override = _override(file, f"{setting}={'null' if value is None else value}")
         if override.is_sweep_override():
             drawn[setting] = _distribution(file, override)
+            from_high |= {setting} if "from_high" in override.value().tags else set()
         else:
             fixed.append(override.input_line)
-    return Block(tuple(fixed), drawn)
+    return Block(tuple(fixed), drawn, frozenset(from_high))
 
 
 def _override(file: Path, word: str) -> Override:
@@ -156,14 +168,14 @@ def _distribution(file: Path, override: Override) -> BaseDistribution:
     """Return Optuna's distribution of a value such as `tag(log, interval(1e-6, 0.3))`."""
     sweep, word = override.value(), override.input_line
     if unknown := sweep.tags - TAGS:
-        raise BadInput(f"{file}: {word}: tag {min(unknown)}: no such tag; only log{nearest(min(unknown), TAGS)}")
-    log = "log" in sweep.tags
+        tag, known = min(unknown), " or ".join(sorted(TAGS))
+        raise BadInput(f"{file}: {word}: tag {tag}: no such tag; use {known}{nearest(tag, TAGS)}")
     if not isinstance(sweep, IntervalSweep):
         values = list(dict.fromkeys(override.sweep_string_iterator()))
-        if log or len(values) < 2:
-            raise BadInput(f"{file}: {word}: must have two choices at least, and tag log is for intervals alone")
+        if sweep.tags or len(values) < 2:
+            raise BadInput(f"{file}: {word}: must have two choices at least, and tags are for intervals alone")
         return CategoricalDistribution(values)
-    low, high = sweep.start, sweep.end
+    low, high, log = sweep.start, sweep.end, "log" in sweep.tags
     if not low < high or (log and low <= 0):
         raise BadInput(f"{file}: {word}: an interval runs from low to high, above 0 with tag log")
     whole = isinstance(low, int) and isinstance(high, int)
