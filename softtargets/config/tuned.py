@@ -19,7 +19,8 @@ from pathlib import Path
 import yaml
 
 from softtargets.errors import BadInput
-from softtargets.system.files import write_text
+from softtargets.system.files import make_folder, write_text
+from softtargets.system.locks import locked
 
 Table = dict[str, dict[str, list[dict]]]
 """Algorithm → targets → entries."""
@@ -105,6 +106,17 @@ def entry(table: Table, algorithm: str, targets: str) -> dict | None:
     arms = table.get(algorithm, {})
     entries = arms.get(targets, arms.get(ANY_TARGETS, []))
     return next((one for one in entries if "cost" not in one), None)
+
+
+def add(file: Path, algorithm: str, targets: str, entry: dict) -> None:
+    """Put an arm's entry into a table, in place of that at the same cost; several processes may do so at once."""
+    make_folder(file.parent)
+    with locked(file.with_name(f".{file.name}.lock"), busy=lambda: None):
+        table = read_table(file) or {}
+        arms = table.get(algorithm, {})
+        others = [one for one in arms.get(targets, []) if one.get("cost") != entry.get("cost")]
+        entries = sorted([*others, entry], key=lambda one: one.get("cost", 0))
+        write(file, table | {algorithm: arms | {targets: entries}})
 
 
 def write(file: Path, table: Table) -> None:

@@ -239,6 +239,7 @@ class Search:
         winner = min(scores, key=scores.__getitem__)
         drawn = [] if winner == "nothing" else best[winner].user_attrs["words"]
         return {
+            **self._place(),
             "try": winner,
             "words": ["mu_algo=none"] if winner == "nothing" else [*USUAL, *drawn, *self.words],
             "drawn": drawn,
@@ -266,39 +267,41 @@ class Search:
     def _finish(self, winner: dict) -> dict:
         """Write winner.json and the row of the table, and print the words to type."""
         write_text(self.folder / "winner.json", json.dumps(winner, indent=2) + "\n")
+        file = Path(self.folder, "tuned", f"{winner['table']}.yaml")
+        tuned.add(file, *winner["arm"], row(winner))
         nothing = winner["fresh_scores"]["nothing"]
         count = len(winner["chosen_on"])
         self.say(f"winner: {winner['score']:.3f} on {count} fresh pairs; doing nothing: {nothing:.3f}")
         if winner["try"] == "nothing":
             self.say("no try is better than doing nothing: the search chose not to move")
-        else:
-            self.say(f"table: {self._add_row(winner)}")
+        self.say(f"table: {file}")
         self.say(f"to type: softtargets run {shlex.join(winner['words'])}")
         return winner
 
-    def _add_row(self, winner: dict) -> Path:
-        """Write the winner's row, in the format of conf/tuned, to a table in the search's folder."""
-        choices = self.composed(self.all_words(())).hydra.runtime.choices
-        place = [choices[group] for group in ("dataset", "architecture", "forget_set")]
-        file = Path(self.folder, "tuned", *place[:2], f"{place[2]}.yaml")
-        drawn = dict(word.partition("=")[::2] for word in winner["drawn"])
-        values = {
-            name.rpartition(".")[2]: number
-            for name, text in drawn.items()
-            if (number := _number(text)) is not None
+    def _place(self) -> dict:
+        """Return the table to which the search belongs, and its arm there."""
+        config = self.composed(self.all_words(()))
+        choices = config.hydra.runtime.choices
+        targets = tuned.ANY_TARGETS if config.mu_algo.get("ignores_targets") else choices["targets"]
+        return {
+            "table": "/".join(choices[group] for group in ("dataset", "architecture", "forget_set")),
+            "arm": [choices["mu_algo"], targets],
         }
-        row = {
-            "values": values,
-            "cost": winner["budget"],
-            "score": round(winner["score"], 4),
-            "before": round(winner["fresh_scores"]["nothing"], 4),
-            "trials": winner["trials"],
-            "words": list(winner["words"]),
-            "tuned_on": [*winner["tuned_on"], *winner["chosen_on"]],
-        }
-        make_folder(file.parent)
-        tuned.write(file, {choices["mu_algo"]: {choices["targets"]: [row]}})
-        return file
+
+
+def row(winner: dict) -> dict:
+    """Return a winner as an entry of a table of tuned values."""
+    drawn = dict(word.lstrip("+").partition("=")[::2] for word in winner["drawn"])
+    numbers = {name.rpartition(".")[2]: _number(text) for name, text in drawn.items()}
+    return {
+        "values": {name: number for name, number in numbers.items() if number is not None},
+        "cost": winner["budget"],
+        "score": round(winner["score"], 4),
+        "before": round(winner["fresh_scores"]["nothing"], 4),
+        "trials": winner["trials"],
+        "words": list(winner["words"]),
+        "tuned_on": [*winner["tuned_on"], *winner["chosen_on"]],
+    }
 
 
 def _number(text: str) -> int | float | None:

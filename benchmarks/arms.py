@@ -1,0 +1,103 @@
+"""Settings of every arm at one budget, by `softtargets search`: 6,000 images of Fashion-MNIST, mlp, random 10 %.
+
+`python benchmarks/arms.py [cost=0.1] [trials=60] [only=npo,scrub] [tables=conf/tuned]` searches one arm after the
+other and puts each winner into the tables, as an entry with a cost. It yields to all other work of the machine.
+Type the same command again to resume, with more `trials` to go on, or at the same time to share the tries: all
+state is in RUNS/search. An arm that cannot be run at that budget is named and passed over.
+
+`python benchmarks/arms.py table` prints the entries with a cost in Markdown, and `python benchmarks/arms.py cells`
+their words, one arm a line, as cells of a study.
+"""
+
+import contextlib
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from usage import call
+
+import softtargets
+from softtargets.config import tuned
+from softtargets.errors import BadInput
+from softtargets.layout import CONF
+from softtargets.tuning.search import row
+
+DATA = ("dataset=fashion_mnist", "dataset.train_size=6000")
+ARMS = """
+    retrain, finetune, relabel out_of_fold_3, relabel out_of_fold, head_reset, relabel delete, npo soft, npo hard,
+    scrub soft, scrub hard, graddiff soft, graddiff hard, relabel out_of_fold_harden, relabel out_of_fold_sample,
+    l1_sparse, salun out_of_fold, neggrad_plus hard, gradasc hard, relabel random_label, ssd hard, rmu,
+    boundary_shrink, ugradsl_plus hard, relabel uniform, relabel bad_teacher, neggrad_plus soft, gradasc soft,
+    npo ugradsl, scrub out_of_fold, salun random_label
+"""
+"""Algorithm and targets of each arm, the baselines and the best known first."""
+
+
+def main(*, cost: str = "0.1", trials: str = "60", only: str = "", tables: str = str(CONF / "tuned")) -> None:
+    """Search every arm, or those of the algorithms in `only`."""
+    os.nice(19)
+    for algorithm, *targets in arms():
+        if algorithm not in (only.split(",") if only else algorithm):
+            continue
+        words = [*DATA, f"mu_algo={algorithm}", *(f"targets={one}" for one in targets), f"unlearn.cost={cost}"]
+        print(" ".join(words), flush=True)
+        with named():
+            winner = softtargets.search(
+                [*words, f"trials={trials}"], say=lambda line: print(f"  {line}", flush=True)
+            )
+            tuned.add(Path(tables, f"{winner['table']}.yaml"), *winner["arm"], row(winner))
+
+
+def say(line: str) -> None:
+    """Print a line of a search below the words of its arm."""
+    print(f"  {line}", flush=True)
+
+
+@contextlib.contextmanager
+def named():
+    """Print why an arm cannot be searched, and go on."""
+    try:
+        yield
+    except BadInput as error:
+        print(f"  passed over: {error}", flush=True)
+
+
+def arms() -> list[list[str]]:
+    """Return algorithm and targets of each arm."""
+    return [one.split() for one in ARMS.split(",")]
+
+
+def searched() -> list[tuple[str, str, str, dict]]:
+    """Return table, algorithm, targets and entry of everything that was searched at a cost."""
+    return [
+        (name, algorithm, targets, entry)
+        for name in tuned.names(CONF / "tuned")
+        for algorithm, entries in (tuned.read_table(CONF / "tuned" / f"{name}.yaml") or {}).items()
+        for targets, several in entries.items()
+        for entry in several
+        if "cost" in entry
+    ]
+
+
+def table() -> None:
+    """Print the entries with a cost: score on fresh pairs, 1 is doing nothing."""
+    head = ("table", "algorithm", "targets", "cost", "tries", "score", "settings")
+    print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
+    for name, algorithm, targets, one in searched():
+        drawn = [word for word in one["words"] if word.startswith(("unlearn", "mu_algo.", "++"))]
+        numbers = (f"{one['cost']:g}", str(one["trials"]), f"{one['score']:.3f}")
+        print(f"| {' | '.join((name, algorithm, targets, *numbers))} | `{' '.join(drawn)}` |")
+
+
+def cells() -> None:
+    """Print the words of every entry with a cost."""
+    for *_, one in searched():
+        print(f"- {shlex.join(one['words'])}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] in (["table"], ["cells"]):
+        {"table": table, "cells": cells}[sys.argv[1]]()
+    else:
+        call(main, __doc__)
