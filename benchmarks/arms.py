@@ -19,7 +19,7 @@ from usage import call
 
 import softtargets
 from softtargets.config import tuned
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, Failed
 from softtargets.layout import CONF
 from softtargets.tuning.search import row
 
@@ -59,7 +59,7 @@ def named():
     """Print why an arm cannot be searched, and go on."""
     try:
         yield
-    except BadInput as error:
+    except (BadInput, Failed) as error:
         print(f"  passed over: {error}", flush=True)
 
 
