@@ -1,8 +1,12 @@
 """The search for an arm's settings: spaces, scores, tries that several calls share, and the choice of a winner."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,8 +16,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 import softtargets
 from softtargets.config import tuned
 from softtargets.errors import BadInput, Failed
+from softtargets.tuning import tries
 from softtargets.tuning.pairs import Blind, NearRetrained
 from softtargets.tuning.space import NOTHING_TO_SEARCH, read_space
+from softtargets.tuning.tries import Tries
 
 ALGORITHMS = sorted(file.stem for file in (CONF / "mu_algo").glob("*.yaml"))
 STILL = {"ssd": {"mu_algo.alpha": 100, "mu_algo.lam": 1}}
@@ -155,13 +161,101 @@ def test_a_space_that_no_run_takes_ends_with_one_sentence(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("sgd: {unlearn: sgd, unlearn.batch_size: 'choice(32, -1)'}")
     words = [*TINY, f"space={file}", f"runs_dir={tmp_path / 'runs'}"]
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "softtargets", "search", *words], cwd=ROOT, capture_output=True, text=True
     )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "unlearn.batch_size=-1" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    assert (process.returncode, process.stdout) == (2, "")
+    assert "unlearn.batch_size=-1" in process.stderr
+    assert process.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+# tries that processes share
+
+
+def test_a_try_of_a_dead_process_is_made_again_and_the_allowance_is_exact(tmp_path, monkeypatch):
+    monkeypatch.setattr(tries, "PAUSE", 0)
+    first, second = Tries(tmp_path, 3, {"x": 1.0}), Tries(tmp_path, 3, {"x": 1.0})
+    waited = []
+    with contextlib.ExitStack() as life, second.shared():
+        life.enter_context(first.shared())
+        lost = first.take(pytest.fail)
+        assert lost.suggest_float("x", 0, 2) == 1
+        for value in (0.1, 0.2):
+            mine = second.take(pytest.fail)
+            assert (mine.suggest_float("x", 0, 2) == 1) is False
+            second.study.tell(mine, value)
+        # all that is left is at work in the other process, which dies
+        again = second.take(lambda: waited.append(1) or life.close())
+        assert (waited, again.suggest_float("x", 0, 2)) == ([1], 1)
+        second.study.tell(again, 0.3)
+        assert second.take(pytest.fail) is None
+    assert [one.value for one in second.finished()] == [0.1, 0.2, 0.3]
+    assert [one.state.name for one in second.study.trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert [second.rank(one.number) for one in second.study.trials] == [0, 0, 1, 2]
+
+
+def test_a_journal_whose_last_line_was_cut_is_mended(tmp_path):
+    study = Tries(tmp_path, 1, {"x": 1.0}).study
+    study.tell(study.ask(), 0.5)
+    with (tmp_path / "tries.journal").open("a") as file:
+        file.write('{"op_code":')
+    mended = Tries(tmp_path, 2, {"x": 1.0})
+    mended.study.tell(mended.take(pytest.fail), 0.7)
+    assert [one.value for one in Tries(tmp_path, 2, {}).finished()] == [0.5, 0.7]
+
+
+def typed(folder: Path, *words: str) -> subprocess.Popen:
+    """Start `softtargets search` with an algorithm of the tests."""
+    conf = folder.parent / "conf"
+    own = {"mu_algo": "{_target_: own_parts.killed_in_two_tries, _partial_: true}", "search": "blocks: optimisers"}
+    for group, text in own.items():
+        (conf / group).mkdir(parents=True, exist_ok=True)
+        (conf / group / "mine.yaml").write_text(text)
+    command = [*TINY[:4], f"hydra.searchpath=[file://{conf}]", "mu_algo=mine", "plugins=[own_parts]"]
+    command += ["unlearn.cost=0.5", "tuning_pairs=2", "fresh_pairs=1", f"runs_dir={folder}", *words]
+    return subprocess.Popen(
+        [sys.executable, "-m", "softtargets", "search", *command],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests"), "SOFTTARGETS_STORE": str(folder.parent / "store")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(*processes: subprocess.Popen) -> list[str]:
+    """Wait for searches, which must end well, and return what they printed."""
+    printed = [one.communicate(timeout=200)[0] for one in processes]
+    assert [one.returncode for one in processes] == [0] * len(processes), printed
+    return printed
+
+
+def tries_in(runs: Path) -> list[tuple[str, dict, float]]:
+    """Return state, parameters and score of every try of the only search there."""
+    (folder,) = (runs / "search").iterdir()
+    return [(one.state.name, one.params, one.value) for one in Tries(folder, 99, {}).study.trials]
+
+
+@pytest.mark.kill
+def test_searches_that_are_killed_or_at_once_make_the_tries_of_one_that_is_left_alone(tmp_path):
+    (tmp_path / "store").mkdir()
+    for _ in range(2):
+        killed = typed(tmp_path / "killed", "trials=4")
+        killed.communicate(timeout=200)
+        assert killed.returncode == -signal.SIGKILL
+    ended(typed(tmp_path / "killed", "trials=4"))
+    ended(typed(tmp_path / "alone", "trials=4"))
+    alone, disturbed = tries_in(tmp_path / "alone"), tries_in(tmp_path / "killed")
+    # the first try was begun three times, and counts once
+    assert [state for state, *_ in disturbed] == ["FAIL", "FAIL", *(state for state, *_ in alone)]
+    assert disturbed[2:] == alone
+    assert [params for _, params, _ in disturbed[:2]] == [alone[0][1]] * 2
+    both = ended(typed(tmp_path / "both", "trials=4"), typed(tmp_path / "both", "trials=4"))
+    assert [state for state, *_ in tries_in(tmp_path / "both")].count("FAIL") == 0
+    assert len(tries_in(tmp_path / "both")) == 4
+    assert sum(line.startswith("try ") and " of 4: " in line for text in both for line in text.splitlines()) == 4
+    assert {text.splitlines()[-1] for text in both} == {both[0].splitlines()[-1]}
 
 
 # whole searches

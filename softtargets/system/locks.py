@@ -55,6 +55,21 @@ def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
             os.close(descriptor)
 
 
+def is_held(path: Path) -> bool | None:
+    """Return whether a process holds the lock of a file; None where the file system does not say."""
+    if not path.exists():
+        return False
+    try:
+        descriptor = _attempt(path)
+        if descriptor is None:
+            _require_locks(path.parent)
+    except OSError:
+        return None
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None
+
+
 def _beat(path: Path, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
         with contextlib.suppress(OSError):  # the file may be gone, or another user's

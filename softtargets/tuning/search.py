@@ -16,8 +16,6 @@ import optuna
 import pydantic
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
@@ -31,6 +29,7 @@ from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
 from softtargets.tuning.pairs import FRESH, OBJECTIVES, SEEDS, TUNING, WORST, Pair, seeded
 from softtargets.tuning.space import NOTHING_TO_SEARCH, Space, draw, find_file, first_try, read_space
+from softtargets.tuning.tries import Tries
 
 USUAL = ("tuned=none", "unlearn.stop=none")
 """Words before those of the space: a try runs to the end of its budget."""
@@ -39,7 +38,6 @@ UNWATCHED = ("unlearn.evaluate_every=null", "references=2", "tracker=none")
 DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned"}
 BEST = 3
 """Tries that are run again on fresh pairs."""
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class SearchSettings(pydantic.BaseModel):
@@ -107,9 +105,11 @@ class Search:
         self._check()
         self.folder = self._folder()
         make_folder(self.folder)
-        self.study = self._study()
+        self.tries = Tries(self.folder, self.settings.trials, first_try(self.space))
+        self.study = self.tries.study
         self.pairs: dict[int, Pair] = {}
-        self._try_all()
+        with self.tries.shared():
+            self._try_all()
         with locked(self.folder / "choice.lock", busy=lambda: self.say("waiting: another process chooses")):
             return self._finish(self._choose())
 
@@ -160,33 +160,19 @@ class Search:
         digest = config_hash(composed_run.resolved_config(config) | own)
         return Path(config.runs_dir, "search", f"{arm}-{digest[:10]}").absolute()
 
-    def _study(self) -> optuna.Study:
-        storage = JournalStorage(JournalFileBackend(str(self.folder / "tries.journal")))
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
-        with locked(self.folder / "start.lock", busy=lambda: None):  # the first try is put in once
-            study = optuna.create_study(storage=storage, study_name="search", pruner=pruner, load_if_exists=True)
-            if not study.trials:
-                study.enqueue_trial(first_try(self.space))
-        return study
-
-    def _finished(self) -> list[FrozenTrial]:
-        """Return the tries within the allowance, those that ended first: processes may end some beyond it."""
-        ended = self.study.get_trials(deepcopy=False, states=FINISHED)
-        return sorted(ended, key=lambda one: one.datetime_complete)[: self.settings.trials]
-
     def _try_all(self) -> None:
         """Try until the allowance is used up."""
         started = time.monotonic()
         for count in itertools.count(1):
-            if len(self._finished()) >= self.settings.trials:
+            trial = self.tries.take(waiting=lambda: self.say("waiting: other processes make the last tries"))
+            if trial is None:
                 return
-            self._try()
+            self._try(trial)
             self._progress((time.monotonic() - started) / count)
 
-    def _try(self) -> None:
-        trial = self.study.ask()
+    def _try(self, trial: optuna.Trial) -> None:
         # a seed for each try: a search that goes on would otherwise repeat its first draws
-        seed = self.settings.sampler_seed * 100_003 + trial.number
+        seed = self.settings.sampler_seed * 100_003 + self.tries.rank(trial.number)
         self.study.sampler = optuna.samplers.TPESampler(seed=seed)
         words, measures = draw(self.space, trial), []
         trial.set_user_attr("words", words)
@@ -219,7 +205,7 @@ class Search:
 
     def _progress(self, seconds: float) -> None:
         """Print how far the search is, with an estimate of its end from this process's tries."""
-        finished = self._finished()
+        finished = self.tries.finished()
         complete = [one for one in finished if one.state == TrialState.COMPLETE]
         best = f"best {min(one.value for one in complete):.3f}" if complete else "none complete"
         last = finished[-1]
@@ -229,7 +215,7 @@ class Search:
 
     def _choose(self) -> dict:
         """Run the best tries again on fresh pairs and return the winner; doing nothing is one of them."""
-        complete = [one for one in self._finished() if one.state == TrialState.COMPLETE]
+        complete = [one for one in self.tries.finished() if one.state == TrialState.COMPLETE]
         first, count = FRESH, self.settings.fresh_pairs
         scores = {"nothing": self._nothing(first, count)}
         best = {str(one.number): one for one in sorted(complete, key=lambda one: one.value)[:BEST]}
@@ -248,7 +234,7 @@ class Search:
             "fresh_scores": scores,
             "budget": self.composed(self.all_words(())).unlearn.cost,
             "objective": self.settings.objective,
-            "trials": len(self._finished()),
+            "trials": len(self.tries.finished()),
             "sampler_seed": self.settings.sampler_seed,
             "tuned_on": list(self._numbers(TUNING, self.settings.tuning_pairs)),
             "chosen_on": list(self._numbers(first, count)),
