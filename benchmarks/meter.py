@@ -47,7 +47,8 @@ def measured(batch_size: int, rounds: int) -> tuple[float, float]:
                 step()
                 times[name].append(timed(step))
     added = sorted(m - p for m, p in zip(times["metered"], times["plain"], strict=True))
-    return statistics.median(times["plain"]), statistics.mean(added[rounds // 4 : -(rounds // 4)])
+    outer = rounds // 4
+    return statistics.median(times["plain"]), statistics.mean(added[outer : rounds - outer])
 
 
 def steps(model: nn.Module, batch_size: int) -> Callable[[], None]:

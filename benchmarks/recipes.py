@@ -1,7 +1,8 @@
 """Our training recipes beside the seed project's, on all of Fashion-MNIST: accuracy, gap and cost.
 
-`python benchmarks/recipes.py [recipes=mlp,mlp_reference,cnn,cnn_reference] [seeds=5]` trains originals (or takes
-them from the store) and prints a row for each recipe: mean and standard deviation over the seeds.
+`python benchmarks/recipes.py [recipes=mlp,mlp_reference,cnn,cnn_reference] [seeds=5] [images=60000]` trains
+originals (or takes them from the store) and prints a row for each recipe: mean and standard deviation over the
+seeds, two or more.
 """
 
 import statistics
@@ -19,11 +20,12 @@ from softtargets.layout import CONF
 from softtargets.store import Store, store_folder
 
 
-def main(recipes: str = "mlp,mlp_reference,cnn,cnn_reference", seeds: str = "5") -> None:
+def main(recipes: str = "mlp,mlp_reference,cnn,cnn_reference", seeds: str = "5", images: str = "60000") -> None:
     """Print the table."""
     print("| recipe | test accuracy | forget - test | least test | epochs | CPU s |\n|---|---|---|---|---|---|")
+    some = [] if images == "60000" else [f"dataset.train_size={images}"]
     for recipe in recipes.split(","):
-        runs = [trained(recipe.partition("_")[0], recipe, seed) for seed in range(int(seeds))]
+        runs = [trained(recipe.partition("_")[0], recipe, seed, *some) for seed in range(int(seeds))]
         test, gap, epochs, cpu = zip(*runs, strict=True)
         columns = (spread(test), spread(gap), f"{min(test):.4f}", epochs[0], f"{statistics.mean(cpu):.1f}")
         print(f"| {recipe} | {' | '.join(map(str, columns))} |", flush=True)

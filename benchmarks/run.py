@@ -1,10 +1,12 @@
 """Everything about speed, as ratios of one run.
 
-`python benchmarks/run.py [parts=peers_mlp,peers_cnn,memory,start,roofline,growth,workers]` prints a table
-for every part and keeps the last of each in benchmarks/results/speed.json and speed.md. CPU seconds are
-a process's own, with its children, on one thread; the wall time stands beside them. The peer is `stand_in.py`.
+`python benchmarks/run.py [parts=peers_mlp,peers_cnn,memory,start,roofline,growth,workers] [images=60000]
+[folder=benchmarks/results]` prints a table for every part and keeps the last of each in the folder's speed.json
+and speed.md. CPU seconds are a process's own, with its children, on one thread; the wall time stands beside them.
+The peer is `stand_in.py`; `images` is for it and for the runs on Fashion-MNIST.
 """
 
+import inspect
 import itertools
 import json
 import multiprocessing.dummy
@@ -23,7 +25,6 @@ from usage import call
 from softtargets.compat import torch_names
 
 ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "benchmarks/results"
 REFERENCE = ("unlearn=graddiff_reference", "tuned=none")
 FASTEST = {"mlp": ("precision=float32",), "cnn": ()}
 """With 32 images a step, casting the mlp's weights to bf16 costs more than its products gain."""
@@ -42,17 +43,28 @@ FLOPS["cnn"] += 6 * (1152 * 128 + 1280)
 """Of a step, for an image: forward, weights' gradients, and inputs' gradients but for the first layer."""
 
 
-def main(parts: str = "peers_mlp,peers_cnn,memory,start,roofline,growth,workers") -> None:
+def main(
+    parts: str = "peers_mlp,peers_cnn,memory,start,roofline,growth,workers",
+    images: str = "60000",
+    folder: str = str(ROOT / "benchmarks/results"),
+) -> None:
     """Print and keep every part."""
     machine = f"{torch_names.cpu().get('cpu_name', platform.processor())}, {os.cpu_count()} cores"
-    KEPT.mkdir(exist_ok=True)
-    file = KEPT / "speed.json"
+    file = Path(folder, "speed.json")
+    file.parent.mkdir(exist_ok=True)
     kept = json.loads(file.read_text()) if file.exists() else {}
     for name in parts.split(","):
-        kept[name] = {"machine": machine, "torch": torch.__version__, "rows": globals()[name]()}
+        part = globals()[name]
+        rows = part(int(images)) if inspect.signature(part).parameters else part()
+        kept[name] = {"machine": machine, "torch": torch.__version__, "rows": rows}
         print(section(name, kept[name]), flush=True)
         file.write_text(json.dumps(kept, indent=1))
-        (KEPT / "speed.md").write_text("\n".join(section(*one) for one in kept.items()))
+        file.with_suffix(".md").write_text("\n".join(section(*one) for one in kept.items()))
+
+
+def on_fashion(images: int) -> tuple[str, ...]:
+    """Return the settings of a run on so many images of Fashion-MNIST."""
+    return ASKED if images == 60000 else (*ASKED, f"dataset.train_size={images}")
 
 
 def section(name: str, part: dict) -> str:
@@ -67,19 +79,21 @@ def markdown(rows: list[dict]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def peers_mlp() -> list[dict]:
+def peers_mlp(images: int) -> list[dict]:
     """Compare one cold run of the mlp."""
-    return beside_peer("mlp")
+    return beside_peer("mlp", images)
 
 
-def peers_cnn() -> list[dict]:
+def peers_cnn(images: int) -> list[dict]:
     """Compare one cold run of the cnn."""
-    return beside_peer("cnn")
+    return beside_peer("cnn", images)
 
 
-def beside_peer(architecture: str) -> list[dict]:
+def beside_peer(architecture: str, images: int) -> list[dict]:
     """One cold run beside the stand-in: at its hyper-parameters, at our training's, and our unlearning's too."""
-    peer = json.loads(measured("benchmarks/stand_in.py", f"architecture={architecture}")["stdout"])
+    peer = json.loads(
+        measured("benchmarks/stand_in.py", f"architecture={architecture}", f"images={images}")["stdout"]
+    )
     rows = [{"run": f"{architecture}, stand-in", "CPU s": round(peer["cpu"]), "wall s": round(peer["wall"])}]
     rows[-1] |= {"ratio": 1.0, "test accuracy": "", "forget - test": ""}
     recipes = {
@@ -89,7 +103,7 @@ def beside_peer(architecture: str) -> list[dict]:
     }
     for name, recipe in recipes.items():
         with tempfile.TemporaryDirectory() as folder:
-            spent = run(folder, *ASKED, f"architecture={architecture}", *recipe)
+            spent = run(folder, *on_fashion(images), f"architecture={architecture}", *recipe)
             (result,) = Path(folder).glob("runs/*/result.json")
             original = json.loads(result.read_text())["metrics"]["original"]
         row = {"run": f"{architecture}, {name}", "CPU s": round(spent["cpu"]), "wall s": round(spent["wall"])}
@@ -98,14 +112,14 @@ def beside_peer(architecture: str) -> list[dict]:
     return rows
 
 
-def memory() -> list[dict]:
+def memory(images: int) -> list[dict]:
     """What one cold run on all of Fashion-MNIST needs: of three, since pieces of memory fit together by chance."""
     rows = []
     for architecture in ("mlp", "cnn"):
         peaks = []
         for _ in range(3):
             with tempfile.TemporaryDirectory() as folder:
-                peaks.append(run(folder, *ASKED, f"architecture={architecture}")["MB"])
+                peaks.append(run(folder, *on_fashion(images), f"architecture={architecture}")["MB"])
         rows.append({"run": architecture, "peak MB, least": round(min(peaks)), "greatest": round(max(peaks))})
     return rows
 

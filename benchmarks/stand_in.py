@@ -1,9 +1,10 @@
 """One run as it is usually written: PNG files through ImageFolder, transforms and a DataLoader, one by one.
 
-`python benchmarks/stand_in.py [architecture=mlp] [whole=false]` trains, retrains, makes soft labels one image at a
-time, unlearns by graddiff and evaluates, on all of Fashion-MNIST with the seed project's hyper-parameters, and
-prints CPU and wall seconds as JSON. An epoch costs what the epoch before it did: unless `whole=true`, one of each
-kind is run and counted as often as it occurs. Writing the files is not counted.
+`python benchmarks/stand_in.py [architecture=mlp] [whole=false] [images=60000]` trains, retrains, makes soft labels
+one image at a time, unlearns by graddiff and evaluates, on all of Fashion-MNIST with the seed project's
+hyper-parameters, and prints CPU and wall seconds as JSON. An epoch costs what the epoch before it did: unless
+`whole=true`, one of each kind is run and counted as often as it occurs. Writing the files is not counted. A tenth
+is forgotten.
 """
 
 import itertools
@@ -23,7 +24,6 @@ from usage import call
 from softtargets.datasets import fashion_mnist
 
 TRAINING, UNLEARNING, BATCH = 10, 5, 32
-FORGET = 6000
 
 
 TRANSFORM = transforms.Compose(
@@ -116,16 +116,16 @@ def unlearn(model: nn.Module, forget: Dataset, retain: Dataset, test: Dataset) -
     accuracy(model, test)
 
 
-def main(architecture: str = "mlp", whole: str = "false", root: str = "data") -> None:
+def main(architecture: str = "mlp", whole: str = "false", images: str = "60000", root: str = "data") -> None:
     """Run and print what it took."""
     torch.set_num_threads(1)
     clock, done = Clock(), {"training": TRAINING, "unlearning": UNLEARNING} if whole == "true" else {}
-    found = fashion_mnist(root=root)
+    found, count = fashion_mnist(root=root), int(images)
     with tempfile.TemporaryDirectory() as folder:
-        train = write(Path(folder, "train"), found.train_pixels[:, 0], found.train_labels)
-        test = write(Path(folder, "test"), found.test_pixels[:, 0], found.test_labels)
+        train = write(Path(folder, "train"), found.train_pixels[:count, 0], found.train_labels[:count])
+        test = write(Path(folder, "test"), found.test_pixels[:count, 0], found.test_labels[:count])
         order = torch.randperm(len(train)).tolist()
-        forget, retain = Subset(train, order[:FORGET]), Subset(train, order[FORGET:])
+        forget, retain = Subset(train, order[: count // 10]), Subset(train, order[count // 10 :])
         models = []
         for name, data in (("original", train), ("retrained", retain)):
             model = network(architecture)

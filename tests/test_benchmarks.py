@@ -1,7 +1,11 @@
-"""Every benchmark says how it is called, and refuses words that it does not take."""
+"""Every benchmark says how it is called, refuses words that it does not take, and runs at a small size."""
 
 import json
+import os
+import re
 import runpy
+import shutil
+import subprocess
 import sys
 
 import efficient
@@ -10,6 +14,30 @@ from conftest import CONF, ROOT, options
 from omegaconf import OmegaConf
 
 pytestmark = pytest.mark.long
+
+FEW = "dataset=mnist_5k dataset.train_size=300 training.min_steps=20 training.min_epochs=1 unlearn.max_steps=3"
+SMALL = {
+    "controls.py": FEW,
+    "default_run.py": "pairs=1",
+    "gemm.py": "",
+    "glance.py": FEW,
+    "last_bits.py": f"seeds=1 {FEW}",
+    "levels.py": "studies=3 draws=9 folder={}",
+    "meter.py": "rounds=2",
+    "methods.py": f"forget_set=random mu_algo=gradasc,graddiff seeds=1 {FEW}",
+    "opponents.py": FEW,
+    "precision.py": f"architecture=mlp seeds=2 {FEW}",
+    "reading.py": f"results=20 {FEW}",
+    "recipes.py": "recipes=mlp seeds=2 images=300",
+    "run.py": "parts=peers_mlp images=300 folder={}",
+    "seed_grid.py": "",
+    "stand_in.py": "images=300",
+    "study.py": "{}",
+    "targets.py": f"seeds=1 only=statuses {FEW}",
+}
+"""Words for a small size; {} is an empty folder."""
+ELSEWHERE = {"efficient.py", "frontier.py", "search.py"}
+"""Run by tests of their own."""
 
 SCRIPTS = sorted(file.name for file in (ROOT / "benchmarks").glob("*.py") if file.name != "usage.py")
 
@@ -41,6 +69,36 @@ def test_a_word_that_is_not_taken_is_one_sentence(called, script):
     assert code == 2
     assert err.count("\n") == 1
     assert err.startswith(f"{script}: ")
+
+
+def test_every_benchmark_is_run():
+    assert {*SMALL, *ELSEWHERE} == {*SCRIPTS}
+
+
+SLOW = {"default_run.py", "run.py"}
+"""Half a minute and more."""
+
+
+@pytest.mark.parametrize(
+    "script", [pytest.param(script, marks=[pytest.mark.slow] if script in SLOW else []) for script in SMALL]
+)
+def test_a_benchmark_prints_numbers(script, tmp_path):
+    folder = tmp_path / "folder"
+    if script == "study.py":  # it draws its figure into the folder that it reads
+        shutil.copytree(ROOT / "docs/study/soft_study", folder)
+    folder.mkdir(exist_ok=True)
+    words = SMALL[script].format(folder).split()
+    places = {f"SOFTTARGETS_{name}": str(tmp_path / name.lower()) for name in ("STORE", "RUNS")}
+    done = subprocess.run(
+        [sys.executable, f"benchmarks/{script}", *words],
+        cwd=ROOT,
+        env=os.environ | places | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\d", done.stdout)
+    assert "nan" not in done.stdout
 
 
 @pytest.mark.parametrize("recipe", [name for name in options("training") if name.endswith("_efficient")])

@@ -161,4 +161,4 @@ class Stages:
     def _note(self, name: str, entry: Entry) -> None:
         (self.from_store if entry.from_store else self.trained_now).append(name)
         if entry.from_store:
-            self.console.say(f"{name}: reused from the store")
+            self.console.say(f"{self.console.clock.numbered(name)}: reused from the store")
