@@ -257,6 +257,25 @@ def test_a_job_of_its_own_watches_the_sweep(folder, monkeypatch):
     assert "\x1b" not in log
 
 
+def test_an_array_shares_one_search(folder):
+    """The command of docs/slurm.md, with fewer tasks and a smaller search."""
+    written = re.search(r"sbatch (--array.*?)trials=60", (ROOT / "docs/slurm.md").read_text(), re.DOTALL)[1]
+    options, _, search = written.partition('--wrap \\\n  "')
+    options = options.replace("0-3", "0-1").replace("4G", "500M").replace("=search", f"={folder}/search").split()
+    words = "tuning_pairs=1 fresh_pairs=1 dataset.train_size=500 training.epochs=30"
+    script = search.replace(".venv/bin/python", sys.executable).replace("dataset=fashion_mnist", "")
+    script = script.replace("dataset.train_size=6000", words).replace("cost=0.1", "cost=0.5") + "trials=4"
+    job = subprocess.run(
+        ["sbatch", "--parsable", *options, "--wrap", script], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    until(lambda: not slurm("squeue", "--noheader", "--format=%i", f"--jobs={job}"), 200)
+    logs = [file.read_text() for file in sorted(folder.glob("search-*.log"))]
+    assert len(logs) == 2
+    assert sum(" of 4: " in line for log in logs for line in log.splitlines()) == 4, logs
+    assert len({log.splitlines()[-1] for log in logs}) == 1
+    assert logs[0].splitlines()[-1].startswith("to type: softtargets run "), logs
+
+
 PYTHON = """#!/usr/bin/env bash
 # stands in for python3: notes what it was asked for, and copies itself where a virtual environment is wanted
 echo "$@" >> "$NOTES"
