@@ -66,10 +66,20 @@ class Marks:
 class Part(Marks):
     """The marks of any part that a config names by `_target_`."""
 
-    part: ClassVar[str] = "a dataset or an architecture"
+    part: ClassVar[str] = "an architecture"
 
     reads: Reads | None = None
     """`reads(folder)` lists the files that it reads in a folder; only they count in the folder's hash."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset(Part):
+    """The marks of a loader of images."""
+
+    part: ClassVar[str] = "a dataset"
+
+    slow: bool = False
+    """Reading its files takes long: the store keeps its images, under its settings and the files' content."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +150,7 @@ class Measure(Marks):
     retrained model|."""
 
 
-OF_GROUP = {"mu_algo": Algorithm, "targets": Targets, "forget_set": ForgetSet}
+OF_GROUP = {"dataset": Dataset, "mu_algo": Algorithm, "targets": Targets, "forget_set": ForgetSet}
 
 
 def of_group(group: str) -> type[Part]:
@@ -168,7 +178,7 @@ def forget_set(**marks: object) -> Callable[[Function], Function]:
 
 def dataset(**marks: object) -> Callable[[Function], Function]:
     """Return a decorator that gives a loader of images these marks; raises TypeError as `algorithm` does."""
-    return _marking(Part, marks)
+    return _marking(Dataset, marks)
 
 
 def measure(**marks: object) -> Callable[[Function], Function]:

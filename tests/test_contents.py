@@ -17,6 +17,7 @@ from softtargets.config import contents
 from softtargets.config.resolve import NO_INFLUENCE, config_hash
 from softtargets.errors import BadInput
 from softtargets.execution.experiment import build
+from softtargets.readers import image_folder
 from softtargets.report import runs
 from softtargets.system.files import canonical
 from softtargets.tracker.clone import CONFIG, sections
@@ -102,6 +103,58 @@ def test_folders_are_known_by_the_names_and_bytes_of_their_images(composed, here
     assert len({first, moved, hashed("one")}) == 3
 
 
+@pytest.fixture
+def images_of(composed):
+    """`images_of(*words)`: the split of a folder's images, read as in a new process."""
+    from softtargets.execution import load_data
+
+    def split(*words: str):
+        for cached in (load_data._split, load_data._images):
+            cached.cache_clear()
+        return load_data.load_data(composed(*FOLDER, *words), "cpu")
+
+    yield split
+    load_data._images.cache_clear()
+
+
+def test_what_a_folder_holds_is_decoded_once(images_of, here, monkeypatch):
+    one = tree(here / "one")
+    shutil.copytree(one, here / "copy")
+    words = ("dataset.path=one", f"store.dir={here / 'store'}")
+    first = images_of(*words)
+    usual, decoded = image_folder.decode, []
+    monkeypatch.setattr(image_folder, "decode", lambda *args: decoded.append(args) or usual(*args))
+    for again in (
+        words,
+        ("dataset.path=copy", *words[1:]),
+        (*words, "dataset.train_size=60", "dataset.mean=[0.1]"),
+    ):
+        second = images_of(*again)
+    assert not decoded
+    second = images_of(*words)
+    assert second.train.digest == first.train.digest
+    assert (second.notes, second.classes) == (first.notes, first.classes)
+    images_of(*words, "dataset.channels=3")
+    assert len(decoded) == 1
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(one / "train/a/0.png")
+    assert images_of(*words).train.digest != first.train.digest
+    assert len(decoded) == 2
+
+
+def test_a_folder_that_changes_while_it_is_read_is_not_kept(images_of, here, monkeypatch):
+    one, usual = tree(here / "one"), image_folder.decode
+
+    def decode(*args):
+        pixels = usual(*args)
+        (one / "train/a/0.png").write_bytes(b"other")
+        return pixels
+
+    monkeypatch.setattr(image_folder, "decode", decode)
+    with pytest.raises(BadInput, match=r"^dataset\.path=one: its content has changed while it was read"):
+        images_of("dataset.path=one", f"store.dir={here / 'store'}")
+    assert not list((here / "store/images").glob("*/manifest.json"))
+
+
 PART = """
 from typing import Literal
 from pathlib import Path
@@ -179,9 +232,8 @@ def test_a_file_that_cannot_be_read_is_named(composed, here, monkeypatch):
 
 
 def test_what_has_not_changed_is_read_once(here, monkeypatch):
-    base, read = tree(here / "tree", 3), []
-    usual = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or usual(path))
+    base, read, usual = tree(here / "tree", 3), [], open
+    monkeypatch.setattr(contents, "open", lambda *args: read.append(args) or usual(*args), raising=False)
     first = contents.sha256_of(base)
     assert len(read) == 2 * 3 + 2 * 10
     assert contents.sha256_of(base) == first

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from softtargets.datasets import fashion_mnist, folder, mnist, mnist_5k
-from softtargets.readers import idx_files
+from softtargets.readers import idx_files, image_folder
 from softtargets.split import _without_copies
+from softtargets.system import memory
 
 
 def test_mnist_5k_is_400_and_100_real_digits_a_class():
@@ -133,7 +134,7 @@ def grow(base: Path, *names: str) -> Path:
     return base
 
 
-def load(base: Path, channels: int = 1, size: int = 8):
+def load(base: Path, channels: int | None = 1, size: int | None = 8):
     return folder(path=str(base), channels=channels, size=size)
 
 
@@ -479,3 +480,80 @@ def test_more_than_8_bits_are_refused_rather_than_clipped(tmp_path):
     save(tmp_path / "train/a/2.png", picture(2).astype(np.uint16) * 257)
     with pytest.raises(ValueError, match=r"2\.png cannot be read .*: mode I;16 has more than 8 bits"):
         load(tmp_path)
+
+
+def as_colour(pixels: np.ndarray) -> np.ndarray:
+    return np.repeat(pixels[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "channels"),
+    [
+        ([picture(0), picture(1), picture(2)], 1),
+        ([as_colour(picture(0)), picture(1), as_colour(picture(2))], 1),  # grey, whatever they were saved as
+        ([picture(0), as_colour(picture(1)), picture(2, channels=3)], 3),
+        ([picture(0, channels=3), picture(1), as_colour(picture(2))], 3),
+    ],
+    ids=["grey", "grey saved as colour", "the last in colour", "the first in colour"],
+)
+def test_channels_and_size_are_those_of_the_images(tmp_path, pictures, channels):
+    pictures = [np.concatenate([pixels, pixels[:3]]) for pixels in pictures]  # 11 rows of 8 pixels
+    for place, pixels in zip(("train/a/1.png", "train/b/1.png", "test/a/1.png"), pictures, strict=True):
+        save(tmp_path / place, pixels)
+    images = load(tmp_path, None, None)
+    read = torch.cat([images.train_pixels, images.test_pixels]).permute(0, 2, 3, 1).numpy()
+    assert read.shape == (3, 11, 8, channels)
+    for one, pixels in zip(read, pictures, strict=True):
+        assert (one == (pixels if pixels.ndim == 3 else pixels[..., None])[..., :channels]).all()
+    colour = "colour (3 channels)" if channels == 3 else "grey (1 channel)"
+    assert images.notes == (f"images have 8x11 pixels in {colour}",)
+
+
+def test_images_of_several_sizes_need_one_size(tmp_path):
+    grow(tmp_path, "train/a/1.png", "test/a/1.png")
+    save(tmp_path / "train/a/2.png", picture(2, 16)[:, :9])
+    sizes = r"8x8 pixels in \S+train/a/1\.png, 9x16 in \S+train/a/2\.png"
+    with pytest.raises(ValueError, match=rf"^images differ in size: {sizes}\. Resize all, as in dataset\.size=8$"):
+        load(tmp_path, 1, None)
+    assert load(tmp_path, None, 8).train_pixels.shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("size", "advised"), [(7, 8), (1025, 1024)])
+def test_images_that_are_too_small_or_too_large_need_a_size(tmp_path, size, advised):
+    for place in ("train/a/1.png", "test/a/1.png"):
+        save(tmp_path / place, np.zeros((size, size), np.uint8))
+    with pytest.raises(ValueError, match=rf"has {size}x{size} pixels; .* 8 to 1024\. .*dataset\.size={advised}$"):
+        load(tmp_path, None, None)
+
+
+def test_what_many_pixels_need_in_memory_is_said_before_they_are_read(tmp_path, monkeypatch, capsys):
+    grow(tmp_path, "train/a/1.png", *(f"test/a/{n}.png" for n in range(4)))
+    monkeypatch.setattr(memory, "COPIES", 10_000_000)  # of 5 images of 8x8 pixels in grey: 320 bytes
+    for free in (4_300_000_000, None):
+        monkeypatch.setattr(memory, "available", lambda free=free: free)
+        load(tmp_path)
+        assert capsys.readouterr().err.endswith(
+            ": 5 images of 8x8 pixels in 1 channels need up to 4.2 GB of memory\n"
+        )
+    monkeypatch.setattr(memory, "available", lambda: 4_100_000_000)
+    first = iter([image_folder._decode])  # the size is that of the first; a second one is not decoded
+    monkeypatch.setattr(image_folder, "_decode", lambda *args: next(first)(*args))
+    with pytest.raises(ValueError, match=r"need up to 4\.2 GB of memory, and 4\.1 GB are free\. Set a smaller "):
+        load(tmp_path)
+
+
+def test_free_memory_is_the_least_that_the_machine_and_its_groups_leave(tmp_path, monkeypatch):
+    whole = memory.available()
+    assert 10**6 < whole < 10**14
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    own = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
+    if not own:
+        pytest.skip("only root may mount a disk")
+    folder = tmp_path / own[0].strip("/")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "memory.max").write_text("1000\n")
+    (folder / "memory.current").write_text("700\n")
+    (folder / "memory.stat").write_text("anon 600\ninactive_file 100\n")
+    assert memory.available() == 400
+    (folder / "memory.max").write_text("max\n")
+    assert memory.available() > 1000

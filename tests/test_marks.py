@@ -14,14 +14,14 @@ from softtargets import marks
 from softtargets.config.allowed_targets import _targets
 from softtargets.errors import BadInput
 from softtargets.execution.experiment import build
-from softtargets.marks import Algorithm, ForgetSet, Marks, Measure, Part, Targets
+from softtargets.marks import Algorithm, Dataset, ForgetSet, Marks, Measure, Targets
 from softtargets.mu_algo.finetune import finetune
 
 DECORATORS = {
     marks.algorithm: Algorithm,
     marks.targets_kind: Targets,
     marks.forget_set: ForgetSet,
-    marks.dataset: Part,
+    marks.dataset: Dataset,
     marks.measure: Measure,
 }
 GROUPS = ("architecture", "dataset", "forget_set", "mu_algo", "targets")

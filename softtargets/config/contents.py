@@ -85,6 +85,14 @@ def require(config: dict, known: dict[str, str], since: str, advice: str) -> Non
             )
 
 
+def require_same(config: dict) -> None:
+    """Raise BadInput if a file or folder of a config differs from its known hash by now."""
+    for setting, value, sha256 in files_of(config):
+        reads = _taken(next(text for text in _texts(config) if text.setting == setting))[1]
+        if sha256_of(Path(value).expanduser(), reads) != sha256:
+            raise BadInput(f"{setting}={value}: its content has changed while it was read. Run it again")
+
+
 def planned(text: object) -> dict[str, str]:
     """Return the hashes of a sweep's plan, which it passes to its runs in `contents`; raises BadInput."""
     with naming(f"contents={text}"):
@@ -175,13 +183,13 @@ def sha256_of(path: Path, reads: Reads | None = None) -> str:
     """
     if path.is_file():
         return _file_digest(path, _stamp(path))
-    files = list(reads(path)) if reads else _below(path)
+    files = map(str, reads(path) if reads else _below(path))
     start = len(f"{path}{os.sep}")
-    return _folder_digest(path, tuple((str(file)[start:], _stamp(file)) for file in files))
+    return _folder_digest(path, tuple((file[start:], _stamp(file)) for file in files))
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    stat = path.stat()
+def _stamp(path: Path | str) -> tuple[int, ...]:
+    stat = os.stat(path)
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
@@ -208,7 +216,9 @@ def _file_digest(path: Path, stamp: tuple[int, ...]) -> str:
 @functools.lru_cache(maxsize=8)
 def _folder_digest(folder: Path, listing: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
     whole = hashlib.sha256()
+    above = f"{folder}{os.sep}"  # texts, since 60,000 paths would take as long as the hashes
     for name, _ in listing:
-        content = Path(folder, name).read_bytes()
-        whole.update(os.fsencode(Path(name).as_posix()) + b"\0" + hashlib.sha256(content).digest())
+        with open(above + name, "rb") as file:
+            content = file.read()
+        whole.update(os.fsencode(name.replace(os.sep, "/")) + b"\0" + hashlib.sha256(content).digest())
     return whole.hexdigest()

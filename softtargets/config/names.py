@@ -41,10 +41,10 @@ class Chosen:
         if group == "targets":
             group, below = f"targets/{below[0]}", below[1:]
         option = self.options.get(group.replace("/", "_"))
-        node = self._file(group, option) if option else None
+        node, absent = self._file(group, option) if option else None, object()
         for name in below:
-            node = node.get(name) if isinstance(node, dict) else None
-        return None if node is None else f"{group}={option}"
+            node = node.get(name, absent) if isinstance(node, dict) else absent
+        return None if node is absent else f"{group}={option}"
 
     def _group(self, group: str, node: dict, name: str) -> str:
         """Name a group by its option and the parts that differ from the option's, or by its `_target_`."""

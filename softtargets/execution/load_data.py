@@ -3,38 +3,52 @@
 import dataclasses
 import functools
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from softtargets import store
+from softtargets.config import contents
 from softtargets.config.settings import DatasetSettings, ForgetSetSettings
 from softtargets.config.validation import naming
 from softtargets.datasets import Images
 from softtargets.execution import checks
 from softtargets.execution.callables import checked_partial, take_settings
+from softtargets.marks import Dataset
 from softtargets.split import split
+from softtargets.store import Store
 from softtargets.types import Split
+
+CODE = 1
+"""Version of what `readers.image_folder` makes of files: another one reads them anew."""
 
 
 def load_data(config: dict, device: str) -> Split:
-    """Load the images of a resolved config and draw its forget set; raise BadInput if that fails."""
-    return _split(*(_with_contents(config, group) for group in ("dataset", "forget_set")), device)
+    """Load the images of a resolved config and draw its forget set; raise BadInput if that fails.
+
+    Images that take long to read come from the store, where the first run keeps them.
+    """
+    groups = (_with_contents(config, group) for group in ("dataset", "forget_set"))
+    return _split(*groups, device, store.store_folder(config["store"]["dir"]))
 
 
 def _with_contents(config: dict, group: str) -> str:
-    """Return a group and the hashes of its files as text, the key of the cache."""
+    """Return a group, the hashes of its files and those of the user's code as text, the key of the cache."""
     known = {name: value for name, value in config.get("contents", {}).items() if name.startswith(f"{group}.")}
-    return json.dumps([config[group], known])
+    return json.dumps([config[group], known, config.get("sources", {})])
 
 
 @functools.lru_cache(maxsize=1)
-def _split(dataset: str, forget_set: str, device: str) -> Split:
+def _split(dataset: str, forget_set: str, device: str, place: Path) -> Split:
     """Load the images and split them; runs of a sweep with equal data share the tensors."""
-    (node, known), (kind, _) = json.loads(dataset), json.loads(forget_set)
+    (node, *known), (kind, *_) = json.loads(dataset), json.loads(forget_set)
     drawn, seed = (
         take_settings(DatasetSettings, node, "dataset"),
         take_settings(ForgetSetSettings, kind, "forget_set").seed,
     )
-    images = _images(json.dumps([node, known]))
+    images = _images(json.dumps([node, *known]), place)
     checks.require_channels(drawn, images.train_pixels.shape[1])
     checks.require_class_numbers(kind, images.class_names)
     choose = checked_partial(
@@ -54,14 +68,36 @@ def _split(dataset: str, forget_set: str, device: str) -> Split:
 
 
 @functools.lru_cache(maxsize=2)
-def _images(loader: str) -> Images:
-    node, _ = json.loads(loader)
+def _images(loader: str, place: Path) -> Images:
+    node, known, sources = json.loads(loader)
     load = checked_partial(node, "dataset", beside=DatasetSettings.model_fields)
-    with naming("dataset"):
+
+    def read() -> Images:
         images = load()
         if not isinstance(images, Images):
             raise ValueError(f"{load.func.__name__} returns {type(images).__name__}; it must return Images")
-    return images
+        return images
+
+    with naming("dataset"):
+        if not (known and Dataset.of(load).slow):
+            return read()
+        return _kept(node, known, sources, read, Store(place))
+
+
+def _kept(node: dict, known: dict[str, str], sources: dict, read: Callable[[], Images], store: Store) -> Images:
+    """Return the images of files with `known` hashes from the store, read once for all runs."""
+
+    def make() -> tuple[dict[str, Tensor], dict]:
+        images = read()._asdict()
+        # what has changed meanwhile would be kept under the hash of what it was
+        contents.require_same({"dataset": node, "contents": known})
+        tensors = {name: value for name, value in images.items() if isinstance(value, Tensor)}
+        return tensors, {name: images[name] for name in ("class_names", "notes")}
+
+    settings = contents.by_content({"dataset": node, "contents": known})["dataset"]
+    entry = store.get("images", {"dataset": settings, "sources": sources, "code": CODE}, make)
+    texts = {name: tuple(entry.manifest[name]) for name in ("class_names", "notes")}
+    return Images(**{"marked": None} | entry.tensors | texts)
 
 
 def _moved(data: Split, device: str) -> Split:

@@ -178,7 +178,9 @@ def _used(path: Path) -> Entry | None:
 def _seal(content: bytes, manifest: dict) -> str:
     """Return the hash of the tensors and of all other fields of the manifest."""
     said = canonical({name: value for name, value in manifest.items() if name != "sha256"})
-    return hashlib.sha256(content + said.encode()).hexdigest()
+    whole = hashlib.sha256(content)  # in two steps: joined, the content would be in memory twice
+    whole.update(said.encode())
+    return whole.hexdigest()
 
 
 def rename_damaged(path: Path) -> Path | None:

@@ -1,0 +1,67 @@
+"""The memory of this machine, and what the images of a run need of it."""
+
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from softtargets.errors import program
+
+COPIES, BASE = 16, 10**9
+"""A peak of a run's memory: COPIES times the bytes of its pixels, and BASE bytes for all else."""
+WORTH_A_LINE = 2 * 10**9
+"""Bytes from which a run says how much it will need."""
+GROUPS = Path("/sys/fs/cgroup")
+
+
+def require_memory(count: int, shape: tuple[int, int, int]) -> None:
+    """Say on stderr what `count` images of a shape (channels, height, width) need in memory, if it is much.
+
+    Raises ValueError if that is more than this process may take.
+    """
+    need, free = COPIES * count * math.prod(shape) + BASE, available()
+    if need < WORTH_A_LINE:
+        return
+    channels, height, width = shape
+    what = f"{count:,} images of {width}x{height} pixels in {channels} channels"
+    sentence = f"{what} need up to {need / 1e9:.1f} GB of memory"
+    if free is not None and need > free:
+        raise ValueError(f"{sentence}, and {free / 1e9:.1f} GB are free. Set a smaller dataset.size, or free some")
+    print(f"{program()}: {sentence}", file=sys.stderr)
+
+
+def available() -> int | None:
+    """Return the bytes that this process may still take, or None where the system does not say."""
+    return min([*_free(), *_left_in_groups()], default=None)
+
+
+def _free() -> Iterator[int]:
+    """Yield the bytes that the machine can give without swapping."""
+    file = Path("/proc/meminfo")
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        if line.startswith("MemAvailable:"):
+            yield int(line.split()[1]) * 1024
+
+
+def _left_in_groups() -> Iterator[int]:
+    """Yield what the limits of this process's control groups leave, as of a container or a job of SLURM."""
+    file = Path("/proc/self/cgroup")
+    own = [line[3:] for line in file.read_text().splitlines() if line.startswith("0::")] if file.is_file() else []
+    for group in own:
+        place = GROUPS / group.strip("/")
+        for folder in (place, *place.parents):
+            if folder.is_relative_to(GROUPS) and (limit := _number(folder / "memory.max")) is not None:
+                yield max(limit - (_number(folder / "memory.current") or 0) + _cached(folder), 0)
+
+
+def _number(file: Path) -> int | None:
+    """Return the number in a file; None if there is no file, or it says `max`."""
+    text = file.read_text().strip() if file.is_file() else ""
+    return int(text) if text.isdecimal() else None
+
+
+def _cached(folder: Path) -> int:
+    """Return the bytes of files in memory that the system would give up first; they count as current."""
+    file = folder / "memory.stat"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
