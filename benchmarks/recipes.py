@@ -31,10 +31,12 @@ def main(recipes: str = "mlp,mlp_reference,cnn,cnn_reference", seeds: str = "5",
         print(f"| {recipe} | {' | '.join(map(str, columns))} |", flush=True)
 
 
-def trained(architecture: str, recipe: str, seed: int, *more: str) -> tuple[float, float, int, float]:
+def trained(
+    architecture: str, recipe: str, seed: int, *more: str, dataset: str = "fashion_mnist"
+) -> tuple[float, float, int, float]:
     """Return test accuracy, forget - test gap, epochs and CPU seconds of one original."""
     overrides = [
-        "dataset=fashion_mnist",
+        f"dataset={dataset}",
         f"architecture={architecture}",
         f"training={recipe}",
         f"seed={seed}",

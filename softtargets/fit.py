@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from jaxtyping import Int64
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from softtargets.augmentation import augmented
 from softtargets.types import Samples, generator
 
 
@@ -80,6 +81,8 @@ class Fit:
     seed: int
     name: str
     """Name of the fit; with `seed` it decides every random choice in the loop."""
+    augmentation: Mapping[str, int] | None = None
+    """Settings of `augmented`, which changes the inputs of every batch; None leaves them as they are."""
     max_steps: int | None = None
     """Steps after which the fit ends, however many epochs are left; None for no such bound."""
     lengths: tuple[int, ...] | None = None
@@ -225,9 +228,14 @@ class Fit:
 
     def _stream(self, position: int, samples: Samples) -> Iterator[Samples]:
         """Yield batches of one set, pass after pass, without end."""
+        draw = generator(self.seed, f"{self.name}/augmentation/{position}")
         for order in self.orders(position, len(samples)):
-            for batch in order.to(samples.labels.device).split(self.batch_size):
-                yield samples.take(batch)
+            for positions in order.to(samples.labels.device).split(self.batch_size):
+                batch = samples.take(positions)
+                if self.augmentation is None:
+                    yield batch
+                else:
+                    yield dataclasses.replace(batch, inputs=augmented(batch.inputs, draw, **self.augmentation))
 
     def batches_digest(self, forget: Samples, retain: Samples) -> str:
         """Return the SHA-256 of the batch plan: batch size, and the first order of forget and retain stream."""

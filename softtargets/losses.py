@@ -5,8 +5,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def cross_entropy(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
+def cross_entropy(
+    logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"], smoothing: float = 0.0
+) -> Float[Tensor, ""]:
     """Return the mean over the batch of -sum_k q_k log p_k, with p = softmax(logits) and q = targets.
+
+    With label smoothing a, q is (1 - a) targets + a / k (Szegedy et al. 2016); a → smoothing, from 0 to 1.
 
     The gradient in the logits is (p - q) / n where a row of q sums to 1. Rows need not be non-negative:
     negative label smoothing and reflected targets are no distributions, and this is the loss for them.
@@ -16,7 +20,7 @@ def cross_entropy(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -
     tensor(0.6931)
     """
     # torch takes rows of probabilities as they are: entries below 0 or above 1 are not refused
-    return F.cross_entropy(logits.float(), targets)
+    return F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
 
 
 def kl_divergence(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -> Float[Tensor, ""]:

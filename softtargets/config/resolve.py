@@ -26,7 +26,13 @@ ADDED = ("choices", "sources", "contents")
 RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents")
 """Settings that cannot change a result: the hash leaves them out. It has `contents` instead of paths."""
-NEWER = {"references": 1, "unlearn.cost": None, "unlearn.looks": 1}
+NEWER = {
+    "references": 1,
+    "unlearn.cost": None,
+    "unlearn.looks": 1,
+    "training.label_smoothing": 0.0,
+    "training.augmentation": {"flip": False, "shift": 0, "cutout": 0},
+}
 """Settings that older configs lack: left out at these values, so that hashes stay what they were."""
 AGAIN = "Start the sweep again to plan it anew"
 RESTORE = "Restore the file, or give the settings without rerun"

@@ -116,12 +116,23 @@ class Optimisation(pydantic.BaseModel):
     precision: Literal["float32", "bf16"]
 
 
+class Augmentation(pydantic.BaseModel):
+    """Group `training.augmentation`: random changes of training images."""
+
+    model_config = FORBID
+    flip: bool = False
+    shift: Natural = 0
+    cutout: Natural = 0
+
+
 class Training(Optimisation):
     """Group `training`."""
 
     epochs: Count | None
     min_epochs: Count
     min_steps: Count
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augmentation: Augmentation = Augmentation()
 
 
 LOOKS = range(1, 1001)

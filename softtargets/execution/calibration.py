@@ -8,7 +8,6 @@ import torch
 
 from softtargets.cost import clock
 from softtargets.execution.experiment import Experiment
-from softtargets.losses import cross_entropy
 
 WARM, LEAST, MOST = 2, 5, 30
 """Number of steps to warm up, and the fewest and most steps to run, including those."""
@@ -47,5 +46,5 @@ def _measured(experiment: Experiment) -> float:
         times.append(now() - started[0])
 
     fit = trained.training_fit("calibration", stop_clock, watch=enough, evaluate_every=1)
-    fit(model, lambda batch: cross_entropy(model(batch.inputs), batch.targets), retain)
+    fit(model, trained.training_loss(model), retain)
     return statistics.median(times[WARM:] or times) / min(recipe.batch_size, len(retain))

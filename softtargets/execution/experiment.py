@@ -12,10 +12,11 @@ from typing import Literal
 
 import pydantic
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from softtargets import store
 from softtargets.architectures import construct
+from softtargets.augmentation import augmented
 from softtargets.compat import torch_names
 from softtargets.config import allowed_targets, contents
 from softtargets.config.resolve import GROUPS, config_hash, settings_of
@@ -36,12 +37,13 @@ from softtargets.execution.network_trial import Trial
 from softtargets.execution.optimisers import build_optimisation, build_unlearning
 from softtargets.execution.own_measures import OwnMeasure, own_measures
 from softtargets.fit import Fit, epochs_for
+from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
 from softtargets.mu_algo import INPUTS
 from softtargets.split import Sampled, sampled
 from softtargets.system.files import require_writable
 from softtargets.targets import MODIFIERS, Recipe
-from softtargets.types import Split, generator
+from softtargets.types import Samples, Split, generator
 
 RELEARNING = 500
 """Most steps of relearning; a model that needs more counts as one that does not relearn."""
@@ -102,7 +104,14 @@ class Experiment:
 
     def training_fit(self, name: str, progress: Callable, **more) -> Fit:
         """Return the fit that trains the model called `name`; `more` as fields of `Fit`."""
-        return self._fit(self.training, name, progress, epochs=self.epochs, **more)
+        chosen = self.training.augmentation.model_dump()
+        augmentation = chosen if any(chosen.values()) else None
+        return self._fit(self.training, name, progress, epochs=self.epochs, augmentation=augmentation, **more)
+
+    def training_loss(self, model: nn.Module) -> Callable[[Samples], Tensor]:
+        """Return the loss that trains a model: cross entropy with the recipe's label smoothing."""
+        smoothing = self.training.label_smoothing
+        return lambda batch: cross_entropy(model(batch.inputs), batch.targets, smoothing)
 
     def unlearning_fit(self, progress: Callable, watch: Callable) -> Fit:
         """Return the fit of the unlearning; `watch` measures the model if `unlearn.evaluate_every` is set."""
@@ -142,6 +151,7 @@ def build(config: dict, data: Split | None = None) -> Experiment:
     checks.require_distributions(unlearn, recipes)
     checks.require_whole_classes(unlearn, data)
     training = build_optimisation(Training, config["training"], "training", settings.device)
+    _try_augmentation(training, data)
     unlearning = build_unlearning(config["unlearn"], settings.device)
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         checks.require_batch(name, settings_.batch_size, len(data.train))
@@ -186,6 +196,12 @@ def _algorithm(node: dict) -> Callable:
     unlearn = checked_partial(node, "mu_algo", given=given, named=INPUTS, beside=AlgorithmSettings.model_fields)
     checks.require_ignores_targets(unlearn, declared)
     return unlearn
+
+
+def _try_augmentation(training: Training, data: Split) -> None:
+    with naming("training"):
+        images = torch.zeros(1, *data.input_shape)
+        augmented(images, torch.Generator(), **training.augmentation.model_dump())
 
 
 _TRIED: set[str] = set()

@@ -16,7 +16,6 @@ from softtargets.evaluation.faces import more_sets
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.memory import decided_by
 from softtargets.fit import predict
-from softtargets.losses import cross_entropy
 from softtargets.store import Entry, Store
 from softtargets.types import Samples, model_digest
 
@@ -117,7 +116,7 @@ class Stages:
         model = self.experiment.initialised(name)
         with self.console.progress(name) as progress:
             fit = self.experiment.training_fit(name, progress)
-            fit(model, lambda batch: cross_entropy(model(batch.inputs), batch.targets), samples)
+            fit(model, self.experiment.training_loss(model), samples)
         return _copied(model), {"diverged": fit.account.diverged, "steps": fit.account.steps}
 
     def _train_early(self) -> tuple[dict[str, Tensor], dict]:
@@ -133,7 +132,7 @@ class Stages:
         with self.console.progress("early_original") as progress:
             every = self.experiment.epoch_steps()["original"]
             fit = self.experiment.training_fit("original", progress, watch=watch, evaluate_every=every)
-            fit(model, lambda batch: cross_entropy(model(batch.inputs), batch.targets), data.train)
+            fit(model, self.experiment.training_loss(model), data.train)
         return best["state"], {"diverged": fit.account.diverged, "steps": best["steps"]}
 
     def _loaded(self, name: str, state: dict[str, Tensor], **notes) -> Trained:
