@@ -25,7 +25,7 @@ def augmented(inputs: Images, generator: Generator, *, flip: bool, shift: int, c
     side = min(height, width)
     for name, value, most in (("shift", shift, side - 1), ("cutout", cutout, side)):
         if value > most:
-            raise ValueError(f"augmentation.{name}={value}: must be at most {most} for {height}x{width} images")
+            raise ValueError(f"{name}={value} must be at most {most} for {height}x{width} images")
 
     def draw(most: int) -> Int64[Tensor, "n 1"]:
         return torch.randint(most + 1, (len(inputs), 1), generator=generator)

@@ -83,6 +83,8 @@ class Fit:
     """Name of the fit; with `seed` it decides every random choice in the loop."""
     augmentation: Mapping[str, int] | None = None
     """Settings of `augmented`, which changes the inputs of every batch; None leaves them as they are."""
+    freeze_norm: bool = False
+    """Whether batch normalisation uses its running statistics and keeps them, in place of each batch's own."""
     max_steps: int | None = None
     """Steps after which the fit ends, however many epochs are left; None for no such bound."""
     lengths: tuple[int, ...] | None = None
@@ -136,6 +138,14 @@ class Fit:
         optimizer = self.optimizer(model.parameters())
         return optimizer, self.schedule(optimizer, steps) if self.schedule else None
 
+    def to_training(self, model: nn.Module) -> nn.Module:
+        """Put a model into training mode, but batch normalisation into evaluation mode under `freeze_norm`."""
+        model.train()
+        if self.freeze_norm:
+            for layer in batch_norms(model):
+                layer.eval()  # weight and bias of the layer are trained all the same
+        return model
+
     @contextlib.contextmanager
     def noise(self):
         """Let a model's own noise, such as dropout, come from this fit's seed."""
@@ -150,7 +160,7 @@ class Fit:
 
     def _loop(self, model, optimizer, schedule, work: Iterator[tuple], steps: int) -> None:
         looks = self.looks(steps)
-        model.train()
+        self.to_training(model)
         for step in range(1, steps + 1):
             if step - 1 in looks and self._watched(model, step - 1):
                 return
@@ -209,7 +219,7 @@ class Fit:
 
     def _watched(self, model: nn.Module, step: int) -> bool:
         self.account.stopped = self.watch(model.eval(), step)
-        model.train()  # `watch` measures in eval mode; the steps that follow need the other
+        self.to_training(model)  # `watch` measures in eval mode; the steps that follow need the other
         return self.account.stopped
 
     def steps(self, samples: int) -> int:
@@ -246,7 +256,14 @@ class Fit:
         return sha.hexdigest()
 
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+def batch_norms(model: nn.Module) -> list[nn.Module]:
+    """Return the batch normalisations of a model.
+
+    >>> batch_norms(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)))
+    [BatchNorm1d(2, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)]
+    """
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    return [layer for layer in model.modules() if isinstance(layer, kinds)]
 
 
 @contextlib.contextmanager
@@ -275,7 +292,7 @@ def lone_samples(model: nn.Module):
             layer.training = True
             switched.remove(layer)
 
-    layers = [layer for layer in model.modules() if isinstance(layer, BATCH_NORMS)]
+    layers = batch_norms(model)
     hooks = [layer.register_forward_pre_hook(before) for layer in layers]
     # always_call: a layer that raises must not stay in eval mode
     hooks += [layer.register_forward_hook(after, always_call=True) for layer in layers]

@@ -99,7 +99,10 @@ def sentences(result: dict) -> list[str]:
 def _sentences(result: dict) -> Iterator[str]:
     known = result["faces"]["js_t_forget"]["floor"] is not None
     yield f"{MEANING}{'' if known else ', measured with references=2 or more'}."
-    yield f"parameters moved by {number(result['change']['relative_l2'])} of their norm"
+    change = result["change"]
+    buffers = change.get("buffers_relative_l2")  # which older results lack
+    also = "" if buffers is None else f", buffers (running statistics) by {number(buffers)}"
+    yield f"parameters moved by {number(change['relative_l2'])} of their norm{also}"
     if result["trajectory"]["step"]:
         yield _matched(result["matched"], result["matched_level"])
     if result["cost"]["stopped"] and result["stop_rule"]:

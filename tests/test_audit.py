@@ -161,7 +161,7 @@ def test_audit_leaves_each_part_of_a_model_in_its_mode(tiny):
 def test_an_unlearned_model_of_another_architecture_has_no_change_of_parameters(tiny):
     tiny["unlearned"] = nn.Sequential(nn.Flatten(), nn.Linear(6, 2), nn.Linear(2, 3))
     found = softtargets.audit(**tiny, retrained=Tiny())
-    assert found["change"] == {"avg_parameter_change": None, "relative_l2": None}
+    assert set(found["change"].values()) == {None}
     assert 0 < found["distance"]["js_forget"] < 0.7
 
 

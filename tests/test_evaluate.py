@@ -152,10 +152,22 @@ def test_logits_out_of_range_leave_none_where_nothing_can_be_said(name, value):
 def test_change_is_none_where_parameters_are_not_finite():
     model = nn.Linear(2, 2)
     moved = copy.deepcopy(model)
-    assert change(moved, model) == {"avg_parameter_change": 0, "relative_l2": 0}
+    no_buffers = {"buffers_relative_l2": None}
+    assert change(moved, model) == {"avg_parameter_change": 0, "relative_l2": 0} | no_buffers
     with torch.no_grad():
         moved.bias[0] = math.inf
-    assert change(moved, model) == {"avg_parameter_change": None, "relative_l2": None}
+    assert change(moved, model) == {"avg_parameter_change": None, "relative_l2": None} | no_buffers
+
+
+def test_change_speaks_of_running_statistics_where_no_parameter_moves():
+    model = nn.BatchNorm1d(2)  # means 0 and 0, variances 1 and 1: a norm of the square root of 2
+    moved = copy.deepcopy(model)
+    moved.running_mean[:] = torch.tensor([3.0, 4.0])
+    moved.num_batches_tracked += 1000  # a count is no distance
+    found = change(moved, model)
+    assert found["relative_l2"] == 0
+    assert found["buffers_relative_l2"] == pytest.approx(5 / math.sqrt(2))
+    assert change(nn.BatchNorm1d(3), model)["buffers_relative_l2"] is None
 
 
 @pytest.mark.parametrize(("fixed", "expected"), [(0.3, False), (1 / 3, True), (0.5, True)])

@@ -53,6 +53,12 @@ def test_value_and_gradient_have_their_closed_form(q):
     torch.testing.assert_close(gradient(z, q).double(), (p - q) / N, rtol=1e-5, atol=1e-7)
 
 
+def test_smoothing_is_that_of_the_targets():
+    assert cross_entropy(logits(), ONE_HOT, 0.1).item() == pytest.approx(
+        cross_entropy(logits(), TARGETS["smoothed"]).item(), rel=1e-6
+    )
+
+
 def test_own_predictions_as_targets_have_no_gradient():
     z = logits(scale=8.0)
     assert gradient(z, z.softmax(1)).abs().max() * N < 1e-6

@@ -93,6 +93,15 @@ class Tied(nn.Module):
         return self.last(hidden.relu_())
 
 
+OWN = ("~architecture.hidden", "architecture._target_=test_network_trial.Plain", "dataset.train_size=300")
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """Let a `_target_` name parts of this file."""
+    monkeypatch.setenv("SOFTTARGETS_PLUGINS", "test_network_trial")
+
+
 class Convolving(nn.Module):
     """Convolutions, whose channels have several values in a batch of one, before a layer that has one."""
 
@@ -382,6 +391,52 @@ def test_layers_are_as_they_were_after_a_lone_sample_even_where_the_loss_fails()
     assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in model.modules())
 
 
+# running statistics
+
+
+def moved_by(**changes) -> tuple[nn.Module, nn.Module]:
+    """A network before and after one step on 16 samples."""
+    before = normalised().eval()
+    model = trained(copy.deepcopy(before), samples(16), epochs=1, batch_size=16, clip_norm=None, **changes)
+    return before, model
+
+
+def test_running_statistics_move_as_in_training():
+    before, model = moved_by()
+    hidden = before[1](before[0](samples(16).inputs))
+    expected = 0.9 * before[2].running_mean + 0.1 * hidden.mean(0)  # 0.1: torch's momentum
+    torch.testing.assert_close(model[2].running_mean, expected)
+
+
+def test_frozen_statistics_stay_and_are_used_while_the_layers_weights_are_trained():
+    before, model = moved_by(freeze_norm=True)
+    assert all(torch.equal(*pair) for pair in zip(before.buffers(), model.buffers(), strict=True))
+    data, plain = samples(16), copy.deepcopy(before)
+    cross_entropy(plain(data.inputs), data.targets).backward()  # in evaluation mode
+    for one, other in zip(plain.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(other, one - 0.05 * one.grad)
+    assert not torch.equal(before[2].weight, model[2].weight)
+
+
+def test_frozen_statistics_stay_after_a_look_at_the_model():
+    watch = {"watch": lambda model, step: False, "evaluate_every": 1}
+    model = trained(before := normalised(), samples(16), freeze_norm=True, **watch)
+    assert model is before
+    assert all(torch.equal(*pair) for pair in zip(normalised().buffers(), model.buffers(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("dataset.train_size=300",), "the network has no batch normalisation"),
+        (OWN, "retrain trains a new network"),
+    ],
+)
+def test_statistics_that_cannot_be_held_are_refused(own, composed, words, reason):
+    with pytest.raises(BadInput, match=rf"^unlearn.freeze_norm=true: {reason}"):
+        build(composed(*words, "mu_algo=retrain", "unlearn.freeze_norm=true"))
+
+
 # per-sample gradients and parts without influence
 
 
@@ -441,15 +496,6 @@ class Plain(nn.Sequential):
     def __init__(self, classes: int):
         super().__init__(nn.Flatten(), nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, classes))
         Plain.built += 1
-
-
-OWN = ("~architecture.hidden", "architecture._target_=test_network_trial.Plain", "dataset.train_size=300")
-
-
-@pytest.fixture
-def own(monkeypatch):
-    """Let a `_target_` name parts of this file."""
-    monkeypatch.setenv("SOFTTARGETS_PLUGINS", "test_network_trial")
 
 
 def test_a_network_is_tried_once_a_process_for_runs_that_use_it_alike(own, composed, monkeypatch):

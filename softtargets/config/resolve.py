@@ -30,6 +30,7 @@ NEWER = {
     "references": 1,
     "unlearn.cost": None,
     "unlearn.looks": 1,
+    "unlearn.freeze_norm": False,
     "training.label_smoothing": 0.0,
     "training.augmentation": {"flip": False, "shift": 0, "cutout": 0},
 }
@@ -102,7 +103,9 @@ def _leave_out_newer(config: dict) -> None:
     for name, usual in NEWER.items():
         group, _, setting = name.rpartition(".")
         node = config[group] if group else config
-        if setting in node and node[setting] == usual:
+        value = node.get(setting, ...)
+        # to Python 0 is False, but it is a wrong value, which stays and is refused
+        if value == usual and isinstance(value, bool) == isinstance(usual, bool):
             del node[setting]
 
 

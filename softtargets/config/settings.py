@@ -150,6 +150,7 @@ class Unlearning(Optimisation):
     evaluate_every: Count | None
     evaluate_growth: Weight
     evaluate_samples: Annotated[int, Field(ge=100, le=10**9)] | None
+    freeze_norm: bool = False
 
 
 def _descending(maximize: bool) -> bool:

@@ -1,10 +1,10 @@
 """Evaluations of models on the four sets, and distances from one model to another."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -109,18 +109,24 @@ def _apart(one: Evaluation, reference: Evaluation, data: Evaluated) -> dict:
 
 
 def change(model: nn.Module, original: nn.Module) -> dict:
-    """Return how far the parameters have moved from the original's.
+    """Return how far the parameters have moved from the original's, and the buffers, such as running statistics.
 
-    None where they are not finite, and where the two models have none, or have parameters of other shapes.
+    None where they are not finite, and where the two models have none, or have some of other shapes.
     """
-    shapes = [[parameter.shape for parameter in one.parameters()] for one in (model, original)]
-    if not shapes[0] or shapes[0] != shapes[1]:
-        return {"avg_parameter_change": None, "relative_l2": None}
-    values = {
-        "avg_parameter_change": metrics.average_parameter_change(model, original),
-        "relative_l2": metrics.relative_l2(model, original),
-    }
-    return {name: value if torch.tensor(value).isfinite() else None for name, value in values.items()}
+    models, values = (model, original), {}
+    if _alike(*(one.parameters() for one in models)):
+        values["avg_parameter_change"] = metrics.average_parameter_change(*models)
+        values["relative_l2"] = metrics.relative_l2(*models)
+    if _alike(*(metrics.float_buffers(one) for one in models)):
+        values["buffers_relative_l2"] = metrics.relative_l2_of_buffers(*models)
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    return dict.fromkeys(("avg_parameter_change", "relative_l2", "buffers_relative_l2")) | finite
+
+
+def _alike(one: Iterable[Tensor], other: Iterable[Tensor]) -> bool:
+    """Return whether there are tensors, and those of both models have the same shapes."""
+    shapes = [[tensor.shape for tensor in tensors] for tensors in (one, other)]
+    return bool(shapes[0]) and shapes[0] == shapes[1]
 
 
 def _unseen_accuracy(logits: Logits, data: Evaluated) -> float:

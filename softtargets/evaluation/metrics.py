@@ -1,5 +1,7 @@
 """Measures of one model, and of one model against another, from logits (n samples, k classes) and parameters."""
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -105,5 +107,20 @@ def relative_l2(model: nn.Module, reference: nn.Module) -> float:
     return ((_flat(model) - _flat(reference)).norm() / _flat(reference).norm()).item()
 
 
+def relative_l2_of_buffers(model: nn.Module, reference: nn.Module) -> float:
+    """Return ‖b - b0‖₂ / ‖b0‖₂ over all buffers of floating-point numbers, such as running statistics."""
+    mine, theirs = (_joined(float_buffers(one)) for one in (model, reference))
+    return ((mine - theirs).norm() / theirs.norm()).item()
+
+
+def float_buffers(model: nn.Module) -> list[Tensor]:
+    """Return the buffers of a model that hold floating-point numbers, which a count of batches does not."""
+    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+
+
 def _flat(model: nn.Module) -> Float[Tensor, " n"]:
-    return torch.cat([parameter.detach().double().flatten() for parameter in model.parameters()])
+    return _joined(model.parameters())
+
+
+def _joined(tensors: Iterable[Tensor]) -> Float[Tensor, " n"]:
+    return torch.cat([tensor.detach().double().flatten() for tensor in tensors])

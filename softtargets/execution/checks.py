@@ -4,9 +4,11 @@ import functools
 import inspect
 
 import torch
+from torch import nn
 
 from softtargets.config.settings import DatasetSettings
 from softtargets.errors import BadInput
+from softtargets.fit import batch_norms
 from softtargets.forget_sets import numbered
 from softtargets.marks import Algorithm
 from softtargets.targets import Recipe
@@ -74,6 +76,17 @@ def require_whole_classes(unlearn: functools.partial, data: Split) -> None:
         raise BadInput(
             f"forget_set: {unlearn.func.__name__} forgets whole classes, and this forget set is a part of one. "
             "Choose forget_set=class"
+        )
+
+
+def require_statistics(unlearn: functools.partial, model: nn.Module) -> None:
+    """Raise BadInput where `unlearn.freeze_norm` has no running statistics to hold."""
+    if not batch_norms(model):
+        raise BadInput("unlearn.freeze_norm=true: the network has no batch normalisation. Leave the setting out")
+    if Algorithm.of(unlearn).new_network:
+        raise BadInput(
+            f"unlearn.freeze_norm=true: {unlearn.func.__name__} trains a new network, whose statistics are of "
+            "no data. Leave the setting out"
         )
 
 

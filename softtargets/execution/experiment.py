@@ -119,7 +119,7 @@ class Experiment:
         pace = {"evaluate_every": u.evaluate_every, "evaluate_growth": u.evaluate_growth}
         rule = {"watch": watch} | pace if u.evaluate_every else {}
         length = {"epochs": u.epochs, "max_steps": u.max_steps, "lengths": self.lengths}
-        return self._fit(u, "unlearn", progress, **length | rule)
+        return self._fit(u, "unlearn", progress, freeze_norm=u.freeze_norm, **length | rule)
 
     def relearning_fit(self, watch: Callable) -> Fit:
         """Return a fit with training's optimiser at a constant rate, which ends when `watch` returns True."""
@@ -170,6 +170,8 @@ def build(config: dict, data: Split | None = None) -> Experiment:
         own_measures=own_measures(settings.evidence, settings.plugins),
     )
     _try_network(experiment)
+    if unlearning.freeze_norm:
+        checks.require_statistics(unlearn, experiment.initialised("trial"))
     if path := settings.checkpoint:
         weights = load_weights(architecture(), path, f"checkpoint={path}")
         experiment = dataclasses.replace(experiment, checkpoint=weights)
@@ -199,7 +201,7 @@ def _algorithm(node: dict) -> Callable:
 
 
 def _try_augmentation(training: Training, data: Split) -> None:
-    with naming("training"):
+    with naming("training.augmentation"):
         images = torch.zeros(1, *data.input_shape)
         augmented(images, torch.Generator(), **training.augmentation.model_dump())
 

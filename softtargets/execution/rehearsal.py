@@ -51,7 +51,7 @@ class Rehearsal(Fit):
         if self.turns:
             raise ValueError("calls fit more than once, and a budget is for one call; join its losses by in_turns")
         prices: dict[tuple, tuple] = {}
-        with self.noise(), lone_samples(model.train()):
+        with self.noise(), lone_samples(self.to_training(model)):
             for loss, streams, numbers in turns:
                 key = (id(loss), numbers)
                 if key not in prices:

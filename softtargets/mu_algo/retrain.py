@@ -10,7 +10,7 @@ from softtargets.marks import algorithm
 from softtargets.types import Samples
 
 
-@algorithm(ignores_targets=True, starts_afresh=True)
+@algorithm(ignores_targets=True, starts_afresh=True, new_network=True)
 def retrain(
     original: nn.Module, forget: Samples, retain: Samples, fit: Fit, *, initialise: Callable[[], nn.Module]
 ) -> nn.Module:

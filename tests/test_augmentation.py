@@ -1,0 +1,110 @@
+"""Augmentation, held against padding and slicing image by image, and where it may have no influence."""
+
+import pytest
+import torch
+from conftest import SMALL
+from test_fit import drawn, made, samples
+
+from softtargets.augmentation import augmented
+from softtargets.config.resolve import config_hash, decisive
+from softtargets.errors import BadInput
+from softtargets.execution.experiment import build
+from softtargets.types import Samples
+
+OFF = {"flip": False, "shift": 0, "cutout": 0}
+ON = ("training.augmentation.flip=true", "training.augmentation.shift=3", "training.augmentation.cutout=4")
+
+
+def draw(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def images(n=40, channels=3, height=6, width=5):
+    return torch.randn(n, channels, height, width, generator=draw(1))
+
+
+def test_a_shift_is_a_crop_of_the_image_reflected_at_its_edges():
+    given, again = images(), draw()
+    found = augmented(given, draw(), **OFF | {"shift": 2})
+    rows, columns = (torch.randint(5, (40, 1), generator=again).flatten().tolist() for _ in range(2))
+    padded = torch.nn.functional.pad(given, (2, 2, 2, 2), mode="reflect")
+    for i, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        assert torch.equal(found[i], padded[i, :, row : row + 6, column : column + 5])
+    assert len(set(rows)) == len(set(columns)) == 5
+
+
+def test_one_in_two_images_is_mirrored():
+    given = images(400)
+    found = augmented(given, draw(), **OFF | {"flip": True})
+    mirrored = (found == given.flip(3)).flatten(1).all(1)
+    assert torch.equal(found, torch.where(mirrored[:, None, None, None], given.flip(3), given))
+    assert 160 < mirrored.sum() < 240  # four standard errors
+
+
+def test_a_square_of_every_image_is_blanked_in_all_channels():
+    found = augmented(images(), draw(), **OFF | {"cutout": 3})
+    blank = found == 0
+    assert torch.equal(blank, blank[:, :1].expand_as(blank))
+    for image in blank[:, 0]:
+        rows, columns = image.any(1).nonzero()[:, 0], image.any(0).nonzero()[:, 0]
+        assert (len(rows), len(columns), int(image.sum())) == (3, 3, 9)
+    assert len({tuple(image.flatten().tolist()) for image in blank[:, 0]}) > 5
+
+
+def test_nothing_chosen_changes_nothing():
+    assert torch.equal(augmented(images(), draw(), **OFF), images())
+
+
+def test_batches_are_the_same_samples_with_changed_inputs_of_the_fits_own_seed():
+    chosen = OFF | {"shift": 2}
+    data = samples(10)
+    data = Samples(images(10), data.labels, data.targets)
+
+    def seen(**changes):
+        batches = made(**changes).batches(data)
+        return [next(batches)[0] for _ in range(6)]  # two epochs
+
+    plain, found, again, other = seen(), seen(augmentation=chosen), seen(augmentation=chosen), seen(name="x")
+    assert all(torch.equal(one.labels, two.labels) for one, two in zip(plain, found, strict=True))
+    assert all(torch.equal(one.inputs, two.inputs) for one, two in zip(found, again, strict=True))
+    assert not any(torch.equal(one.inputs, two.inputs) for one, two in zip(plain, found, strict=True))
+    assert not torch.equal(other[0].labels, plain[0].labels)
+
+
+def test_orders_of_batches_do_not_depend_on_augmentation():
+    assert drawn(made(), samples(12)) == drawn(made(augmentation=None), samples(12))
+
+
+def test_a_recipe_with_all_of_it_off_has_the_hash_that_it_had_before(composed):
+    off = ("training.label_smoothing=0", "training.augmentation.shift=0", "unlearn.freeze_norm=false")
+    config = composed(*SMALL, *off)
+    assert not {"augmentation", "label_smoothing"} & decisive(config)["training"].keys()
+    assert "freeze_norm" not in decisive(config)["unlearn"]
+    changes = [(), ("training.label_smoothing=0.1",), *((word,) for word in ON), ("unlearn.freeze_norm=true",)]
+    assert len({config_hash(composed(*SMALL, *words)) for words in changes}) == len(changes)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("shift=28", "training.augmentation: shift=28 must be at most 27 for 28x28 images"),
+        ("cutout=29", "training.augmentation: cutout=29 must be at most 28 for 28x28 images"),
+        ("shift=-1", "training.augmentation.shift=-1: must be greater than or equal to 0"),
+        ("flip=0.5", "training.augmentation.flip=0.5: must be a valid boolean"),
+    ],
+)
+def test_what_cannot_be_is_refused(composed, word, reason):
+    with pytest.raises(BadInput) as error:
+        build(composed(*SMALL, f"training.augmentation.{word}"))
+    assert str(error.value) == reason
+
+
+def test_it_changes_training_and_neither_data_nor_batches_nor_targets(run):
+    usual, _ = run(*SMALL)
+    changed, _ = run(*SMALL, *ON, "training.label_smoothing=0.1")
+    assert changed["data"]["hashes"] == usual["data"]["hashes"]
+    for name, same in (("original", False), ("retrained", False), ("batches", True), ("targets", True)):
+        assert (changed["hashes"][name] == usual["hashes"][name]) is same, name
+    assert changed["metrics"]["original"]["test_acc"] > 0.6
+    # smoothing keeps the network from being sure, and augmentation from memorising
+    assert changed["metrics"]["original"]["forget_loss"] > usual["metrics"]["original"]["forget_loss"]
