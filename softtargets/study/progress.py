@@ -1,28 +1,42 @@
 """The progress and the summary of a sweep, read from the folders of its cells."""
 
 import collections
+import datetime
+import math
 import time
 from pathlib import Path
 
 import rich.console
 import rich.live
+import rich.progress_bar
+import rich.table
+import rich.text
 
 from softtargets.errors import BadInput, visible
 from softtargets.study.cells import Missing, SweepCell, _json
+from softtargets.study.nearest import Nearest
 
 SHOWN = 3
-"""Number of runs named for each reason of a failure."""
+"""Number of runs named for each reason of a failure, and of those that run now."""
+MINUTE = 60.0
+"""Seconds between two lines of counts in a file."""
+ENDED = ("finished", "failed")
 
 
 class Display:
-    """The progress of a sweep: one updated line on a terminal, elsewhere a new line at each change."""
+    """The progress of a sweep: a bar and a few lines on a terminal; elsewhere at most a line a minute.
+
+    The first runs that fail for a reason are said as it happens.
+    """
 
     def __init__(self, cells: list[SweepCell], unfinished: list[SweepCell]):
         self.cells, self.unfinished = cells, unfinished
         self.states = dict.fromkeys(unfinished, "waiting")
-        self.screen = rich.console.Console(highlight=False, soft_wrap=True)
+        self.nearest = Nearest()
+        self.reasons: collections.Counter[str] = collections.Counter()
+        self.screen = rich.console.Console(highlight=False, soft_wrap=True, emoji=False)
         self.started = time.monotonic()
-        self.last = ""
+        self.last, self.said = "", -math.inf
 
     def __enter__(self):
         self.live = rich.live.Live(console=self.screen, refresh_per_second=2, transient=True)
@@ -32,28 +46,64 @@ class Display:
 
     def __exit__(self, *_):
         self.live.stop()
+        if not self.screen.is_terminal:
+            self._say_counts()
 
     def update(self) -> None:
-        """Read the states of the cells and show the new counts."""
-        self.states |= {cell: cell.state() for cell, state in self.states.items() if state != "finished"}
-        line = self.line(list(self.states.values()))
+        """Read the states of the cells, say what failed since, and show the new counts."""
+        for cell, before in self.states.items():
+            if before != "finished" and (state := cell.state()) != before:
+                self.states[cell] = state
+                self._take(cell, state)
         if self.screen.is_terminal:
-            self.live.update(line)
-        elif line.partition("; ")[0] != self.last:
-            self.last = line.partition("; ")[0]
-            self.screen.print(line, markup=False)
+            self.live.update(self.page())
+        elif time.monotonic() - self.said > MINUTE and {"running", *ENDED} & {*self.states.values()}:
+            self._say_counts()
 
-    def line(self, states: list[str]) -> str:
-        """Return the counts of done, failed and running cells, and the time left at the pace so far."""
-        earlier = len(self.cells) - len(self.unfinished)
+    def _take(self, cell: SweepCell, state: str) -> None:
+        if state == "finished" and cell.stage == "all" and (result := _json(cell.outcome)):
+            self.nearest.add(result)
+        if state == "failed" and (reason := cell.error()):
+            self.reasons[reason] += 1
+            if self.reasons[reason] <= SHOWN:
+                path = cell.folder / "error.json"
+                self.screen.print(visible(f"a run failed: {reason} ({path})"), markup=False)
+
+    def _say_counts(self) -> None:
+        counts = self.counts()
+        if counts != self.last:
+            self.last, self.said = counts, time.monotonic()
+            self.screen.print(f"{counts}; {self.times()}", markup=False)
+
+    def page(self) -> rich.table.Table:
+        """Return the lines for a terminal, which wrap at its width."""
+        ended = len(self.cells) - len(self.unfinished) + sum(state in ENDED for state in self.states.values())
+        page = rich.table.Table.grid(expand=True)
+        page.add_row(rich.progress_bar.ProgressBar(len(self.cells), ended))
+        page.add_row(rich.text.Text(f"{self.counts()}; {self.times()}"))
+        if running := [cell.folder.name for cell, state in self.states.items() if state == "running"]:
+            more = f" and {len(running) - SHOWN:,} more" if len(running) > SHOWN else ""
+            page.add_row(rich.text.Text(visible(f"running: {', '.join(running[:SHOWN])}{more}")))
+        if best := self.nearest.line():
+            page.add_row(rich.text.Text(visible(best)))
+        return page
+
+    def counts(self) -> str:
+        """Return how many cells are done, failed and running."""
+        earlier, states = len(self.cells) - len(self.unfinished), list(self.states.values())
         done, failed, running = (states.count(state) for state in ("finished", "failed", "running"))
         line = f"{earlier + done} of {len(self.cells)} done ({earlier} from an earlier call)"
-        line += f", {failed} failed, {running} running"
-        ended = done + failed
-        if ended and ended < len(states):
-            left = (time.monotonic() - self.started) / ended * (len(states) - ended)
-            line += f"; {left / 60:.1f} min left"
-        return line
+        return f"{line}, {failed} failed, {running} running"
+
+    def times(self) -> str:
+        """Return the time so far, and the time left at the pace so far."""
+        seconds = time.monotonic() - self.started
+        ended = sum(state in ENDED for state in self.states.values())
+        words = f"{datetime.timedelta(seconds=round(seconds))} so far"
+        if ended and ended < len(self.states):
+            left = seconds / ended * (len(self.states) - ended)
+            words += f", {datetime.timedelta(seconds=round(left))} left"
+        return words
 
 
 def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
