@@ -1,40 +1,175 @@
-"""The page in a real browser, and what it holds."""
+"""The page: what stands on it without script, and what it does in a real browser."""
 
-import json
+import csv
+import io
+import itertools
 import math
 import re
 import shutil
+import time
+import xml.etree.ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
+from page_by_hand import Page
 from results_by_hand import both, diverged, leave, result
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
+from test_standing import FAR, FLOOR, NOTHING, planted
 
-from softtargets.report.page import rounded
+from softtargets.report import palette
+from softtargets.report.markup import Markup, joined, tag
+from softtargets.report.measures import MEASURES
+from softtargets.report.runs import read
+from softtargets.report.standing import standings
 from softtargets.report.summary import ENDPOINTS, summarise
+from softtargets.report.way_left import best, entries
 from softtargets.system.files import write_json
 
 MARKUP = "<img src=x onerror=window.hacked=1><b>bold</b>"
+NO_NUMBER = re.compile(r"\b(nan|inf|NaN|null|None|undefined|Infinity)\b")
+
+
+def reported(place: Path, *runs: dict) -> Path:
+    return summarise(leave(place, *runs), place, None, ENDPOINTS, None)
+
+
+def arms() -> list[dict]:
+    """Runs of two algorithms with hard and soft targets, and of all that they have to beat."""
+    parts = [
+        planted("npo", 0.6),
+        planted("npo", 0.3, targets="soft"),
+        planted("relabel", 0.5),
+        planted("relabel", 0.23, targets="out_of_fold"),
+        planted("relabel", 7.0, targets="uniform"),
+        planted("early", 0.8, share=0.0, **NOTHING),
+        planted("retrain", 0.4, **NOTHING),
+        planted("none", 1.0, share=0.0, **NOTHING),
+    ]
+    return [_stirred(run, at) for at, run in enumerate(itertools.chain(*parts))]
+
+
+def _stirred(run: dict, at: int) -> dict:
+    """A run whose distances are a little off, so that no two arms differ by the same in every pair."""
+    if run["choices"]["targets"] != "hard":
+        for face in FAR:
+            run["faces"][face]["unlearned"] += (0, 1e-4, -1e-4, 2e-4, -2e-4)[(3 * at) % 5] * (at % 8 < 5)
+    return run
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """A page on three cells of 20 runs, one of them with markup for a name, and one of an arm alone."""
-    place = tmp_path_factory.mktemp("runs")
-    cells = [{}, {"choices": {"mu_algo": "graddiff", "unlearn": "graddiff"}}, {"choices": {"forget_set": MARKUP}}]
-    runs = [run for cell in cells for run in both(10, **cell)]
+    """A page on eight arms of one setting."""
+    return reported(tmp_path_factory.mktemp("runs"), *arms())
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory):
+    """A page on older results with markup for a name."""
     odd = result(99, MARKUP, choices={"mu_algo": "graddiff", "unlearn": "graddiff"})
-    alone = result(0, choices={"mu_algo": "rmu", "unlearn": "rmu"})
-    return summarise(leave(place, *runs, odd, alone), place, None, ENDPOINTS, None)
+    return reported(tmp_path_factory.mktemp("runs"), *both(5), *both(5, choices={"forget_set": MARKUP}), odd)
 
 
-def data_of(page: str) -> dict:
-    """What the page holds, read as strictly as browsers read it."""
-    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
-    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+# without a browser
+
+
+def test_markup_escapes_all_but_markup():
+    assert tag("p", "a < b & \x1b", Markup("<br>"), class_='x"y', data_a=None) == (
+        '<p class="x&quot;y">a &lt; b &amp; \\x1b<br></p>'
+    )
+    assert joined("<", None, tag("rect", width=1)) == '&lt;<rect width="1"/>'
+
+
+def test_the_headline_has_the_best_arm_the_targets_and_how_far_to_trust_them(report):
+    text = Page(report.read_text()).text
+    assert "Best arm: fashion_mnist mlp random: relabel out_of_fold leaves 23% [" in text
+    assert (
+        "of the way from doing nothing to retraining (n = 8, 8 forget sets; retraining at equal cost leaves 40%)"
+        in text
+    )
+    assert (
+        "Hard against soft: npo: soft is closer than hard; "
+        "relabel: out_of_fold is closer than hard, uniform is farther than hard." in text
+    )
+    assert (
+        "Trust: 64 runs began, 64 finished, 0 diverged, 0 did not stay at matched forgetting; n = 8 shows" in text
+    )
+
+
+def test_the_table_has_six_columns_and_every_arm_the_nearest_first(report):
+    page = Page(report.read_text())
+    rows = page.arms()
+    assert [len(row) for row in rows] == 8 * [6]
+    assert [row[1] for row in rows] == [
+        "relabel out_of_fold",
+        "npo soft",
+        "retrain",
+        "relabel hard",
+        "npo hard",
+        "early",
+        "none",
+        "relabel uniform",
+    ]
+    first = rows[0]
+    assert first[0] == "fashion_mnist mlp random"
+    mean = FLOOR["js_t_forget"] + 0.23 * (FAR["js_t_forget"] - FLOOR["js_t_forget"])
+    assert first[2].startswith(f"{mean:.4f} ± ")
+    assert first[3].startswith("leaves 23% [")
+    assert re.match(r"−0\.0097 \[−0\.\d+, −0\.\d+\] than hard", first[4])
+    assert first[5].startswith(
+        "nearer than doing nothing; nearer than early stopping; nearer than retraining at equal cost; "
+        "out_of_fold is closer to retrained than hard"
+    )
+    for detail in ("n = 8", "p (Holm)", "p of equivalence", "dz", "floor 0.004", "margin"):
+        assert detail in first[5]
+    assert rows[2][4] == "–"
+
+
+def test_every_pair_is_a_dot_at_its_share_of_the_way(report):
+    titles = Page(report.read_text()).titles
+    assert titles.count("mean; 0.230") == 3  # by each face
+    seeds = [title for title in titles if title.startswith("seed 3; ")]
+    assert len(seeds) > 8 * 3
+    assert "retrain at equal cost" in titles
+
+
+def test_ways_are_by_hand(tmp_path):
+    runs = read(
+        leave(tmp_path, *planted("npo", {"js_t_forget": 0.3, "disagreement_forget": 0.6, "mia_gap": -0.5}))
+    )
+    (entry,) = entries(runs, standings(runs), [MEASURES[name] for name in FAR])
+    for name, left in (("js_t_forget", 0.3), ("disagreement_forget", 0.6), ("mia_gap", 0.5)):
+        way = entry.ways[name]
+        assert way.mean == pytest.approx(left)
+        assert np.mean([x for _, x in way.points]) == pytest.approx(left)
+        assert way.low < left < way.high
+        sd = np.std([x for _, x in way.points], ddof=1)
+        assert way.high - left == pytest.approx(2.3646 * sd / math.sqrt(8), rel=1e-3)  # t of 7 degrees of freedom
+    assert best([entry]) is entry
+
+
+def test_whole_classes_are_shares_of_the_logarithmic_way(tmp_path):
+    runs = list(planted("npo", 0.5))
+    for run in runs:
+        run["choices"] = run["choices"] | {"forget_set": "class"}
+    (entry,) = entries(read(leave(tmp_path, *runs)), standings(read(tmp_path)), [MEASURES["js_t_forget"]])
+    values = [run["faces"]["js_t_forget"]["unlearned"] for run in runs]
+    shares = np.log(np.array(values) / 0.004) / math.log(0.04 / 0.004)
+    assert entry.ways["js_t_forget"].mean == pytest.approx(shares.mean())
+
+
+def test_a_far_arm_is_an_arrow_with_its_number_and_an_arm_without_utility_is_grey(tmp_path):
+    runs = list(planted("npo", 7.0)) + list(planted("relabel", 0.2))
+    for run in runs[8:]:
+        run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
+    text = reported(tmp_path, *runs).read_text()
+    assert "7.0 →" in Page(text).text
+    rows = re.findall(r'<tr class="(k-hard[^"]*)"', text)
+    assert sum("greyed" in row for row in rows) == sum("greyed" not in row for row in rows) > 0
+    assert Page(text).text.startswith("runs") or "Best arm: fashion_mnist mlp random: npo hard" in Page(text).text
 
 
 LOST = {
@@ -44,6 +179,7 @@ LOST = {
     "one run": [diverged()],
     "one arm": both(10)[:10],
     "margins": both(10),
+    "no way to go": [one | {"baseline": one["distance"]} for one in both(5)],
 }
 
 
@@ -57,10 +193,11 @@ def odd(request, tmp_path_factory):
     return summarise(place, place, None, ENDPOINTS, None)
 
 
-def test_what_is_not_there_is_null_on_the_page(odd):
-    data = data_of(odd.read_text())
-    assert len(data["cells"]) == 1
-    assert [row["klom"] for row in data["over"] if row["arm"] == "soft"] in ([], [None])
+def test_what_is_not_there_is_in_words(odd):
+    page = Page(odd.read_text())
+    assert page.arms()
+    assert not NO_NUMBER.search(page.text)
+    assert not NO_NUMBER.search(" ".join(value or "" for _, name, value in page.attributes if name != "class"))
 
 
 @pytest.fixture(scope="module")
@@ -72,32 +209,88 @@ def failed(tmp_path_factory):
     return summarise(place, place, None, ENDPOINTS, None)
 
 
-def test_no_number_that_json_lacks_comes_through():
-    assert rounded({"a": [math.nan, math.inf, (-math.inf, 1.0)]}) == {"a": [None, None, [None, 1.0]]}
+def test_where_no_run_finished_the_page_names_them(failed):
+    page = Page(failed.read_text())
+    assert "No run finished: there is nothing to compare." in page.text
+    assert all(f"seed={seed}: ValueError: {MARKUP}{seed}" in page.text for seed in range(7))
+    assert page.tags["img"] == page.tags["table"] == 0
 
 
-def test_the_page_holds_its_data_and_asks_nobody_for_more(report):
-    text = report.read_text()
-    data = data_of(text)
-    assert len(data["cells"]) == 4
-    assert sum(len(arm["seeds"]) for arm in data["arms"]) == 62
-    assert {one["words"].split(",")[0] for one in data["verdicts"] if one["measure"] == "js_forget"} >= {
-        "soft is closer to retrained than hard"
-    }
-    assert all(len(one["points"]) == 10 for one in data["verdicts"] if one["other"] == "soft")
-    assert not re.search(r'(src|href)="(?!data:|#)', re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL))
-    assert "/*" not in text.partition("<style>")[0]
-    assert report.stat().st_size < 10e6
+def test_the_page_asks_nobody_for_more_and_names_are_no_markup(marked):
+    text = marked.read_text()
+    page = Page(text)
+    assert MARKUP not in text
+    assert MARKUP in page.text
+    assert page.tags["img"] == 0
+    addresses = [value for _, name, value in page.attributes if name in ("src", "href")]
+    assert not [value for value in addresses if not value.startswith(("#", "data:"))]
+    assert len(text) < 2e6
 
 
-def test_names_are_no_markup(report):
-    assert MARKUP not in report.read_text()
-    assert MARKUP in json.dumps(data_of(report.read_text()))
+# Machado, Oliveira and Fernandes 2009, severity 1, in linear RGB
+SEEN = {
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "neither": np.eye(3).tolist(),
+}
+XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+
+
+def linear(colour: str) -> np.ndarray:
+    values = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    xyz = XYZ @ np.clip(rgb, 0, 1) / np.array([0.95047, 1.0, 1.08883])
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("eye", SEEN)
+@pytest.mark.parametrize("dark", [0, 1], ids=["light", "dark"])
+def test_colours_differ_for_every_eye(eye, dark):
+    colours = [pair[dark] for pair in palette.COLOURS.values()]
+    assert len(colours) == 12
+    seen = [lab(np.array(SEEN[eye]) @ linear(colour)) for colour in colours]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) >= 20
+
+
+@pytest.mark.parametrize(("ground", "dark"), [("#ffffff", 0), ("#14181d", 1)])
+def test_colours_stand_out_from_their_ground(ground, dark):
+    for pair in [*palette.COLOURS.values(), palette.OTHER]:
+        high, low = sorted((XYZ[1] @ linear(colour) for colour in (ground, pair[dark])), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 3
+
+
+def test_kinds_have_one_colour_wherever_they_appear():
+    assert [
+        palette.kind(name) for name in ("hard", "soft forget.temperature=2", "self/hard", "out_of_fold/hard")
+    ] == [
+        "hard",
+        "soft",
+        "soft",
+        "out_of_fold",
+    ]
+    assert (palette.kind("mine"), palette.kind(None)) == ("other", "none")
+
+
+# in a browser
 
 
 @pytest.fixture(scope="module")
 def browsers(tmp_path_factory):
-    """`browsers(width, *arguments)`: headless Chromium of this width."""
+    """`browsers(width, *arguments)`: headless Chromium of this width, with its own folder of downloads."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (binary and driver):
         pytest.skip("needs chromium and chromium-driver")
@@ -110,6 +303,9 @@ def browsers(tmp_path_factory):
             options.add_argument(f"--{argument}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         opened.append(webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)))
+        opened[-1].downloads = tmp_path_factory.mktemp("downloads")
+        place = {"behavior": "allow", "downloadPath": str(opened[-1].downloads)}
+        opened[-1].execute_cdp_cmd("Browser.setDownloadBehavior", place)
         return opened[-1]
 
     yield browser
@@ -125,16 +321,30 @@ def wide(browsers):
 @pytest.fixture
 def laptop(wide, report):
     """The page as it opens."""
+    wide.get("about:blank")
     wide.get(report.as_uri())
     return wide
 
 
 def rows(browser) -> list[str]:
-    return [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#verdict-table tbody tr")]
+    return [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#arms tbody tr") if row.is_displayed()]
 
 
 def choose(browser, name: str, value: str) -> None:
     Select(browser.find_element(By.NAME, name)).select_by_value(value)
+
+
+def switch(browser, measure: str) -> None:
+    browser.find_element(By.CSS_SELECTOR, f"input[value={measure}]").click()
+
+
+def saved(browser, file: str) -> str:
+    """The content of a file once it is downloaded."""
+    for _ in range(100):
+        if (browser.downloads / file).exists():
+            return (browser.downloads / file).read_text()
+        time.sleep(0.05)
+    raise AssertionError(f"{file} never came")
 
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -144,107 +354,186 @@ pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
 class TestInABrowser:
     def test_it_opens_without_a_word_on_the_console(self, laptop):
         assert laptop.get_log("browser") == []
-        assert laptop.execute_script("return window.hacked") is None
-        assert "62 runs in 4 cells" in laptop.find_element(By.ID, "about").text
+        assert len(rows(laptop)) == 8
+        assert laptop.find_element(By.ID, "errors").text == ""
 
-    def test_what_is_not_there_leaves_no_blank_page(self, wide, odd):
-        wide.get(odd.as_uri())
+    def test_names_with_markup_run_nothing(self, wide, marked):
+        wide.get(marked.as_uri())
         assert wide.get_log("browser") == []
-        data = data_of(odd.read_text())
-        for measure in data["measures"]:
-            choose(wide, "measure", measure)
-            for where in data["where"]:
-                choose(wide, "where", where)
-                there = [one for one in data["verdicts"] if (one["measure"], one["where"]) == (measure, where)]
-                assert len(rows(wide)) == len(there)  # faces are measured at the end alone
-                assert len(there) == 1 or (where == "matched" and not there)
-        assert wide.find_elements(By.CSS_SELECTOR, "#state-table tbody tr")
-        assert wide.find_element(By.ID, "notes").text
-        assert wide.get_log("browser") == []
-        assert not re.search(r"\b(NaN|null|undefined|Infinity)\b", wide.find_element(By.TAG_NAME, "main").text)
+        assert wide.execute_script("return window.hacked") is None
+        assert wide.execute_script("return document.querySelectorAll('main img').length") == 0
 
-    def test_where_no_run_finished_it_names_them_and_nothing_else(self, wide, failed):
-        wide.get(failed.as_uri())
-        assert wide.get_log("browser") == []
-        about = wide.find_element(By.ID, "about").text
-        assert about.endswith("7 without a result, see the notes. No run finished: there is nothing to compare.")
-        shown = [part for part in wide.find_elements(By.CSS_SELECTOR, "nav, section") if part.is_displayed()]
-        assert [part.get_attribute("aria-labelledby") for part in shown] == ["h-notes"]
-        names = [line.text for line in wide.find_elements(By.CSS_SELECTOR, "#notes li")]
-        assert names == [f"seed={seed}: ValueError: {MARKUP}{seed}" for seed in range(7)]
+    def test_what_is_not_there_leaves_no_blank_page(self, wide, odd, failed):
+        for page in (odd, failed):
+            wide.get(page.as_uri())
+            assert wide.get_log("browser") == []
+            assert not NO_NUMBER.search(wide.find_element(By.TAG_NAME, "body").text)
+            assert "Notes" in wide.find_element(By.TAG_NAME, "main").text
 
-    @pytest.mark.parametrize("figure", ["differences", "plane", "ways", "classes"])
-    def test_figures_are_there(self, laptop, figure):
-        drawn = laptop.execute_script(f"return document.getElementById('{figure}').data.length")
-        assert drawn > 0
-        marks = {"classes": ".hm image, .heatmaplayer image", "ways": ".scatterlayer path.js-line"}
-        found = laptop.find_elements(By.CSS_SELECTOR, f"#{figure} {marks.get(figure, '.scatterlayer path.point')}")
-        assert len(found) >= {"differences": 30, "plane": 60, "ways": 6, "classes": 1}[figure]
+    def test_an_error_of_the_script_is_shown(self, laptop):
+        laptop.execute_script("dispatchEvent(new ErrorEvent('error', {message: 'no luck'}))")
+        assert "The page's script failed: no luck." in laptop.find_element(By.ID, "errors").text
 
-    def test_every_seed_is_a_point_of_its_difference(self, laptop):
-        for name, value in (("measure", "js_forget"), ("where", "matched")):
-            choose(laptop, name, value)
-        points = laptop.execute_script("return document.getElementById('differences').data[0].x")
-        assert sorted(points) == pytest.approx([(0.01 + 0.001 * seed) / 2 for seed in range(10)])
+    def test_without_script_headline_figures_and_table_are_there(self, wide, report):
+        wide.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        try:
+            wide.get(report.as_uri())
+            assert len(rows(wide)) == 8
+            assert "Best arm:" in wide.find_element(By.TAG_NAME, "header").text
+            assert [one for one in wide.find_elements(By.CSS_SELECTOR, "#figure1") if one.is_displayed()]
+            assert not [one for one in wide.find_elements(By.CSS_SELECTOR, ".scripted") if one.is_displayed()]
+            wide.find_element(By.CSS_SELECTOR, "#arms summary").click()
+            assert wide.find_element(By.CSS_SELECTOR, "#arms dl").is_displayed()
+        finally:
+            wide.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
-    def test_filters_work(self, laptop):
-        everything = len(rows(laptop))
-        choose(laptop, "mu_algo", "graddiff")
-        assert 0 < len(rows(laptop)) < everything
-        assert all("graddiff" in row for row in rows(laptop))
-        shown = laptop.execute_script("return document.getElementById('plane').data.map(one => one.name)")
-        assert shown[:2] == ["retrained", "original"]
-        choose(laptop, "arm", "soft")
-        assert [row.count("hard, soft") for row in rows(laptop)] == [1]
-        for name, value in (("measure", "js_forget"), ("where", "end")):
-            choose(laptop, name, value)
-        assert "by 0.014" in rows(laptop)[0] or "by 0.015" in rows(laptop)[0]
-        choose(laptop, "measure", "mia_gap")
-        assert "the same in every pair" in rows(laptop)[0]
-        for name in ("mu_algo", "arm"):
-            choose(laptop, name, "")
-        for name, value in (("where", "matched"), ("measure", "js_forget")):
-            choose(laptop, name, value)
-        assert len(rows(laptop)) == everything
+    def test_filters_and_measure_live_in_the_address(self, laptop):
+        choose(laptop, "algorithm", "npo")
+        assert len(rows(laptop)) == 2
+        choose(laptop, "targets", "soft")
+        switch(laptop, "mia_gap")
+        assert len(rows(laptop)) == 1
+        address = laptop.current_url
+        assert address.endswith("#measure=mia_gap&algorithm=npo&targets=soft")
+        laptop.get("about:blank")
+        laptop.get(address)
+        assert len(rows(laptop)) == 1
+        (shown,) = [
+            one
+            for one in laptop.find_elements(By.CSS_SELECTOR, "#figure1 ~ *, [data-measure]")
+            if one.get_attribute("data-measure") and one.is_displayed()
+        ][:1]
+        assert shown.get_attribute("data-measure") == "mia_gap"
+        labels = [
+            one.text for one in shown.find_elements(By.CSS_SELECTOR, ".chart th[scope=row]") if one.is_displayed()
+        ]
+        assert labels == ["soft"]
 
-    def test_an_arm_that_is_alone_has_a_row_and_no_difference(self, laptop):
-        (row,) = (row for row in rows(laptop) if " rmu " in row)
-        assert "hard nothing to compare: only one kind of targets has results here" in row
-        drawn = "document.getElementById('differences').data.flatMap(one => one.y)"
-        assert not [name for name in laptop.execute_script(f"return {drawn}") if "rmu" in name]
+    def test_a_column_sorts_both_ways_with_what_has_no_number_last(self, laptop):
+        def column(at: int) -> list[str]:
+            return [
+                row.find_elements(By.TAG_NAME, "td")[at].text
+                for row in laptop.find_elements(By.CSS_SELECTOR, "#arms tbody tr")
+            ]
 
-    def test_names_with_markup_are_shown_as_they_are(self, laptop):
-        assert any(MARKUP in row for row in rows(laptop))
-        labels = laptop.execute_script(
-            "return [...document.querySelectorAll('#plane .legendtext')].map(one => one.textContent)"
-        )
-        assert MARKUP in labels
-        assert laptop.execute_script("return document.querySelectorAll('main img, main b').length") == 0
+        button = laptop.find_elements(By.CSS_SELECTOR, "#arms thead button")[4]
+        for reverse in (False, True):
+            button.click()
+            known = [float(text.split(" ")[0].replace("−", "-")) for text in column(4) if text != "–"]
+            assert known == sorted(known, reverse=not reverse)
+            assert column(4)[len(known) :] == ["–"] * 5
+        heads = laptop.find_elements(By.CSS_SELECTOR, "#arms thead th")
+        assert [head.get_attribute("aria-sort") for head in heads].count("none") == 5
 
-    def test_a_keyboard_reaches_the_filters_and_the_tables(self, laptop):
+    def test_a_row_opens_by_keyboard(self, laptop):
+        summary = laptop.find_element(By.CSS_SELECTOR, "#arms summary")
+        summary.send_keys(Keys.ENTER)
+        assert "p (Holm)" in laptop.find_element(By.CSS_SELECTOR, "#arms dl").text
+
+    def test_a_keyboard_comes_to_the_table_in_few_steps(self, laptop):
         body, reached = laptop.find_element(By.TAG_NAME, "body"), []
-        for _ in range(12):
+        for _ in range(25):
             body.send_keys(Keys.TAB)
             body = laptop.switch_to.active_element
             reached.append(body.get_attribute("name") or body.get_attribute("class") or body.tag_name)
         assert reached[0] == "skip"
-        assert {"dataset", "mu_algo", "arm", "measure", "where", "wide"} <= set(reached)
+        assert {"measure", "algorithm", "targets", "wide bounded"} <= set(reached)
 
-    def test_a_screen_reader_is_told_what_there_is(self, laptop):
-        for figure in laptop.find_elements(By.CSS_SELECTOR, ".figure"):
-            assert figure.accessible_name
-        for select in laptop.find_elements(By.TAG_NAME, "select"):
-            assert select.accessible_name
-        for table in laptop.find_elements(By.TAG_NAME, "table"):
-            assert table.find_element(By.TAG_NAME, "caption").text
-            assert table.find_elements(By.CSS_SELECTOR, "th[scope=col]")
+    @pytest.mark.parametrize("width", [1280, 700, 1000])
+    def test_nothing_lies_over_anything_after_a_resize(self, laptop, width):
+        laptop.set_window_size(width, 900)
+        try:
+            assert laptop.execute_script("return document.documentElement.scrollWidth - innerWidth") <= 0
+            boxes = laptop.execute_script(
+                "return [...document.querySelectorAll('section')].map((a) => a.getBoundingClientRect().toJSON())"
+            )
+            assert all(a["bottom"] <= b["top"] for a, b in itertools.pairwise(boxes))
+            inside = laptop.execute_script(
+                "const foot = (one) => one.getBoundingClientRect().bottom;"
+                "return [...document.querySelectorAll('section svg.plane')]"
+                ".every((one) => foot(one) <= foot(one.closest('section')))"
+            )
+            assert inside
+        finally:
+            laptop.set_window_size(1280, 1000)
 
+    @pytest.mark.parametrize("figure", ["figure1", "figure2", "figure3"])
+    def test_a_figure_gives_its_data_and_its_picture(self, laptop, figure):
+        section = laptop.find_element(By.CSS_SELECTOR, f"section[aria-labelledby={figure}]")
+        for kind in ("csv", "svg"):
+            (laptop.downloads / f"{figure}.{kind}").unlink(missing_ok=True)
+            section.find_element(By.CSS_SELECTOR, f"[data-save={kind}]").click()
+        lines = list(csv.DictReader(io.StringIO(saved(laptop, f"{figure}.csv"))))
+        marks = section.find_elements(By.CSS_SELECTOR, "div:not([hidden]) > details[open] svg title")
+        assert len(lines) == len(marks) > 4
+        if figure == "figure1":
+            means = [line for line in lines if line["what"] == "mean" and line["arm"] == "out_of_fold"]
+            assert [(line["group"], line["value"]) for line in means] == [("relabel", "0.230")]
+        picture = xml.etree.ElementTree.fromstring(saved(laptop, f"{figure}.svg"))
+        assert float(picture.get("width")) > 500
+        assert "Figure" in "".join(picture.itertext())
+
+    def test_a_spreadsheet_finds_no_formula_in_the_data(self, wide, tmp_path):
+        page = reported(tmp_path, *both(5, choices={"mu_algo": "=1+1", "unlearn": "=1+1"}))
+        wide.get(page.as_uri())
+        (wide.downloads / "figure3.csv").unlink(missing_ok=True)
+        switch(wide, "js_forget")
+        wide.find_element(By.CSS_SELECTOR, "section[aria-labelledby=figure3] [data-save=csv]").click()
+        assert '"\'=1+1"' in saved(wide, "figure3.csv")
+
+    def test_no_button_uploads_anything(self, laptop):
+        buttons = [one.text for one in laptop.find_elements(By.TAG_NAME, "button") if one.is_displayed()]
+        assert not [text for text in buttons if re.search("share|upload|cloud", text, re.IGNORECASE)]
+
+    def test_headings_jumped_to_are_below_the_bar(self, laptop):
+        laptop.execute_script("location.hash = 'figure2'")
+        time.sleep(0.1)
+        bar, heading = (
+            laptop.execute_script(f"return document.querySelector('{one}').getBoundingClientRect().toJSON()")
+            for one in ("nav", "#figure2")
+        )
+        assert heading["top"] >= bar["bottom"]
+
+    def test_it_prints(self, laptop):
+        pdf = laptop.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
+        assert len(pdf) > 20_000
+        laptop.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        try:
+            laptop.execute_cdp_cmd(
+                "Emulation.setDeviceMetricsOverride",
+                {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False},
+            )
+            cut = (
+                "return [...document.querySelectorAll('.bounded, .wide')].filter((one) => "
+                "one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1).length"
+            )
+            assert laptop.execute_script(cut) == 0
+            assert not laptop.find_element(By.TAG_NAME, "nav").is_displayed()
+        finally:
+            laptop.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+            laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    @pytest.mark.parametrize("size", [(390, 844), (844, 390)], ids=["upright", "on its side"])
     @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-    def test_it_fits_a_phone_in_light_and_dark(self, browsers, report, dark):
-        browser = browsers(500, *(["blink-settings=preferredColorScheme=0"] if dark else []))
-        browser.get(report.as_uri())
-        wide = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
-        assert wide <= 0
-        ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        assert ground == ("rgb(20, 24, 29)" if dark else "rgb(255, 255, 255)")
-        assert browser.get_log("browser") == []
+    def test_it_fits_a_phone_in_light_and_dark(self, laptop, size, dark):
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 2, "mobile": True}
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        laptop.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        laptop.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        try:
+            assert laptop.execute_script("return document.documentElement.scrollWidth - innerWidth") <= 0
+            ground = laptop.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert ground == ("rgb(20, 24, 29)" if dark else "rgb(255, 255, 255)")
+            track = laptop.execute_script("return document.querySelector('.chart td.track').clientWidth")
+            assert track > 250
+        finally:
+            laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+            laptop.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+    def test_everything_has_a_name_for_a_screen_reader(self, laptop):
+        for one in laptop.find_elements(By.CSS_SELECTOR, "select, input, button, [role=img], [role=region]"):
+            if one.is_displayed():
+                assert one.accessible_name
+        for table in laptop.find_elements(By.TAG_NAME, "table"):
+            assert table.find_elements(By.TAG_NAME, "caption")
+            assert table.find_elements(By.CSS_SELECTOR, "th[scope=col]")

@@ -1,154 +1,328 @@
-"""report.html: one file with everything in it, which works offline."""
+"""report.html: one file with everything in it, which works offline; only filters and sorting need its script."""
 
-import collections
-import json
-import math
+import base64
+import dataclasses
+import hashlib
 import re
+from collections.abc import Sequence
 from importlib import resources
 
-from plotly.offline import get_plotlyjs
-
-from softtargets.report import tables
+from softtargets.report import figures, folded, palette, tables
+from softtargets.report.markup import Markup, joined, tag
+from softtargets.report.measures import Measure
+from softtargets.report.pairs import Pairing
+from softtargets.report.ranking import HEAD, Ranked, by_setting, headline, ranked
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
-from softtargets.report.statistics import mean_of
-from softtargets.report.verdicts import WHERE, Verdict
+from softtargets.report.verdicts import Verdict
+from softtargets.report.way_left import Entry, Way, difference
 
-WAY = ("forget_acc", "test_acc", "js_forget")
-"""Columns of trajectories that are shown."""
-STATE = ("target_distance", "sharpness", "target_entropy", "grad_cosine", "first_order")
-"""Numbers of the diagnosis that are shown."""
-DIGITS = 5
+OPEN = 3
+"""Settings whose figures are unfolded."""
 
 
-def page(
-    title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, str]
-) -> str:
-    """Return the page as HTML; everything that it shows is data in it, and nothing of that can be markup."""
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What a page is about."""
+
+    title: str
+    runs: Sequence[Run]
+    entries: Sequence[Entry]
+    verdicts: Sequence[Verdict]
+    pairings: Sequence[Pairing]
+    over: Sequence[OverSeeds]
+    missing: dict[str, str]
+    measures: Sequence[Measure]
+    lines: Sequence[str] = ()
+    """What the primary rule says, and from which cost on to retrain."""
+
+    @property
+    def distances(self) -> list[Measure]:
+        """Return the measures of which there is a way to retraining, by which figures are drawn."""
+        return [measure for measure in self.measures if not measure.as_it_is]
+
+
+def page(content: Content) -> str:
+    """Return the page as HTML; nothing of a name in it can be markup."""
     here = resources.files("softtargets.report")
-    shown = rounded(page_data(title, runs, verdicts, over, missing))
-    data = json.dumps(
-        shown, separators=(",", ":"), allow_nan=False
-    )  # a browser reads no NaN, and nothing after it
+    script, style = ((here / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = {
-        "STYLE": (here / "page.css").read_text(encoding="utf-8"),
-        "PLOTLY": get_plotlyjs(),
-        "DATA": data.replace("<", "\\u003c"),
-        "SCRIPT": (here / "page.js").read_text(encoding="utf-8"),
+        "HASH": digest,
+        "TITLE": tag("title", f"{content.title} – SoftTargets report"),
+        "STYLE": style + palette.styles(),
+        "BODY": _body(content),
+        "SCRIPT": script,
     }
     text = (here / "page.html").read_text(encoding="utf-8")
     return re.sub(r"/\*([A-Z]+)\*/", lambda found: parts[found[1]], text)  # once: no part is looked into
 
 
-def page_data(
-    title: str, runs: list[Run], verdicts: list[Verdict], over: list[OverSeeds], missing: dict[str, str]
-) -> dict:
-    """Return what the page holds, as plain data."""
-    names = {verdict.cell: tables.cell_name(verdict) for verdict in verdicts}
-    cells = list(names)
-    place = {cell: number for number, cell in enumerate(cells)}
-    groups = collections.defaultdict(list)
-    for run in runs:
-        if run.cell in place:
-            groups[place[run.cell], run.arm].append(run)
-    return {
-        "title": title,
-        "measures": {verdict.measure.name: verdict.measure.label for verdict in verdicts},
-        "where": WHERE,
-        "head": tables.HEAD,
-        "cells": [dict(cell.settings) | {"name": names[cell]} for cell in cells],
-        "verdicts": [_verdict(verdict, place[verdict.cell]) for verdict in verdicts],
-        "arms": [_arm(cell, arm, group) for (cell, arm), group in sorted(groups.items())],
-        "references": [_reference([run for run in runs if run.cell == cell]) for cell in cells],
-        "over": [_over(one, place[one.cell]) for one in over if one.cell in place],
-        "refused": tables.refused(verdicts),
-        "settings": tables.settings(verdicts),
-        "unlike": tables.made_unlike(verdicts),
-        "missing": tables.why_without_result(missing),
-        "no_run": None if runs else tables.NO_RUN,
+def _body(content: Content) -> Markup:
+    rows = ranked(content.entries, content.verdicts, content.distances or content.measures)
+    if not content.runs:
+        return joined(_header(content, [tables.NO_RUN]), tag("main", *_notes(content)))
+    lines = headline(rows, content.verdicts, content.runs, content.missing)
+    main = [_way_figure(content), _frontier_figure(content), _pairs_figure(content), _table(rows, content)]
+    main += [*_folded(content), *_notes(content)]
+    return joined(palette.shapes(), _header(content, lines), _bar(content), tag("main", *main))
+
+
+def _header(content: Content, lines: list[str]) -> Markup:
+    said = [tag("li", tag("b", start + ":"), rest) for start, _, rest in (line.partition(":") for line in lines)]
+    if len(lines) == 1:
+        said = [tag("li", lines[0])]
+    more = tag("ul", *(tag("li", line) for line in content.lines), class_="primary") if content.lines else None
+    return tag(
+        "header",
+        tag("h1", f"{content.title}: how far from retraining"),
+        tag("ol", *said, class_="headline"),
+        more,
+    )
+
+
+def _bar(content: Content) -> Markup:
+    """Return the switch between measures; the script adds filters beside it."""
+    radios = [
+        tag(
+            "label",
+            tag("input", type="radio", name="measure", value=measure.name, checked=not number),
+            measure.label.partition(" (")[0],
+        )
+        for number, measure in enumerate(content.distances)
+    ]
+    switch = tag("fieldset", tag("legend", "Distance by"), *radios)
+    return tag("nav", tag("form", switch, id="filters"), aria_label="Measure and filters", class_="scripted")
+
+
+def _section(name: str, title: str, about: str, *inside: object, figure: bool = True) -> Markup:
+    tools = [
+        tag(
+            "button",
+            f"{kind.upper()}",
+            type="button",
+            data_save=kind,
+            aria_label=f"Save {title} as {kind.upper()}",
+        )
+        for kind in ("csv", "svg")
+    ]
+    saved = tag("p", *tools, class_="tools scripted") if figure else None
+    heading = tag("div", tag("h2", title, id=name), saved, class_="title")
+    return tag("section", heading, tag("p", about), *inside, aria_labelledby=name)
+
+
+def _panels(content: Content, draw) -> list[Markup]:
+    """Return what `draw` makes by every measure, of which one is in sight."""
+    return [
+        tag("div", draw(measure), data_measure=measure.name, hidden=number > 0)
+        for number, measure in enumerate(content.distances)
+    ]
+
+
+def _way_figure(content: Content) -> Markup:
+    about = (
+        "Share of the way from another retraining (0) to doing nothing (1) that each arm leaves: a dot for every "
+        "pair, the mean and its 95 % interval. Nearer to 0 is better. Grey arms lose utility. A small triangle "
+        "marks retraining from scratch at the arm's cost."
+    )
+    settings = by_setting(content.entries)
+
+    def draw(measure: Measure) -> Markup:
+        facets = [_facet(name, group, measure, at < OPEN) for at, (name, group) in enumerate(settings.items())]
+        return joined(*facets)
+
+    legend = palette.legend([(entry.algorithm, entry.targets) for entry in content.entries])
+    return _section("figure1", "Figure 1. How far from retraining", about, legend, *_panels(content, draw))
+
+
+def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) -> Markup:
+    ways = {entry.standing.arm: entry.ways[measure.name] for entry in group}
+    marked = [(0.0, "another retraining", "zero"), (1.0, "doing nothing", "one")]
+    if not all(way.floor_known for way in ways.values()):
+        marked[0] = (0.0, "the retrained model (no floor)", "zero")
+    early = next((entry.ways[measure.name].mean for entry in group if entry.algorithm == "early"), None)
+    marked += [(early, "early stopping", "early")] if early is not None and abs(early) < figures.FARTHEST else []
+    axis = figures.axis(ways.values(), marked)
+    unit = (
+        "share of the logarithmic way" if group[0].setting.by_logarithms and measure.face else "share of the way"
+    )
+    drawn = figures.of_rows(
+        [_row(e, measure, ways) for e in _grouped(group)], axis, f"{measure.label}: {name}", unit
+    )
+    return figures.facet(tag("div", drawn, class_="bounded"), entry=group[0], name=name, open_=unfolded)
+
+
+def _grouped(group: Sequence[Entry]) -> list[Entry]:
+    """Return arms by algorithm, that of the nearest arm first and baselines last; in it hard labels come first."""
+    order = list(dict.fromkeys(entry.algorithm for entry in group))
+    return sorted(group, key=lambda e: (e.baseline, order.index(e.algorithm), e.targets != "hard"))
+
+
+def _row(entry: Entry, measure: Measure, ways: dict[str, Way]) -> figures.Row:
+    face = entry.standing.faces[0]
+    equal = [one.reference for one in face.against if one.reference.endswith(" at equal cost")]
+    references = [(name, ways[arm].mean) for name in equal if (arm := name.removesuffix(" at equal cost")) in ways]
+    gated = entry.standing.gate.passed is False
+    note = "loses utility" if gated else "for comparison only" if entry.standing.comparison_only else ""
+    return figures.Row(
+        "baselines" if entry.baseline else entry.algorithm,
+        entry.label,
+        entry.algorithm,
+        entry.targets,
+        entry.ways[measure.name],
+        note,
+        gated,
+        tuple((name, x) for name, x in references if x is not None),
+    )
+
+
+def _frontier_figure(content: Content) -> Markup:
+    about = (
+        "The nearest arm at each cost, with 95 % bands. The dashed line is retraining from scratch for that cost: "
+        "an arm above it is beaten by starting anew. Costs before the request (teachers) are not in it."
+    )
+    settings = by_setting(content.entries)
+
+    def draw(measure: Measure) -> Markup:
+        known = [(name, group, figures.frontier(group, measure.name)) for name, group in settings.items()]
+        facets = [
+            figures.facet(
+                figures.of_plane(drawn[0], drawn[1], measure.label.partition(" (")[0]),
+                figures.names(drawn[0]),
+                entry=group[0],
+                name=name,
+                open_=at < OPEN,
+            )
+            for at, (name, group, drawn) in enumerate(known)
+            if drawn
+        ]
+        return joined(*facets) if facets else tag("p", "No run has counted its cost, or no arm has a distance.")
+
+    return _section("figure2", "Figure 2. Distance over cost", about, *_panels(content, draw))
+
+
+def _pairs_figure(content: Content) -> Markup:
+    about = (
+        "The same unit, pair by pair: how much more of the way an arm leaves than the arm it is compared with "
+        "(hard labels, unless --compare names others). Left of 0 the arm is closer to retraining."
+    )
+    by_arms = {(p.cell, p.one, p.other): p for p in content.pairings if p.other is not None}
+    entry_of = {(entry.cell, entry.arm): entry for entry in content.entries}
+
+    def draw(measure: Measure) -> Markup:
+        groups: dict[str, list[tuple[Entry, figures.Row]]] = {}
+        for verdict in content.verdicts:
+            if verdict.measure.name == measure.name and verdict.where == "end" and verdict.other is not None:
+                entry = entry_of[verdict.cell, verdict.other.name]
+                way = difference(verdict, by_arms[verdict.cell, verdict.one.name, verdict.other.name])
+                label = f"{entry.label} less {verdict.one.name}"
+                row = figures.Row(entry.algorithm, label, entry.algorithm, entry.targets, way)
+                groups.setdefault(entry.setting.name, []).append((entry, row))
+        parts = [_differences(name, rows, measure, at < OPEN) for at, (name, rows) in enumerate(groups.items())]
+        return (
+            joined(*parts)
+            if parts
+            else tag("p", "Nothing to compare: no algorithm has two kinds of targets here.")
+        )
+
+    return _section("figure3", "Figure 3. Hard against soft, pair by pair", about, *_panels(content, draw))
+
+
+def _differences(name: str, rows: list[tuple[Entry, figures.Row]], measure: Measure, unfolded: bool) -> Markup:
+    axis = figures.axis([row.way for _, row in rows], [(0.0, "no difference", "zero")], shaded=False)
+    chart = figures.of_rows([row for _, row in rows], axis, f"{measure.label}: {name}", "difference")
+    return figures.facet(tag("div", chart, class_="bounded"), entry=rows[0][0], name=name, open_=unfolded)
+
+
+def _table(rows: Sequence[Ranked], content: Content) -> Markup:
+    measure = (content.distances or content.measures)[0].label
+    head = tag("tr", *(tag("th", name, scope="col") for name in HEAD))
+    whole = tag(
+        "table",
+        tag("caption", f"Distance: {measure}, mean ± standard deviation over pairs"),
+        tag("thead", head),
+        tag("tbody", *map(_table_row, rows)),
+        id="arms",
+    )
+    box = tag("div", whole, class_="wide bounded", tabindex=0, role="region", aria_label="Table of arms")
+    about = (
+        "Every arm of every setting, the nearest first. A verdict opens tests, floors and settings that differ."
+    )
+    return _section("table", "Table of arms", about, box, figure=False)
+
+
+def _table_row(row: Ranked) -> Markup:
+    entry, chosen = row.entry, dict(row.entry.setting.settings)
+    details = [part for name, text in row.details for part in (tag("dt", name), tag("dd", text))]
+    verdict = tag("details", tag("summary", row.cells[-1]), tag("dl", *details))
+    arm = (palette.mark(entry.algorithm, entry.targets), tag("span", row.cells[1]))
+    shown = (row.cells[0], joined(*arm), *row.cells[2:5], verdict)
+    looks = ("setting", "arm", "number", "number", "number", "verdict")
+    cells = [
+        tag("td", cell, class_=look, data_key=str(key))
+        for cell, look, key in zip(shown, looks, row.keys, strict=True)
+    ]
+    data = {f"data_{key}": str(chosen[key]) for key in ("dataset", "architecture", "forget_set")}
+    data |= {"data_algorithm": entry.algorithm, "data_targets": entry.targets}
+    return tag("tr", *cells, class_="best" if row.is_best else None, **data)
+
+
+def _folded(content: Content) -> list[Markup]:
+    parts = {
+        "Forget and test accuracy": (
+            "Every run at its end. Outlines are retrained models; unlearning should end among them.",
+            folded.accuracies(content.entries),
+        ),
+        "On the way": (
+            "Means over pairs with 95 % bands, from the original model on; a run that ended keeps its last value.",
+            folded.trajectories(content.entries) or [tag("p", "No run kept a trajectory.")],
+        ),
+        "Class by class": (
+            "Blue: less accurate than the retrained model. Orange: more accurate.",
+            folded.classes(content.entries),
+        ),
+        "What the targets do at the original model": (
+            "A first update below 0 lowers the loss on the forget set: it reinforces what is to be forgotten.",
+            [folded.diagnosis(content.entries)],
+        ),
+        "Margins over seeds": (
+            "How far each sample's margins are from those of retrained models; the floor is between retrained "
+            "models. Exchanged: mean where a seed's models are exchanged at random.",
+            [folded.over_seeds(content.over)],
+        ),
+        "All comparisons of targets": (
+            "By every measure, at the end of the runs and at matched forgetting.",
+            folded.verdict_tables(content.verdicts),
+        ),
     }
+    return [
+        tag("details", tag("summary", tag("h2", title)), tag("p", about), *inside, class_="part")
+        for title, (about, inside) in parts.items()
+    ]
 
 
-def _verdict(verdict: Verdict, cell: int) -> dict:
-    paired = verdict.paired
-    names = ("mean", "low", "high")
-    numbers = {name: getattr(paired, name) if paired else None for name in names}
-    return {
-        "cell": cell,
-        "one": verdict.one.name,
-        "other": verdict.other and verdict.other.name,
-        "arms": verdict.names,
-        "measure": verdict.measure.name,
-        "where": verdict.where,
-        "shown": tables.verdict_row(verdict)[2:],
-        "words": verdict.words,
-        "points": verdict.points,
-    } | numbers
-
-
-def _arm(cell: int, arm: str, runs: list[Run]) -> dict:
-    results = [run.result for run in runs]
-    unlearned = [result["metrics"]["unlearned"] for result in results]
-    return {
-        "cell": cell,
-        "arm": arm,
-        "seeds": [run.seed for run in runs],
-        "forget": [metrics["forget_acc"] for metrics in unlearned],
-        "test": [metrics["test_acc"] for metrics in unlearned],
-        "statuses": dict(collections.Counter(result["status"] for result in results)),
-        "way": _way([result["trajectory"] for result in results if result["trajectory"]["step"]]),
-        "classes": _class_gap(results),
-        "state": {name: mean_of([result["diagnosis"][name] for result in results]) for name in STATE},
-        "seconds": mean_of([result["cost"]["unlearn_s"] for result in results]),
-        "share": mean_of([result["cost"].get("share") for result in results]),
+def _notes(content: Content) -> list[Markup]:
+    verdicts = list(content.verdicts)
+    lists = {
+        "Runs without a result": tables.why_without_result(content.missing),
+        "Differs between the arms beside the targets": tables.settings(verdicts),
+        "Left out": tables.refused(verdicts),
     }
+    parts: list[Markup] = []
+    if unlike := tables.made_unlike(verdicts):
+        parts.append(tag("p", f"{unlike}."))
+    for title, lines in lists.items():
+        if lines:
+            items = tag("ul", *(tag("li", line) for line in lines))
+            parts.append(tag("details", tag("summary", f"{title} ({len(lines)})"), items, open=len(lines) <= 10))
+    parts = parts or [tag("p", "Nothing was left out.")]
+    made = tag("p", _made(content.runs)) if content.runs else None
+    return [tag("section", tag("h2", "Notes", id="notes"), *parts, made, aria_labelledby="notes")]
 
 
-def _way(trajectories: list[dict]) -> dict[str, list]:
-    """Average trajectories at every step that at least half of the runs came to."""
-    at = collections.defaultdict(list)
-    for trajectory in trajectories:
-        for number, step in enumerate(trajectory["step"]):
-            at[step].append([trajectory[name][number] for name in WAY])
-    kept = sorted(step for step, rows in at.items() if 2 * len(rows) >= len(trajectories))
-    columns = {name: [mean_of([row[i] for row in at[step]]) for step in kept] for i, name in enumerate(WAY)}
-    return {"step": kept} | columns
-
-
-def _class_gap(results: list[dict]) -> list[float | None]:
-    """Mean over runs of unlearned less retrained accuracy, of every class of the test set."""
-    rows = []
-    for result in results:
-        pair = [result["metrics"][model]["class_acc"] for model in ("unlearned", "retrained")]
-        if None not in pair:
-            rows.append([None if None in both else both[0] - both[1] for both in zip(*pair, strict=True)])
-    return [mean_of(list(column)) for column in zip(*rows, strict=True)]
-
-
-def _reference(runs: list[Run]) -> dict:
-    """Return where the original and the retrained models of a cell are, once each."""
-    reference = {}
-    for model in ("original", "retrained"):
-        once = {run.result["hashes"][model]: run.result["metrics"][model] for run in runs}
-        reference[model] = [[metrics["forget_acc"], metrics["test_acc"]] for metrics in once.values()]
-    return reference
-
-
-def _over(one: OverSeeds, cell: int) -> dict:
-    names = ("arm", "seeds", "klom", "klom_floor", "ulira", "ulira_floor")
-    tests = {"bounded": one.bounded, "attack": one.attack}
-    nulls = {
-        name: test and {"value": test.value, "null": test.null, "p": test.p_holm} for name, test in tests.items()
-    }
-    return {"cell": cell} | {name: getattr(one, name) for name in names} | nulls
-
-
-def rounded(value):
-    """Keep five digits of every number, at any depth: a page shows no more. What is not finite becomes None."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item) for item in value]
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+def _made(runs: Sequence[Run]) -> str:
+    """Say with which code the runs were made."""
+    commits = {str(run.result["provenance"].get("git_commit") or "unknown")[:10] for run in runs}
+    dirty = sum(bool(run.result["provenance"].get("git_dirty")) for run in runs)
+    text = f"Commit of the code: {', '.join(sorted(commits))}"
+    return f"{text}; {dirty} runs with changes after it." if dirty else f"{text}."

@@ -361,7 +361,7 @@ def say_standing(standing: Standing) -> str:
         return f"no verdict below {LEAST} pairs ({standing.design.shown})"
     left = [] if first.left is None else [f"leaves {first.left:.0%} of the way to retraining"]
     left += ["at the floor"] if first.at_floor else []
-    others = [f"{_word(one, first)} than {one.reference}{_size(one, first)}" for one in first.against[1:]]
+    others = [f"{word(one, first)} than {one.reference}{_size(one, first)}" for one in first.against[1:]]
     fails = ["fails against doing nothing"] if first.fails else []
     lost = [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
@@ -382,7 +382,7 @@ def _against_nothing(standing: Standing) -> str:
     """Say what every face says of an arm against doing nothing: faces that say the same stand together."""
     said = collections.defaultdict(list)
     for face in standing.faces:
-        said[_word(face.against[0], face)].append(face.measure.label.partition(" ")[0])
+        said[word(face.against[0], face)].append(face.measure.label.partition(" ")[0])
     first = standing.faces[0]
     size, unit = _size(first.against[0], first), "" if first.logarithms else " nats"
     words = [f"{word} by {listed(names)}" for word, names in said.items()]
@@ -406,7 +406,7 @@ def _decided(one: Against) -> bool:
     return one.p is not None and one.p < LEVEL
 
 
-def _word(one: Against, face: OnFace) -> str:
+def word(one: Against, face: OnFace) -> str:
     """Return what is shown: nearer, farther, or that it is not farther by the margin; else that nothing is."""
     paired = one.paired
     if paired is None:

@@ -17,13 +17,14 @@ from softtargets.report.contrast import Contrast, Named, contrasts
 from softtargets.report.costs import costs
 from softtargets.report.folders import without_result
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
-from softtargets.report.page import page
+from softtargets.report.page import Content, page
 from softtargets.report.pairs import pairings
 from softtargets.report.retraining import BreakEven, break_evens
 from softtargets.report.runs import Run, finished, read
 from softtargets.report.seeds import OverSeeds, over_seeds
 from softtargets.report.standing import Standing, standings
 from softtargets.report.verdicts import Verdict, compare_arms, judged, places
+from softtargets.report.way_left import entries
 from softtargets.system.files import write_text
 
 ENDPOINTS = (*(face.name for face in FACES), "js_forget")
@@ -117,6 +118,18 @@ def write_report(
     measures = chosen_measures(runs, names)
     verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
     first, least = primary.of(runs), break_evens(runs)
+    pairs = pairings(runs, wanted)
+    content = Content(
+        folder.resolve().name,
+        runs,
+        entries(runs, stands, measures),
+        verdicts,
+        pairs,
+        over,
+        missing,
+        measures,
+        [*tables.primary_lines(first), *tables.retraining_lines(least)],
+    )
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
         "summary.md": tables.primary_section(first)
@@ -125,8 +138,8 @@ def write_report(
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, measures),
         "standing.csv": csv_files.standing_csv(stands),
-        "pairs.csv": csv_files.pairs_csv(pairings(runs, wanted), measures),
-        "report.html": page(folder.resolve().name, runs, verdicts, over, missing),
+        "pairs.csv": csv_files.pairs_csv(pairs, measures),
+        "report.html": page(content),
     }
     with naming(f"--out={out}", (OSError,)):
         for name, text in texts.items():

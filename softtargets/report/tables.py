@@ -169,12 +169,15 @@ OVER += ("U-LiRA accuracy", "floor", "exchanged", "p")
 def _over(over: list[OverSeeds]) -> str:
     about = "Exchanged: mean where a seed's models are exchanged at random. p: one-sided, after Holm's correction."
     lines = ["## Over seeds", "", about, "", f"| {' | '.join(OVER)} |", f"|{len(OVER) * '---|'}"]
-    for one in over:
-        numbers = [_number(value, ".3f") for value in (one.klom, one.klom_floor)]
-        numbers += [*_permuted(one.bounded), *(_number(value, ".3f") for value in (one.ulira, one.ulira_floor))]
-        numbers += _permuted(one.attack)[1:]  # U-LiRA itself is in the table already
-        lines.append(f"| {' | '.join(map(_cell, (one.cell.name, one.arm, str(one.seeds), *numbers)))} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, over_row(one)))} |" for one in over)])
+
+
+def over_row(one: OverSeeds) -> list[str]:
+    """Return what a page shows of margins over seeds, under `OVER`."""
+    numbers = [_number(value, ".3f") for value in (one.klom, one.klom_floor)]
+    numbers += [*_permuted(one.bounded), *(_number(value, ".3f") for value in (one.ulira, one.ulira_floor))]
+    numbers += _permuted(one.attack)[1:]  # U-LiRA itself is in the table already
+    return [one.cell.name, one.arm, str(one.seeds), *numbers]
 
 
 def _permuted(test: Permuted | None) -> list[str]:

@@ -138,7 +138,7 @@ def _print_failures(failed: list[SweepCell], missing: Missing) -> None:
 
 def verdicts(folder: Path) -> None:
     """Write the report on a sweep's folder and print its verdicts."""
-    from softtargets.report.summary import ENDPOINTS, summarise  # scipy and plotly take a second to import
+    from softtargets.report.summary import ENDPOINTS, summarise  # scipy takes a second to import
 
     try:
         summarise(folder, folder, None, ENDPOINTS, None)

@@ -1,0 +1,351 @@
+"""The figures of the page, drawn in HTML and SVG: positions are shares of the width, so any window fits."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from softtargets.report.markup import Markup, joined, tag
+from softtargets.report.palette import kind, mark, shape
+from softtargets.report.way_left import Entry, Points, Way
+
+FARTHEST = 2.0
+"""Share of the way at which an axis ends: arms that are farther are an arrow with a number."""
+HEIGHT = 22
+"""Of a row, in pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """Shares of the way from the left to the right edge of a figure."""
+
+    low: float
+    high: float
+    marked: tuple[tuple[float, str, str], ...]
+    """Place, name and class of every line that is drawn through all rows."""
+    shaded: tuple[float, float] | None = None
+
+    def at(self, value: float) -> str:
+        """Return the place of a value, in per cent of the width."""
+        return f"{100 * (value - self.low) / (self.high - self.low):.2f}%"
+
+    def has(self, value: float) -> bool:
+        """Return whether a value is between the edges."""
+        return self.low <= value <= self.high
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a figure of rows."""
+
+    group: str
+    label: str
+    algorithm: str
+    targets: str | None
+    way: Way
+    note: str = ""
+    greyed: bool = False
+    references: Points = ()
+    """Places of other arms that are marked in this row alone."""
+
+
+def axis(ways: Iterable[Way], marked: list[tuple[float, str, str]], shaded: bool = True) -> Axis:
+    """Return an axis on which all marked lines and all pairs are, up to `FARTHEST` on either side."""
+    shown = [
+        x for way in ways for x in (way.low, way.high, way.mean, *(x for _, x in way.points)) if x is not None
+    ]
+    shown = [min(max(x, -FARTHEST), FARTHEST) for x in shown] + [place for place, *_ in marked]
+    low, high = min(shown), max(shown)
+    room = 0.06 * (high - low or 1.0)
+    return Axis(low - room, high + room, tuple(marked), (0.0, 1.0) if shaded else None)
+
+
+def of_rows(rows: Sequence[Row], axis: Axis, caption: str, unit: str) -> Markup:
+    """Draw a table of rows: label, a dot for every pair with mean and interval, and both in numbers."""
+    groups = collections.defaultdict(list)
+    for row in rows:
+        groups[row.group].append(row)
+    head = tag(
+        "tr", tag("th", "arm", scope="col"), tag("th", _ends(axis), scope="col"), tag("th", unit, scope="col")
+    )
+    bodies = [
+        tag(
+            "tbody",
+            tag("tr", tag("th", name, colspan=3, scope="rowgroup"), class_="group"),
+            *(_row(row, axis) for row in group),
+        )
+        for name, group in groups.items()
+    ]
+    foot = tag("tfoot", tag("tr", tag("td"), tag("td", _numbers(axis)), tag("td")))
+    return tag("table", tag("caption", caption), tag("thead", head), *bodies, foot, class_="chart")
+
+
+def _row(row: Row, axis: Axis) -> Markup:
+    label = tag("th", mark(row.algorithm, row.targets), tag("span", row.label), scope="row")
+    shown = "–" if row.way.mean is None else row.way.shown
+    small = tag("small", row.note) if row.note else None
+    cells = (label, tag("td", _track(row, axis), class_="track"), tag("td", shown, small, class_="number"))
+    classes = f"k-{kind(row.targets)}{' greyed' if row.greyed else ''}"
+    return tag("tr", *cells, class_=classes, data_algorithm=row.algorithm, data_targets=row.targets)
+
+
+def _track(row: Row, axis: Axis) -> Markup:
+    way, middle = row.way, HEIGHT / 2
+    far = way.mean is not None and not axis.has(way.mean)
+    parts = [
+        *(_lines(axis) if way.mean is not None else []),
+        *([] if far else _dots(axis, way.points, row.algorithm, middle)),
+    ]
+    parts += [
+        tag("use", tag("title", name), href="#m-reference", x=axis.at(x), y=middle, class_="reference")
+        for name, x in row.references
+        if axis.has(x)
+    ]
+    if way.mean is None:
+        parts.append(tag("text", way.reason, x="1%", y=middle + 4, class_="reason"))
+    elif not far:
+        parts += _mean(way, axis, row.algorithm, middle)
+    else:
+        right = way.mean > axis.high
+        text, place, anchor = (
+            (f"{way.mean:.1f} →", "99%", "end") if right else (f"← {way.mean:.1f}", "1%", "start")
+        )
+        parts.append(tag("text", text, x=place, y=middle + 4, text_anchor=anchor, class_="far"))
+    return tag("svg", *parts, width="100%", height=HEIGHT, aria_hidden="true")
+
+
+def _lines(axis: Axis) -> list[Markup]:
+    shaded = []
+    if axis.shaded:
+        low, high = (100 * (edge - axis.low) / (axis.high - axis.low) for edge in axis.shaded)
+        shaded = [tag("rect", x=f"{low:.2f}%", width=f"{high - low:.2f}%", height="100%", class_="zone")]
+    lines = [tag("line", x1=axis.at(x), x2=axis.at(x), y2="100%", class_=look) for x, _, look in axis.marked]
+    return [*shaded, *lines]
+
+
+def _dots(axis: Axis, points: Points, algorithm: str, middle: float) -> list[Markup]:
+    """Return a mark for every pair, a little up or down so that equal ones are seen."""
+    return [
+        tag("use", tag("title", f"{name}; {x:.3f}"), href=f"#m-{shape(algorithm)}", x=axis.at(x), y=middle + up)
+        for (name, x), up in zip(points, _shifts(), strict=False)
+        if axis.has(x)
+    ]
+
+
+def _shifts() -> Iterable[int]:
+    while True:
+        yield from (0, 4, -4, 2, -2)
+
+
+def _mean(way: Way, axis: Axis, algorithm: str, middle: float) -> list[Markup]:
+    ends = [min(max(x, axis.low), axis.high) for x in (way.low, way.high) if x is not None]
+    interval = []
+    if ends:
+        edges = tag("title", f"95 % interval; {way.low:.3f}; {way.high:.3f}")
+        places = {"x1": axis.at(ends[0]), "x2": axis.at(ends[1]), "y1": middle, "y2": middle}
+        interval = [tag("line", edges, **places, class_="between")]
+    name = tag("title", f"mean; {way.mean:.3f}")
+    return [
+        *interval,
+        tag("use", name, href=f"#M-{shape(algorithm)}", x=axis.at(way.mean), y=middle, class_="mean"),
+    ]
+
+
+def _ends(axis: Axis) -> Markup:
+    """Name the marked lines, each on a line of its own where it would cover another."""
+    texts = []
+    for number, (x, name, _) in enumerate(axis.marked):
+        share = (x - axis.low) / (axis.high - axis.low)
+        anchor = "start" if share < 0.3 else "end" if share > 0.7 else "middle"
+        texts.append(tag("text", name, x=axis.at(x), y=11 + 13 * number, text_anchor=anchor))
+    return tag("svg", *texts, width="100%", height=3 + 13 * len(axis.marked), class_="ends")
+
+
+def _numbers(axis: Axis) -> Markup:
+    step = 0.5 if axis.high - axis.low > 1.2 else 0.2 if axis.high - axis.low > 0.5 else 0.1
+    ticks = [step * n for n in range(math.ceil(axis.low / step), math.floor(axis.high / step) + 1)]
+    texts = [tag("text", f"{tick:.2g}", x=axis.at(tick), y=12, text_anchor="middle") for tick in ticks]
+    return tag("svg", *texts, width="100%", height=16, class_="ends", aria_hidden="true")
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of a plane, with what it is drawn from."""
+
+    name: str
+    algorithm: str
+    targets: str | None
+    points: tuple[tuple[float, float, float, float], ...]
+    """x, y and the edges of a band around y."""
+    look: str = ""
+    titles: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Plane:
+    """Two axes with their ticks, and lines through them for reference."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    ticks: tuple[tuple[float, str], ...]
+    x_name: str
+    y_name: str
+    logarithmic: bool = False
+    marked: tuple[tuple[float, str, str], ...] = ()
+    """Heights with a line: y, name and class."""
+    heights: tuple[float, ...] = ()
+    """Heights with a number at the left."""
+    height: int = 260
+
+    def across(self, x: float) -> float:
+        """Return the place of x in per cent of the width."""
+        scale: Callable[[float], float] = math.log if self.logarithmic else float
+        low, high = map(scale, self.x)
+        return 100 * (scale(x) - low) / (high - low or 1.0)
+
+    def down(self, y: float) -> float:
+        """Return the place of y in per cent of the height, from the top."""
+        return 100 * (self.y[1] - y) / (self.y[1] - self.y[0] or 1.0)
+
+
+def of_plane(
+    lines: Sequence[Line], plane: Plane, caption: str, drawn: tuple[str, ...] = ("line", "dots")
+) -> Markup:
+    """Draw lines with their bands, and dots at their points, or one of both."""
+    areas = [part for line in lines for part in _area(line, plane)] if "line" in drawn else []
+    marks = [part for line in lines for part in _marks(line, plane)] if "dots" in drawn else []
+    whole = {"width": "100%", "height": "100%", "preserveAspectRatio": "none", "class_": "stretched"}
+    stretched = tag("svg", *areas, viewBox="0 0 100 100", **whole)
+    picture = tag("svg", *_frame(plane), stretched, *marks, width="100%", height=plane.height, class_="plane")
+    axis = tag("svg", *_below(plane), width="100%", height=30, class_="ends")
+    text = f"{caption}: {plane.y_name} over {plane.x_name}"
+    heading = tag("figcaption", tag("b", caption), tag("span", f"{plane.y_name} ↑"))
+    return tag("figure", heading, tag("div", picture, axis, role="img", aria_label=text, class_="drawing"))
+
+
+def _area(line: Line, plane: Plane) -> list[Markup]:
+    if len(line.points) < 2:
+        return []
+    places = [(plane.across(x), *(plane.down(y) for y in rest)) for x, *rest in line.points]
+    way = " ".join(f"{x:.2f},{y:.2f}" for x, y, _, _ in places)
+    edges = [f"{x:.2f},{low:.2f}" for x, _, low, _ in places] + [
+        f"{x:.2f},{up:.2f}" for x, *_, up in reversed(places)
+    ]
+    look = f"k-{kind(line.targets)} {line.look}".strip()
+    band = tag("polygon", points=" ".join(edges), class_=f"band {look}")
+    return [band, tag("polyline", points=way, class_=f"line {look}")]
+
+
+def _marks(line: Line, plane: Plane) -> list[Markup]:
+    marks = []
+    for number, (x, y, low, high) in enumerate(line.points):
+        place = f"{plane.across(x):.2f}%"
+        look = f"k-{kind(line.targets)} {line.look}".strip()
+        name = line.titles[number] if line.titles else line.name
+        title = tag("title", f"{name}; {x:.4g}; {y:.4g}")
+        inside = plane.y[0] <= y <= plane.y[1]
+        if low != high and inside:
+            ends = [f"{plane.down(edge):.2f}%" for edge in (low, high)]
+            marks.append(tag("line", x1=place, x2=place, y1=ends[0], y2=ends[1], class_=f"between {look}"))
+        if inside:
+            at = f"{plane.down(y):.2f}%"
+            size = "M" if low != high else "m"
+            marks.append(tag("use", title, href=f"#{size}-{shape(line.algorithm)}", x=place, y=at, class_=look))
+        else:
+            text = {"x": place, "y": 12, "text_anchor": "end", "class_": f"far {look}"}
+            marks.append(tag("text", title, f"↑ {y:.1f}", **text))
+    return marks
+
+
+PLACES = {"zero": ("100%", "end"), "one": (4, "start"), "early": ("50%", "middle")}
+"""Where the names of marked lines stand, so that none covers another."""
+
+
+def _frame(plane: Plane) -> list[Markup]:
+    parts = []
+    for y, name, look in plane.marked:
+        if plane.y[0] <= y <= plane.y[1]:
+            at = plane.down(y)
+            parts.append(tag("line", x1=0, x2="100%", y1=f"{at:.2f}%", y2=f"{at:.2f}%", class_=look))
+            x, anchor = PLACES.get(look, (0, "start"))
+            parts.append(tag("text", name, x=x, y=f"{at:.2f}%", dy=-3, text_anchor=anchor, class_="name"))
+    ticks = [y for y in plane.heights if plane.y[0] <= y <= plane.y[1]]
+    texts = [tag("text", f"{y:.3g}", x=-5, y=f"{plane.down(y):.2f}%", dy=4, text_anchor="end") for y in ticks]
+    return [*parts, *texts]
+
+
+def _below(plane: Plane) -> list[Markup]:
+    ticks = [tag("text", text, x=f"{plane.across(x):.2f}%", y=12, text_anchor="middle") for x, text in plane.ticks]
+    return [*ticks, tag("text", plane.x_name, x="50%", y=27, text_anchor="middle")]
+
+
+def frontier(entries: Sequence[Entry], measure: str) -> tuple[list[Line], Plane] | None:
+    """Return lines over cost, of the nearest arm at each cost, and retraining last; None without costs."""
+    groups = collections.defaultdict(lambda: collections.defaultdict(list))
+    for entry in entries:
+        way, cost = entry.ways[measure], entry.standing.share
+        if cost and way.mean is not None and entry.algorithm not in ("none", "none_calibrated", "early"):
+            groups[entry.algorithm, entry.targets][_two_digits(cost)].append((way.mean, entry))
+    lines = [_line(*arm, at_cost, measure) for arm, at_cost in groups.items()]
+    if not lines:
+        return None
+    lines.sort(key=lambda line: line.algorithm == "retrain")
+    costs = [x for line in lines for x, *_ in line.points]
+    edges = min(costs) / 1.3, max(max(costs), 10 * min(costs) / 7) * 1.3
+    highest = max([y for line in lines for _, y, *_ in line.points] + [1.0])
+    lowest = min([low for line in lines for _, _, low, _ in line.points] + [0.0])
+    marked = [(0.0, "another retraining", "zero"), (1.0, "doing nothing", "one")]
+    marked += [(e.ways[measure].mean, "early stopping", "early") for e in entries if e.algorithm == "early"][:1]
+    marked = [one for one in marked if one[0] is not None]
+    room = 0.04 * (min(highest, FARTHEST) - lowest)
+    return lines, Plane(
+        edges,
+        (lowest - room, min(highest, FARTHEST) + room),
+        _ticks(edges),
+        "cost after the request, as a share of retraining (log scale)",
+        "share of the way left",
+        logarithmic=True,
+        marked=tuple(marked),
+        heights=(0.0, 0.5, 1.0, 1.5, 2.0),
+        height=320,
+    )
+
+
+def _two_digits(cost: float) -> float:
+    """Return a cost by which arms of one budget are at one place."""
+    return float(f"{cost:.1g}") if abs(float(f"{cost:.1g}") / cost - 1) < 0.1 else float(f"{cost:.2g}")
+
+
+def _line(algorithm: str, targets: str | None, at_cost: dict[float, list], measure: str) -> Line:
+    points, titles = [], []
+    for _, several in sorted(at_cost.items()):
+        mean, entry = min(several, key=lambda one: one[0])
+        way = entry.ways[measure]
+        low, high = (mean if edge is None else edge for edge in (way.low, way.high))
+        points.append((entry.standing.share, mean, low, high))
+        titles.append(entry.standing.arm)
+    name = " ".join(filter(None, [algorithm, targets]))
+    look = "to-beat" if algorithm == "retrain" else ""
+    return Line(name, algorithm, targets, tuple(points), look, tuple(titles))
+
+
+def _ticks(edges: tuple[float, float]) -> tuple[tuple[float, str], ...]:
+    powers = range(math.floor(math.log10(edges[0])), math.ceil(math.log10(edges[1])) + 1)
+    places = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return tuple((x, f"{x:g}") for x in places if edges[0] <= x <= edges[1])
+
+
+def names(lines: Sequence[Line]) -> Markup:
+    """Return the marks of lines with their names."""
+    items = [
+        tag("li", mark(line.algorithm, line.targets), line.name, " (the line to beat)" if line.look else "")
+        for line in lines
+    ]
+    return tag("div", tag("ul", *items), class_="legend")
+
+
+def facet(*inside: object, entry: Entry, name: str, open_: bool) -> Markup:
+    """Return what belongs to one setting, folded unless `open_`; filters hide it by its choices."""
+    chosen = dict(entry.setting.settings)
+    data = {f"data_{key}": str(chosen[key]) for key in ("dataset", "architecture", "forget_set")}
+    return tag("details", tag("summary", name), joined(*inside), class_="facet", open=open_, **data)

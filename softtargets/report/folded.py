@@ -1,0 +1,251 @@
+"""What the page keeps folded: accuracies, trajectories, classes, diagnosis, margins over seeds, all verdicts."""
+
+import collections
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy
+from scipy import stats
+
+from softtargets.report import tables
+from softtargets.report.figures import Line, Plane, facet, names, of_plane
+from softtargets.report.markup import Markup, joined, tag
+from softtargets.report.palette import mark
+from softtargets.report.ranking import by_setting
+from softtargets.report.runs import Run
+from softtargets.report.seeds import OverSeeds
+from softtargets.report.statistics import mean_of
+from softtargets.report.verdicts import Verdict
+from softtargets.report.way_left import Entry
+
+STATE = {
+    "target_distance": "‖q − p0‖₁",
+    "sharpness": "q_y − p0_y",
+    "target_entropy": "entropy of q",
+    "grad_cosine": "cosine to hard",
+    "first_order": "first update",
+}
+"""Numbers of the diagnosis that are shown."""
+CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = {"fashion_mnist": CLOTHES, "cifar10": THINGS}
+"""Names of classes; those of other datasets are their numbers."""
+
+
+def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[object]], texts: int = 2) -> Markup:
+    """Return a table that scrolls by itself; the first `texts` columns are words, the others numbers."""
+    top = tag("tr", *(tag("th", name, scope="col") for name in head))
+    lines = [
+        tag("tr", *(tag("td", cell, class_=None if at < texts else "number") for at, cell in enumerate(row)))
+        for row in rows
+    ]
+    whole = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *lines))
+    return tag("div", whole, class_="wide", tabindex=0, role="region", aria_label=caption)
+
+
+def accuracies(entries: Sequence[Entry]) -> list[Markup]:
+    """Draw forget against test accuracy of every run, an algorithm a plane, with retrained models as outlines."""
+    return [_facet(group, _plane_of_accuracies(group)) for group in by_setting(entries).values()]
+
+
+def _facet(group: Sequence[Entry], parts: list[Markup]) -> Markup:
+    return facet(tag("div", *parts, class_="small"), entry=group[0], name=group[0].setting.name, open_=True)
+
+
+def _by_algorithm(group: Sequence[Entry]) -> dict[str, list[Entry]]:
+    groups = collections.defaultdict(list)
+    for entry in group:
+        groups[entry.algorithm].append(entry)
+    return groups
+
+
+def _plane_of_accuracies(group: Sequence[Entry]) -> list[Markup]:
+    runs = [run for entry in group for run in entry.runs.values()]
+    models = {name: _once(runs, name) for name in ("original", "retrained")}
+    places = [*_once(runs, "unlearned"), *itertools.chain(*models.values())]
+    if not places:
+        return [tag("p", "No accuracy was measured.")]
+    edges = [_edges([place[at] for place in places]) for at in (0, 1)]
+    ticks = [tuple((x, f"{x:.3g}") for x in numpy.linspace(*edge, 4)[1:-1]) for edge in edges]
+    heights = tuple(y for y, _ in ticks[1])
+    plane = Plane(*edges, ticks[0], "forget accuracy", "test accuracy", heights=heights, height=220)
+    return [_accuracies(name, arms, models, plane) for name, arms in _by_algorithm(group).items()]
+
+
+def _accuracies(name: str, arms: list[Entry], models: dict[str, list], plane: Plane) -> Markup:
+    lines = [
+        Line(
+            entry.label,
+            entry.algorithm,
+            entry.targets,
+            tuple(_dots(_once(list(entry.runs.values()), "unlearned"))),
+        )
+        for entry in arms
+    ]
+    lines += [
+        Line(model, model, None, tuple(_dots(places)), f"outline {model}") for model, places in models.items()
+    ]
+    return joined(of_plane(lines, plane, name, ("dots",)))
+
+
+def _dots(places: list[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+    return [(x, y, y, y) for x, y in places]
+
+
+def _once(runs: list[Run], model: str) -> list[tuple[float, float]]:
+    """Return forget and test accuracy of every model, each once."""
+    known = {}
+    for run in runs:
+        metrics = run.result["metrics"][model]
+        key = run.result["hashes"].get(model, str(run.folder)) if model != "unlearned" else str(run.folder)
+        known[key] = metrics["forget_acc"], metrics["test_acc"]
+    return [place for place in known.values() if None not in place]
+
+
+def _edges(values: list[float]) -> tuple[float, float]:
+    room = 0.05 * (max(values) - min(values) or 0.1)
+    return min(values) - room, max(values) + room
+
+
+WAYS = {"forget_acc": "forget accuracy", "js_forget": "JS on the forget set"}
+
+
+def trajectories(entries: Sequence[Entry]) -> list[Markup]:
+    """Draw means over pairs with 95 % bands at every step; a run that ended keeps its last value."""
+    return [
+        _facet(group, [_trajectories(name, arms, column) for column in WAYS for name, arms in parts.items()])
+        for group in by_setting(entries).values()
+        if (parts := _by_algorithm([entry for entry in group if _looks(entry)]))
+    ]
+
+
+def _looks(entry: Entry) -> list[dict]:
+    return [run.result["trajectory"] for run in entry.runs.values() if len(run.result["trajectory"]["step"]) > 1]
+
+
+def _trajectories(name: str, arms: list[Entry], column: str) -> Markup:
+    lines = [Line(e.label, e.algorithm, e.targets, _means(_looks(e), column)) for e in arms]
+    lines = [line for line in lines if line.points]
+    runs = [run for entry in arms for run in entry.runs.values()]
+    marked = _levels(runs, column)
+    if not lines:
+        return joined()
+    x = (0.0, float(max(line.points[-1][0] for line in lines)))
+    y = _edges([v for line in lines for point in line.points for v in point[1:]] + [place for place, *_ in marked])
+    ticks = tuple((at, f"{at:.0f}") for at in numpy.linspace(*x, 5)[1:-1])
+    heights = tuple(numpy.linspace(*y, 5)[1:-1].tolist())
+    plane = Plane(
+        x, y, ticks, "steps of unlearning", WAYS[column], marked=tuple(marked), heights=heights, height=200
+    )
+    return joined(of_plane(lines, plane, name, ("line",)), names(lines) if len(lines) > 1 else None)
+
+
+def _levels(runs: list[Run], column: str) -> list[tuple[float, str, str]]:
+    """Return where retraining and doing nothing are."""
+    if column == "forget_acc":
+        parts = [("retrained", "zero"), ("original", "one")]
+        known = [(mean_of([r.result["metrics"][m]["forget_acc"] for r in runs]), m, look) for m, look in parts]
+    else:
+        known = [(mean_of([r.result["baseline"]["js_forget"] for r in runs]), "doing nothing", "one")]
+    return [(y, name, look) for y, name, look in known if y is not None]
+
+
+def _means(trajectories: list[dict], column: str) -> tuple[tuple[float, float, float, float], ...]:
+    """Return step, mean and 95 % interval over runs, each of which keeps its last value to the end."""
+    steps = sorted({step for one in trajectories for step in one["step"]})
+    rows = numpy.array([_carried(one, steps, column) for one in trajectories], dtype=float)
+    if not len(rows) or not numpy.isfinite(rows).all():
+        return ()
+    mean, half = rows.mean(0), numpy.zeros(len(steps))
+    if len(rows) > 1:
+        half = stats.t.isf(0.025, len(rows) - 1) * rows.std(0, ddof=1) / math.sqrt(len(rows))
+    return tuple(
+        zip(map(float, steps), mean.tolist(), (mean - half).tolist(), (mean + half).tolist(), strict=True)
+    )
+
+
+def _carried(trajectory: dict, steps: list[int], column: str) -> list[float]:
+    known = dict(zip(trajectory["step"], trajectory[column], strict=True))
+    values, last = [], math.nan
+    for step in steps:
+        value = known.get(step, last)
+        last = math.nan if value is None else value
+        values.append(last)
+    return values
+
+
+def classes(entries: Sequence[Entry]) -> list[Markup]:
+    """Return tables of unlearned less retrained accuracy on each class of the test set."""
+    parts = []
+    for group in by_setting(entries).values():
+        rows = [(entry, _gaps(entry)) for entry in group]
+        rows = [row for row in rows if row[1]]
+        if rows:
+            parts.append(facet(_classes(rows), entry=group[0], name=group[0].setting.name, open_=True))
+    return parts
+
+
+def _gaps(entry: Entry) -> list[float | None]:
+    rows = []
+    for run in entry.runs.values():
+        pair = [run.result["metrics"][model]["class_acc"] for model in ("unlearned", "retrained")]
+        if None not in pair:
+            rows.append([None if None in both else both[0] - both[1] for both in zip(*pair, strict=True)])
+    return [mean_of(list(column)) for column in zip(*rows, strict=True)]
+
+
+def _classes(rows: list[tuple[Entry, list]]) -> Markup:
+    dataset, most = str(dict(rows[0][0].setting.settings)["dataset"]), max(len(gaps) for _, gaps in rows)
+    known = CLASSES.get(dataset, ())
+    head = ["arm", *(known if len(known) == most else (f"class {number}" for number in range(most)))]
+    lines = [
+        tag("tr", tag("th", mark(e.algorithm, e.targets), e.standing.arm, scope="row"), *map(_gap, gaps))
+        for e, gaps in rows
+    ]
+    top = tag("tr", *(tag("th", name, scope="col") for name in head))
+    caption = "Test accuracy of the unlearned less that of the retrained model, mean over pairs"
+    whole = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *lines), class_="gaps")
+    return tag("div", whole, class_="wide", tabindex=0, role="region", aria_label=caption)
+
+
+def _gap(value: float | None) -> Markup:
+    if value is None:
+        return tag("td", "–", class_="number")
+    share = f"--share:{min(abs(value) * 300, 60):.0f}%"
+    look = "less" if value < 0 else "more"
+    return tag("td", f"{value:+.3f}".replace("-", "−"), class_=f"number {look}", style=share)
+
+
+def diagnosis(entries: Sequence[Entry]) -> Markup:
+    """Return the state of the targets at the original model, and what an arm's runs took."""
+    head = ("setting", "arm", "runs", "status", *STATE.values(), "seconds", "cost share")
+    rows = []
+    for entry in entries:
+        results = [run.result for run in entry.runs.values()]
+        counts = collections.Counter(result["status"] for result in results)
+        statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
+        numbers = [mean_of([result["diagnosis"][name] for result in results]) for name in STATE]
+        numbers += [mean_of([result["cost"]["unlearn_s"] for result in results]), entry.standing.share]
+        shown = ("–" if x is None else f"{x:.3g}" for x in numbers)
+        rows.append((entry.setting.name, entry.standing.arm, len(results), statuses, *shown))
+    return table("State of the forget targets at the original model, means over pairs", head, rows)
+
+
+def over_seeds(over: Sequence[OverSeeds]) -> Markup:
+    """Return how far margins are from those of retrained models, sample by sample."""
+    caption = "Margins on the forget set" if over else "Margins on the forget set: ten seeds of an arm are needed"
+    rows = [tables.over_row(one) for one in over]
+    return table(caption, tables.OVER, rows)
+
+
+def verdict_tables(verdicts: Sequence[Verdict]) -> list[Markup]:
+    """Return every comparison of targets, by measure and place."""
+    return [
+        tag(
+            "details",
+            tag("summary", title),
+            table(title, ("cell", "arms", *tables.HEAD), [tables.verdict_row(one) for one in group], texts=3),
+        )
+        for title, group in tables.grouped(list(verdicts)).items()
+    ]

@@ -1,0 +1,277 @@
+"""All arms of a report in one ranking: the row of six columns that page, Markdown and LaTeX share."""
+
+import collections
+import dataclasses
+import math
+import re
+import statistics
+from collections.abc import Sequence
+
+from softtargets.report.measures import Measure
+from softtargets.report.runs import Run
+from softtargets.report.standing import Against, OnFace, say_standing, word
+from softtargets.report.statistics import LEAST, LEVEL
+from softtargets.report.verdicts import Verdict
+from softtargets.report.way_left import Entry, Way, best
+
+HEAD = ("setting", "arm", "distance", "against doing nothing", "difference", "verdict")
+"""Columns of the table of arms."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """An arm as a row of six columns, with what a click opens."""
+
+    entry: Entry
+    cells: tuple[str, ...]
+    """Under `HEAD`."""
+    keys: tuple[float | str, ...]
+    """By which each column sorts; empty where there is no number."""
+    details: tuple[tuple[str, str], ...]
+    """Names with values: n, tests, faces, what differs beside the targets."""
+    is_best: bool
+
+
+def ranked(entries: Sequence[Entry], verdicts: Sequence[Verdict], measures: Sequence[Measure]) -> list[Ranked]:
+    """Return a row for every arm in the order of `entries`, by the first of the measures."""
+    if not entries:
+        return []
+    by_arm = {(v.cell, v.other.name): v for v in reversed(verdicts) if v.other and v.where == "end"}
+    of_first = {
+        key: v
+        for v in verdicts
+        if v.other and v.where == "end" and v.measure.name == measures[0].name
+        for key in [(v.cell, v.other.name)]
+    }
+    bests = {id(best(group)) for group in by_setting(entries).values()}
+    return [
+        _ranked(entry, of_first.get(key), by_arm.get(key), measures[0], id(entry) in bests)
+        for entry in entries
+        for key in [(entry.cell, entry.arm)]
+    ]
+
+
+def by_setting(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Sort arms under the names of their settings."""
+    groups = collections.defaultdict(list)
+    for entry in entries:
+        groups[entry.setting.name].append(entry)
+    return dict(groups)
+
+
+def _ranked(
+    entry: Entry, verdict: Verdict | None, other: Verdict | None, measure: Measure, is_best: bool
+) -> Ranked:
+    way = entry.ways.get(measure.name)
+    values = _finite(entry, measure)
+    mean = measure.average(values)
+    left = way.mean if way else None
+    paired = verdict.paired if verdict else None
+    cells = (
+        entry.setting.name,
+        entry.standing.arm + (" (for comparison only)" if entry.standing.comparison_only else ""),
+        _distance(mean, values),
+        _left(way),
+        _difference(verdict),
+        short_verdict(entry, verdict or other),
+    )
+    numbers = ["" if x is None else x for x in (mean, left, paired and paired.mean)]
+    return Ranked(entry, cells, (*cells[:2], *numbers, cells[5]), tuple(_details(entry, verdict)), is_best)
+
+
+def _finite(entry: Entry, measure: Measure) -> list[float]:
+    values = [measure.at_end(run) for run in entry.runs.values()]
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def _distance(mean: float | None, values: list[float]) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:.4f} ± {statistics.stdev(values):.4f}" if len(values) > 1 else f"{mean:.4f}"
+
+
+def _left(way: Way | None) -> str:
+    if way is None or way.mean is None:
+        return "–" if way is None else way.reason
+    between = "" if way.low is None else f" [{way.low:.0%}, {way.high:.0%}]"
+    return f"leaves {way.mean:.0%}{between}"
+
+
+def _difference(verdict: Verdict | None) -> str:
+    """Return how much farther an arm is than the one it is compared with; below 0 it is nearer."""
+    if verdict is None or verdict.paired is None or verdict.paired.mean is None:
+        return "–"
+    paired, than = verdict.paired, f" than {verdict.one.name}"
+    numbers = [-x for x in (paired.mean, paired.high, paired.low) if x is not None]
+    if verdict.logarithms:
+        texts = [f"×{math.exp(x):.2f}" for x in numbers]
+    else:
+        texts = [f"{x:+.4f}".replace("-", "−") for x in numbers]
+    between = f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else ""
+    return f"{texts[0]}{between}{than}"
+
+
+def short_verdict(entry: Entry, verdict: Verdict | None) -> str:
+    """Say in a line where an arm stands; `say_standing` and the verdict of its targets say it in full."""
+    standing = entry.standing
+    if standing.design.pairs < LEAST:
+        return f"no verdict below {LEAST} pairs ({standing.design.shown})"
+    face = standing.faces[0]
+    said = [_than(one, face) for one in _shown(face)] if face.mean is not None else []
+    said += [re.split(r", by | \(n = |; |, on average", verdict.words)[0]] if verdict else []
+    said += ["loses utility"] if standing.gate.passed is False else []
+    said += [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
+    return "; ".join(said) or say_standing(standing)
+
+
+def _shown(face: OnFace) -> list[Against]:
+    """Return doing nothing, early stopping, and of retraining at equal cost the arm that is nearest."""
+    there = [one for one in face.against if one.paired is not None]
+    equal = [one for one in there if one.reference.endswith(" at equal cost") and one.paired.mean is not None]
+    others = [one for one in there if not one.reference.endswith(" at equal cost")]
+    return [*others, *([max(equal, key=lambda one: one.paired.mean)] if equal else [])]
+
+
+def _than(one: Against, face: OnFace) -> str:
+    reference = "retraining at equal cost" if one.reference.endswith(" at equal cost") else one.reference
+    said = word(one, face)
+    return f"{said} as {reference}" if said == "the same" else f"{said} than {reference}"
+
+
+def _details(entry: Entry, verdict: Verdict | None):
+    standing = entry.standing
+    yield "where it stands", say_standing(standing)
+    yield "pairs", standing.design.shown
+    costs = {"samples": standing.share, "CPU seconds": standing.seconds, "before the request": standing.prepared}
+    yield "cost, as a share of retraining", _numbers(costs) or "not counted by these runs"
+    for face in standing.faces:
+        numbers = {"mean": face.mean, "floor": face.floor, "doing nothing": face.nothing, "margin": face.margin}
+        yield face.measure.label, _numbers(numbers) or "not measured"
+    gate = standing.gate
+    if gate.passed is not None:
+        yield "utility", f"test accuracy at least {gate.accuracy:+.4f} of the retrained model's (one-sided 95 %)"
+    if verdict is None:
+        return
+    yield f"against {verdict.one.name}", verdict.words
+    if verdict.paired is not None:
+        paired = verdict.paired
+        tests = {"p (Holm)": verdict.p, "p of equivalence": verdict.equivalence_p, "margin": verdict.margin}
+        tests |= {"detectable": paired.detectable, "dz": paired.dz, "Cliff's δ": paired.cliff}
+        tests |= {"wins": paired.wins}
+        yield "tests", f"n = {paired.n}, {_numbers(tests)}"
+    if verdict.settings:
+        yield "differs beside the targets", "; ".join(verdict.settings)
+    if verdict.refused:
+        yield "left out", "; ".join(verdict.refused)
+
+
+def _numbers(values: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
+
+
+def headline(rows: Sequence[Ranked], verdicts: Sequence[Verdict], runs: Sequence[Run], missing: dict[str, str]):
+    """Return three lines: the best arm, hard against soft, and how far to trust both."""
+    return [_best_line(rows), _targets_line(verdicts), _trust_line(rows, verdicts, runs, missing)]
+
+
+NAMED = 3
+"""Most settings and algorithms that a line of the headline names."""
+
+
+def _best_line(rows: Sequence[Ranked]) -> str:
+    bests = [row.entry for row in rows if row.is_best]
+    settings = by_setting([row.entry for row in rows])
+    if not bests:
+        return "Best arm: none; no arm that keeps its utility has a value. " + _few(rows)
+    said = [_best(entry, settings[entry.setting.name]) for entry in bests[:NAMED]]
+    more = [f"{len(bests) - NAMED} more settings are below"] if len(bests) > NAMED else []
+    return f"Best arm: {'; '.join([*said, *more])}."
+
+
+def _few(rows: Sequence[Ranked]) -> str:
+    settings = len(by_setting([row.entry for row in rows]))
+    return f"{len(rows)} arm{'s' * (len(rows) != 1)} in {settings} setting{'s' * (settings != 1)}."
+
+
+def _best(entry: Entry, group: Sequence[Entry]) -> str:
+    way = next(iter(entry.ways.values()))
+    between = "" if way.low is None else f" [{way.low:.0%}, {way.high:.0%}]"
+    said = (
+        f"{entry.setting.name}: {entry.standing.arm} leaves {way.mean:.0%}{between} of the way from doing nothing"
+    )
+    return f"{said} to retraining ({entry.standing.design.shown}{_opponent(entry, group)})"
+
+
+def _opponent(entry: Entry, group: Sequence[Entry]) -> str:
+    """Say what the nearest retraining at equal cost leaves."""
+    known = {one.standing.arm: one.left for one in group}
+    names = [one.reference.removesuffix(" at equal cost") for one in entry.standing.faces[0].against]
+    equal = [known[name] for name in names if known.get(name) is not None and name.startswith("retrain")]
+    return f"; retraining at equal cost leaves {min(equal):.0%}" if equal else ""
+
+
+def _targets_line(verdicts: Sequence[Verdict]) -> str:
+    first = [v for v in verdicts if v.where == "end" and v.measure is verdicts[0].measure and v.other is not None]
+    if not first:
+        return (
+            "Hard against soft: not compared, since no algorithm was run with two kinds of targets in one setting."
+        )
+    counts = collections.defaultdict(collections.Counter)
+    for verdict in first:
+        algorithm = dict(verdict.cell.settings).get("mu_algo", "")
+        counts[algorithm][f"{verdict.other.name} {_outcome(verdict)} {verdict.one.name}"] += 1
+    said = [
+        f"{algorithm}: "
+        + ", ".join(f"{words}{f' ({count} times)' if count > 1 else ''}" for words, count in each.items())
+        for algorithm, each in counts.items()
+    ]
+    more = [f"{len(said) - NAMED} more algorithms are in figure 3"] if len(said) > NAMED else []
+    name = "Hard against soft" if any(v.one.name == "hard" for v in first) else "Comparison"
+    return f"{name}: {'; '.join([*said[:NAMED], *more])}."
+
+
+def _outcome(verdict: Verdict) -> str:
+    """Return what is shown of the second arm against the first."""
+    if verdict.paired is None or verdict.paired.n < LEAST:
+        return "has no verdict against"
+    if verdict.p is not None and verdict.p < LEVEL:
+        return "is closer than" if verdict.paired.ahead > 0 else "is farther than"
+    if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
+        return "is equivalent to"
+    return "is not shown to differ from"
+
+
+def _trust_line(
+    rows: Sequence[Ranked], verdicts: Sequence[Verdict], runs: Sequence[Run], missing: dict[str, str]
+) -> str:
+    diverged = sum(run.result["status"] == "diverged" for run in runs)
+    unmatched = sum(
+        run.result["matched"] is None
+        and bool(run.result["trajectory"]["step"])
+        and run.result["status"] != "diverged"
+        for run in runs
+    )
+    counts = [f"{len(runs) + len(missing):,} runs began, {len(runs):,} finished"]
+    counts += [f"{len(missing):,} failed or have no result yet"] if missing else []
+    counts += [f"{diverged:,} diverged, {unmatched:,} did not stay at matched forgetting"] if runs else []
+    return f"Trust: {', '.join(counts)}; {_detectable(rows, verdicts)}."
+
+
+def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict]) -> str:
+    """Say which difference this many pairs can show."""
+    first = [v for v in verdicts if v.where == "end" and v.measure is verdicts[0].measure]
+    known = [v.paired.detectable for v in first if v.paired and v.paired.detectable and not v.logarithms]
+    between = "between targets" if known else "to doing nothing"
+    if not known:
+        faces = [row.entry.standing.faces[0] for row in rows]
+        known = [
+            one.paired.detectable
+            for face in faces
+            for one in face.against[:1]
+            if one.paired and one.paired.detectable and not face.logarithms
+        ]
+    if not known:
+        return f"fewer than {LEAST} pairs show nothing"
+    sizes = sorted({row.entry.standing.design.pairs for row in rows})
+    n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return f"n = {n} shows a difference {between} of {statistics.median(known):.2g} on average (80 % power)"

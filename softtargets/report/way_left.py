@@ -1,0 +1,217 @@
+"""How much of the way to retraining arms leave, pair by pair: 0 is another retraining, 1 doing nothing.
+
+Where distances are compared as logarithms (whole classes, wrong labels), it is the share of the logarithmic way.
+"""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy
+
+from softtargets.report.measures import Floors, Measure
+from softtargets.report.pairs import Pairing, analysed, by_pair
+from softtargets.report.runs import Cell, Run
+from softtargets.report.standing import Setting, Standing, has_logarithms, placed
+from softtargets.report.statistics import Paired, Values, compare, folded
+from softtargets.report.verdicts import Verdict
+
+BASELINES = ("none", "none_calibrated", "early", "retrain")
+"""Algorithms that any other has to beat; the best arm of a report is none of them."""
+Points = tuple[tuple[str, float], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """The share of the way that an arm leaves, or by which two arms differ, by one measure."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    """95 % interval over pairs; None below five of them."""
+    points: Points
+    """The name of every pair that is measured, and its share."""
+    reason: str | None = None
+    """Why there is no mean."""
+    floor_known: bool = True
+    """Whether 0 is another retraining; without a floor it is the retrained model itself."""
+
+    @property
+    def shown(self) -> str:
+        """Return mean and interval."""
+        if self.mean is None:
+            return self.reason or "–"
+        between = "" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.mean:.2f}{between}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """An arm of a setting, as it is ranked and drawn."""
+
+    standing: Standing
+    algorithm: str
+    targets: str | None
+    """None where the algorithm ignores them."""
+    cell: Cell
+    arm: str
+    """Its name within the cell."""
+    runs: dict[tuple[int, int, int], Run]
+    """The run of each pair."""
+    ways: dict[str, Way]
+    """By the name of the measure."""
+
+    @property
+    def setting(self) -> Setting:
+        """Return what it shares with the arms that it is ranked with."""
+        return self.standing.setting
+
+    @property
+    def label(self) -> str:
+        """Return what tells it from arms of the same algorithm, settings by the last part of their names."""
+        words = self.standing.arm.split(" ")[1:]
+        short = [_short(word) for word in words]
+        text = " ".join(_without_repeats(short)) or self.algorithm
+        return f"{self.algorithm} {text}" if self.baseline and text != self.algorithm else text
+
+    @property
+    def left(self) -> float | None:
+        """Return the share of the way that it leaves by the first measure."""
+        return next((way.mean for way in self.ways.values()), None)
+
+    @property
+    def baseline(self) -> bool:
+        """Return whether it is there to be beaten."""
+        return self.algorithm in BASELINES or self.standing.comparison_only
+
+
+def _short(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{name.rpartition('.')[2]}={value}" if equals else name
+
+
+def _without_repeats(words: list[str]) -> list[str]:
+    """Return words without a peak that repeats the learning rate, as recipes have it."""
+    rates = {word.partition("=")[2] for word in words if word.startswith("lr=")}
+    return [word for word in words if not (word.startswith("peak=") and word.partition("=")[2] in rates)]
+
+
+def entries(runs: list[Run], standings: list[Standing], measures: Iterable[Measure]) -> list[Entry]:
+    """Return every arm in the order of `standings`, with the way that it leaves by every measure of a distance."""
+    groups, floors = collections.defaultdict(list), Floors()
+    for run in runs:
+        groups[placed(run)].append(run)
+    of_setting = collections.defaultdict(list)
+    for (setting, _), group in groups.items():
+        of_setting[setting] += group
+    distances = [measure for measure in measures if not measure.as_it_is]
+    scales = {
+        (setting, measure.name): logarithmic(measure, setting, group)
+        for setting, group in of_setting.items()
+        for measure in distances
+    }
+    return [_entry(one, groups[one.setting, one.arm], distances, scales, floors) for one in standings]
+
+
+def logarithmic(measure: Measure, setting: Setting, runs: list[Run]) -> bool:
+    """Return whether distances by a measure are compared as logarithms in a setting."""
+    return bool(measure.face and setting.by_logarithms and has_logarithms(measure, runs))
+
+
+def _entry(one: Standing, runs: list[Run], measures: list[Measure], scales: dict, floors: Floors) -> Entry:
+    first, once = runs[0], by_pair(runs)
+    there = list(once.values())
+    ways = {m.name: way(m, there, scales[one.setting, m.name], floors.of(m, there)) for m in measures}
+    targets = None if first.result.get("ignores_targets") else first.arm
+    return Entry(one, dict(first.cell.settings)["mu_algo"], targets, first.cell, first.arm, once, ways)
+
+
+def way(measure: Measure, runs: list[Run], logarithms: bool, floor: float | None) -> Way:
+    """Return the share of the way that runs leave, one of each pair."""
+    pairs = [(run, measure.at_end(run), measure.nothing(run)) for run in runs]
+    pairs = [pair for pair in pairs if None not in pair]
+    if not pairs:
+        return Way(None, None, None, (), "not measured by these runs")
+    there = [pair[0] for pair in pairs]
+    one, nothing = (numpy.array([pair[at] for pair in pairs], dtype=float) for at in (1, 2))
+    scale = scale_of(measure, nothing, floor, logarithms)
+    if not scale:
+        return Way(None, None, None, (), "doing nothing is no farther than another retraining: no way to go")
+    paired = _compare(measure, one, nothing, there, logarithms)
+    # a single gap with a sign is mostly noise: doing nothing is at its mean
+    beside = numpy.full_like(nothing, nothing.mean()) if measure.signed else nothing
+    points = _names(there), 1 + _apart(measure, one, beside, logarithms) / scale
+    return _way(paired, points, scale, 1.0, floor is not None)
+
+
+def scale_of(measure: Measure, nothing: Values, floor: float | None, logarithms: bool) -> float | None:
+    """Return how far doing nothing is from another retraining, None where it is no farther."""
+    far = measure.average(list(nothing))
+    if logarithms:
+        return math.log(far / floor) if floor and far > floor else None
+    return far - (floor or 0.0) if far > (floor or 0.0) else None
+
+
+def _compare(measure: Measure, one: Values, other: Values, runs: list[Run], logarithms: bool) -> Paired:
+    if logarithms:
+        one, other = numpy.log(one), numpy.log(other)
+    columns = (folded(one), folded(other)) if measure.signed else (one, other)
+    mine, theirs, cells = analysed(*columns, runs)
+    return compare(mine, theirs, 0.0, cells)
+
+
+def _apart(measure: Measure, one: Values, other: Values, logarithms: bool) -> Values:
+    """Return the difference of every pair, whose mean over all pairs is that of the comparison."""
+    if measure.signed:
+        one, other = _unsigned(one), _unsigned(other)
+    with numpy.errstate(invalid="ignore"):  # both runs of a pair may have diverged: that is no difference
+        return numpy.log(one) - numpy.log(other) if logarithms else one - other
+
+
+def _unsigned(gaps: Values) -> Values:
+    """Turn gaps so that their mean is not below 0."""
+    finite = gaps[numpy.isfinite(gaps)]
+    return gaps * (-1 if len(finite) and finite.mean() < 0 else 1)
+
+
+def _names(runs: list[Run]) -> list[str]:
+    return [
+        f"seed {run.seed}" + (f", forget set {run.draw[0]}" if run.draw[0] != run.seed else "") for run in runs
+    ]
+
+
+def _way(paired: Paired, points: tuple[list[str], Values], scale: float, start: float, floor_known: bool) -> Way:
+    finite = tuple((name, float(x)) for name, x in zip(*points, strict=True) if math.isfinite(x))
+    if paired.mean is None:
+        lost = paired.n - paired.measured
+        return Way(None, None, None, finite, f"{lost} of {paired.n} runs diverged", floor_known)
+    numbers = (None if x is None else start + x / scale for x in (paired.mean, paired.low, paired.high))
+    return Way(*numbers, finite, None, floor_known)
+
+
+def difference(verdict: Verdict, pairing: Pairing) -> Way:
+    """Return how much more of the way the second arm of a verdict leaves than the first; below 0 it is closer."""
+    measure = verdict.measure
+    pairs = [(*pair, *map(measure.at_end, pair)) for pair in pairing.pairs]
+    pairs = [pair for pair in pairs if None not in pair]
+    nothing = [value for pair in pairs if (value := measure.nothing(pair[0])) is not None]
+    if not pairs or not nothing:
+        return Way(None, None, None, (), "no two runs make a pair that is measured")
+    scale = scale_of(measure, numpy.array(nothing), verdict.floor, verdict.logarithms)
+    if not scale:
+        return Way(None, None, None, (), "doing nothing is no farther than another retraining: no way to go")
+    one, other = (numpy.array([pair[at] for pair in pairs], dtype=float) for at in (2, 3))
+    runs = [pair[0] for pair in pairs]
+    apart = _apart(measure, other, one, verdict.logarithms)
+    paired = _compare(measure, other, one, runs, verdict.logarithms)
+    return _way(paired, (_names(runs), apart / scale), scale, 0.0, verdict.floor is not None)
+
+
+def best(group: Sequence[Entry]) -> Entry | None:
+    """Return the arm of a setting that is nearest by the first measure, of those that keep their utility.
+
+    Arms whose utility is not known count as keeping it; baselines, and arms that only compare, are no candidates.
+    """
+    able = [e for e in group if not e.baseline and e.standing.gate.passed is not False and e.left is not None]
+    return min(able, key=lambda entry: entry.left, default=None)
