@@ -1479,8 +1479,8 @@ def test_the_benchmark_lays_results_that_reports_read(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--compare", "targets=hard"], "--compare targets=hard: must be targets=A,B"),
-        (["--compare", "targets=hard,hard"], "--compare targets=hard,hard: must be targets=A,B"),
+        (["--compare", "targets=hard"], "--compare targets=hard: must be SETTING=A,B"),
+        (["--compare", "targets=hard,hard"], "--compare targets=hard,hard: must be SETTING=A,B"),
         *(
             ([f"--margin={value}"], f": --margin={value}: must be a finite number above zero, such as ")
             for value in ("-1", "0", "nan", "inf", "-inf", "wide", "", "0,1")

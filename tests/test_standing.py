@@ -1,10 +1,12 @@
 """Where arms stand: planted runs against doing nothing, early stopping and retraining at equal cost."""
 
+import csv
 import itertools
 import math
 
 import numpy as np
 import pytest
+from page_by_hand import Page
 from results_by_hand import leave, result
 from scipy import stats
 
@@ -449,3 +451,61 @@ def test_crossed_pairs_of_which_a_run_diverged_have_no_primary_contrast(tmp_path
     runs[0]["status"] = "diverged"
     with pytest.raises(BadInput, match="a run diverged, and forget sets that are crossed with seeds need all"):
         contrasts(read(leave(tmp_path / "lost", *runs)), named(0.05))
+
+
+COMPARED = [
+    ("mu_algo=npo,relabel", ("npo", "relabel"), "relabel is closer to retrained than npo"),
+    ("mu_algo.alpha=0.1,1", ("0.1", "1"), "1 is closer to retrained than 0.1"),
+    ("targets=hard,soft", ("hard", "soft"), "soft is closer to retrained than hard"),
+    ("FOLDERS", None, "is closer to retrained than"),
+]
+
+
+@pytest.mark.parametrize(("asked", "arms", "words"), COMPARED)
+def test_any_two_values_of_any_setting_are_compared(tmp_path, capsys, asked, arms, words):
+    one = list(planted("npo", 0.6))
+    other = list(planted(*(("relabel", 0.3) if asked.startswith("mu_algo=") else ("npo", 0.3))))
+    for number, run in enumerate(other):
+        run["faces"]["js_t_forget"]["unlearned"] += 1e-5 * number
+        if asked.startswith("targets"):
+            run["choices"] = run["choices"] | {"targets": "soft"}
+    if asked.startswith("mu_algo.alpha"):
+        for runs, alpha in ((one, 0.1), (other, 1.0)):
+            for run in runs:
+                run["config"] = run["config"] | {"mu_algo": {"alpha": alpha}}
+    leave(tmp_path / "a", *one)
+    leave(tmp_path / "b", *other)
+    asked = asked.replace("FOLDERS", f"{tmp_path / 'a'},{tmp_path / 'b'}")
+    assert main([str(tmp_path), "--compare", asked]) == 0
+    with (tmp_path / "pairs.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["measure"] == "js_t_forget"]
+    assert len(rows) == 8
+    assert {(row["one"], row["other"]) for row in rows} == {arms or (str(tmp_path / "a"), str(tmp_path / "b"))}
+    page = Page((tmp_path / "report.html").read_text())
+    assert words in page.text
+    assert [row[4] != "–" for row in page.arms()].count(True) == 1  # the second arm, less the first
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            "mu_algo",
+            "--compare mu_algo: must be SETTING=A,B, two values of one setting (targets=hard,soft), or two",
+        ),
+        ("mu_algo=npo,npo", "--compare mu_algo=npo,npo: must be SETTING=A,B"),
+        ("mu_algo=npo,pull", "--compare mu_algo=npo,pull: no cell has both; its values are npo, relabel"),
+        ("unlearn.beta=1,2", "--compare unlearn.beta=1,2: no cell has both; no run has this setting; those that"),
+        (
+            "/nowhere,/else",
+            "--compare /nowhere,/else: /nowhere is no folder; to compare a setting, type SETTING=A,B",
+        ),
+    ],
+)
+def test_a_comparison_that_is_not_there_is_refused(tmp_path, capsys, asked, said):
+    leave(tmp_path, *planted("npo", 0.6, n=2), *planted("relabel", 0.3, n=2))
+    assert main([str(tmp_path), "--compare", asked]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"softtargets.report: {said}")
+    assert not list(tmp_path.glob("*.csv"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput, to_type, visible
+from softtargets.report.comparison import comparison
 from softtargets.report.folders import require_folder
 from softtargets.report.measures import MEASURES
 from softtargets.report.summary import ENDPOINTS, PrimaryOptions, summarise
@@ -24,7 +25,8 @@ def main(words: list[str] | None = None) -> int:
     metrics = (
         f"the three faces and js_forget unless given; {', '.join(MEASURES)}, or a measure of your own in the runs"
     )
-    parser.add_argument("--compare", metavar="targets=A,B", help="two arms; without, every arm with hard")
+    compared = "two values of any setting (mu_algo=npo,graddiff), or two folders; without, every arm with hard"
+    parser.add_argument("--compare", metavar="SETTING=A,B", help=compared)
     named = "two arms, as the report names them, compared first and by the primary rule; once for each cost"
     parser.add_argument("--primary", nargs=2, action="append", default=[], metavar=("ARM", "ARM"), help=named)
     tuning = "runs on tuning seeds, which fix the margins of --primary beforehand"
@@ -35,7 +37,8 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     out = given.out or given.runs_dir
     try:
-        wanted, width = arms(given.compare), margin_of_equivalence(given.margin)
+        wanted = comparison(given.compare) if given.compare is not None else None
+        width = margin_of_equivalence(given.margin)
         require_folder(given.runs_dir)
         check_out(out, "--out" if given.out else "without --out, RUNS_DIR")
         primary = PrimaryOptions([tuple(pair) for pair in given.primary], given.margins)
@@ -44,17 +47,6 @@ def main(words: list[str] | None = None) -> int:
         print(visible(f"softtargets.report: {error}"), file=sys.stderr)
         return 2
     return 0
-
-
-def arms(text: str | None) -> tuple[str, str] | None:
-    """Read `targets=A,B`; raises BadInput for anything else."""
-    if text is None:
-        return None
-    name, _, value = text.partition("=")
-    arms = value.split(",")
-    if name != "targets" or len(arms) != 2 or arms[0] == arms[1]:
-        raise BadInput(f"--compare {text}: must be targets=A,B, the names of two arms")
-    return arms[0], arms[1]
 
 
 def margin_of_equivalence(text: str | None) -> float | None:

@@ -11,7 +11,7 @@ from softtargets.report import figures, folded, palette, tables
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import Measure
 from softtargets.report.pairs import Pairing
-from softtargets.report.ranking import HEAD, Ranked, by_setting, headline, ranked
+from softtargets.report.ranking import HEAD, Ranked, by_setting, comparisons, headline, ranked
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.verdicts import Verdict
@@ -59,7 +59,7 @@ def page(content: Content) -> str:
 
 
 def _body(content: Content) -> Markup:
-    rows = ranked(content.entries, content.verdicts, content.distances or content.measures)
+    rows = ranked(content.entries, content.verdicts, content.pairings, content.distances or content.measures)
     if not content.runs:
         return joined(_header(content, [tables.NO_RUN]), tag("main", *_notes(content)))
     lines = headline(rows, content.verdicts, content.runs, content.missing)
@@ -206,16 +206,14 @@ def _pairs_figure(content: Content) -> Markup:
         "The same unit, pair by pair: how much more of the way an arm leaves than the arm it is compared with "
         "(hard labels, unless --compare names others). Left of 0 the arm is closer to retraining."
     )
-    by_arms = {(p.cell, p.one, p.other): p for p in content.pairings if p.other is not None}
-    entry_of = {(entry.cell, entry.arm): entry for entry in content.entries}
+    compared = list(comparisons(content.entries, content.verdicts, content.pairings))
 
     def draw(measure: Measure) -> Markup:
         groups: dict[str, list[tuple[Entry, figures.Row]]] = {}
-        for verdict in content.verdicts:
-            if verdict.measure.name == measure.name and verdict.where == "end" and verdict.other is not None:
-                entry = entry_of[verdict.cell, verdict.other.name]
-                way = difference(verdict, by_arms[verdict.cell, verdict.one.name, verdict.other.name])
+        for entry, verdict, pairing in compared:
+            if verdict.measure.name == measure.name:
                 label = f"{entry.label} less {verdict.one.name}"
+                way = difference(verdict, pairing)
                 row = figures.Row(entry.algorithm, label, entry.algorithm, entry.targets, way)
                 groups.setdefault(entry.setting.name, []).append((entry, row))
         parts = [_differences(name, rows, measure, at < OPEN) for at, (name, rows) in enumerate(groups.items())]

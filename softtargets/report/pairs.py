@@ -51,10 +51,13 @@ class Pairing:
         return [] if self.other is None else [unlike(*pair) for pair in self.pairs]
 
 
-def pairings(runs: list[Run], wanted: tuple[str, str] | None = None) -> list[Pairing]:
+def pairings(
+    runs: list[Run], wanted: tuple[str, str] | None = None, shared: tuple[str, ...] = SHARED
+) -> list[Pairing]:
     """Pair `wanted` arms in every cell; without, every arm with `hard`, or with the first there is.
 
-    Without `wanted`, an arm that is alone in its cell is there too, as a pairing with no other.
+    The runs of a pair have equal hashes `shared`. Without `wanted`, an arm that is alone in its cell is there too,
+    as a pairing with no other.
     """
     cells = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
@@ -63,7 +66,7 @@ def pairings(runs: list[Run], wanted: tuple[str, str] | None = None) -> list[Pai
     for cell, arms in cells.items():
         for one, other in [wanted] if wanted else _against_hard(sorted(arms)):
             if one in arms and other in arms:
-                comparisons.append(paired(cell, one, other, arms[one], arms[other]))
+                comparisons.append(paired(cell, (one, other), arms[one], arms[other], shared))
         if len(arms) == 1 and not wanted:
             comparisons.append(alone(cell, *next(iter(arms.items()))))
     return comparisons
@@ -81,7 +84,9 @@ def _against_hard(arms: list[str]) -> list[tuple[str, str]]:
     return [(first, arm) for arm in arms if arm != first]
 
 
-def paired(cell: Cell, one: str, other: str, ones: list[Run], others: list[Run]) -> Pairing:
+def paired(
+    cell: Cell, names: tuple[str, str], ones: list[Run], others: list[Run], shared: tuple[str, ...] = SHARED
+) -> Pairing:
     """Pair the runs of two arms."""
     refused: list[str] = []
     first, second = _by_pair(ones, refused), _by_pair(others, refused)
@@ -91,21 +96,17 @@ def paired(cell: Cell, one: str, other: str, ones: list[Run], others: list[Run])
     pairs = []
     for seeds in sorted(first.keys() & second.keys()):
         pair = first[seeds], second[seeds]
-        different = _different(*pair)
+        different = _differing(*pair, shared)
         if different:
             why = f"; not made alike: {', '.join(made)}" if (made := unlike(*pair)) else ""
             refused.append(f"{pair[0].name} and {pair[1].name}: not a pair, {', '.join(different)} differ{why}")
         else:
             pairs.append(pair)
-    return Pairing(cell, one, other, pairs, refused)
-
-
-def _different(one: Run, other: Run) -> list[str]:
-    """Name what the runs of a pair must share and do not."""
-    return _differing(one, other, SHARED)
+    return Pairing(cell, *names, pairs, refused)
 
 
 def _differing(one: Run, other: Run, names: tuple[str, ...]) -> list[str]:
+    """Name what the runs of a pair must share and do not."""
     shared = [{name: run.result["hashes"][name] for name in names} | run.data for run in (one, other)]
     return [name for name, value in shared[0].items() if shared[1][name] != value]
 

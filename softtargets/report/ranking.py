@@ -5,9 +5,10 @@ import dataclasses
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from softtargets.report.measures import Measure
+from softtargets.report.pairs import Pairing
 from softtargets.report.runs import Run
 from softtargets.report.standing import Against, OnFace, say_standing, word
 from softtargets.report.statistics import LEAST, LEVEL
@@ -32,23 +33,34 @@ class Ranked:
     is_best: bool
 
 
-def ranked(entries: Sequence[Entry], verdicts: Sequence[Verdict], measures: Sequence[Measure]) -> list[Ranked]:
+def ranked(
+    entries: Sequence[Entry],
+    verdicts: Sequence[Verdict],
+    pairings: Sequence[Pairing],
+    measures: Sequence[Measure],
+) -> list[Ranked]:
     """Return a row for every arm in the order of `entries`, by the first of the measures."""
-    if not entries:
-        return []
-    by_arm = {(v.cell, v.other.name): v for v in reversed(verdicts) if v.other and v.where == "end"}
-    of_first = {
-        key: v
-        for v in verdicts
-        if v.other and v.where == "end" and v.measure.name == measures[0].name
-        for key in [(v.cell, v.other.name)]
-    }
     bests = {id(best(group)) for group in by_setting(entries).values()}
+    compared = {
+        (id(entry), verdict.measure.name): verdict
+        for entry, verdict, _ in comparisons(entries, verdicts, pairings)
+    }
     return [
-        _ranked(entry, of_first.get(key), by_arm.get(key), measures[0], id(entry) in bests)
+        _ranked(entry, compared.get((id(entry), measures[0].name)), measures[0], id(entry) in bests)
         for entry in entries
-        for key in [(entry.cell, entry.arm)]
     ]
+
+
+def comparisons(
+    entries: Sequence[Entry], verdicts: Sequence[Verdict], pairings: Sequence[Pairing]
+) -> Iterator[tuple[Entry, Verdict, Pairing]]:
+    """Yield every comparison of two arms at the end of the runs, with the entry of its second arm."""
+    of_run = {run.folder: entry for entry in entries for run in entry.runs.values()}
+    pairing_of = {(one.cell, one.one, one.other): one for one in pairings if one.pairs}
+    for verdict in verdicts:
+        pairing = verdict.other and pairing_of.get((verdict.cell, verdict.one.name, verdict.other.name))
+        if verdict.where == "end" and pairing:
+            yield of_run[pairing.pairs[0][1].folder], verdict, pairing
 
 
 def by_setting(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
@@ -59,9 +71,7 @@ def by_setting(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     return dict(groups)
 
 
-def _ranked(
-    entry: Entry, verdict: Verdict | None, other: Verdict | None, measure: Measure, is_best: bool
-) -> Ranked:
+def _ranked(entry: Entry, verdict: Verdict | None, measure: Measure, is_best: bool) -> Ranked:
     way = entry.ways.get(measure.name)
     values = _finite(entry, measure)
     mean = measure.average(values)
@@ -73,7 +83,7 @@ def _ranked(
         _distance(mean, values),
         _left(way),
         _difference(verdict),
-        short_verdict(entry, verdict or other),
+        short_verdict(entry, verdict),
     )
     numbers = ["" if x is None else x for x in (mean, left, paired and paired.mean)]
     return Ranked(entry, cells, (*cells[:2], *numbers, cells[5]), tuple(_details(entry, verdict)), is_best)

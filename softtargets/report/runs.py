@@ -42,8 +42,8 @@ class Cell:
     def shown(self) -> str:
         """Return the settings in a line, without those that follow others."""
         chosen = dict(self.settings)
-        follows = {"training": chosen["architecture"], "unlearn": chosen["mu_algo"]}
-        hidden = {name for name, usual in follows.items() if chosen[name] == usual}
+        follows = {"training": "architecture", "unlearn": "mu_algo"}
+        hidden = {name for name, other in follows.items() if chosen.get(name) == chosen.get(other)}
         plain = ("dataset", "architecture", "forget_set", "mu_algo")
         return " ".join(
             str(value) if name in plain else f"{name}={typed(value)}"

@@ -19,7 +19,7 @@ from softtargets.report.pairs import SHARED_MODELS, Design, analysed, by_pair, d
 from softtargets.report.runs import Factors, Run
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, mean_of
 
-OF_ARM = ("mu_algo", "unlearn")
+OF_ARM = ("mu_algo", "unlearn", "folder")
 """Choices that make an arm of a setting, as do the settings of these groups."""
 NEAR = 0.1
 """Costs count as equal where they differ by no more than this share of the larger."""
@@ -29,7 +29,7 @@ BY_LOGARITHMS = ("class", "mislabelled")
 
 def by_logarithms(settings: Factors) -> bool:
     """Return whether distances on this kind of forget set are compared as logarithms."""
-    return dict(settings)["forget_set"] in BY_LOGARITHMS
+    return dict(settings).get("forget_set") in BY_LOGARITHMS
 
 
 @dataclasses.dataclass(frozen=True)

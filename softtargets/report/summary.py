@@ -13,6 +13,7 @@ from rich.text import Text
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput, nearest, visible
 from softtargets.report import csv_files, tables
+from softtargets.report.comparison import Comparison
 from softtargets.report.contrast import Contrast, Named, contrasts
 from softtargets.report.costs import costs
 from softtargets.report.folders import without_result
@@ -69,7 +70,7 @@ class Report(NamedTuple):
 def summarise(
     folder: Path,
     out: Path,
-    wanted: tuple[str, str] | None,
+    wanted: Comparison | None,
     names: tuple[str, ...],
     margin: float | None,
     primary: PrimaryOptions = NONE_NAMED,
@@ -102,7 +103,7 @@ def summarise(
 def write_report(
     folder: Path,
     out: Path,
-    wanted: tuple[str, str] | None = None,
+    wanted: Comparison | None = None,
     names: tuple[str, ...] = ENDPOINTS,
     margin: float | None = None,
     primary: PrimaryOptions = NONE_NAMED,
@@ -115,10 +116,11 @@ def write_report(
     runs, missing = finished(folder), without_result(folder)
     if not runs and not missing:
         raise BadInput(f"{folder}: no result of a run below it; give a folder which holds result.json files")
+    runs = wanted.named(runs) if wanted else runs
     measures = chosen_measures(runs, names)
     verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
     first, least = primary.of(runs), break_evens(runs)
-    pairs = pairings(runs, wanted)
+    pairs = wanted.pairings(runs) if wanted and runs else pairings(runs)
     content = Content(
         folder.resolve().name,
         runs,
@@ -148,16 +150,13 @@ def write_report(
 
 
 def judge_all(
-    runs: list[Run], wanted: tuple[str, str] | None, names: tuple[str, ...], margin: float | None
+    runs: list[Run], wanted: Comparison | None, names: tuple[str, ...], margin: float | None
 ) -> tuple[list[Verdict], list[Standing], list[OverSeeds]]:
     """Compare all arms by every measure and place, say where every arm stands, and test margins over seeds.
 
     Raises BadInput if `wanted` arms are in no cell, and as `chosen_measures` does.
     """
-    paired_arms = pairings(runs, wanted)
-    if wanted and not paired_arms:
-        arms = ", ".join(sorted({run.arm for run in runs}))
-        raise BadInput(f"--compare targets={','.join(wanted)}: no cell has both; the arms there are: {arms}")
+    paired_arms = wanted.pairings(runs) if wanted else pairings(runs)
     floors = Floors()
     verdicts = [
         verdict
@@ -168,7 +167,7 @@ def judge_all(
 
 
 def compare_all(
-    runs: list[Run], wanted: tuple[str, str] | None, names: tuple[str, ...], margin: float | None
+    runs: list[Run], wanted: Comparison | None, names: tuple[str, ...], margin: float | None
 ) -> list[Verdict]:
     """Return the verdicts of `judge_all`."""
     return judge_all(runs, wanted, names, margin)[0]
