@@ -14,7 +14,8 @@ import pytest
 from clearml_stub import Stub
 from conftest import ROOT, SMALL
 
-from softtargets.tracker import EVENTS, SESSION, TASK, clone, tracked
+from softtargets import colours
+from softtargets.tracker import EVENTS, SESSION, TASK, clone, player, tracked
 
 BROKEN = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken", "plugins=[own_parts]")
 EPOCHS = ("loss of an epoch", "original")
@@ -72,7 +73,7 @@ def test_an_offline_session_holds_the_run(run):
     told = {(one.get("metric"), one.get("variant"), one.get("iter")): one.get("value") for one in _flat(scalars)}
     way = result["trajectory"]
     for step, value in zip(way["step"], way["forget_acc"], strict=True):
-        assert told["forget_acc", "unlearn", step] == pytest.approx(value)
+        assert told["forget accuracy", "unlearn", step] == pytest.approx(value)
     losses = {stage: {} for stage in ("original", "retrained", "unlearn")}
     for (metric, variant, step), value in told.items():
         if metric == "loss":
@@ -89,6 +90,23 @@ def test_an_offline_session_holds_the_run(run):
 def _flat(value) -> list[dict]:
     """Every dictionary at any depth of lists."""
     return [value] if isinstance(value, dict) else [found for one in value for found in _flat(one)]
+
+
+def test_a_figure_has_the_colour_of_the_report_and_the_retrained_model_as_a_line(run):
+    result, _ = run(*SMALL, "mu_algo=graddiff", "targets=soft", "unlearn.evaluate_every=5")
+    figure = player.figures(result)["while it unlearns"]
+    drawn = [name for name in player.DRAWN if any(value is not None for value in result["trajectory"][name])]
+    assert [list(line.y) for line in figure.data] == [result["trajectory"][name] for name in drawn]
+    assert {line.line.color for line in figure.data} == {colours.COLOURS["soft"][0]}
+    assert len({line.yaxis for line in figure.data}) == len(drawn), "each on an axis of its own"
+    levels = [shape.y0 for shape in figure.layout.shapes if shape.line.dash == "dash"]
+    assert levels[:3] == [result["metrics"]["retrained"][name] for name in drawn[:3]]
+    assert set(levels[3:]) == {0.0}, "distances to the retrained model"
+    nothing = [shape.y0 for shape in figure.layout.shapes if shape.line.dash == "dot"]
+    assert nothing == [result["trajectory"][name][0] for name in drawn[3:]]
+    bars = player.figures(result)["accuracy by class"].data
+    assert [bar.name for bar in bars] == ["original", "retrained", "unlearned"]
+    assert bars[2].marker.color == colours.COLOURS["soft"][0]
 
 
 def test_tracking_changes_no_number(run):
@@ -119,7 +137,9 @@ def test_a_server_is_told_everything(run, stub, capsys):
     }
     assert any((folder / "result.json").read_bytes() in body for body in server.files)
     scalars = {(e["metric"], e["variant"], e["iter"]): e["value"] for e in server.events() if "value" in e}
-    assert scalars["Summary", "js_forget", -(2**31)] == pytest.approx(result["distance"]["js_forget"])
+    assert scalars["Summary", "probabilities: raw JS, nats", -(2**31)] == pytest.approx(
+        result["faces"]["js_forget"]["unlearned"]
+    )
     plots = {event["metric"] for event in server.events() if event["type"] == "plot"}
     assert plots >= {"models", "distance to the retrained model", "accuracy by class"}
 

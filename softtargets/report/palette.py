@@ -1,27 +1,8 @@
 """One look for an arm wherever it is drawn: the colour says the kind of its targets, the shape its algorithm."""
 
+from softtargets.colours import COLOURS, OTHER, kind
 from softtargets.report.markup import Markup, joined, tag
 
-COLOURS = {
-    "hard": ("#555555", "#bbbbbb"),
-    "soft": ("#3366ff", "#88ddff"),
-    "out_of_fold": ("#cc7700", "#ff8800"),
-    "label_smoothing": ("#11aa66", "#88ffbb"),
-    "uniform": ("#445500", "#777722"),
-    "delete": ("#dd22bb", "#ff00bb"),
-    "random_label": ("#dd0033", "#ee8877"),
-    "undial": ("#cc6699", "#bb5577"),
-    "ugradsl": ("#332288", "#aa99ff"),
-    "bad_teacher": ("#2200ff", "#aa11ff"),
-    "teacher": ("#3399ee", "#55ff77"),
-    "oracle": ("#004477", "#eeee00"),
-}
-"""Of a kind of targets on a light and on a dark ground: hard labels are neutral. Any two differ by ΔE76 ≥ 20 for
-readers with deuteranopia, protanopia and neither (simulated as in Machado 2009)."""
-OTHER = ("#8c8c8c", "#8c8c8c")
-"""Of further kinds, which their labels tell apart."""
-KIND_OF = {"self": "soft", "masked": "delete", "negative_smoothing": "ugradsl"}
-"""Presets whose forget targets are of a kind (`targets/forget`)."""
 SHAPES = {
     "circle": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "square": "M-3.5-3.5h7v7h-7z",
@@ -52,15 +33,6 @@ ALGORITHMS = {
     "l1_sparse": "glass",
     "retrain": "bar",
 }
-
-
-def kind(targets: str | None) -> str:
-    """Return the kind of an arm's targets: a colour's name, "other", or "none" for an arm that ignores targets."""
-    if targets is None:
-        return "none"
-    forget = targets.partition(" ")[0].partition("/")[0]
-    named = KIND_OF.get(forget, forget)
-    return named if named in COLOURS else "other"
 
 
 def shape(algorithm: str) -> str:

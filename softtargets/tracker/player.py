@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from softtargets.colours import COLOURS, OTHER, kind
 from softtargets.compat import clearml_names
+from softtargets.run_summary import DISTANCES, METRICS
 from softtargets.system.files import write_text
 from softtargets.tracker import EVENTS, SESSION, TASK
 from softtargets.tracker.clone import sections
@@ -28,6 +30,10 @@ HANDS_OFF = {
     "auto_connect_streams": False,
 }
 MODELS = ("original", "retrained", "unlearned")
+DRAWN = ("forget_acc", "retain_acc", "test_acc", "js_t_forget", "js_forget")
+"""What the figure of a trajectory shows, each on an axis of its own."""
+REFERENCE = "#1b1f24"
+"""Colour of the retrained model, and of arms without targets."""
 FILES = ("result.json", "config.yaml", "margins.npz")
 """Files of a run's folder that its task gets, beside saved models."""
 PING = 2.0
@@ -176,35 +182,71 @@ def report_events(task, events: Iterator[dict], folder: Path, say: Callable[[str
 
 def _result(task, logger, result: dict) -> None:
     """Send the tables, figures and numbers of a result."""
-    metrics = result["metrics"]
+    metrics, faces = result["metrics"], result["faces"]
     names = [name for name, value in metrics["unlearned"].items() if not isinstance(value, list)]
-    rows = [["", *MODELS], *([name, *(metrics[model][name] for model in MODELS)] for name in names)]
+    rows = [["", *MODELS], *([in_words(name), *(metrics[model][name] for model in MODELS)] for name in names)]
     logger.report_table("models", "metrics", iteration=0, table_plot=rows)
-    far = [name for name, value in result["distance"].items() if not isinstance(value, list)]
-    rows = [["", "unlearned", "doing nothing"], *([n, result["distance"][n], result["baseline"][n]] for n in far)]
+    columns = {"unlearned": "unlearned", "nothing": "doing nothing", "floor": "floor"}
+    rows = [[words, *(faces[name][column] for column in columns)] for name, words in DISTANCES.items()]
+    rows.insert(0, ["", *columns.values()])
     logger.report_table("distance to the retrained model", "distance", iteration=0, table_plot=rows)
-    for name in far:
-        if result["distance"][name] is not None:
-            logger.report_single_value(name, result["distance"][name])
+    for name, words in DISTANCES.items():
+        if faces[name]["unlearned"] is not None:
+            logger.report_single_value(words, faces[name]["unlearned"])
     for title, figure in figures(result).items():
         logger.report_plotly(title, "unlearn", figure, iteration=0)
     task.set_user_properties(status=result["status"])
 
 
+def in_words(name: str) -> str:
+    """Return what a metric is called on the screen, or its name where it has no other."""
+    return (METRICS | DISTANCES).get(name, name)
+
+
 def figures(result: dict):
     """Return the plotly figures of a run by title: its trajectory, and the accuracy of each class."""
+    by_title = {}
+    if len(result["trajectory"]["step"]) > 1:
+        by_title["while it unlearns"] = _trajectory(result)
+    if all(result["metrics"][model]["class_acc"] is not None for model in MODELS):
+        by_title["accuracy by class"] = _classes(result)
+    return by_title
+
+
+def _trajectory(result: dict):
+    """Draw each measure on an axis of its own: the model, the retrained one as a line, and doing nothing."""
+    from plotly.subplots import make_subplots
+
+    steps, columns = result["trajectory"]["step"], result["trajectory"]
+    drawn = [name for name in DRAWN if name in columns and any(value is not None for value in columns[name])]
+    figure = make_subplots(len(drawn), 1, shared_xaxes=True, subplot_titles=[in_words(name) for name in drawn])
+    look = {"color": _colour(result)}
+    for row, name in enumerate(drawn, start=1):
+        figure.add_scatter(x=steps, y=columns[name], name="unlearned", line=look, row=row, col=1)
+        level = result["metrics"]["retrained"].get(name, 0.0)  # a distance to the retrained model is 0 there
+        if level is not None:
+            figure.add_hline(level, line={"color": REFERENCE, "dash": "dash"}, row=row, col=1)
+        if name in DISTANCES and columns[name][0] is not None:
+            figure.add_hline(columns[name][0], line={"color": REFERENCE, "dash": "dot"}, row=row, col=1)
+    title = "steps of unlearning; dashed: the retrained model, dotted: doing nothing"
+    figure.update_xaxes(title_text=title, row=len(drawn), col=1)
+    return figure.update_layout(showlegend=False, height=180 * len(drawn) + 100)
+
+
+def _classes(result: dict):
     import plotly.graph_objects as go
 
-    trajectory, by_title = result["trajectory"], {}
-    if len(trajectory["step"]) > 1:
-        names = ("forget_acc", "retain_acc", "test_acc", "js_forget", "js_t_forget")
-        known = [name for name in names if name in trajectory]  # results of before lack the last
-        lines = [go.Scatter(x=trajectory["step"], y=trajectory[name], name=name) for name in known]
-        by_title["on the way"] = go.Figure(lines, {"xaxis": {"title": {"text": "steps of unlearning"}}})
-    if all(result["metrics"][model]["class_acc"] is not None for model in MODELS):
-        bars = [go.Bar(y=result["metrics"][model]["class_acc"], name=model) for model in MODELS]
-        by_title["accuracy by class"] = go.Figure(bars)
-    return by_title
+    accuracies = {model: result["metrics"][model]["class_acc"] for model in MODELS}
+    names = [f"class {number}" for number in range(len(accuracies["original"]))]
+    looks = {"original": OTHER[0], "retrained": REFERENCE, "unlearned": _colour(result)}
+    bars = [go.Bar(x=names, y=y, name=model, marker={"color": looks[model]}) for model, y in accuracies.items()]
+    return go.Figure(bars, {"yaxis": {"title": {"text": "test accuracy"}}})
+
+
+def _colour(result: dict) -> str:
+    """Return the colour that the arm has on the report's page."""
+    targets = None if result["ignores_targets"] else result["choices"]["targets"]
+    return {"none": REFERENCE, "other": OTHER[0]}.get(kind(targets)) or COLOURS[kind(targets)][0]
 
 
 def _close(task, failure: str | None) -> None:

@@ -18,6 +18,7 @@ from softtargets.console import Console
 from softtargets.errors import to_type
 from softtargets.system.files import make_folder, share
 from softtargets.tracker import EVENTS
+from softtargets.tracker.player import in_words
 
 IMPORT, PATIENCE = 120.0, 30.0
 """Seconds that a run waits, at its end, for the player to start, and for each further sign of life."""
@@ -100,7 +101,7 @@ class Tracked(Untracked):
         for name, column in trajectory.items():
             for step, value in zip(trajectory["step"], column, strict=True):
                 if name != "step" and value is not None:
-                    self.write("scalar", title=name, series="unlearn", value=value, step=step)
+                    self.write("scalar", title=in_words(name), series="unlearn", value=value, step=step)
         self.write("result")
 
     def end(self, failure: str | None = None) -> None:
