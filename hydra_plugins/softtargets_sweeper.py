@@ -11,8 +11,11 @@ from omegaconf import DictConfig
 class CheckedSweeper(Sweeper):
     """A sweep that checks every cell first, skips finished ones, and reads from disk how each run ended."""
 
-    def __init__(self, params: DictConfig | None, cells: list[str] | None):
-        """Take `cells`, lines of overrides that are each a sweep with `params`; without any, `params` is one."""
+    def __init__(self, params: DictConfig | None, cells: list[str] | None, **numbers: int | None):
+        """Take `cells`, lines of overrides that are each a sweep with `params`; without any, `params` is one.
+
+        The `numbers` are read from the config.
+        """
         self.params, self.cells = params or {}, cells or [""]
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

@@ -15,8 +15,15 @@ import pytest
 import submitit
 from clearml_stub import Stub
 from conftest import ROOT, SMALL
+from slurm_stub import StubLauncher
+from submitit.core.utils import FailedJobError
 from test_sweep import GRID, comparable, results, start, sweep
 from test_tracker import whole_and_parts
+
+from softtargets.resumable.arrays import cut
+from softtargets.resumable.launching import reason
+from softtargets.resumable.slurm_jobs import run_arrays
+from softtargets.resumable.slurm_queue import Queue, array_limit
 
 pytestmark = pytest.mark.slurm
 
@@ -33,7 +40,7 @@ def gated(original, forget, retain, fit):
     life = f"{submitit.JobEnvironment().job_id} {os.getpid()} {os.environ.get('SLURM_RESTART_COUNT', 0)}\n"
     with (store / f"reached-{fit.seed}").open("a") as file:
         file.write(life)
-    while not (store / "open").exists():
+    while not ((store / "open").exists() or (store / f"open-{fit.seed}").exists()):
         time.sleep(0.1)
     return original
 
@@ -224,6 +231,48 @@ def test_a_preempted_run_is_requeued_and_goes_on_from_the_store(folder):
     assert "2 of 2 runs finished, 0 failed" in stdout
     from_store = {result["choices"]["seed"]: result["cost"]["from_store"] for result in results(folder).values()}
     assert from_store == {0: [], 1: ["original", "retrained"]}
+
+
+def test_a_preempted_job_of_several_cells_repeats_none_that_finished(folder):
+    """Jobs of two cells have twice the time limit; one array of two is submitted after the other."""
+    limits = ("hydra.sweeper.cells_per_job=2", "hydra.sweeper.array_size=2", "hydra.launcher.array_parallelism=2")
+    process = start(folder, "seed=range(6)", *algorithm(gated), *SLURM, *limits)
+    until(lambda: {0, 1} <= reached(folder).keys())
+    (folder / "store/open-0").touch()
+    lives = until(lambda: 3 in reached(folder) and reached(folder))  # the job of 0 goes on with 3
+    assert lives[0][0][:2] == lives[3][0][:2], "the same job and process"
+    slurm("scancel", "--signal=USR2", lives[3][0][0])
+    until(lambda: len(reached(folder)[3]) == 2)
+    assert sorted(reached(folder)) == [0, 1, 3], "the second array waits"
+    (folder / "store/open").touch()
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert "6 cells: 3 jobs of at most 2 cells, in 2 arrays of at most 2 jobs" in stdout
+    assert "6 of 6 runs finished, 0 failed" in stdout
+    assert {seed: len(lives) for seed, lives in reached(folder).items()} == dict.fromkeys(range(6), 1) | {3: 2}
+    scripts = [file.read_text() for file in folder.glob("runs/sweep/.submitit/*/*submission.sh")]
+    assert len(scripts) == 2
+    assert all("#SBATCH --time=40\n" in script for script in scripts)
+
+
+def test_300_cells_with_arrays_of_at_most_20(folder):
+    """Arrays are cut by the site's own limit; of the work there is a stub."""
+    assert array_limit() == 20
+    arrays = cut([(seed, [str(seed)]) for seed in range(300)], 6, array_limit())
+    assert [len(array) for array in arrays] == [20, 20, 10]
+    failures = run_arrays(StubLauncher(folder), arrays, Queue(folder / ".submitit"))
+    assert failures == {7: "no luck"}
+    assert all((folder / str(seed)).read_text() == "ran\n" for seed in range(300))
+
+
+def test_an_array_over_the_sites_limit_is_refused_with_what_to_set(folder):
+    arrays = cut([(seed, [str(seed)]) for seed in range(21)], 1, 21)
+    queue = Queue(folder / ".submitit")
+    with pytest.raises(FailedJobError) as error:
+        run_arrays(StubLauncher(folder), arrays, queue)
+    said = reason(error.value, queue)
+    assert said.startswith("SLURM accepted no job: ")
+    assert said.endswith("Invalid job array specification; lower hydra.sweeper.array_size to what the site allows")
 
 
 def test_jobs_outlive_the_submitter_and_a_second_call_takes_their_results(folder):

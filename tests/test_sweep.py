@@ -13,14 +13,15 @@ from conftest import ROOT, SMALL, options
 
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
+from softtargets.resumable import launching
+from softtargets.resumable.combinations import every_combination
+from softtargets.resumable.launching import LauncherEnd, reason
+from softtargets.resumable.slurm_queue import Queue
 from softtargets.study import cells as sweeps
-from softtargets.study import launching
 from softtargets.study.cells import SweepCell, missing, prepare, spread
-from softtargets.study.launching import LauncherEnd, reason
 from softtargets.study.pairs import typed_out
 from softtargets.study.progress import counts_of_runs
-from softtargets.study.slurm_queue import Queue
-from softtargets.study.sweep import _combinations, _composer, every_combination
+from softtargets.study.sweep import _combinations, _composer
 from softtargets.system.files import write_json
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
@@ -373,11 +374,11 @@ def test_what_slurm_refuses_is_said_in_its_own_words(tmp_path):
 
     said = "sbatch: error: Batch job submission failed: Invalid job array specification\n"
     assert reason(RuntimeError(said), Empty(tmp_path)) == (
-        "SLURM accepted no job: sbatch: error: Batch job submission failed: Invalid job array specification. "
-        "An array must have fewer runs than MaxArraySize (scontrol show config); sweep over fewer at a time"
+        "SLURM accepted no job: sbatch: error: Batch job submission failed: Invalid job array specification; "
+        "lower hydra.sweeper.array_size to what the site allows"
     )
     assert reason(KeyError("a"), None) == "the launcher raised KeyError: 'a'"
-    assert LauncherEnd().failures() == {}
+    assert LauncherEnd().failures == {}
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "漢"])

@@ -189,6 +189,8 @@ class SweeperSettings(pydantic.BaseModel):
     model_config = FORBID
     params: dict[str, Any] | None
     cells: list[str] | None
+    cells_per_job: Count
+    array_size: Count | None
 
 
 def _no_zero(number: int) -> int:

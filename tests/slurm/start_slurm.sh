@@ -41,6 +41,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 SlurmdParameters=config_overrides
 ReturnToService=2
 MpiDefault=none
+MaxArraySize=20
 MailProg=/bin/true
 KillWait=5
 EnforcePartLimits=ALL

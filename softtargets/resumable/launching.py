@@ -1,4 +1,4 @@
-"""Running a launcher in a thread, since it may raise, or wait for ever for a job that SLURM has lost."""
+"""Running a launcher in a thread, which leaves the screen to progress; it may raise anything."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from hydra.core.utils import JobReturn, JobStatus
 
 from softtargets.compat import hydra_names, joblib_names
-from softtargets.study.slurm_queue import Queue
+from softtargets.resumable.slurm_queue import Queue
 from softtargets.system.signals import end_with_parent, stop
 from softtargets.system.terminal import steady
 
@@ -18,46 +18,38 @@ POLL = 0.5
 """Seconds between two checks of the launcher, and at least between two of the folders."""
 REST = 60
 """Pause between two checks of the folders, as a multiple of the time that the last one took."""
-GRACE = 20.0
-"""Seconds to wait for a launcher after its last job has left the queue."""
 STOP = 5.0
 """Seconds to wait for a launcher to clean up when the program is stopped."""
 WORKER = "if memory ran out, lower hydra.launcher.n_jobs. Run the same command again to resume"
-ARRAY = ". An array must have fewer runs than MaxArraySize (scontrol show config); sweep over fewer at a time"
+TOO_MANY = re.compile("job array|Submit|submit limit")
+LIMIT = "; lower hydra.sweeper.array_size to what the site allows"
 
 
 @dataclasses.dataclass
 class LauncherEnd:
-    """The outcome of a launcher: how each run ended, in order, or the exception that the launcher raised."""
+    """The outcome of a launcher: the messages of runs that raised, or the exception that the launcher raised."""
 
-    ended: Sequence[JobReturn] = ()
+    failures: dict[int, str] = dataclasses.field(default_factory=dict)
+    """By the run's number, its position among those launched."""
     raised: BaseException | None = None
 
-    def failures(self) -> dict[int, str]:
-        """Return the message of each run that raised, by its position."""
-        return {
-            number: str(hydra_names.raised(job))
-            for number, job in enumerate(self.ended)
-            if job.status is JobStatus.FAILED
-        }
+
+def failures_of(ended: Sequence[JobReturn]) -> dict[int, str]:
+    """Return the message of each run that raised, by its position."""
+    return {
+        number: str(hydra_names.raised(job)) for number, job in enumerate(ended) if job.status is JobStatus.FAILED
+    }
 
 
-def launch(start: Callable[[], Sequence[JobReturn]], look: Callable[[], None], queue: Queue | None) -> LauncherEnd:
-    """Run `start()` in a thread and call `look()` until it ends; return its result or its exception.
-
-    With a `queue`, wait until it is empty too: submitit raises at the first dead job while others still run. Once
-    the queue has been empty for `GRACE` seconds, wait no longer for the thread: submitit waits for ever after
-    `scancel` of a pending task and, without accounting, after any dead job.
-    """
+def launch(start: Callable[[], dict[int, str]], look: Callable[[], None]) -> LauncherEnd:
+    """Run `start()`, which returns the messages of failures, in a thread; call `look()` until it ends."""
     end = LauncherEnd()
     seldom = resting(look)
     thread = threading.Thread(target=_keep, args=(start, end), daemon=True)
     thread.start()
     try:
-        while thread.is_alive() or (queue and queue.busy()):
+        while thread.is_alive():
             seldom()
-            if queue and queue.silent_for() > GRACE:
-                break
             time.sleep(POLL)
     except BaseException:
         stop(thread, STOP)
@@ -84,9 +76,9 @@ def resting(look: Callable[[], None]) -> Callable[[], None]:
     return seldom
 
 
-def _keep(start: Callable[[], Sequence[JobReturn]], end: LauncherEnd) -> None:
+def _keep(start: Callable[[], dict[int, str]], end: LauncherEnd) -> None:
     try:
-        end.ended = start() or ()
+        end.failures = start()
     except BaseException as error:  # SystemExit included, which would end a thread without a message
         end.raised = error
 
@@ -94,8 +86,9 @@ def _keep(start: Callable[[], Sequence[JobReturn]], end: LauncherEnd) -> None:
 def reason(error: BaseException, queue: Queue | None) -> str:
     """Return the reason why a launcher raised, in one line."""
     message = " ".join(str(error).split())
-    if queue and not queue.jobs():
-        return f"SLURM accepted no job: {message}{ARRAY if 'job array' in message else ''}"
+    if queue:
+        more = "more jobs" if queue.jobs() else "job"
+        return f"SLURM accepted no {more}: {message}{LIMIT if TOO_MANY.search(message) else ''}"
     if joblib_names.is_dead_worker(error):
         names = ", ".join(dict.fromkeys(re.findall(r"SIG[A-Z]+", message))) or "no signal is known"
         return f"a worker was killed ({names}); {WORKER}"
@@ -116,7 +109,7 @@ def _begin_worker(parent: int) -> None:
 def watch(queue: Queue, look: Callable[[], None]) -> None:
     """Call `look()` until the jobs of `queue` have ended."""
     seldom = resting(look)
-    while queue.busy():
+    while queue.waiting():
         seldom()
         time.sleep(POLL)
     look()

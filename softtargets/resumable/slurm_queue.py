@@ -2,14 +2,29 @@
 
 import getpass
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
+
+from softtargets.resumable.arrays import USUAL
 
 QUEUE_POLL = 5.0
 """Seconds between two calls of squeue."""
 LOCATION = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
 """Variables that name the cluster; the others describe the job that this process is in."""
+SIZES = re.compile(r"(?:MaxArraySize\s*=\s*|\bmax_array_tasks=)(\d+)")
+"""Where `scontrol show config` has the site's limits: of a job's number in its array, and of jobs in an array."""
+
+
+def array_limit() -> int:
+    """Return how many jobs the site allows in one array; SLURM's default where scontrol does not answer."""
+    try:
+        config = _answer("scontrol", "show", "config").stdout
+    except (OSError, subprocess.TimeoutExpired):  # as on a laptop, where a sweep may be planned
+        config = ""
+    limits = [int(size) for size in SIZES.findall(config)]
+    return max(1, min(limits, default=USUAL))
 
 
 def leave_job() -> None:
@@ -30,36 +45,50 @@ class Queue:
         self.folder, self.but = folder, but
         self.queried = float("-inf")
         self.empty_since = float("inf")
-        self.state = False
+        self.length = 0
 
     def jobs(self) -> frozenset[str]:
         """Return the ids of the jobs that were submitted."""
         names = (path.name.partition("_")[0] for path in self.folder.glob("*"))
         return frozenset(name for name in names if name.isdigit()) - self.but
 
-    def busy(self) -> bool:
-        """Return whether one of the jobs is pending or running; query SLURM every `QUEUE_POLL` seconds."""
+    def waiting(self) -> int:
+        """Return how many of the jobs are pending or running; query SLURM every `QUEUE_POLL` seconds."""
         now = time.monotonic()
         if now - self.queried >= QUEUE_POLL:
             self.queried, jobs = now, self.jobs()
-            self.state = bool(jobs) and self._ask(jobs)
-            over = jobs and not self.state
+            self.length = self._ask(jobs) if jobs else 0
+            over = jobs and not self.length
             self.empty_since = min(self.empty_since, now) if over else float("inf")
-        return self.state
+        return self.length
+
+    def grow(self) -> None:
+        """Forget the last answer, since jobs have just been submitted."""
+        self.queried = float("-inf")
 
     def silent_for(self) -> float:
         """Return for how many seconds the queue has held none of the jobs; 0 before the first was submitted."""
-        self.busy()
+        self.waiting()
         return max(0.0, time.monotonic() - self.empty_since)
 
-    def _ask(self, jobs: frozenset[str]) -> bool:
-        mine = [f"--user={getpass.getuser()}", f"--jobs={','.join(sorted(jobs))}"]
+    def _ask(self, jobs: frozenset[str]) -> int:
         try:
-            answer = subprocess.run(
-                ["squeue", "--noheader", "--format=%i", *mine], capture_output=True, text=True, timeout=60
-            )
+            answer = _squeue(f"--jobs={','.join(sorted(jobs))}")
         except (OSError, subprocess.TimeoutExpired):
-            return self.state  # without an answer, the last state counts
+            return self.length  # without an answer, the last state counts
         if answer.returncode:
-            return "Invalid job id" not in answer.stderr and self.state
-        return bool(answer.stdout.strip())
+            return 0 if "Invalid job id" in answer.stderr else self.length
+        return len(answer.stdout.split())
+
+
+def holds_jobs() -> bool:
+    """Return whether the queue holds a job of this user, whatever it belongs to."""
+    return bool(_squeue().stdout.strip())
+
+
+def _squeue(*options: str) -> subprocess.CompletedProcess[str]:
+    return _answer("squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}", *options)
+
+
+def _answer(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -1,0 +1,71 @@
+"""How the runs of a sweep are started: its folder, the jobs of earlier calls, workers or SLURM."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from softtargets.resumable.arrays import cut, described
+from softtargets.resumable.launching import bind_workers, failures_of, watch
+from softtargets.resumable.slurm_queue import Queue, array_limit, leave_job
+from softtargets.system.files import make_folder, share
+
+JOBS = ".submitit"
+"""The folder in a sweep's folder for what SLURM runs."""
+Start = Callable[[], dict[int, str]]
+
+
+def on_slurm(config: DictConfig) -> bool:
+    """Return whether SLURM runs the cells, on other machines."""
+    return config.hydra.launcher._target_.endswith(".SlurmLauncher")
+
+
+def prepare_folder(config: DictConfig, folder: Path) -> None:
+    """Make the sweep's folder and its multirun.yaml."""
+    with open_dict(config):
+        config.hydra.sweep.dir = str(folder)
+    make_folder(folder / JOBS if on_slurm(config) else folder)
+    OmegaConf.save(config, folder / "multirun.yaml")
+    share(folder / "multirun.yaml")
+
+
+def queue_of(config: DictConfig, folder: Path, look: Callable[[], None]) -> Queue | None:
+    """Return the queue of this call's jobs, None without SLURM; first wait for jobs of an earlier call."""
+    if not on_slurm(config):
+        return None
+    leave_job()
+    earlier = Queue(folder / JOBS)
+    if earlier.waiting():
+        jobs = " ".join(sorted(earlier.jobs()))
+        print(f"waiting for jobs of an earlier call; to cancel them: scancel {jobs}", flush=True)
+        watch(earlier, look)
+    return Queue(earlier.folder, but=earlier.jobs())
+
+
+def starter(sweeper: Sweeper, runs: list[list[str]], queue: Queue | None) -> Start:
+    """Return what starts the runs, waits for their ends and returns the messages of those that raised.
+
+    With a `queue` they run on SLURM. `sweeper` has a `launcher` and its `config`.
+    """
+    if sweeper.config.hydra.launcher._target_.endswith(".JoblibLauncher"):
+        bind_workers()
+    if queue is None:
+        return lambda: failures_of(sweeper.launcher.launch(runs, initial_job_idx=0))
+    from softtargets.resumable.slurm_jobs import run_arrays  # submitit takes a while to import
+
+    node = sweeper.config.hydra.sweeper
+    arrays = cut(list(enumerate(runs)), node.cells_per_job, node.array_size or array_limit())
+    print(described(arrays), flush=True)
+    return lambda: run_arrays(sweeper.launcher, arrays, queue)
+
+
+def in_folder(folder: Path, name: str) -> list[str]:
+    """Return the overrides that place a run in folder `name` of the sweep's, which the launcher's config lacks."""
+    return [f"hydra.sweep.dir={quoted(str(folder))}", f"hydra.sweep.subdir={quoted(name)}"]
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes for Hydra's grammar, in which only a backslash before a quote is special."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), text) + "'"
