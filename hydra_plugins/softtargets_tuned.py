@@ -69,4 +69,4 @@ class TunedSource(ConfigSource):
         if not arm:
             return {"defaults": [{f"optional /{config_path}@_here_": "${mu_algo}/${targets}"}]}
         entry = tuned.entry(table, *arm)
-        return entry and entry["values"]
+        return entry and entry["values"] | {name: entry[name] for name in ("tuned_on",) if name in entry}

@@ -23,6 +23,7 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 import softtargets
+from softtargets.config.tuned_on import fixed_hash
 from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
 from softtargets.report import alike, csv_files, rows, tables
@@ -35,6 +36,7 @@ from softtargets.report.seeds import clipped_klom, klom, over_seeds, permuted, u
 from softtargets.report.standing import standings
 from softtargets.report.statistics import compare, crossed, holm, independent, power, signed_rank
 from softtargets.report.summary import ENDPOINTS, compare_all, judge_all
+from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import compare_arms, judged
 from softtargets.system.files import write_json, write_text
 
@@ -1497,3 +1499,56 @@ def test_bad_input_is_one_sentence(folder, capsys, words, said):
     assert len(err.splitlines()) == 1
     assert re.search(said, err)
     assert not list(place.glob("summary.*"))
+
+
+# arms that were tuned on what is judged
+
+SEEN = {"dataset": "fashion_mnist", "images": 5700, "seeds": [1, 1000], "forget_sets": [1000]}
+SEEN |= {"classes": [3], "fixed": None, "test_images": 0}
+USED = {"classes": 2, "sizes": {"forget": 2, "train": 5700}, "hashes": {"train": "train", "test": "test"}}
+WHO = "fashion_mnist mlp random gradasc, hard: "
+
+
+def notes_of(place: Path, *seeds: int, forget_seed: int = 0, seen: dict | None = None, **changes) -> list[str]:
+    """What a report says of the tuning of one arm, beside an arm of which nothing is known."""
+    draw = {"forget_seed": forget_seed}
+    hard = [result(seed, choices=draw, tuned_on=SEEN | (seen or {}), data=USED, **changes) for seed in seeds]
+    soft = [result(seed, "soft", choices=draw) for seed in seeds]
+    return tuning_notes(read(leave(place / str(len(list(place.iterdir()))), *hard, *soft)))
+
+
+def test_a_report_names_arms_that_were_tuned_on_what_judges_them(tmp_path):
+    assert notes_of(tmp_path, 2, 3) == []
+    assert notes_of(tmp_path, 1, 2) == [f"{WHO}tuned on the seed of 1 of 2 runs"]
+    config = {"config": {"forget_set": {"classes": [3, 4], "seed": 0}}}
+    assert notes_of(tmp_path, 2, 3, **config) == [f"{WHO}tuned on the class of 2 of 2 runs"]
+    # a forget set that no seed draws is known by its content
+    fixed = {"fixed": fixed_hash({"path": "sha256:ab"})}
+    assert notes_of(tmp_path, 2, seen=fixed, config={"forget_set": {"path": "sha256:cd", "seed": 7}}) == []
+    assert notes_of(tmp_path, 2, seen=fixed, config={"forget_set": {"path": "sha256:ab", "seed": 7}}) == [
+        f"{WHO}tuned on the forget set of this run"
+    ]
+    assert notes_of(tmp_path, 2, seen={"test_images": 9}) == [f"{WHO}tuned on test images of this run"]
+    assert notes_of(tmp_path, 2, forget_seed=1000) == [
+        f"{WHO}tuned on the forget set of this run",
+        "2 of 2 runs have seeds from 1000 on, which are for tuning and not for a study",
+    ]
+
+
+def test_a_report_names_arms_that_were_tuned_on_other_data(tmp_path):
+    other = "and are used with 5,700 of fashion_mnist"
+    assert notes_of(tmp_path, 1, seen={"dataset": "mnist"}) == [
+        f"{WHO}settings were tuned on 5,700 images of mnist, {other}"
+    ]
+    assert notes_of(tmp_path, 2, 3, seen={"images": 57_000}) == [
+        f"{WHO}settings were tuned on 57,000 images of fashion_mnist, {other}"
+    ]
+
+
+def test_what_was_tuned_on_is_on_screen_in_the_tables_and_on_the_page(folder, capsys):
+    place = folder(*[result(seed, tuned_on=SEEN, data=USED) for seed in (1, 2)])
+    assert main([str(place)]) == 0
+    said = f"{WHO}tuned on the seed of 1 of 2 runs"
+    assert said in capsys.readouterr().out.splitlines()
+    assert f"Tuned on what is judged here:\n\n- {said}\n" in (place / "summary.md").read_text()
+    assert f"<li>{said}</li>" in (place / "report.html").read_text()

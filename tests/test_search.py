@@ -273,7 +273,12 @@ def test_a_search_starts_at_doing_nothing_and_goes_on_where_it_was(tmp_path):
     assert winner == json.loads((folder / "winner.json").read_text())
     assert winner["score"] < winner["fresh_scores"]["nothing"] == 1
     (row,) = tuned.read_table(folder / "tuned" / "mnist_5k" / "mlp" / "random.yaml")["npo"]["soft"]
-    assert (row["cost"], row["words"], row["tuned_on"]) == (0.5, winner["words"], [1000, 1001, 2000])
+    assert (row["cost"], row["words"], row["tuned_on"]) == (0.5, winner["words"], winner["tuned_on"])
+    seen = {"dataset": "mnist_5k", "images": 475, "seeds": [1000, 1001, 2000], "forget_sets": [1000, 1001, 2000]}
+    assert winner["tuned_on"] == seen | {"classes": [], "fixed": None, "test_images": 0}
+    # the words that are printed make a run that carries it
+    run = softtargets.run([*winner["words"], "seed=1001", f"hydra.run.dir={tmp_path / 'run'}"])
+    assert run["tuned_on"] == winner["tuned_on"]
     assert row["values"]["lr"] > 1e-6
     lines.clear()
     assert softtargets.search([*words, "trials=3"], say=lines.append) == winner
@@ -291,7 +296,7 @@ def test_an_own_algorithm_is_searched_without_a_retrained_model(tmp_path):
     words = [*TINY[:4], f"hydra.searchpath=[file://{tmp_path / 'conf'}]", "mu_algo=mine", "plugins=[own_parts]"]
     words += ["unlearn.cost=0.5", "tuning_pairs=1", "fresh_pairs=1", "objective=blind"]
     winner = softtargets.search([*words, f"runs_dir={tmp_path}", "trials=2"], say=lambda line: None)
-    assert (winner["tuned_on"], winner["chosen_on"], winner["trials"]) == ([1000], [2000], 2)
+    assert (winner["tuning_pairs"], winner["fresh_pairs"], winner["trials"]) == ([1000], [2000], 2)
     assert set(winner["fresh_scores"]) == {"nothing", "0", "1"}
 
 

@@ -13,7 +13,7 @@ from test_bad_input import refused  # noqa: F401, a fixture
 
 import run
 import softtargets.cli.main
-from softtargets.config import tuned
+from softtargets.config import tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
@@ -24,6 +24,7 @@ NPO = ("dataset=fashion_mnist", "mu_algo=npo", "targets=soft")
 SOFT = {"alpha": 3.7, "beta": 0.78, "lr": 0.0073}
 GUESS = {"alpha": 1.0, "beta": 1.0, "lr": 0.003}
 HARD = {"alpha": 1.3, "beta": 0.9, "lr": 0.0071}
+SEEN = {"dataset": "fashion_mnist", "images": 5700, "seeds": [1000, 1001], "forget_sets": [1000], "classes": []}
 ENTRY = "{values: {alpha: 2.5, lr: 0.25}}"
 
 
@@ -80,6 +81,8 @@ BROKEN = {
     "1: {hard: [{values: {lr: 1}}]}": "not a table of tuned values",
     f"npo: {{hard: [{ENTRY}], hard: [{ENTRY}]}}": "a key is repeated",
     f"npo: {{hard: [{ENTRY}]}}\nnpo: {{}}": "a key is repeated",
+    f"npo: {{hard: [{ENTRY[:-1]}, tuned_on: [1000]}}]}}": "must be a group",
+    f"npo: {{hard: [{ENTRY[:-1]}, tuned_on: {{seeds: 1}}}}]}}": "npo.hard.tuned_on",
     "npo: {[a]: 1}": "cannot be read",
     "npo: {": "cannot be read",
     "npo: \udcff": "cannot be read",
@@ -189,8 +192,33 @@ def test_a_run_uses_the_values_of_its_arm(words, values, composed):
 def test_cfg_shows_the_values_of_the_arm(resolve, monkeypatch, capsys):
     typed(monkeypatch, *NPO, "--cfg", "job", *resolve)
     shown = OmegaConf.create(capsys.readouterr().out)
-    assert shown.tuned == SOFT
+    assert shown.tuned == SOFT | {"tuned_on": SEEN}
     assert used(shown) == SOFT
+
+
+def test_a_run_carries_what_its_values_were_tuned_on_and_its_hash_does_not(composed):
+    config = composed(*NPO)
+    assert config["tuned_on"] == SEEN | {"classes": [], "fixed": None, "test_images": 0}
+    assert config_hash(config) == config_hash(
+        {name: value for name, value in config.items() if name != "tuned_on"}
+    )
+    assert "tuned_on" not in composed(*NPO, "tuned=none")
+    # what a search prints is what a run reads
+    word = tuned_on.typed(config["tuned_on"] | {"classes": [3]})
+    assert composed(*NPO, "tuned=none", word)["tuned_on"] == config["tuned_on"] | {"classes": [3]}
+    for word, said in {
+        "+tuned.tuned_on={seeds: [1]}": "tuned.tuned_on.dataset is required",
+        "+tuned_on=1": "give it as \\+tuned.tuned_on",
+    }.items():
+        with pytest.raises(BadInput, match=f"(?i){said}"):
+            composed(*NPO, "tuned=none", word)
+
+
+def test_values_of_one_size_are_not_taken_silently_for_another():
+    said = "settings were tuned on 5,700 images of fashion_mnist, and are used with 57,000 of fashion_mnist"
+    assert tuned_on.of_another_size(SEEN, "fashion_mnist", 57_000) == said
+    assert tuned_on.of_another_size(SEEN, "mnist", 5_700).endswith("5,700 of mnist")
+    assert tuned_on.of_another_size(SEEN, "fashion_mnist", 5_700) is None
 
 
 def test_every_cell_of_a_sweep_uses_its_own_values(monkeypatch, composed, tmp_path):

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from yaml import YAMLError
 
-from softtargets.config import allowed_targets, contents
+from softtargets.config import allowed_targets, contents, tuned_on
 from softtargets.config.machine import resolve_machine
 from softtargets.config.names import Chosen, composed
 from softtargets.config.paths import PLACES
@@ -21,10 +21,10 @@ from softtargets.errors import BadInput
 from softtargets.system.files import canonical, read_json
 
 GROUPS = ("dataset", "forget_set", "architecture", "training", "mu_algo", "unlearn", "targets")
-ADDED = ("choices", "sources", "contents")
+ADDED = ("choices", "sources", "contents", "tuned_on")
 """Keys of a resolved config that are not settings."""
 RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
-NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents")
+NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents", "tuned_on")
 """Settings that cannot change a result: the hash leaves them out. It has `contents` instead of paths."""
 NEWER = {
     "references": 1,
@@ -56,8 +56,12 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.sha256_
         raise BadInput(
             "choices: cannot be set, because it is derived from the groups. Choose options of the groups"
         )
-    for group in ("experiment", "tuned"):  # the other groups have their values already
-        config.pop(group, None)
+    if "tuned_on" in config:
+        raise BadInput("tuned_on: cannot be set so. Give it as +tuned.tuned_on")
+    config.pop("experiment", None)
+    values = config.pop("tuned", None)  # the other groups have them already
+    if isinstance(values, dict) and values.get("tuned_on") is not None:
+        config["tuned_on"] = tuned_on.checked(values["tuned_on"], "tuned.tuned_on")
     planned = contents.planned(config.pop("contents", "{}"))
     validated(Settings, settings_of(config), "")
     _require_one_run(config.pop("pairs", None))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from softtargets.config import tuned_on
 from softtargets.errors import BadInput
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
@@ -28,7 +29,7 @@ Table = dict[str, dict[str, list[dict]]]
 ANY_TARGETS = "all"
 NOTES = {"score", "before", "trials", "cost", "words", "tuned_on"}
 """An entry's keys about its search: the best score, that of the first guess (with a `cost`, of doing nothing), the
-number of trials, the budget, the words of a run with these settings, and the seeds that the search saw."""
+number of trials, the budget, the words of a run with these settings, and what the search saw: see tuned_on.py."""
 FORM = "ALGORITHM: {TARGETS: [{values: {SETTING: NUMBER}}]}, with powers of ten as in 1.0e-3"
 HEAD = "# tuned values of {}: algorithm, targets, entry; see docs/search.md\n"
 
@@ -50,6 +51,11 @@ def _read(file: Path, _state: tuple[int, ...]) -> Table:
         raise BadInput(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     if not _is_table(table):
         raise BadInput(f"{file}: not a table of tuned values. Its form is {FORM}")
+    for algorithm, arms in table.items():
+        for targets, entries in arms.items():
+            for one in entries:
+                if "tuned_on" in one:
+                    tuned_on.checked(one["tuned_on"], f"{file}: {algorithm}.{targets}.tuned_on")
     return table
 
 

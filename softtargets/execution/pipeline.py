@@ -10,6 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from softtargets.config import tuned_on
 from softtargets.console import Console
 from softtargets.cost import Meter, Spent, clock
 from softtargets.errors import BadInput, to_type
@@ -103,6 +104,10 @@ def show_data(experiment: Experiment, console: Console) -> None:
         console.say(f"left out {experiment.data.copies_dropped} training images that are copies of other images")
     for note in experiment.data.notes:
         console.say(note)
+    if seen := experiment.config.get("tuned_on"):
+        dataset, images = experiment.config["choices"]["dataset"], len(experiment.data.train)
+        if said := tuned_on.of_another_size(seen, dataset, images):
+            console.say(f"{said}: tuned=none leaves them out")
 
 
 def is_untrained(experiment: Experiment, original: Evaluation) -> bool:

@@ -74,6 +74,7 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
         "comparison_only": marks.comparison_only,
         "choices": choices(experiment.config),
         "config": decisive(experiment.config),
+        "tuned_on": experiment.config.get("tuned_on"),
         **measured(
             outcome.models,
             outcome.evaluations,

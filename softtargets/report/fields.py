@@ -143,12 +143,25 @@ class Data(_Read):
     hashes: DataHashes
 
 
+class TunedOnFields(_Read):
+    """What a search saw when it chose a run's settings."""
+
+    dataset: str
+    images: int
+    seeds: list[int]
+    forget_sets: list[int]
+    classes: list[int]
+    fixed: str | None
+    test_images: int
+
+
 class Result(_Read):
     """The fields of a run that a report needs."""
 
     status: str
     choices: Choices
     config: dict
+    tuned_on: TunedOnFields | None = None
     metrics: ModelsFields
     evidence: dict[str, OwnMeasureFields] = {}
     distance: Distances

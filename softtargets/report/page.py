@@ -14,6 +14,7 @@ from softtargets.report.pairs import Pairing
 from softtargets.report.ranking import HEAD, Ranked, by_setting, comparisons, headline, ranked
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
+from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict
 from softtargets.report.way_left import Entry, Way, difference
 
@@ -302,6 +303,7 @@ def _folded(content: Content) -> list[Markup]:
 def _notes(content: Content) -> list[Markup]:
     verdicts = list(content.verdicts)
     lists = {
+        "Tuned on what is judged here": tuning_notes(list(content.runs)),
         "Runs without a result": tables.why_without_result(content.missing),
         "Differs between the arms beside the targets": tables.settings(verdicts),
         "Left out": tables.refused(verdicts),

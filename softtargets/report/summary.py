@@ -24,6 +24,7 @@ from softtargets.report.retraining import BreakEven, break_evens
 from softtargets.report.runs import Run, finished, read
 from softtargets.report.seeds import OverSeeds, over_seeds
 from softtargets.report.standing import Standing, standings
+from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict, compare_arms, judged, places
 from softtargets.report.way_left import entries
 from softtargets.system.files import write_text
@@ -93,6 +94,7 @@ def summarise(
         )
     else:
         print(tables.NO_RUN)
+    _show_tuning(tuning_notes(runs))
     _show_missing(len(runs), missing)
     same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
     same += "; rows in runs.csv, arms.csv, pairs.csv and standing.csv" if runs else ""
@@ -135,7 +137,7 @@ def write_report(
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
         "summary.md": tables.primary_section(first)
-        + tables.markdown(verdicts, stands, over, missing, costs(runs), least),
+        + tables.markdown(verdicts, stands, over, missing, costs(runs), least, tuning_notes(runs)),
         "summary.tex": tables.latex(verdicts),
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, measures),
@@ -229,6 +231,14 @@ def show(verdicts: list[Verdict]) -> None:
         screen.print(visible(f"left out: {sentence}"), markup=False)
     if len(refused) > NAMED:
         screen.print(f"left out: {len(refused) - NAMED} more, named in summary.md")
+
+
+def _show_tuning(notes: list[str]) -> None:
+    """Print which arms were tuned on what they are judged by, the first of them by name."""
+    for sentence in notes[:NAMED]:
+        print(visible(sentence))
+    if len(notes) > NAMED:
+        print(f"{len(notes) - NAMED} more arms were tuned on what is judged here, named in summary.md")
 
 
 def _show_missing(there: int, missing: dict[str, str]) -> None:

@@ -142,6 +142,7 @@ def markdown(
     missing: dict[str, str],
     costs: Sequence[Cost] = (),
     least: Sequence[BreakEven] = (),
+    tuning: Sequence[str] = (),
 ) -> str:
     """Return where every arm stands, a table for every measure and place, one over seeds, and what is left out."""
     parts = _standing(standings)
@@ -159,7 +160,7 @@ def markdown(
     parts += [_over(over)] if over else []
     parts += [_costs(known)] if (known := [cost for cost in costs if cost.share is not None]) else []
     parts += [] if verdicts else [NO_RUN]
-    return "\n\n".join([*parts, *_notes(verdicts, missing)]) + "\n"
+    return "\n\n".join([*parts, *_notes(verdicts, missing, tuning)]) + "\n"
 
 
 OVER = ("cell", "targets", "seeds", "Gaussian KLoM", "floor", "bounded KLoM", "exchanged", "p")
@@ -210,8 +211,9 @@ def _inline(text: str) -> str:
     return shown.replace("](", "]\\(")
 
 
-def _notes(verdicts: list[Verdict], missing: dict[str, str]) -> list[str]:
-    titles = {"Differs between the arms beside the targets": settings(verdicts), "Left out": refused(verdicts)}
+def _notes(verdicts: list[Verdict], missing: dict[str, str], tuning: Sequence[str]) -> list[str]:
+    titles = {"Tuned on what is judged here": tuning}
+    titles |= {"Differs between the arms beside the targets": settings(verdicts), "Left out": refused(verdicts)}
     titles |= {"Runs without a result": why_without_result(missing)}
     lists = [
         "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in lines)])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from softtargets.config.tuned_on import RESERVED
 from softtargets.console import Console
 from softtargets.errors import BadInput, Failed
 from softtargets.evaluation import metrics
@@ -20,7 +21,7 @@ from softtargets.execution.target_sets import target_sets
 from softtargets.fit import predict
 from softtargets.store import Store, store_folder
 
-TUNING, FRESH = 1000, 2000
+TUNING, FRESH = RESERVED, RESERVED + 1000
 """First seed of the pairs on which tries are scored, and of those on which the winner is chosen."""
 LOSS, WEIGHT = 0.01, 10
 """Accuracy that a model may lose for nothing, and what a point beyond it costs."""

@@ -15,16 +15,18 @@ from typing import Annotated, Literal
 import optuna
 import pydantic
 from hydra.types import RunMode
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from softtargets.cli.from_python import hydra_for
-from softtargets.config import tuned
-from softtargets.config.resolve import config_hash
+from softtargets.config import tuned, tuned_on
+from softtargets.config.resolve import config_hash, decisive
 from softtargets.config.validation import FORBID, validated
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
+from softtargets.marks import ForgetSet
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
 from softtargets.tuning.pairs import FRESH, OBJECTIVES, SEEDS, TUNING, WORST, Pair, seeded
@@ -62,8 +64,8 @@ def search(overrides: Iterable[str] = (), say: Callable[[str], None] = print) ->
     >>> import softtargets
     >>> small = ["dataset.train_size=500", "training.epochs=30", "mu_algo=graddiff", "unlearn.cost=0.5"]
     >>> winner = softtargets.search([*small, "trials=1", "tuning_pairs=1", "fresh_pairs=1"], say=lambda line: None)
-    >>> winner["budget"], winner["tuned_on"], winner["chosen_on"]
-    (0.5, [1000], [2000])
+    >>> winner["budget"], winner["tuned_on"]["seeds"]
+    (0.5, [1000, 2000])
     """
     settings, words = _settings(overrides)
     with hydra_for(words) as hydra:
@@ -224,10 +226,12 @@ class Search:
             self.say(f"try {number} on {count} fresh pairs: {scores[number]:.3f} (tuning pairs: {one.value:.3f})")
         winner = min(scores, key=scores.__getitem__)
         drawn = [] if winner == "nothing" else best[winner].user_attrs["words"]
+        seen = self._tuned_on()
+        words = [*USUAL, tuned_on.typed(seen), *drawn, *self.words]
         return {
             **self._place(),
             "try": winner,
-            "words": ["mu_algo=none"] if winner == "nothing" else [*USUAL, *drawn, *self.words],
+            "words": ["mu_algo=none"] if winner == "nothing" else words,
             "drawn": drawn,
             "score": scores[winner],
             "score_on_tuning_pairs": None if winner == "nothing" else best[winner].value,
@@ -236,9 +240,27 @@ class Search:
             "objective": self.settings.objective,
             "trials": len(self.tries.finished()),
             "sampler_seed": self.settings.sampler_seed,
-            "tuned_on": list(self._numbers(TUNING, self.settings.tuning_pairs)),
-            "chosen_on": list(self._numbers(first, count)),
+            "tuning_pairs": list(self._numbers(TUNING, self.settings.tuning_pairs)),
+            "fresh_pairs": list(self._numbers(first, count)),
+            "tuned_on": seen,
         }
+
+    def _tuned_on(self) -> dict:
+        """Return what the search saw; a score sees no test images."""
+        experiment = self._pair(FRESH).experiment
+        numbers = [*self._numbers(TUNING, self.settings.tuning_pairs)]
+        numbers += self._numbers(FRESH, self.settings.fresh_pairs)
+        forget_set = decisive(experiment.config)["forget_set"]
+        is_fixed = ForgetSet.of(get_object(forget_set["_target_"])).fixed
+        seen = tuned_on.TunedOn(
+            dataset=experiment.config["choices"]["dataset"],
+            images=len(experiment.data.train),
+            seeds=numbers,
+            forget_sets=numbers,
+            classes=forget_set.get("classes", []),
+            fixed=tuned_on.fixed_hash(forget_set) if is_fixed else None,
+        )
+        return seen.model_dump()
 
     def _fresh_score(self, one: FrozenTrial) -> float:
         """Score a try on fresh pairs; a pair that an earlier call measured is not run again."""
@@ -256,7 +278,7 @@ class Search:
         file = Path(self.folder, "tuned", f"{winner['table']}.yaml")
         tuned.add(file, *winner["arm"], row(winner))
         nothing = winner["fresh_scores"]["nothing"]
-        count = len(winner["chosen_on"])
+        count = len(winner["fresh_pairs"])
         self.say(f"winner: {winner['score']:.3f} on {count} fresh pairs; doing nothing: {nothing:.3f}")
         if winner["try"] == "nothing":
             self.say("no try is better than doing nothing: the search chose not to move")
@@ -286,7 +308,7 @@ def row(winner: dict) -> dict:
         "before": round(winner["fresh_scores"]["nothing"], 4),
         "trials": winner["trials"],
         "words": list(winner["words"]),
-        "tuned_on": [*winner["tuned_on"], *winner["chosen_on"]],
+        "tuned_on": winner["tuned_on"],
     }
 
 

@@ -1,0 +1,66 @@
+"""Tuned on: the data that a search saw when it chose settings, which a run carries into its result."""
+
+import hashlib
+
+import pydantic
+
+from softtargets.config.validation import FORBID, validated
+from softtargets.errors import BadInput
+from softtargets.system.files import canonical
+
+RESERVED = 1000
+"""First seed that is for tuning: a search takes seeds from here on, and a study those below."""
+DIGITS = 12
+"""Hexadecimal digits of a forget set's hash."""
+
+
+class TunedOn(pydantic.BaseModel):
+    """What a search saw."""
+
+    model_config = FORBID
+    dataset: str
+    images: int
+    """Training images of a run."""
+    seeds: list[int]
+    """Run seeds."""
+    forget_sets: list[int]
+    """Their seeds."""
+    classes: list[int] = []
+    """Classes that were to be forgotten."""
+    fixed: str | None = None
+    """Hash of a forget set that is the same whatever its seed, see `fixed_hash`."""
+    test_images: int = 0
+    """Test images that the score saw."""
+
+
+def checked(node: object, where: str) -> dict:
+    """Return the content of a `TunedOn`; raises BadInput for anything else."""
+    if not isinstance(node, dict):
+        raise BadInput(f"{where}={node!r}: must be a group with {', '.join(TunedOn.model_fields)}")
+    return validated(TunedOn, node, where).model_dump()
+
+
+def typed(tuned_on: dict) -> str:
+    """Return the word of a command line by which a run carries it."""
+    fields = (f"{name}:{_typed(value)}" for name, value in tuned_on.items() if value is not None)
+    return f"+tuned.tuned_on={{{','.join(fields)}}}"
+
+
+def _typed(value: object) -> str:
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
+def fixed_hash(forget_set: dict) -> str:
+    """Return the first digits of the SHA-256 of a kind of forget set without its seed, files by their content."""
+    node = {name: value for name, value in forget_set.items() if name != "seed"}
+    return hashlib.sha256(canonical(node).encode()).hexdigest()[:DIGITS]
+
+
+def of_another_size(tuned_on: dict, dataset: str, images: int) -> str | None:
+    """Return a sentence where settings were tuned on other data than a run's, or on more or fewer images."""
+    if (tuned_on["dataset"], tuned_on["images"]) == (dataset, images):
+        return None
+    return (
+        f"settings were tuned on {tuned_on['images']:,} images of {tuned_on['dataset']}, and are used with "
+        f"{images:,} of {dataset}"
+    )
