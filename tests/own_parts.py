@@ -121,6 +121,21 @@ def few_images():
     return datasets.mnist_5k()
 
 
+def colours():
+    """Colour images of five classes: 2,000 to train and 500 to test, of 8 x 8 pixels.
+
+    An image is the smooth pattern of its class under noise that hides it now and then, so that there is something
+    to memorise.
+    """
+    draw = torch.Generator().manual_seed(0)
+    patterns = torch.nn.functional.interpolate(torch.randn(5, 3, 3, 3, generator=draw), 8, mode="bilinear")
+    labels = torch.arange(2500) % 5
+    noise = 1.5 * torch.randn(2500, 3, 8, 8, generator=draw)
+    pixels = (128 + 30 * (patterns[labels] + noise)).clamp(0, 255).to(torch.uint8)
+    names = ("ash", "birch", "cedar", "dogwood", "elm")
+    return datasets.Images(pixels[:2000], labels[:2000], pixels[2000:], labels[2000:], names, None)
+
+
 def first_ones(candidates, generator):
     """A forget set without settings."""
     return forget_sets.random(candidates, generator, fraction=0.1)

@@ -17,7 +17,7 @@ from conftest import CONF, ROOT, options
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from softtargets.architectures import mlp
+from softtargets.architectures import mlp, resnet9
 from softtargets.datasets import mnist_5k
 from softtargets.execution.callables import checked_partial
 from softtargets.fit import Fit, predict
@@ -93,10 +93,29 @@ def samples(n: int, seed: int, soft: bool = False) -> Samples:
     return Samples(torch.randn(n, 1, 4, 4, generator=generator), labels, targets)
 
 
+samples_of_grey = samples
+
+
 def network(seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return mlp(input_shape=(1, 4, 4), classes=K, hidden=8).eval()
+
+
+def residual(seed: int = 0) -> nn.Module:
+    """A residual network whose running statistics are of data."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = resnet9(input_shape=(3, 8, 8), classes=K, width=2)
+    with torch.no_grad():
+        for batch in range(20):
+            model(colour_samples(30, batch).inputs)
+    return model.eval()
+
+
+def colour_samples(n: int, seed: int, soft: bool = False) -> Samples:
+    draw, grey = torch.Generator().manual_seed(seed), samples_of_grey(n, seed, soft)
+    return dataclasses.replace(grey, inputs=torch.randn(n, 3, 8, 8, generator=draw))
 
 
 def flat(model: nn.Module) -> torch.Tensor:
@@ -181,6 +200,20 @@ class TestEveryAlgorithm:
         other = forget.retarget(samples(20, 9, soft=True).targets)
         hard, soft = (contender(network(), asked, retain, made()) for asked in (forget, other))
         assert torch.equal(flat(hard), flat(soft)) == Algorithm.of(contender).ignores_forget_targets
+
+
+@pytest.mark.long
+class TestEveryAlgorithmOnColours(TestEveryAlgorithm):
+    """The contract on three channels, with batch normalisation of one value a channel in a lone sample."""
+
+    @pytest.fixture(autouse=True)
+    def colours(self, contender, monkeypatch):
+        """Put a small residual network and colour images in the place of the mlp and grey ones."""
+        monkeypatch.setattr(sys.modules[__name__], "network", residual)
+        monkeypatch.setattr(sys.modules[__name__], "samples", colour_samples)
+        given = {"validation": colour_samples(40, 7), "early_original": residual(2)}
+        for name in given.keys() & contender.keywords.keys():
+            monkeypatch.setitem(contender.keywords, name, given[name])
 
 
 @pytest.mark.long
