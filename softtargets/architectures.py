@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from softtargets.errors import nearest
 from softtargets.linear import Linear
 
+GIVEN = ("input_shape", "classes", "num_classes")
+"""Arguments that a network gets by the name it has for them."""
 Shape = tuple[int, ...]
 Width = Annotated[int, Field(ge=1, le=10**6)]
 
@@ -20,23 +23,39 @@ Width = Annotated[int, Field(ge=1, le=10**6)]
 def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classes: int) -> nn.Module:
     """Call `architecture` with those of `input_shape` (without the batch) and `classes` that it has as arguments.
 
-    Lazy layers, which learn their sizes from their first inputs, learn them here.
+    `num_classes` is another name of `classes`. A builder of torchvision's gets the number of classes and a first
+    convolution for the channels. Lazy layers, which learn their sizes from their first inputs, learn them here.
 
     >>> from functools import partial
     >>> model = construct(partial(mlp, hidden=800), input_shape=(1, 28, 28), classes=10)
     >>> model(torch.zeros(2, 1, 28, 28)).shape
     torch.Size([2, 10])
     """
-    shape = {"input_shape": input_shape, "classes": classes}
-    # of a partial the signature of its function: a partial's own leaves out what it has set
-    arguments = inspect.signature(getattr(architecture, "func", architecture)).parameters
-    model = architecture(**{name: value for name, value in shape.items() if name in arguments})
+    if is_torchvisions(architecture):
+        model = _of_torchvision(architecture, input_shape, classes)
+    else:
+        model = architecture(**given(architecture, input_shape, classes))
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         # in eval mode, so that batch normalisation does not learn from the zeros
         with torch.no_grad():
             model.eval()(torch.zeros(1, *input_shape))
         model.train()
     return model
+
+
+def given(architecture: Callable[..., nn.Module], input_shape: Shape, classes: int) -> dict[str, object]:
+    """Return what `construct` calls an architecture with; what a partial has set for it stays."""
+    known = dict(zip(GIVEN, (input_shape, classes, classes), strict=True))
+    # of a partial the signature of its function: a partial's own leaves out what it has set
+    arguments = inspect.signature(getattr(architecture, "func", architecture)).parameters
+    own = getattr(architecture, "keywords", {})
+    return {name: value for name, value in known.items() if name in arguments and name not in own}
+
+
+def is_torchvisions(architecture: Callable) -> bool:
+    """Return whether an architecture is a builder of torchvision's, which takes most settings as `**kwargs`."""
+    function = getattr(architecture, "func", architecture)
+    return str(getattr(function, "__module__", "")).startswith("torchvision.models.")
 
 
 def mlp(*, input_shape: Shape, classes: int, hidden: Width) -> nn.Module:
@@ -130,6 +149,60 @@ def resnet18(*, input_shape: Shape, classes: int, width: Width) -> nn.Module:
     ]
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), Linear(8 * width, classes)]
     return ChannelsLast(_normalised(input_shape[0], width), *stages, *head)
+
+
+def _known(name: str) -> str:
+    from torchvision import models  # importing it takes a second, which the other networks do not need
+
+    names = models.list_models(module=models)
+    if name not in names:
+        advice = nearest(name, names) or f"; use one of {', '.join(names)}"
+        raise ValueError(f"no classification network of torchvision has this name{advice}")
+    return name
+
+
+def torchvision(*, input_shape: Shape, classes: int, name: Annotated[str, AfterValidator(_known)]) -> nn.Module:
+    """Return torchvision's classification network `name`, with random weights, for these classes and channels.
+
+    Its first convolution is replaced where the images have other than 3 channels.
+
+    >>> torchvision(input_shape=(1, 32, 32), classes=10, name="resnet18")(torch.zeros(2, 1, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+    from torchvision import models
+
+    return _of_torchvision(models.get_model_builder(name), input_shape, classes)
+
+
+def _of_torchvision(builder: Callable[..., nn.Module], input_shape: Shape, classes: int) -> nn.Module:
+    channels, height, width = input_shape
+    settings = _settings(builder, height, width) | getattr(builder, "keywords", {})
+    model = builder(**{"num_classes": classes} | settings)
+    name, first = next((name, one) for name, one in model.named_modules() if isinstance(one, nn.Conv2d))
+    if first.in_channels != channels:
+        layer = nn.Conv2d(
+            channels,
+            first.out_channels,
+            first.kernel_size,
+            first.stride,
+            first.padding,
+            first.dilation,
+            bias=first.bias is not None,
+        )
+        above, _, last = name.rpartition(".")
+        setattr(model.get_submodule(above), last, layer)
+    return model
+
+
+def _settings(builder: Callable[..., nn.Module], height: int, width: int) -> dict[str, object]:
+    """Return what some of torchvision's networks need beside the number of classes."""
+    kind = getattr(builder, "func", builder).__module__.rpartition(".")[2]
+    if kind in ("googlenet", "inception"):
+        # without their auxiliary logits, and drawing their weights as they will by default
+        return {"aux_logits": False, "init_weights": True}
+    if kind == "vision_transformer":
+        return {"image_size": height}
+    return {"input_size": (height, width)} if kind == "maxvit" else {}
 
 
 def _convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:

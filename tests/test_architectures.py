@@ -9,9 +9,10 @@ from conftest import CONF, options
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
+from torchvision import models
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from softtargets.architectures import cnn, construct, mlp, resnet9, resnet18
+from softtargets.architectures import cnn, construct, mlp, resnet9, resnet18, torchvision
 from softtargets.config.validation import check_call
 
 
@@ -25,6 +26,9 @@ def test_every_architecture_maps_any_images_to_logits(name, shape, classes):
     node = OmegaConf.load(CONF / "architecture" / f"{name}.yaml")
     if "width" in node:
         node.width = 8  # to be fast
+    if name == "torchvision":
+        node.name = "resnet18"
+    node.pop("weights")
     partial = check_call(instantiate(node, _convert_="all"), "architecture", named=("input_shape", "classes"))
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -130,6 +134,36 @@ def test_images_may_not_vanish_in_the_pools(size, depth, fits):
             ValueError, match=f"40x{size} images can be halved {depth - 1} times, but channels has {depth} entries"
         ):
             build()
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "googlenet"])
+def test_torchvisions_networks_get_classes_and_channels_and_stay_theirs(name, depth):
+    torch.manual_seed(0)
+    model = torchvision(input_shape=(depth, 32, 32), classes=7, name=name).eval()
+    assert model(torch.zeros(2, depth, 32, 32)).shape == (2, 7)
+    more = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+    torch.manual_seed(0)
+    theirs = models.get_model(name, weights=None, num_classes=7, **more).state_dict()
+    own = model.state_dict()
+    first = next(iter(own))
+    assert own[first].shape == (theirs[first].shape[0], depth, *theirs[first].shape[2:])
+    for key in own.keys() - ({first, first.replace("weight", "bias")} if depth == 1 else set()):
+        assert torch.equal(own[key], theirs[key])
+    assert own.keys() == theirs.keys()
+
+
+def test_a_builder_of_torchvisions_gets_classes_and_channels_too():
+    model = construct(functools.partial(models.resnet18, width_per_group=64), (1, 9, 9), 3).eval()
+    assert model(torch.zeros(1, 1, 9, 9)).shape == (1, 3)
+
+
+def test_construct_gives_the_number_of_classes_by_either_name():
+    def build(num_classes):
+        return nn.Linear(2, num_classes)
+
+    assert construct(build, (2,), 3).weight.shape == (3, 2)
+    assert construct(functools.partial(build, num_classes=5), (2,), 3).weight.shape == (5, 2)  # a user's own stays
 
 
 def test_construct_gives_an_architecture_what_it_takes():

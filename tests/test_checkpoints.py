@@ -12,6 +12,7 @@ from conftest import SMALL
 from torch import nn
 
 import softtargets
+from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
 from softtargets.execution.experiment import build
 from softtargets.readers import checkpoints
@@ -198,3 +199,43 @@ def test_an_audit_takes_files_and_state_dicts_of_any_prefix(tmp_path):
     ):
         with pytest.raises(BadInput, match=said):
             softtargets.audit(original=given, unlearned=other, architecture=net, **sets)
+
+
+def started_from(composed, file, *words):
+    """The state of a run's new network, which starts from a file."""
+    experiment = build(composed(*SMALL, f"architecture.weights={file}", *words))
+    return experiment.initialised("original").state_dict()
+
+
+def test_new_networks_start_from_the_users_weights(composed, tmp_path):
+    given = build(composed(*SMALL)).initialised("another").state_dict()
+    torch.save({"state_dict": given}, tmp_path / "one.pt")
+    for name in ("original", "retrained"):
+        experiment = build(composed(*SMALL, f"architecture.weights={tmp_path / 'one.pt'}"))
+        state = experiment.initialised(name).state_dict()
+        assert all(torch.equal(state[key], given[key]) for key in given)
+    assert config_hash(experiment.config) != config_hash(composed(*SMALL))
+    (tmp_path / "one.pt").rename(tmp_path / "two.pt")
+    renamed = composed(*SMALL, f"architecture.weights={tmp_path / 'two.pt'}")
+    assert config_hash(renamed) == config_hash(experiment.config)
+
+
+@pytest.mark.parametrize("rows", [7, None])
+def test_the_last_layer_of_other_classes_is_drawn_anew(rows, composed, tmp_path):
+    usual = build(composed(*SMALL)).initialised("original").state_dict()
+    given = build(composed(*SMALL)).initialised("another").state_dict()
+    body, (weight, bias) = list(given)[:-2], list(given)[-2:]
+    given = {key: tensor[:rows] if key in (weight, bias) else tensor for key, tensor in given.items()}
+    torch.save(given if rows else {key: given[key] for key in body}, tmp_path / "one.pt")
+    state = started_from(composed, tmp_path / "one.pt")
+    assert all(torch.equal(state[key], given[key]) for key in body)
+    assert all(torch.equal(state[key], usual[key]) for key in (weight, bias))
+
+
+def test_weights_to_start_from_are_refused_where_more_than_the_last_layer_differs(composed, tmp_path):
+    given = build(composed(*SMALL)).initialised("another").state_dict()
+    del given[next(iter(given))]
+    torch.save(given, tmp_path / "one.pt")
+    for file, reason in (("one.pt", "it lacks "), ("none.pt", "no such file")):
+        with pytest.raises(BadInput, match=rf"^architecture\.weights=\S+{file}: {reason}"):
+            started_from(composed, tmp_path / file)

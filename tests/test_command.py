@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT, SMALL, Ended
 
 from softtargets.config import paths
+from softtargets.config.resolve import config_hash
 from softtargets.system import signals
 
 BROKEN = ("mu_algo._target_=own_parts.broken", "~mu_algo.alpha", "plugins=[own_parts]")
@@ -173,7 +174,6 @@ def test_a_mask_counts_all_training_images_of_the_dataset(elsewhere, here):
 
 
 LEFT_OVER = {
-    ("architecture._target_=own_parts.TinyNet",): ("architecture=mlp", "'~architecture.hidden'"),
     ("mu_algo._target_=own_parts.broken",): ("mu_algo=relabel", "'~mu_algo.alpha'"),
     ("dataset=folder", "dataset.path=/no", "dataset._target_=own_parts.few_images"): (
         "dataset=folder",
@@ -209,13 +209,46 @@ def quoted(words: list[str]) -> str:
 
 
 def test_the_words_of_that_sentence_work(here):
-    words = ("architecture._target_=own_parts.TinyNet", "~architecture.hidden", "plugins=[own_parts]")
-    assert here(*SMALL[:1], *SMALL[2:], *words, "stage=data").returncode == 0
+    words = ("forget_set._target_=own_parts.first_ones", "~forget_set.fraction", "plugins=[own_parts]")
+    assert here(*SMALL, *words, "stage=data").returncode == 0
+
+
+def test_a_network_of_the_users_own_needs_no_word_about_the_presets_settings(composed):
+    words = (*SMALL[:1], *SMALL[2:], "architecture._target_=own_parts.TinyNet", "plugins=[own_parts]")
+    config = composed(*words)
+    assert config["architecture"] == {"_target_": "own_parts.TinyNet", "_partial_": True}
+    assert config_hash(config) == config_hash(composed(*words, "~architecture.hidden"))
+    kept = composed(
+        *words[:-2], "architecture._target_=softtargets.architectures.cnn", "+architecture.channels=[8]"
+    )
+    assert kept["architecture"]["hidden"] == 800  # which this one takes
+
+
+@pytest.mark.parametrize(
+    ("words", "recipe", "training"),
+    [
+        ((), "", "adamw"),
+        ((), "defaults: [cnn]", "own"),
+        (("training=mlp",), "", "mlp"),
+        (("architecture=cnn",), "", "cnn"),
+    ],
+)
+def test_a_network_in_the_users_own_configs_has_a_recipe(words, recipe, training, elsewhere, here):
+    own = elsewhere / "conf"
+    for group in ("architecture", "training"):
+        (own / group).mkdir(parents=True)
+    (own / "architecture/own.yaml").write_text("_target_: own_parts.TinyNet\n_partial_: true\n")
+    if recipe:
+        (own / "training/own.yaml").write_text(recipe)
+    path = f"hydra.searchpath=[file://{own}]"
+    found = here(*SMALL[:1], path, "plugins=[own_parts]", "architecture=own", *words, "stage=data")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert f" training={training} " in found.stdout
 
 
 def test_a_setting_that_was_typed_is_not_called_a_presets(here):
     found = here("architecture.hidden=5", "architecture._target_=own_parts.TinyNet", "plugins=[own_parts]")
-    assert found.stderr == "run.py: architecture.hidden=5: no such setting; there are none here\n"
+    assert found.stderr == "run.py: architecture.hidden=5: no such setting; choose one of weights\n"
 
 
 ONE_CYCLE = "{_target_: torch.optim.lr_scheduler.OneCycleLR, _partial_: true, max_lr: 0.003}"

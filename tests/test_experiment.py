@@ -23,6 +23,7 @@ NEEDS = {
     "forget_set=marked": None,  # needs a dataset with marks; see test_datasets
     "architecture=resnet9": ["architecture.width=2"],  # to be fast
     "architecture=resnet18": ["architecture.width=2"],
+    "architecture=torchvision": ["architecture.name=squeezenet1_1"],
     "dataset=folder": None,
     "dataset=mnist": None,
     "dataset=fashion_mnist": None,
@@ -42,7 +43,8 @@ def test_every_option_builds(composed, choice, tmp_path):
     (tmp_path / "some.txt").write_text("1\n2\n3\n")
     extra = [word.replace("INDICES", str(tmp_path / "some.txt")) for word in NEEDS.get(choice, [])]
     experiment = build(composed(*TINY, choice, *extra))
-    assert experiment.config["choices"][choice.partition("=")[0]] == choice.partition("=")[2]
+    name = "torchvision.squeezenet1_1" if choice == "architecture=torchvision" else choice.partition("=")[2]
+    assert experiment.config["choices"][choice.partition("=")[0]] == name
     assert experiment.epochs >= 1
 
 

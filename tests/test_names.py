@@ -36,6 +36,10 @@ CHANGED = {
     ("targets.forget._target_=softtargets.targets.uniform", "targets/retain=self"): {"targets": "uniform"},
     ("architecture._target_=own_parts.TinyNet",): {"architecture": "own_parts.TinyNet", "training": "mlp"},
     ("architecture._target_=softtargets.architectures.cnn",): {"architecture": "cnn", "training": "mlp"},
+    ("architecture=torchvision", "architecture.name=vgg11"): {
+        "architecture": "torchvision.vgg11",
+        "training": "torchvision",
+    },
     ("mu_algo._target_=own_parts.broken",): {"mu_algo": "own_parts.broken", "unlearn": "graddiff"},
     ("mu_algo._target_=softtargets.mu_algo.npo.npo",): {"mu_algo": "npo", "unlearn": "graddiff"},
     ("dataset._target_=own_parts.images",): {"dataset": "own_parts.images"},
@@ -52,7 +56,8 @@ USUAL |= {"dataset": "mnist_5k", "forget_set": "random"}
 
 @functools.cache
 def hydra_config(*overrides, algorithm="graddiff"):
-    overrides = (f"mu_algo={algorithm}", *overrides)
+    plugins = ["plugins=[own_parts]"] if "own_parts" in " ".join(overrides) else []
+    overrides = (f"mu_algo={algorithm}", *overrides, *plugins)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides), return_hydra_config=True)
 
@@ -94,6 +99,10 @@ def test_a_run_is_filed_under_its_names():
         (("targets/forget=masked", "seed=3"), "mnist_5k-mlp-graddiff-masked_hard-3"),
         (("targets=soft", "targets.forget.temperature=1"), "mnist_5k-mlp-graddiff-soft_forget.temperature=1-0"),
         (("architecture._target_=own_parts.TinyNet",), "mnist_5k-own_parts.TinyNet-graddiff-hard-0"),
+        (
+            ("architecture=torchvision", "architecture.name=resnet18"),
+            "mnist_5k-torchvision.resnet18-graddiff-hard-0",
+        ),
     ):
         assert composed_run.run_title(hydra_config(*overrides)) == name
     assert composed_run.run_title(hydra_config(algorithm="relabel")) == "mnist_5k-mlp-relabel-out_of_fold_3-0"

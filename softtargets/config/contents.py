@@ -55,8 +55,10 @@ def sha256s(config: dict, groups: Iterable[str], digest: Callable[[Path, Reads |
             {group: config[group] for group in groups}, config["plugins"]
         )  # before one is imported
     files = [(text.setting, text.value, *how) for text in named if (how := _taken(text))]
-    if config["checkpoint"] is not None:
-        files.append(("checkpoint", config["checkpoint"], False, None))
+    weights = config["architecture"].get("weights")
+    for setting, value in (("checkpoint", config["checkpoint"]), ("architecture.weights", weights)):
+        if isinstance(value, str):
+            files.append((setting, value, False, None))
     by_setting = {}
     for setting, value, may_be_folder, reads in files:
         path = Path(value).expanduser()

@@ -35,6 +35,10 @@ class Chosen:
                 names[group] = self._group(group, config[group], option)
         return names | {"targets": self._targets(config.get("targets"))}
 
+    def file(self, group: str) -> dict | None:
+        """Return the content of the file of a group's option; None if it is not here."""
+        return self._file(group, self.options[group])
+
     def preset(self, setting: str) -> str | None:
         """Return as GROUP=OPTION the option whose file sets a setting; None if none does."""
         group, *below = setting.split(".")
@@ -50,6 +54,8 @@ class Chosen:
         """Name a group by its option and the parts that differ from the option's, or by its `_target_`."""
         option = name.partition(" ")[0]
         usual, here = self._file(group, option), _parts(node)
+        if here.get("") == "softtargets.torchvision":
+            return f"torchvision.{node.get('name')}"
         if not here or (usual is None and "." not in option):
             return name  # nothing else names it, or the option's file is a user's and not here
         usual = _parts(usual or {})

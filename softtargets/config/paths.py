@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 
 PLACES = (
     *("data_dir", "runs_dir", "checkpoint", "rerun", "store.dir"),
-    *("dataset.root", "dataset.path", "forget_set.path"),
+    *("dataset.root", "dataset.path", "forget_set.path", "architecture.weights"),
 )
 """Settings of a run that name a file or a folder."""
 HYDRAS = ("hydra.run.dir", "hydra.sweep.dir")

@@ -3,10 +3,12 @@
 import copy
 import dataclasses
 import hashlib
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from yaml import YAMLError
@@ -27,6 +29,7 @@ RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store
 NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents", "tuned_on")
 """Settings that cannot change a result: the hash leaves them out. It has `contents` instead of paths."""
 NEWER = {
+    "architecture.weights": None,
     "references": 1,
     "unlearn.cost": None,
     "unlearn.looks": 1,
@@ -74,6 +77,7 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.sha256_
     _check_groups(config)
     drop_ignored_targets(config)
     _leave_out_newer(config)
+    _leave_out_preset(config, chosen)
     config |= {"choices": chosen.names(config)}
     if sources := allowed_targets.sources(config, config["plugins"]):
         config["sources"] = sources
@@ -111,6 +115,23 @@ def _leave_out_newer(config: dict) -> None:
         # to Python 0 is False, but it is a wrong value, which stays and is refused
         if value == usual and isinstance(value, bool) == isinstance(usual, bool):
             del node[setting]
+
+
+def _leave_out_preset(config: dict, chosen: Chosen) -> None:
+    """Remove from the architecture what its option sets for another network, if the user's own lacks it."""
+    node, usual = config["architecture"], chosen.file("architecture")
+    target = node.get("_target_")
+    if usual is None or target in (None, usual.get("_target_")):
+        return
+    allowed_targets.require_allowed({"architecture": node}, config["plugins"])
+    part = get_object(target)
+    with naming(f"architecture._target_={target}"):
+        takes = inspect.signature(part).parameters
+    if not target.startswith("torchvision.") and any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        return  # it may take any of them
+    for name, value in usual.items():
+        if not name.startswith("_") and name not in takes and name in node and node[name] == value:
+            del node[name]
 
 
 def _example(setting: str) -> str:

@@ -90,6 +90,14 @@ class DatasetSettings(pydantic.BaseModel):
     std: Annotated[list[Annotated[float, Field(ge=1e-3, le=1)]], Field(min_length=1, max_length=3)]
 
 
+class ArchitectureSettings(pydantic.BaseModel):
+    """The part of group `architecture` that every network has."""
+
+    model_config = FORBID
+    weights: Place | None = None
+    """A file of weights that every new model of the run starts from."""
+
+
 class ForgetSetSettings(pydantic.BaseModel):
     """The part of group `forget_set` that every kind has."""
 

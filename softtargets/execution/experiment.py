@@ -5,6 +5,7 @@ Nothing here trains or writes. All bad input ends here with BadInput, before any
 
 import dataclasses
 import functools
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from softtargets import store
-from softtargets.architectures import construct
+from softtargets.architectures import GIVEN, construct
 from softtargets.augmentation import augmented
 from softtargets.compat import torch_names
 from softtargets.config import allowed_targets, contents
 from softtargets.config.resolve import GROUPS, config_hash, settings_of
 from softtargets.config.settings import (
     AlgorithmSettings,
+    ArchitectureSettings,
     Optimisation,
     Settings,
     Training,
@@ -30,8 +32,8 @@ from softtargets.config.settings import (
 from softtargets.config.validation import FORBID, naming, validated
 from softtargets.errors import BadInput
 from softtargets.execution import checks
-from softtargets.execution.callables import checked_partial, take_settings
-from softtargets.execution.checkpoint import load_weights
+from softtargets.execution.callables import checked_partial, instantiate_partial, take_settings
+from softtargets.execution.checkpoint import load_start, load_weights, started
 from softtargets.execution.load_data import load_data
 from softtargets.execution.network_trial import Trial
 from softtargets.execution.optimisers import build_optimisation, build_unlearning
@@ -187,8 +189,19 @@ def _budgeted(experiment: Experiment) -> Experiment:
 
 
 def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
-    partial = checked_partial(node, "architecture", named=("input_shape", "classes"))
-    return functools.partial(construct, partial, data.input_shape, data.classes)
+    node = dict(node)
+    parameters = inspect.signature(instantiate_partial(node, "architecture").func).parameters
+    own = "weights" in parameters  # of the network's, which means what the network says
+    weights = None if own else take_settings(ArchitectureSettings, node, "architecture").weights
+    # a number of classes in a user's config stays, and is checked by the trial
+    named = tuple(name for name in GIVEN if name not in node)
+    partial = checked_partial(node, "architecture", named=named, beside=ArchitectureSettings.model_fields)
+    build = functools.partial(construct, partial, data.input_shape, data.classes)
+    if weights is None:
+        return build
+    with naming("architecture", (Exception,)):
+        network = build()
+    return functools.partial(started, build, load_start(network, weights, f"architecture.weights={weights}"))
 
 
 def _algorithm(node: dict) -> Callable:

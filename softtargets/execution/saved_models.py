@@ -51,6 +51,7 @@ def load(run_dir: str | Path, plugins: Iterable[str] = ()) -> Models:
     result = read_json(folder / "result.json")
     shape = result["data"]
     allowed_targets.require_allowed({"architecture": OmegaConf.to_container(config.architecture)}, plugins)
+    config.architecture.pop("weights", None)  # what the networks started from
     architecture = instantiate(config.architecture, _partial_=True, _convert_="all")
     build = functools.partial(construct, architecture, tuple(shape["input_shape"]), shape["classes"])
     right = result["hashes"]

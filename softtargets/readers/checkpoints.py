@@ -25,15 +25,27 @@ def read_weights(file: Path, wanted: State) -> dict[str, Tensor]:
 
     Raises ValueError if the file holds other weights or none, and OSError if it cannot be opened.
     """
-    if not file.is_file():
-        raise ValueError("it is no file. Give the path of a file" if file.exists() else "no such file")
-    if not file.stat().st_size:
-        raise ValueError(f"it is empty. {SAVE}")
     return fitted(_content(file), wanted)
+
+
+def read_start(file: Path, wanted: State, head: Collection[str]) -> dict[str, Tensor]:
+    """Return the weights in a file as `read_weights` does, but none of the `head` if one is missing or misshapen.
+
+    Raises as `read_weights` does.
+    """
+    state = _renamed(_weights(_content(file)), wanted)
+    if all(name in state and state[name].shape == wanted[name].shape for name in head):
+        return fitted(state, wanted)
+    body = {name: tensor for name, tensor in wanted.items() if name not in head}
+    return fitted({name: tensor for name, tensor in state.items() if name not in head}, body)
 
 
 def _content(file: Path) -> object:
     """Return the content of a file; its first bytes decide the format, since suffixes vary."""
+    if not file.is_file():
+        raise ValueError("it is no file. Give the path of a file" if file.exists() else "no such file")
+    if not file.stat().st_size:
+        raise ValueError(f"it is empty. {SAVE}")
     with file.open("rb") as opened:
         start = opened.read(9)
     try:
