@@ -1,7 +1,8 @@
 """Settings of every arm at one budget, by `softtargets search`: 6,000 images of Fashion-MNIST, mlp, random 10 %.
 
-`python benchmarks/arms.py [cost=0.1] [trials=60] [only=npo,scrub] [tables=conf/tuned]` searches one arm after the
-other and puts each winner into the tables, as an entry with a cost. It yields to all other work of the machine.
+`python benchmarks/arms.py [cost=0.1] [trials=60] [only=npo,scrub] [tables=conf/tuned] [settings]` searches one arm
+after the other and puts each winner into the tables, as an entry with a cost. It yields to all other work of the
+machine. Settings, such as tuning_pairs=2, go to every search; other data or models need other `tables`.
 Type the same command again to resume, with more `trials` to go on, or at the same time to share the tries: all
 state is in RUNS/search. An arm that cannot be run at that budget is named and passed over.
 
@@ -23,7 +24,7 @@ from softtargets.errors import BadInput, Failed
 from softtargets.layout import CONF
 from softtargets.tuning.search import row
 
-DATA = ("dataset=fashion_mnist", "dataset.train_size=6000")
+DATA = {"dataset": "fashion_mnist", "dataset.train_size": "6000"}
 ARMS = """
     retrain, finetune, relabel out_of_fold_3, relabel out_of_fold, head_reset, relabel delete, npo soft, npo hard,
     scrub soft, scrub hard, graddiff soft, graddiff hard, relabel out_of_fold_harden, relabel out_of_fold_sample,
@@ -34,13 +35,16 @@ ARMS = """
 """Algorithm and targets of each arm, the baselines and the best known first."""
 
 
-def main(*, cost: str = "0.1", trials: str = "60", only: str = "", tables: str = str(CONF / "tuned")) -> None:
+def main(
+    *, cost: str = "0.1", trials: str = "60", only: str = "", tables: str = str(CONF / "tuned"), **settings: str
+) -> None:
     """Search every arm, or those of the algorithms in `only`."""
     os.nice(19)
     for algorithm, *targets in arms():
         if algorithm not in (only.split(",") if only else algorithm):
             continue
-        words = [*DATA, f"mu_algo={algorithm}", *(f"targets={one}" for one in targets), f"unlearn.cost={cost}"]
+        words = [f"{name}={value}" for name, value in (DATA | settings).items()]
+        words += [f"mu_algo={algorithm}", *(f"targets={one}" for one in targets), f"unlearn.cost={cost}"]
         print(" ".join(words), flush=True)
         with named():
             winner = softtargets.search(

@@ -17,8 +17,11 @@ pytestmark = pytest.mark.long
 
 FEW = "dataset=mnist_5k dataset.train_size=300 training.min_steps=20 training.min_epochs=1 unlearn.max_steps=3"
 SMALL = {
+    "arms.py": "cost=0.5 trials=1 only=finetune tables={} tuning_pairs=1 fresh_pairs=1 dataset=mnist_5k "
+    "dataset.train_size=500 training.epochs=30",
     "controls.py": FEW,
     "default_run.py": "pairs=1",
+    "frontier.py": "",
     "gemm.py": "",
     "glance.py": FEW,
     "last_bits.py": f"seeds=1 {FEW}",
@@ -36,7 +39,7 @@ SMALL = {
     "targets.py": f"seeds=1 only=statuses {FEW}",
 }
 """Words for a small size; {} is an empty folder."""
-ELSEWHERE = {"efficient.py", "frontier.py", "search.py"}
+ELSEWHERE = {"efficient.py"}
 """Run by tests of their own."""
 
 SCRIPTS = sorted(file.name for file in (ROOT / "benchmarks").glob("*.py") if file.name != "usage.py")

@@ -1,15 +1,15 @@
 """Composed configs: every option builds, groups follow each other, and hashes name what is asked for."""
 
 import itertools
+import re
 
 import methods
 import pytest
-import search
 from conftest import CONF, options, suited
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from softtargets.config import tuned
+from softtargets.config import tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
 from softtargets.execution.experiment import build
@@ -126,22 +126,19 @@ def test_a_model_that_does_not_fit_the_images_is_refused(composed):
 # what the search found
 
 
-def test_every_algorithm_is_searched_and_shown():
-    assert set(search.SPACE) == set(methods.TARGETS) == set(options("mu_algo")) - BASELINES
-    functions = {name: get_method(OmegaConf.load(CONF / f"mu_algo/{name}.yaml")._target_) for name in search.SPACE}
-    blind = {name for name, function in functions.items() if Algorithm.of(function).ignores_forget_targets}
-    assert set(search.BLIND) == blind
+def test_every_algorithm_is_shown():
+    assert set(methods.TARGETS) == set(options("mu_algo")) - BASELINES
 
 
-def test_a_search_scores_the_model_that_a_stopped_run_leaves():
-    way = {"forget_acc": [1.0, 0.9, 0.5], "unseen_acc": [0.8, 0.8, 0.8]}
-    way |= {"js_forget": [0.1, 0.2, 0.4], "js_validation": [0.0, 0.1, 0.2]}
-    assert search.scored(way, diverged=False) == pytest.approx(0.4 + 0.2)
-    never = {name: column[:2] for name, column in way.items()}
-    assert search.scored(never, diverged=False) == pytest.approx(0.2 + 0.1 + 10 * (0.1 - 0.02))
-    close = never | {"forget_acc": [1.0, 0.81]}
-    assert search.scored(close, diverged=False) == pytest.approx(0.2 + 0.1)
-    assert search.scored(way, diverged=True) == search.scored(way | {"forget_acc": [1.0, None, None]}, False) == 3
+def ignores_forget_targets(algorithm: str) -> bool:
+    function = get_method(OmegaConf.load(CONF / f"mu_algo/{algorithm}.yaml")._target_)
+    return Algorithm.of(function).ignores_forget_targets
+
+
+def taken_up(algorithm: str) -> set[str]:
+    """The tuned values that the configs of an algorithm read."""
+    texts = [(CONF / group / f"{algorithm}.yaml").read_text() for group in ("mu_algo", "unlearn")]
+    return set(re.findall(r"oc\.select:tuned\.(\w+),", "".join(texts)))
 
 
 TABLES = {name: tuned.read_table(CONF / "tuned" / f"{name}.yaml") for name in tuned.names(CONF / "tuned")}
@@ -150,6 +147,7 @@ ARMS = [
     for table, arms in TABLES.items()
     for algorithm, entries in arms.items()
     for targets in entries
+    if tuned.entry(arms, algorithm, targets)
 ]
 
 
@@ -160,14 +158,15 @@ def test_there_is_a_table_for_each_cell_that_was_searched():
 
 
 @pytest.mark.parametrize(("table", "algorithm", "targets"), ARMS)
-def test_tuned_values_are_for_arms_that_exist_and_within_the_bounds(table, algorithm, targets):
+def test_tuned_values_are_for_arms_that_exist_and_taken_up(table, algorithm, targets):
     for group, option in zip(("dataset", "architecture", "forget_set"), table.split("/"), strict=True):
         assert option in options(group)
-    assert targets == tuned.ANY_TARGETS if algorithm in search.BLIND else targets in options("targets")
-    values = tuned.entry(TABLES[table], algorithm, targets)["values"]
-    assert set(values) == set(search.SPACE[algorithm])
-    for name, (_, low, high) in search.SPACE[algorithm].items():
-        assert low * 0.95 <= values[name] <= high * 1.05  # rounded to two digits
+    assert targets == tuned.ANY_TARGETS if ignores_forget_targets(algorithm) else targets in options("targets")
+    entry = tuned.entry(TABLES[table], algorithm, targets)
+    assert set(entry["values"]) == taken_up(algorithm)
+    assert all(0 <= value < 1000 for value in entry["values"].values())
+    seeds = {seed for name in ("seeds", "forget_sets") for seed in entry["tuned_on"][name]}
+    assert min(seeds) >= tuned_on.RESERVED
 
 
 USUAL = {"architecture": "mlp", "forget_set": "random", "mu_algo": "", "targets": ""}
@@ -185,9 +184,13 @@ def test_no_arm_of_the_study_is_a_straw_man():
             assert entry or (algorithm in ("relabel", "salun") and targets == "hard"), arm
 
 
-@pytest.mark.parametrize("algorithm", search.SPACE)
+@pytest.mark.parametrize("algorithm", sorted({algorithm for _, algorithm, _ in ARMS}))
 def test_what_is_searched_is_taken_up_where_nothing_else_is_given(composed, algorithm):
-    values = {name: low for name, (_, low, high) in search.SPACE[algorithm].items()}
+    table, _, targets = next(arm for arm in ARMS if arm[1] == algorithm)
+    values = {
+        name: value + 1e-3 for name, value in tuned.entry(TABLES[table], algorithm, targets)["values"].items()
+    }
+    values |= {name: 2 for name in values if name == "max_passes"}
     asked = (*TINY, f"mu_algo={algorithm}", "tuned=none")
     places = {name: "unlearn.optimizer.lr" if name == "lr" else f"mu_algo.{name}" for name in values}
     found = composed(*asked, *(f"+tuned.{name}={value}" for name, value in values.items()))

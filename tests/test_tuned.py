@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-import search
 import yaml
 from conftest import CONF, ROOT, SMALL
 from hydra import compose, initialize_config_dir
@@ -114,48 +113,19 @@ def test_a_table_is_parsed_once_until_it_changes(tmp_path, monkeypatch):
 # what a search adds
 
 
-class Easy:
-    """A run whose score is the distance of its learning rate to 0.01."""
-
-    def __init__(self, *overrides: str):
-        if "targets=uniform" in overrides:
-            raise BadInput("targets=uniform: not here")
-
-    def first(self, name: str) -> float:
-        return 0.02
-
-    def score(self, values: dict) -> float:
-        return abs(values["lr"] - 0.01)
-
-
-def test_a_search_adds_entries_to_a_table_and_searches_no_arm_twice(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(search, "TABLES", tmp_path)
-    monkeypatch.setattr(search, "Run", Easy)
-    search.main(mu_algo="gradasc,finetune", targets="hard,uniform", trials="3")
-    assert "gradasc/uniform: targets=uniform: not here" in capsys.readouterr().out
-    (name,) = tuned.names(tmp_path)
-    file = tmp_path / f"{name}.yaml"
-    table = tuned.read_table(file)
-    assert name == "fashion_mnist/mlp/random"
-    assert {algorithm: list(arms) for algorithm, arms in table.items()} == {
-        "finetune": ["all"],
-        "gradasc": ["hard"],
-    }
-    assert tuned.entry(table, "gradasc", "hard") | {"values": 0} == {
-        "values": 0,
-        "score": round(abs(tuned.entry(table, "gradasc", "hard")["values"]["lr"] - 0.01), 4),
-        "before": 0.01,
-        "trials": 3,
-    }
-    before = file.stat().st_ino
-    search.main(mu_algo="gradasc,finetune", targets="hard", trials="3")
-    assert (capsys.readouterr().out, file.stat().st_ino) == ("", before)
-    search.table()
-    lines = capsys.readouterr().out.splitlines()[2:]
-    assert [line.split(" | ")[:5] for line in lines] == [
-        ["| fashion_mnist", "mlp", "random", "finetune", "all"],
-        ["| fashion_mnist", "mlp", "random", "gradasc", "hard"],
+def test_a_search_adds_an_entry_at_its_cost_and_replaces_it(tmp_path):
+    file = tmp_path / "fashion_mnist" / "mlp" / "random.yaml"
+    entries = [
+        {"values": {"lr": 1.0}},
+        {"values": {"lr": 2.0}, "cost": 0.1},
+        {"values": {"lr": 3.0}, "cost": 0.05},
     ]
+    for one in (*entries, {"values": {"lr": 4.0}, "cost": 0.1}):
+        tuned.add(file, "npo", "soft", one)
+    tuned.add(file, "npo", "hard", entries[1])
+    table = tuned.read_table(file)
+    assert [one["values"]["lr"] for one in table["npo"]["soft"]] == [1, 3, 4]
+    assert table["npo"]["hard"] == [entries[1]]
 
 
 # how Hydra finds an arm
