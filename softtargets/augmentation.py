@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Generator, Tensor
 
+from softtargets.devices import sent
+
 Images = Float[Tensor, "n c h w"]
 
 
@@ -46,7 +48,7 @@ def _reflected(positions: Int64[Tensor, "n m"], size: int) -> Int64[Tensor, "n m
 def _gathered(inputs: Images, rows: Int64[Tensor, "n h"], columns: Int64[Tensor, "n w"]) -> Images:
     """Return for each image the given rows and columns."""
     n, channels = inputs.shape[:2]
-    rows, columns = rows.to(inputs.device), columns.to(inputs.device)
+    rows, columns = sent(rows, inputs.device), sent(columns, inputs.device)
     image = torch.arange(n, device=inputs.device).view(n, 1, 1, 1)
     channel = torch.arange(channels, device=inputs.device).view(1, channels, 1, 1)
     return inputs[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
@@ -59,4 +61,4 @@ def _cut(inputs: Images, top: Int64[Tensor, "n 1"], left: Int64[Tensor, "n 1"], 
         places = torch.arange(size)
         inside.append((places >= start) & (places < start + side))
     square = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-    return inputs.masked_fill(square.to(inputs.device), 0.0)
+    return inputs.masked_fill(sent(square, inputs.device), 0.0)

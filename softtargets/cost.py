@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from softtargets.compat import torch_names
+from softtargets.devices import forked_random, wait_for
 
 
 class Shares(NamedTuple):
@@ -141,7 +142,7 @@ class Meter:
         return _Known((), whole=True)  # those of a functional call, which are not the module's own
 
     def _measure(self, module: nn.Module, inputs: Tensor) -> Shares:
-        now = clock(inputs.device.type)
+        now = clock(str(inputs.device))
         started, cpu = time.perf_counter(), now()
         one = torch.zeros(1, *inputs.shape[1:], device=inputs.device, dtype=inputs.dtype)
         part = _operations(copy.deepcopy(module), one.requires_grad_(inputs.requires_grad))
@@ -171,7 +172,7 @@ def _operations(module: nn.Module, sample: Tensor) -> tuple[int, int]:
     from torch.utils.flop_counter import FlopCounterMode  # a fifth of a second, which few runs need
 
     counters = [FlopCounterMode(display=False, custom_mapping=torch_names.PRODUCT_FLOPS) for _ in range(2)]
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng():
+    with torch.inference_mode(False), torch.enable_grad(), forked_random(sample.device):
         with counters[0]:
             out = module.eval()(sample)
         with counters[1]:
@@ -210,8 +211,13 @@ class Spent:
 
 
 def clock(device: str) -> Callable[[], float]:
-    """Return the clock of `Spent.cpu_seconds`."""
-    return time.process_time if device == "cpu" else time.perf_counter
+    """Return the clock of `Spent.cpu_seconds`, which waits for what the device still computes."""
+    return time.process_time if device == "cpu" else functools.partial(_settled_time, device)
+
+
+def _settled_time(device: str) -> float:
+    wait_for(device)
+    return time.perf_counter()
 
 
 class Budget(NamedTuple):

@@ -19,7 +19,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from softtargets.augmentation import augmented
+from softtargets.devices import device_of, forked_random, wait_for, waits
 from softtargets.types import Samples, generator
+
+UNSEEN = 50
+"""Steps between two looks at the loss, where a look makes the processor wait for the device."""
 
 
 @dataclasses.dataclass
@@ -36,9 +40,31 @@ class Account:
     """Whether loss or weights are no longer finite."""
     stopped: bool = False
     """Whether `watch` ended the fit."""
+    loss: float = math.nan
+    """Of the last step, or the mean over the steps between two looks; see `note`."""
     rate: float = 0.0
     highest_rate: float = 0.0
     """Learning rates of the schedule: the next step's, and the highest so far. 0 without a schedule."""
+
+    pending: list[Tensor] = dataclasses.field(default_factory=list)
+    """Losses that nobody has looked at yet."""
+
+    def note(self, value: Tensor) -> None:
+        """Take the loss of a step, and look at it at once on a processor.
+
+        On other devices a look waits for all that they compute, so there is one every `UNSEEN` steps.
+        """
+        self.pending.append(value.detach())
+        if not waits(value.device) or len(self.pending) == UNSEEN:
+            self.look()
+
+    def look(self) -> None:
+        """Look at the pending losses: their mean is finite if each of them is."""
+        if self.pending:
+            several = len(self.pending) > 1
+            self.loss = (torch.stack(self.pending).mean() if several else self.pending[0]).item()
+            self.diverged |= not math.isfinite(self.loss)
+            self.pending.clear()
 
     @property
     def settled(self) -> bool:
@@ -129,7 +155,7 @@ class Fit:
 
     def _run(self, model: nn.Module, work: Iterator[tuple], steps: int) -> nn.Module:
         """Make `steps` steps, each on the next (loss, batches) of `work`."""
-        with self.noise(), lone_samples(model):
+        with self.noise(model), lone_samples(model):
             self._loop(model, *self.optimisation(model, steps), work, steps)
         return model.eval()
 
@@ -147,10 +173,10 @@ class Fit:
         return model
 
     @contextlib.contextmanager
-    def noise(self):
+    def noise(self, model: nn.Module):
         """Let a model's own noise, such as dropout, come from this fit's seed."""
         # forked, so that the caller's own random numbers do not depend on what a fit draws
-        with torch.random.fork_rng():
+        with forked_random(device_of(model)):
             torch.manual_seed(generator(self.seed, f"{self.name}/noise").initial_seed())
             yield
 
@@ -166,34 +192,34 @@ class Fit:
                 return
             # the clock runs for steps alone: measuring is no part of what unlearning costs
             started = time.perf_counter()
-            value = self._step(model, optimizer, *next(work))
+            self._step(model, optimizer, *next(work))
             if schedule:
                 # before and after: the highest rate may be that of the very first step
                 self.account.follow(optimizer.param_groups[0]["lr"])
                 schedule.step()
                 self.account.follow(optimizer.param_groups[0]["lr"])
             self.account.seconds += time.perf_counter() - started
-            self.progress(step, steps, value)
+            self.progress(step, steps, self.account.loss)
             if self.account.diverged:
                 return
         if steps in looks:
             self._watched(model, steps)
+        self.account.look()
         # the last step may have broken the weights after the last finite loss
         finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
         self.account.diverged |= not finite
 
-    def _step(self, model, optimizer, loss, batch: tuple[Samples, ...]) -> float:
+    def _step(self, model, optimizer, loss, batch: tuple[Samples, ...]) -> None:
         value = self.value(loss, batch)
         self.account.steps += 1
         self.account.gradient_samples += sum(map(len, batch))
-        number = value.item()
-        self.account.diverged |= not math.isfinite(number)
-        if not self.account.diverged:  # else the model stays as it was before the loss stopped being finite
+        self.account.note(value)
+        # else the model stays as it was before the loss stopped being finite, where each loss is looked at
+        if not self.account.diverged:
             optimizer.zero_grad()
             value.backward()
             self.clip(model)
             optimizer.step()
-        return number
 
     def value(self, loss, batch: tuple[Samples, ...]) -> Tensor:
         """Return the loss of a batch, computed in this fit's precision."""
@@ -218,6 +244,9 @@ class Fit:
         return watched
 
     def _watched(self, model: nn.Module, step: int) -> bool:
+        started = time.perf_counter()
+        wait_for(device_of(model))  # what is still computed belongs to the steps
+        self.account.seconds += time.perf_counter() - started
         self.account.stopped = self.watch(model.eval(), step)
         self.to_training(model)  # `watch` measures in eval mode; the steps that follow need the other
         return self.account.stopped

@@ -38,7 +38,7 @@ class Samples:
     def take(self, positions: Int64[Tensor, " m"]) -> "Samples":
         """Return the samples at these positions, in this order."""
         # index_select copies whole rows; indexing with `[]` copies number by number, which is slower
-        at = functools.partial(torch.index_select, dim=0, index=positions)
+        at = functools.partial(torch.index_select, dim=0, index=positions.to(self.labels.device))
         return Samples(at(self.inputs), at(self.labels), at(self.targets))
 
     def retarget(self, targets: Float[Tensor, "n classes"]) -> "Samples":

@@ -207,3 +207,10 @@ def test_an_arm_takes_what_was_found_for_it_and_a_value_given_goes_before(compos
     assert composed(*arm, "mu_algo.alpha=5")["mu_algo"]["alpha"] == 5
     assert composed(*arm, "unlearn=graddiff_reference")["unlearn"]["optimizer"]["lr"] == 5e-5
     assert composed(*arm, "tuned=none")["mu_algo"]["alpha"] == 1
+
+
+def test_which_of_several_gpus_computes_has_no_part_in_the_hash(composed):
+    hashes = {
+        device: config_hash(composed(f"device={device}", "precision=float32")) for device in ("cuda", "cuda:1")
+    }
+    assert hashes["cuda"] == hashes["cuda:1"] != config_hash(composed("device=cpu", "precision=float32"))

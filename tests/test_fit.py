@@ -278,6 +278,44 @@ def test_loss_out_of_range_keeps_the_last_finite_parameters(value):
     assert torch.equal(flat(model), flat(trained(made(max_steps=2), samples())))
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+    """Let the loop take the processor for a device whose numbers are waited for; list those that it reads."""
+    monkeypatch.setattr(fit_module, "waits", lambda device: True)
+    read, item = [], torch.Tensor.item
+
+    def counted(tensor):
+        read.append(tensor)
+        return item(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "item", counted)
+    return read
+
+
+def test_no_step_waits_for_a_gpu(gpu):
+    losses = []
+    fit = made(epochs=40, progress=lambda step, steps, loss: losses.append(loss))
+    model = trained(fit, samples())  # 120 steps
+    assert len(gpu) == 3
+    assert len(set(losses[49:99])) == len(set(losses[99:119])) == 1
+    assert fit.account.loss < losses[49]
+    assert not fit.account.pending
+    assert torch.equal(flat(model), flat(trained(made(epochs=40), samples())))
+
+
+@pytest.mark.parametrize("at", [3, 120])
+def test_a_loss_out_of_range_is_noticed_on_a_gpu_within_fifty_steps(gpu, at):
+    model, calls = network(), itertools.count(1)
+
+    def loss(batch):
+        return cross_entropy(model(batch.inputs), batch.targets) + (math.inf if next(calls) == at else 0)
+
+    fit = made(epochs=40)
+    fit(model, loss, samples())
+    assert fit.account.diverged
+    assert fit.account.steps == max(at, 50)
+
+
 @pytest.mark.parametrize("max_steps", [1, None], ids=["in the last step", "before the last step"])
 def test_weights_out_of_range_are_noticed(max_steps):
     model = nn.Linear(4, 3)

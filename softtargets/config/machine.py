@@ -26,7 +26,7 @@ def _multiplies_bf16(torch: types.ModuleType, device: str) -> bool:
     CPUs with AMX do. With the bf16 instructions of AVX-512 a product takes a quarter of float32's time on one
     processor and 1.7 times as much on another (`benchmarks/gemm.py`), so a trial of some milliseconds decides.
     """
-    if device == "cuda":
+    if device.startswith("cuda"):
         # a login node without a GPU resolves for nodes that have one: assume a recent GPU
         return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
     from softtargets.compat import torch_names  # which imports torch

@@ -180,6 +180,7 @@ def _made_with(run: Path) -> str:
 def decisive(config: dict) -> dict:
     """Return the part of a resolved config that can change the result, with files by their content."""
     settings = {name: value for name, value in contents.by_content(config).items() if name not in NO_INFLUENCE}
+    settings["device"] = settings["device"].partition(":")[0]  # which of several GPUs changes no number
     if contents.holds_downloads(config):
         settings["dataset"] = {name: value for name, value in settings["dataset"].items() if name != "root"}
     algorithm = settings["mu_algo"]

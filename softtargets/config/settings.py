@@ -49,6 +49,17 @@ def _measure(name: str) -> str:
     return name
 
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def _device(name: str) -> str:
+    if name not in DEVICES and not re.fullmatch(r"cuda:(0|[1-9][0-9]{0,2})", name):
+        raise ValueError(
+            f"must be {', '.join(DEVICES)}, or a GPU by its number, as in cuda:1{nearest(name, DEVICES)}"
+        )
+    return name
+
+
 class PairSettings(pydantic.BaseModel):
     """The setting of a sweep alone."""
 
@@ -61,7 +72,7 @@ class Settings(PairSettings):
 
     model_config = FORBID
     seed: Seed
-    device: Literal["auto", "cpu", "cuda", "mps"]
+    device: Annotated[str, pydantic.AfterValidator(_device)]
     threads: Annotated[int, Field(ge=1, le=1024)]
     precision: Literal["auto", "bf16", "float32"]
     stage: Literal["all", "data", "train"]

@@ -230,7 +230,7 @@ class FirstUpdate(Fit):
         """Update `model` once and return it in eval mode."""
         optimizer, _ = self.optimisation(model, self.steps(len(first)))
         count = math.ceil(len(first) / self.batch_size)
-        with self.noise(), lone_samples(self.to_training(model)):
+        with self.noise(model), lone_samples(self.to_training(model)):
             # `backward` adds up: gradients are not zeroed between batches, and weights make their sum a mean
             for batch in itertools.islice(self.batches(first, *others), count):
                 (self.value(loss, batch) * len(batch[0]) / len(first)).backward()

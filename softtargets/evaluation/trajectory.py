@@ -37,7 +37,7 @@ class Trajectory:
         self.in_a_row = 0
         """Evaluations in a row, up to the last, at which the stop rule held."""
         self.seconds = self.cpu_seconds = 0.0
-        self.clock = clock(data.forget.inputs.device.type)
+        self.clock = clock(str(data.forget.inputs.device))
 
     @functools.cached_property
     def retrained(self) -> Evaluation:
@@ -63,7 +63,7 @@ class Trajectory:
 
     def __call__(self, model: nn.Module, step: int, settled: bool = True) -> bool:
         """Record a row, and return whether the stop rule ends the run; an evaluation counts only if `settled`."""
-        started, cpu = time.perf_counter(), self.clock()
+        cpu, started = self.clock(), time.perf_counter()
         evaluation = evaluate(predict_sets(model, self.data), self.data)
         distances = distance(evaluation, self.retrained, self.data)
         row = {name: evaluation.metrics[name] for name in METRICS} | {name: distances[name] for name in DISTANCES}

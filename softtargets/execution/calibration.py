@@ -7,6 +7,7 @@ import statistics
 import torch
 
 from softtargets.cost import clock
+from softtargets.devices import forked_random
 from softtargets.execution.experiment import Experiment
 
 WARM, LEAST, MOST = 2, 5, 30
@@ -26,7 +27,7 @@ def seconds_a_sample(experiment: Experiment) -> float:
     loop = [config["training"], config["unlearn"]["precision"], experiment.settings.device]
     key = json.dumps([config["architecture"], data.input_shape, data.classes, len(data.retain), *loop])
     if key not in _KNOWN:
-        with torch.random.fork_rng():
+        with forked_random(experiment.settings.device):
             _KNOWN[key] = _measured(experiment)
     return _KNOWN[key]
 

@@ -17,10 +17,11 @@ from softtargets.types import Split
 
 def require_device(device: str) -> None:
     """Raise BadInput for a device that this machine lacks."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available[device]:
-        have = ", ".join(name for name in available if available[name])
-        raise BadInput(f"device={device}: this machine has none. Choose one of auto, {have}")
+    gpus = torch.cuda.device_count()
+    available = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
+    available += ["mps"] if torch.backends.mps.is_available() else []
+    if device not in available:
+        raise BadInput(f"device={device}: this machine has none. Choose one of auto, {', '.join(available)}")
 
 
 def require_batch(where: str, size: int, samples: int) -> None:

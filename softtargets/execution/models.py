@@ -155,7 +155,8 @@ class Stages:
         """Return the ingredients of a key that set machines apart, and the hashes of the user's code."""
         settings = self.experiment.settings
         own = allowed_targets.sources({group: self.experiment.config[group] for group in groups}, settings.plugins)
-        return {"device": settings.device, "threads": settings.threads} | ({"sources": own} if own else {})
+        kind = settings.device.partition(":")[0]
+        return {"device": kind, "threads": settings.threads} | ({"sources": own} if own else {})
 
     def _note(self, name: str, entry: Entry) -> None:
         (self.from_store if entry.from_store else self.trained_now).append(name)

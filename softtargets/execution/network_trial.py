@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softtargets.config.validation import naming
+from softtargets.devices import forked_random
 from softtargets.errors import BadInput
 from softtargets.fit import Fit, lone_samples, trainable
 from softtargets.losses import cross_entropy
@@ -35,7 +36,7 @@ class Trial:
 
         `look(model, batch)` is an algorithm's own trial of the network.
         """
-        with torch.random.fork_rng():
+        with forked_random(self.device):
             model = self._built()
             self._state(model)
             self._predict(model)
@@ -125,7 +126,7 @@ class Trial:
         what = f"{fit.name}.batch_size={fit.batch_size}: a batch of {size}"
         with self._trying(f"in its first step ({what})"):
             optimizer, _ = fit.optimisation(model.train(), 1)
-            with fit.noise(), lone_samples(model):
+            with fit.noise(model), lone_samples(model):
                 value = fit.value(
                     lambda batch: cross_entropy(self.logits(model, batch.inputs), batch.targets), (batch,)
                 )

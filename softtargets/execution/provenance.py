@@ -47,7 +47,7 @@ def processor(device: str) -> str:
     # hypervisors give different processors one name
     numbers = "".join(f", {key} {description[key]}" for key in ("cpu family", "model") if key in description)
     cpu = f"{name}{numbers}, {torch.backends.cpu.get_cpu_capability()}"
-    return f"{torch.cuda.get_device_name()}; {cpu}" if device == "cuda" else cpu
+    return f"{torch.cuda.get_device_name(device)}; {cpu}" if device.startswith("cuda") else cpu
 
 
 def _commit() -> str | None:

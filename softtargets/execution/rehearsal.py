@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from softtargets.config.validation import naming
 from softtargets.cost import Budget, Meter, Plan, Turn
+from softtargets.devices import forked_random
 from softtargets.errors import BadInput
 from softtargets.execution import algorithm_inputs
 from softtargets.execution.experiment import Experiment
@@ -51,7 +52,7 @@ class Rehearsal(Fit):
         if self.turns:
             raise ValueError("calls fit more than once, and a budget is for one call; join its losses by in_turns")
         prices: dict[tuple, tuple] = {}
-        with self.noise(), lone_samples(self.to_training(model)):
+        with self.noise(model), lone_samples(self.to_training(model)):
             for loss, streams, numbers in turns:
                 key = (id(loss), numbers)
                 if key not in prices:
@@ -196,7 +197,7 @@ def _rehearsed(experiment: Experiment, forget: Samples, retain: Samples) -> Plan
     network = experiment.initialised("rehearsal").eval()
     fit = experiment.unlearning_fit(lambda step, steps, loss: None, lambda model, step: False)
     carried = {field.name: getattr(fit, field.name) for field in dataclasses.fields(Fit)}
-    with torch.random.fork_rng(), Meter(network, experiment.data.input_shape) as meter:
+    with forked_random(experiment.settings.device), Meter(network, experiment.data.input_shape) as meter:
         rehearsal = Rehearsal(**carried, meter=meter)
         inputs = _stand_ins(experiment, network, forget)
         experiment.unlearn(copy.deepcopy(network), forget, retain, rehearsal, **inputs)
