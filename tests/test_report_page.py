@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 import shutil
+import subprocess
 import time
 import xml.etree.ElementTree
 from pathlib import Path
@@ -537,3 +538,45 @@ class TestInABrowser:
         for table in laptop.find_elements(By.TAG_NAME, "table"):
             assert table.find_elements(By.TAG_NAME, "caption")
             assert table.find_elements(By.CSS_SELECTOR, "th[scope=col]")
+
+
+# tables for papers
+
+
+def papers(place: Path) -> str:
+    return (place / "summary.tex").read_text()
+
+
+def test_a_table_for_a_paper_has_six_columns_and_the_best_arm_in_bold(report):
+    text = papers(report.parent)
+    assert (
+        text.count(r"\begin{table}") == text.count(r"\caption{") == text.count(r"\label{tab:softtargets-1}") == 1
+    )
+    rows = [line for line in text.splitlines() if line.endswith(r"\\") and line.count(" & ") == 5]
+    assert len(rows) == 1 + 8
+    bold = [line for line in rows if r"\textbf{" in line]
+    assert len(bold) == 1
+    assert (
+        bold[0].replace(r"\allowbreak{}", "").startswith(r"\textbf{relabel out\_of\_fold} & 8 & 0.0123 & 0.23 [")
+    )
+    assert bold[0].endswith(r"& nearer; closer than hard \\")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex and booktabs")
+def test_it_compiles_into_a_column(tmp_path):
+    names = [" ^~|{}<>&%$#_" + "\\", "relabel", "a" * 20 + "_long_name"]
+    runs = [run for name in names for run in planted(name, 0.5)]
+    reported(tmp_path / "runs", *runs)
+    head = r"\documentclass[twocolumn]{article}\usepackage{array,booktabs}\hbadness=10000\begin{document}"
+    (tmp_path / "paper.tex").write_text(f"{head}\n{papers(tmp_path / 'runs')}\n\\end{{document}}\n")
+    made = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    assert made.returncode == 0, made.stdout[-2000:]
+    wide = [float(size) for size in re.findall(r"Overfull .hbox \(([\d.]+)pt too wide", made.stdout)]
+    assert max(wide, default=0) < 5

@@ -15,12 +15,15 @@ from softtargets.report import contrast, retraining, tables
 from softtargets.report.__main__ import main
 from softtargets.report.contrast import contrasts, headlines
 from softtargets.report.endpoint import cautious_gap_difference, failing, gap_difference
+from softtargets.report.measures import FACES
 from softtargets.report.pairs import pairings
+from softtargets.report.ranking import ranked
 from softtargets.report.retraining import break_evens
 from softtargets.report.runs import read
 from softtargets.report.standing import gate, say_standing, standings
 from softtargets.report.statistics import folded
 from softtargets.report.summary import ENDPOINTS, judge_all
+from softtargets.report.way_left import entries
 
 FAR = {"js_t_forget": 0.04, "disagreement_forget": 0.2, "mia_gap": 0.08}
 """Doing nothing."""
@@ -201,9 +204,9 @@ def test_a_comparison_has_direction_size_place_and_faces(tmp_path, hard, soft, w
 def test_baselines_are_in_one_table_with_the_arms(tmp_path):
     runs = read(leave(tmp_path, *planted("npo", 0.6), *planted("retrain", 0.2, **NOTHING)))
     verdicts, stands, _ = judge_all(runs, None, ENDPOINTS, None)
-    text = tables.markdown(verdicts, stands, [], {})
-    lines = [line for line in text.splitlines() if line.startswith(("| retrain |", "| npo hard |"))]
-    assert [line.split(" | ")[0] for line in lines] == ["| retrain", "| npo hard"]  # the nearest first
+    rows = ranked(entries(runs, stands, FACES), verdicts, pairings(runs), FACES)
+    lines = [line for line in tables.markdown(verdicts, rows, [], {}).splitlines() if "| leaves" in line]
+    assert [line.split(" | ")[1] for line in lines] == ["retrain", "npo hard (best)"]  # the nearest first
     assert [one.arm for one in standings(runs)] == ["retrain", "npo hard"]
     assert all(len(pairing.pairs) == 8 for pairing in pairings(runs))
 

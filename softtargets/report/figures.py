@@ -50,9 +50,10 @@ class Row:
 
 
 def axis(ways: Iterable[Way], marked: list[tuple[float, str, str]], shaded: bool = True) -> Axis:
-    """Return an axis on which all marked lines and all pairs are, up to `FARTHEST` on either side."""
+    """Return an axis with all marked lines, and all pairs of the arms whose mean is within `FARTHEST`."""
+    near = [way for way in ways if way.mean is None or abs(way.mean) <= FARTHEST]
     shown = [
-        x for way in ways for x in (way.low, way.high, way.mean, *(x for _, x in way.points)) if x is not None
+        x for way in near for x in (way.low, way.high, way.mean, *(x for _, x in way.points)) if x is not None
     ]
     shown = [min(max(x, -FARTHEST), FARTHEST) for x in shown] + [place for place, *_ in marked]
     low, high = min(shown), max(shown)

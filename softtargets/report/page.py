@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -42,6 +43,25 @@ class Content:
         """Return the measures of which there is a way to retraining, by which figures are drawn."""
         return [measure for measure in self.measures if not measure.as_it_is]
 
+    @functools.cached_property
+    def rows(self) -> list[Ranked]:
+        """Return all arms in one ranking."""
+        return ranked(self.entries, self.verdicts, self.pairings, self._measures)
+
+    @property
+    def headline(self) -> list[str]:
+        """Return what the report comes to, in three lines; nothing without runs."""
+        return headline(self.rows, self.verdicts, self.runs, self.missing) if self.runs else []
+
+    @property
+    def distance(self) -> str:
+        """Return the label of the measure by which arms are ranked."""
+        return next((measure.label for measure in self._measures), "none")
+
+    @property
+    def _measures(self) -> Sequence[Measure]:
+        return self.distances or self.measures
+
 
 def page(content: Content) -> str:
     """Return the page as HTML; nothing of a name in it can be markup."""
@@ -60,13 +80,11 @@ def page(content: Content) -> str:
 
 
 def _body(content: Content) -> Markup:
-    rows = ranked(content.entries, content.verdicts, content.pairings, content.distances or content.measures)
     if not content.runs:
         return joined(_header(content, [tables.NO_RUN]), tag("main", *_notes(content)))
-    lines = headline(rows, content.verdicts, content.runs, content.missing)
-    main = [_way_figure(content), _frontier_figure(content), _pairs_figure(content), _table(rows, content)]
+    main = [_way_figure(content), _frontier_figure(content), _pairs_figure(content), _table(content)]
     main += [*_folded(content), *_notes(content)]
-    return joined(palette.shapes(), _header(content, lines), _bar(content), tag("main", *main))
+    return joined(palette.shapes(), _header(content, content.headline), _bar(content), tag("main", *main))
 
 
 def _header(content: Content, lines: list[str]) -> Markup:
@@ -233,14 +251,13 @@ def _differences(name: str, rows: list[tuple[Entry, figures.Row]], measure: Meas
     return figures.facet(tag("div", chart, class_="bounded"), entry=rows[0][0], name=name, open_=unfolded)
 
 
-def _table(rows: Sequence[Ranked], content: Content) -> Markup:
-    measure = (content.distances or content.measures)[0].label
+def _table(content: Content) -> Markup:
     head = tag("tr", *(tag("th", name, scope="col") for name in HEAD))
     whole = tag(
         "table",
-        tag("caption", f"Distance: {measure}, mean ± standard deviation over pairs"),
+        tag("caption", f"Distance: {content.distance}, mean ± standard deviation over pairs"),
         tag("thead", head),
-        tag("tbody", *map(_table_row, rows)),
+        tag("tbody", *map(_table_row, content.rows)),
         id="arms",
     )
     box = tag("div", whole, class_="wide bounded", tabindex=0, role="region", aria_label="Table of arms")

@@ -64,7 +64,8 @@ def legend(arms: list[tuple[str, str | None]]) -> Markup:
     """Return what the colours and shapes of these arms, algorithm and targets, say."""
     kinds = dict.fromkeys(targets for _, targets in arms if targets is not None)
     by_kind = {kind(targets): targets for targets in reversed(kinds)}
-    colours = [_entry("gradasc", t, "other kinds" if k == "other" else k) for k, t in by_kind.items()]
+    order = sorted(by_kind, key=lambda name: [*COLOURS, "other"].index(name))
+    colours = [_entry("gradasc", by_kind[name], "other kinds" if name == "other" else name) for name in order]
     algorithms = [_entry(name, None, name) for name in dict.fromkeys(name for name, _ in arms)]
     parts = [("Colour, targets:", colours), ("Shape, algorithm:", algorithms)]
     return tag(

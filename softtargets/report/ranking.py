@@ -31,6 +31,8 @@ class Ranked:
     details: tuple[tuple[str, str], ...]
     """Names with values: n, tests, faces, what differs beside the targets."""
     is_best: bool
+    brief: tuple[str, ...]
+    """For a column of a paper: arm, n, distance, way left, difference, verdict."""
 
 
 def ranked(
@@ -86,7 +88,27 @@ def _ranked(entry: Entry, verdict: Verdict | None, measure: Measure, is_best: bo
         short_verdict(entry, verdict),
     )
     numbers = ["" if x is None else x for x in (mean, left, paired and paired.mean)]
-    return Ranked(entry, cells, (*cells[:2], *numbers, cells[5]), tuple(_details(entry, verdict)), is_best)
+    keys, details = (*cells[:2], *numbers, cells[5]), tuple(_details(entry, verdict))
+    return Ranked(entry, cells, keys, details, is_best, _brief(entry, cells, way, verdict))
+
+
+def _brief(entry: Entry, cells: tuple[str, ...], way: Way | None, verdict: Verdict | None) -> tuple[str, ...]:
+    name = entry.label if entry.label.startswith(entry.algorithm) else f"{entry.algorithm} {entry.label}"
+    face = entry.standing.faces[0]
+    enough = entry.standing.design.pairs >= LEAST and face.mean is not None
+    said = [word(face.against[0], face)] if enough else []
+    said += [f"{_outcome(verdict).removeprefix('is ')} {verdict.one.name}"] if verdict else []
+    said += ["loses utility"] if entry.standing.gate.passed is False else []
+    left = "–" if way is None or way.mean is None else way.shown
+    difference = cells[4].partition(" than ")[0]
+    return (
+        name,
+        str(entry.standing.design.pairs),
+        cells[2].partition(" ")[0],
+        left,
+        difference,
+        "; ".join(said) or "–",
+    )
 
 
 def _finite(entry: Entry, measure: Measure) -> list[float]:
@@ -209,7 +231,8 @@ def _best(entry: Entry, group: Sequence[Entry]) -> str:
     said = (
         f"{entry.setting.name}: {entry.standing.arm} leaves {way.mean:.0%}{between} of the way from doing nothing"
     )
-    return f"{said} to retraining ({entry.standing.design.shown}{_opponent(entry, group)})"
+    beside = "" if way.mean < 1 else "; no arm is nearer than doing nothing"
+    return f"{said} to retraining ({entry.standing.design.shown}{_opponent(entry, group)}{beside})"
 
 
 def _opponent(entry: Entry, group: Sequence[Entry]) -> str:

@@ -123,22 +123,15 @@ def write_report(
     verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
     first, least = primary.of(runs), break_evens(runs)
     pairs = wanted.pairings(runs) if wanted and runs else pairings(runs)
-    content = Content(
-        folder.resolve().name,
-        runs,
-        entries(runs, stands, measures),
-        verdicts,
-        pairs,
-        over,
-        missing,
-        measures,
-        [*tables.primary_lines(first), *tables.retraining_lines(least)],
-    )
+    arms, tuning = entries(runs, stands, measures), tuning_notes(runs)
+    said = tables.retraining_lines(least)
+    lines = [*tables.primary_lines(first), *said]
+    content = Content(folder.resolve().name, runs, arms, verdicts, pairs, over, missing, measures, lines)
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
         "summary.md": tables.primary_section(first)
-        + tables.markdown(verdicts, stands, over, missing, costs(runs), least, tuning_notes(runs)),
-        "summary.tex": tables.latex(verdicts),
+        + tables.markdown(verdicts, content.rows, over, missing, costs(runs), [*content.headline, *said], tuning),
+        "summary.tex": tables.latex(content.rows, content.distance),
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, measures),
         "standing.csv": csv_files.standing_csv(stands),
@@ -204,7 +197,7 @@ def show_standings(standings: list[Standing]) -> None:
         for column in ("arm", "cost", "JS_T", "against what is simpler"):
             table.add_column(column, overflow="fold")
         for one in group:
-            table.add_row(*(Text(visible(cell)) for cell in tables.standing_row(one, short=True)))
+            table.add_row(*(Text(visible(cell)) for cell in tables.standing_row(one)))
         screen.print(table)
 
 

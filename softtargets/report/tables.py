@@ -1,13 +1,14 @@
 """Verdicts as a table: CSV with everything, Markdown and LaTeX with what fits a page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from softtargets.errors import visible
 from softtargets.report import alike
 from softtargets.report.contrast import Contrast, headlines, say_contrast
 from softtargets.report.costs import REQUESTS, Cost
 from softtargets.report.csv_files import csv_text
-from softtargets.report.measures import FACES
+from softtargets.report.ranking import HEAD as HEAD_OF_ARMS
+from softtargets.report.ranking import Ranked
 from softtargets.report.retraining import BreakEven, say_break_even
 from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds, Permuted
@@ -33,7 +34,16 @@ HEAD = (
 ESCAPED = {char: f"\\{char}" for char in "&%$#_{}"}
 ESCAPED |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 NO_RUN = "No run finished: there is nothing to compare."
-SIGNS = {"±": r"$\pm$", "δ": r"$\delta$", "−": r"$-$", "Δ": r"$\Delta$", "|": r"$|$", "<": r"$<$", ">": r"$>$"}
+SIGNS = {
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "δ": r"$\delta$",
+    "−": r"$-$",
+    "Δ": r"$\Delta$",
+    "|": r"$|$",
+    "<": r"$<$",
+    ">": r"$>$",
+}
 
 
 def cell_name(verdict: Verdict) -> str:
@@ -103,74 +113,74 @@ def by_setting(standings: list[Standing]) -> dict[str, list[Standing]]:
     return groups
 
 
-STANDING = (
-    "arm",
-    "n",
-    "cost",
-    "seconds",
-    "prepared",
-    *(face.label for face in FACES),
-    "way left",
-    "where it stands",
-)
-
-
-def standing_row(one: Standing, short: bool = False) -> list[str]:
-    """Return what a page shows of an arm's standing, under `STANDING`; the screen is narrower."""
-    faces = [_number(face.mean, ".4f") for face in one.faces]
+def standing_row(one: Standing) -> list[str]:
+    """Return what the screen shows of an arm's standing."""
     arm = f"{one.arm} (for comparison only)" if one.comparison_only else one.arm
-    if short:
-        return [arm, _number(one.share, ".3f"), faces[0], say_standing(one)]
-    costs = [_number(value, ".3f") for value in (one.share, one.seconds, one.prepared)]
-    return [arm, one.design.shown, *costs, *faces, _number(one.faces[0].left, ".2f"), say_standing(one)]
+    return [arm, _number(one.share, ".3f"), _number(one.faces[0].mean, ".4f"), say_standing(one)]
 
 
-def _standing(standings: list[Standing]) -> list[str]:
-    parts = []
-    for name, group in by_setting(standings).items():
-        title = f"## {_inline(name)}: where every arm stands, the nearest first"
-        lines = [title, "", f"| {' | '.join(map(_cell, STANDING))} |", f"|{len(STANDING) * '---|'}"]
-        lines += [f"| {' | '.join(map(_cell, standing_row(one)))} |" for one in group]
-        parts.append("\n".join(lines))
-    return parts
+def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], about: str = "") -> str:
+    """Return a section with a table in Markdown."""
+    lines = [f"## {_inline(title)}", "", *([about, ""] if about else [])]
+    lines += [f"| {' | '.join(map(_cell, head))} |", f"|{len(head) * '---|'}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, row))} |" for row in rows)])
+
+
+COMPARED = ("cell", "arms", "distances", "first less second", "n and p", "verdict")
+
+
+def compared_row(verdict: Verdict) -> list[str]:
+    """Return a comparison under `COMPARED`; `verdict_row` has every number."""
+    cell, arms, words, n, first, second, difference, p, *_ = verdict_row(verdict)
+    tested = "–" if verdict.paired is None else f"n = {n}, p {p}"
+    return [cell, arms, f"{first} / {second}", difference, tested, words]
 
 
 def markdown(
     verdicts: list[Verdict],
-    standings: list[Standing],
+    rows: Sequence[Ranked],
     over: list[OverSeeds],
     missing: dict[str, str],
     costs: Sequence[Cost] = (),
-    least: Sequence[BreakEven] = (),
+    lines: Sequence[str] = (),
     tuning: Sequence[str] = (),
 ) -> str:
-    """Return where every arm stands, a table for every measure and place, one over seeds, and what is left out."""
-    parts = _standing(standings)
-    parts += ["\n".join(f"- {_cell(line)}" for line in retraining_lines(least))] if least else []
-    for title, group in grouped(verdicts).items():
-        head = ("cell", "arms", *HEAD)
-        lines = [
-            f"## {_inline(title)}",
-            "",
-            f"| {' | '.join(_cell(name) for name in head)} |",
-            f"|{len(head) * '---|'}",
-        ]
-        lines += [f"| {' | '.join(map(_cell, verdict_row(verdict)))} |" for verdict in group]
-        parts.append("\n".join(lines))
-    parts += [_over(over)] if over else []
-    parts += [_costs(known)] if (known := [cost for cost in costs if cost.share is not None]) else []
+    """Return tables of six columns: every arm, every comparison by measure and place; then what is left out.
+
+    `lines` come first: the headline.
+    """
+    parts = ["\n".join(f"- {_cell(line)}" for line in lines)] if lines else []
+    if rows:
+        shown = [_bold(row.cells, 1) if row.is_best else row.cells for row in rows]
+        parts += [_table("Where every arm stands, the nearest first", HEAD_OF_ARMS, shown)]
+    parts += [_table(title, COMPARED, map(compared_row, group)) for title, group in grouped(verdicts).items()]
+    if over:
+        about = (
+            "Exchanged: mean where a seed's models are exchanged at random. p: one-sided, after Holm's correction."
+        )
+        parts += [_table("Over seeds", OVER_SHORT, map(_over_short, over), about)]
+    if known := [cost for cost in costs if cost.share is not None]:
+        about = (
+            "As shares of what retraining costs; what is prepared before a request is spread over the requests."
+        )
+        parts += [_table("Cost", COST, map(_cost_row, known), about)]
     parts += [] if verdicts else [NO_RUN]
     return "\n\n".join([*parts, *_notes(verdicts, missing, tuning)]) + "\n"
 
 
+def _bold(cells: Sequence[str], at: int) -> list[str]:
+    return [f"{cell} (best)" if number == at else cell for number, cell in enumerate(cells)]
+
+
 OVER = ("cell", "targets", "seeds", "Gaussian KLoM", "floor", "bounded KLoM", "exchanged", "p")
 OVER += ("U-LiRA accuracy", "floor", "exchanged", "p")
+OVER_SHORT = ("cell", "targets", "seeds", "Gaussian KLoM (floor)", "bounded KLoM (exchanged, p)")
+OVER_SHORT += ("U-LiRA accuracy (floor, exchanged, p)",)
 
 
-def _over(over: list[OverSeeds]) -> str:
-    about = "Exchanged: mean where a seed's models are exchanged at random. p: one-sided, after Holm's correction."
-    lines = ["## Over seeds", "", about, "", f"| {' | '.join(OVER)} |", f"|{len(OVER) * '---|'}"]
-    return "\n".join([*lines, *(f"| {' | '.join(map(_cell, over_row(one)))} |" for one in over)])
+def _over_short(one: OverSeeds) -> list[str]:
+    row = over_row(one)
+    return [*row[:3], f"{row[3]} ({row[4]})", f"{row[5]} ({row[6]}, {row[7]})", f"{row[8]} ({', '.join(row[9:])})"]
 
 
 def over_row(one: OverSeeds) -> list[str]:
@@ -187,17 +197,21 @@ def _permuted(test: Permuted | None) -> list[str]:
     return [f"{test.value:.3f}", f"{test.null:.3f}", _p(test.p_holm)]
 
 
-def _costs(costs: list[Cost]) -> str:
-    totals = [f"total, {count} request{'s' * (count > 1)}" for count in REQUESTS]
-    head = ("cell", "targets", "runs", "share", "share in CPU seconds", "prepared", *totals)
-    about = "As shares of what retraining costs; what is prepared before a request is spread over the requests."
-    lines = ["## Cost", "", about, "", f"| {' | '.join(head)} |", f"|{len(head) * '---|'}"]
-    for cost in costs:
-        spread = [cost.total(count) if cost.prepared_share else None for count in REQUESTS]
-        numbers = (cost.share, cost.share_seconds, cost.prepared_share, *spread)
-        row = (cost.cell.name, cost.arm, str(cost.runs), *(_number(value, ".3f") for value in numbers))
-        lines.append(f"| {' | '.join(map(_cell, row))} |")
-    return "\n".join(lines)
+TOTAL = f"total over {', '.join(map(str, REQUESTS))} requests"
+COST = ("cell", "targets", "runs", "share (in CPU seconds)", "prepared", TOTAL)
+
+
+def _cost_row(cost: Cost) -> list[str]:
+    spread = [_number(cost.total(count) if cost.prepared_share else None, ".3f") for count in REQUESTS]
+    share = f"{_number(cost.share, '.3f')} ({_number(cost.share_seconds, '.3f')})"
+    return [
+        cost.cell.name,
+        cost.arm,
+        str(cost.runs),
+        share,
+        _number(cost.prepared_share, ".3f"),
+        ", ".join(spread),
+    ]
 
 
 def _cell(text: str) -> str:
@@ -254,21 +268,50 @@ def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
     return groups
 
 
-def latex(verdicts: list[Verdict]) -> str:
-    """Return the same tables for a paper; they need the package booktabs."""
-    parts = []
-    for title, group in grouped(verdicts).items():
-        head = ("cell", "arms", *HEAD)
-        lines = [f"% {visible(title)}", f"\\begin{{tabular}}{{lll{'r' * (len(HEAD) - 1)}}}", r"\toprule"]
-        lines += [f"{' & '.join(map(_tex, head))} \\\\", r"\midrule"]
-        lines += [f"{' & '.join(map(_tex, verdict_row(verdict)))} \\\\" for verdict in group]
-        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
-    parts += [] if verdicts else [f"% {NO_RUN}"]
-    return "\n\n".join(parts) + "\n"
+WIDTHS = (0.22, 0.05, 0.15, 0.14, 0.18, 0.17)
+"""Of the columns for a paper, as shares of the width of its column."""
+FOR_PAPER = ("arm", "n", "distance", "way left", "difference", "verdict")
 
 
-def _tex(text: str) -> str:
-    return "".join(ESCAPED.get(char) or SIGNS.get(char) or char for char in visible(text))
+def latex(rows: Sequence[Ranked], label: str) -> str:
+    """Return a table of every setting that fits a column of a paper; they need the packages array and booktabs."""
+    groups: dict[str, list[Ranked]] = {}
+    for row in rows:
+        groups.setdefault(row.entry.setting.name, []).append(row)
+    parts = [_paper_table(name, group, label, at) for at, (name, group) in enumerate(groups.items(), start=1)]
+    return "\n\n".join(parts or [f"% {NO_RUN}"]) + "\n"
+
+
+def _paper_table(name: str, rows: list[Ranked], label: str, number: int) -> str:
+    columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}\columnwidth}}" for width in WIDTHS)
+    said = f"{name}. Distance: {label}. Way left: 0 is another retraining, 1 doing nothing. In bold: the best arm."
+    lines = [r"\begin{table}", r"\centering\scriptsize\setlength{\tabcolsep}{2pt}"]
+    lines += [rf"\caption{{{_tex(said)}}}\label{{tab:softtargets-{number}}}"]
+    lines += [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
+    lines += [f"{' & '.join(map(_tex, FOR_PAPER))} \\\\", r"\midrule"]
+    lines += [f"{' & '.join(_paper_row(row))} \\\\" for row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _paper_row(row: Ranked) -> list[str]:
+    arm, cells = _tex(row.brief[0], LONGEST), map(_tex, row.brief[1:])
+    return [rf"\textbf{{{arm}}}" if row.is_best else arm, *cells]
+
+
+def _tex(text: str, longest: int | None = None) -> str:
+    """Escape what LaTeX would read as a command, and let names break, at the latest after `longest` letters."""
+    parts, since = [], 0
+    for letter in visible(text):
+        parts.append(ESCAPED.get(letter) or SIGNS.get(letter) or letter)
+        since = 0 if letter == " " else since + 1
+        if letter in "_=/" or since == longest:
+            parts.append(r"\allowbreak{}")
+            since = 0
+    return "".join(parts)
+
+
+LONGEST = 9
+"""Letters of an arm's name after which its line may end, where no other letter lets it."""
 
 
 def comma_separated(verdicts: list[Verdict]) -> str:

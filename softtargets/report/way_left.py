@@ -43,7 +43,7 @@ class Way:
         if self.mean is None:
             return self.reason or "–"
         between = "" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]"
-        return f"{self.mean:.2f}{between}"
+        return f"{self.mean:.2f}{between}".replace("-", "−")
 
 
 @dataclasses.dataclass(frozen=True)
