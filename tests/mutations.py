@@ -953,7 +953,7 @@ prepared-ranked-together: models from before the request are a cost, too
 > test_standing.py::test_costs_are_claimed_in_their_order_and_a_headline_needs_both_recipes
 
 claimed-out-of-order: a cost is claimed only after those before it
-- return self.shown if self.claimed else None
+- return None if self.unclaimed else self.shown
 + return self.shown
 
 headline-by-one-recipe: all recipes must say the same
@@ -966,9 +966,14 @@ margins-of-the-pairs: tuning pairs fix them beforehand
 > test_standing.py::test_tuning_pairs_fix_the_margins
 
 closer-without-utility: an arm that is ruined is not closer
-- return self.rule.closer if self.rule.closer and kept[self.rule.closer] else None
-+ return self.rule.closer
+- return closer if closer and kept[closer] else None
++ return closer
 > test_standing.py::test_an_arm_of_the_primary_contrast_that_loses_utility_is_named
+
+closer-and-harmful: no arm is closer where both are farther than doing nothing
+- closer = None if self.place.no_nearer_than_nothing else self.rule.closer
++ closer = self.rule.closer
+> test_standing.py::test_no_arm_is_closer_where_neither_is_nearer_than_doing_nothing
 
 == softtargets/report/endpoint.py
 > test_endpoint.py::test_retraining_is_the_answer_from_the_least_cost_on

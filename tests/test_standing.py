@@ -239,8 +239,9 @@ def contrasted(tmp_path, one: float | dict, other: float | dict, **more) -> str:
             faces(0.3, 0.9, 0.3),
             0.7,
             "neither is shown to be closer to retrained: relabel soft is ahead by 0.014 nats of JS_T [",
-            "(n = 8, 8 forget sets); 8 pairs won, 0 lost, 0 tied (sign test p = 0.0078); by decisions farther; "
-            "by privacy not farther",
+            "(n = 8, 8 forget sets); 8 pairs won, 0 lost, 0 tied (sign test p = 0.0078); of the way from doing "
+            "nothing (0.04) to another retraining relabel soft leaves 30% and finetune hard leaves 70%; "
+            "by decisions farther; by privacy not farther",
         ),
         (0.5, 0.5, "neither is shown to be closer to retrained: ", ""),
     ],
@@ -259,8 +260,41 @@ def test_an_arm_of_the_primary_contrast_that_loses_utility_is_named(tmp_path):
     (found,) = contrasts(read(place), ARMS)
     words = contrast.say_contrast(found)
     assert words.startswith("neither is shown to be closer to retrained: relabel soft is ahead by 0.014 nats")
-    assert "; 0 pairs won, 8 lost, 0 tied (sign test p = 0.0078)" in words  # each lost its pair
+    assert (
+        "; 0 pairs won, 8 lost, 0 tied (sign test p = 0.0078); runs that lost their pair by test accuracy: "
+        "8 of relabel soft; "
+    ) in words
     assert words.endswith("; relabel soft without utility; margins of these pairs themselves")
+
+
+def test_no_arm_is_closer_where_neither_is_nearer_than_doing_nothing(tmp_path):
+    words = contrasted(tmp_path, 1.4, 1.9)
+    assert words.startswith(
+        "neither is closer to retrained than doing nothing (0.04): relabel soft does less harm by 0.018 nats"
+    )
+    runs = read(tmp_path)
+    assert [one.side for one in contrasts(runs, ARMS)] == [None]
+
+
+def test_arms_of_a_primary_contrast_at_unequal_costs_are_named(tmp_path):
+    place = leave(tmp_path, *at_cost(0.05, 0.7, 0.6), *at_cost(0.2, 0.3, 0.6))
+    (one,) = contrasts(read(place), [("relabel unlearn.cost=0.2", "finetune unlearn.cost=0.05")])
+    assert "; at unequal costs, 0.2 and 0.05; " in contrast.say_contrast(one)
+    (first,) = contrasts(read(place), named(0.2))
+    assert "unequal" not in contrast.say_contrast(first)
+    assert contrast.say_contrast(first).startswith("not claimed, as cost 0.05, which comes first, is not named: ")
+
+
+def test_a_primary_contrast_needs_runs_that_did_not_diverge(tmp_path):
+    runs = [*planted("relabel", 0.3, targets="soft"), *planted("finetune", 0.7)]
+    for run in runs[:2]:
+        run["status"] = "diverged"
+    (one,) = contrasts(read(leave(tmp_path / "two", *runs)), ARMS)
+    assert "; the size is that of 6 pairs in which neither run diverged; " in contrast.say_contrast(one)
+    for run in runs[:8]:
+        run["status"] = "diverged"
+    with pytest.raises(BadInput, match="0 of 8 pairs have a distance by every face; at least 2 must"):
+        contrasts(read(leave(tmp_path / "all", *runs)), ARMS)
 
 
 def test_the_command_shows_the_primary_contrast_first_and_refuses_arms_that_are_not_there(tmp_path, capsys):
@@ -307,9 +341,7 @@ def test_costs_are_claimed_in_their_order_and_a_headline_needs_both_recipes(tmp_
         ("mlp_efficient", 0.1): "other",
     }
     (last,) = [contrast.say_contrast(one) for one in found if one.cost == 0.2]
-    assert last.startswith(
-        "not claimed, as it is not shown at cost 0.05 and 0.1 and 0.02: relabel soft unlearn.cost=0.2"
-    )
+    assert last.startswith("not claimed, as it is not shown at cost 0.02: relabel soft unlearn.cost=0.2")
     assert sorted(headlines(found)) == [
         "fashion_mnist mlp random at cost 0.05: the same arm is closer by mlp and mlp_efficient",
         "fashion_mnist mlp random at cost 0.1: no headline, since the recipes contradict each other",
@@ -321,10 +353,14 @@ def test_costs_are_claimed_in_their_order_and_a_headline_needs_both_recipes(tmp_
 def test_tuning_pairs_fix_the_margins(tmp_path):
     here = at_cost(0.05, faces(0.3, 0.65, 0.3), 0.6)
     tuning = [dict(run) for run in at_cost(0.05, 0.5, 0.5)]
-    for run in tuning:  # by decisions doing nothing is nearly at the floor: the margin is small
+    for run in tuning:
+        run["hashes"] = run["hashes"] | {"retrained": f"tuning {run['hashes']['retrained']}"}
+        # by decisions doing nothing is nearly at the floor: the margin is small
         near = {"unlearned": 0.03, "nothing": 0.03, "floor": FLOOR["disagreement_forget"]}
         run["faces"] = run["faces"] | {"disagreement_forget": near}
     runs = read(leave(tmp_path / "runs", *here))
+    with pytest.raises(BadInput, match="--margins: run0 has the retrained model of run8, which is judged"):
+        contrasts(runs, named(0.05), runs)
     (free,) = contrasts(runs, named(0.05))
     (frozen,) = contrasts(runs, named(0.05), read(leave(tmp_path / "tuning", *tuning)))
     assert (free.side, frozen.side) == ("one", None)

@@ -10,7 +10,7 @@ import numpy
 from softtargets.errors import BadInput, nearest
 from softtargets.report import endpoint
 from softtargets.report.costs import at_cost
-from softtargets.report.measures import FACES, Floors
+from softtargets.report.measures import FACES, Floors, Value
 from softtargets.report.pairs import SHARED_MODELS, Design, by_pair, design, means_of_sets, places_in, same
 from softtargets.report.runs import Run
 from softtargets.report.standing import Setting, fails_gate, gate, has_logarithms, listed, placed
@@ -24,8 +24,34 @@ CLOSE = 0.1
 """Share by which a cost may differ from one of `endpoint.SEQUENCE` that it is called by."""
 OF_FEATURES = ("svc_accuracy", "relearn_steps")
 """Metrics of which a headline on a class needs one: a mask on the last layer hides a class, too."""
+FEWEST = 2
+"""Pairs without which a difference has no error."""
 Named = tuple[str, str]
 Margins = dict[Setting, dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where two arms stand by JS_T, over the pairs in which neither diverged, and what they cost."""
+
+    means: tuple[float, float]
+    nothing: float | None
+    floor: float | None
+    costs: tuple[float | None, float | None]
+    lost: tuple[int, int]
+    """Runs of each arm that lost their pair by test accuracy."""
+
+    @property
+    def no_nearer_than_nothing(self) -> bool:
+        """Return whether neither arm is nearer to the retrained model than doing nothing."""
+        return self.nothing is not None and min(self.means) >= self.nothing
+
+    @property
+    def left(self) -> list[float] | None:
+        """Return the shares of the way from doing nothing to another retraining that the arms leave."""
+        if self.nothing is None or self.floor is None or self.nothing <= self.floor:
+            return None
+        return [max(0.0, (mean - self.floor) / (self.nothing - self.floor)) for mean in self.means]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,21 +71,27 @@ class Contrast:
     """Faces whose differences are those of log(D / floor)."""
     frozen: bool
     """Whether the margins are those of other runs, which were fixed before these."""
+    place: Place
+    """Where both arms stand, and what they cost."""
     beside: str | None
     """What else the setting needs for a headline; None where all is said."""
-    claimed: bool = True
-    """Whether the contrasts before it in the sequence of costs hold, so that this one may be claimed."""
+    unclaimed: str | None = None
+    """Why it may not be claimed by the sequence of costs; None where it may."""
 
     @property
     def shown(self) -> endpoint.Side | None:
-        """Return the arm that is shown to be closer to retrained: it must keep its utility, too."""
+        """Return the arm that is shown to be closer to retrained.
+
+        It must keep its utility, and one of the two must be nearer than doing nothing.
+        """
         kept = dict(zip(("one", "other"), self.gates, strict=True))
-        return self.rule.closer if self.rule.closer and kept[self.rule.closer] else None
+        closer = None if self.place.no_nearer_than_nothing else self.rule.closer
+        return closer if closer and kept[closer] else None
 
     @property
     def side(self) -> endpoint.Side | None:
         """Return the arm of which that may be claimed."""
-        return self.shown if self.claimed else None
+        return None if self.unclaimed else self.shown
 
 
 def contrasts(runs: list[Run], named: Iterable[Named], tuning: list[Run] | None = None) -> list[Contrast]:
@@ -67,8 +99,10 @@ def contrasts(runs: list[Run], named: Iterable[Named], tuning: list[Run] | None 
 
     Margins are a tenth of the way from another retraining to doing nothing: of the runs `tuning`, which fix them
     beforehand, or without these of the runs that are judged. Raises BadInput where no setting has both arms, and
-    where `tuning` has not their setting.
+    where `tuning` has not their setting, or has models of the runs that are judged.
     """
+    if tuning is not None:
+        _require_other_pairs(runs, tuning)
     arms: dict[Setting, dict[str, list[Run]]] = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         setting, arm = placed(run)
@@ -80,6 +114,17 @@ def contrasts(runs: list[Run], named: Iterable[Named], tuning: list[Run] | None 
         for setting, pair in _settings_with(arms, *asked).items()
     ]
     return _claimed(judged)
+
+
+def _require_other_pairs(runs: list[Run], tuning: list[Run]) -> None:
+    """Refuse tuning runs that share a retrained model with runs that are judged: margins would follow these."""
+    judged = {run.result["hashes"]["retrained"]: run for run in runs}
+    for run in tuning:
+        if same_model := judged.get(run.result["hashes"]["retrained"]):
+            raise BadInput(
+                f"--margins: {run.name} has the retrained model of {same_model.name}, which is judged. Give a "
+                "folder of runs on other seeds"
+            )
 
 
 def _settings_with(arms: dict[Setting, dict[str, list[Run]]], one: str, other: str) -> dict[Setting, Named]:
@@ -126,8 +171,26 @@ def _contrast(setting: Setting, named: Named, arms: dict[str, list[Run]], margin
         tuple(gate(side).passed for side in sides),
         logarithms,
         margins is not None,
+        _place(sides),
         _beside(setting, sides),
     )
+
+
+def _place(sides: list[list[Run]]) -> Place:
+    face = FACES[0]
+    pairs = [pair for pair in zip(*sides, strict=True) if all(_finite(face.at_end(run)) for run in pair)]
+    kept = [list(side) for side in zip(*pairs, strict=True)]
+    return Place(
+        tuple(face.average([face.at_end(run) for run in side]) for side in kept),
+        face.average([face.nothing(run) for run in kept[0]]),
+        Floors().of(face, [run for side in kept for run in side]),
+        tuple(at_cost(side) for side in sides),
+        tuple(sum(map(fails_gate, side)) for side in sides),
+    )
+
+
+def _finite(value: Value) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _rule(
@@ -158,9 +221,15 @@ def _pairs(setting: Setting, named: Named, arms: dict[str, list[Run]]) -> list[l
     first, second = (by_pair(arms[name]) for name in named)
     pairs = [(first[key], second[key]) for key in sorted(first.keys() & second.keys())]
     pairs = [pair for pair in pairs if same(*pair, SHARED_MODELS)]
+    one, other = named
     if not pairs:
-        one, other = named
         raise BadInput(f"--primary {one!r} {other!r}: {setting.name}: no two runs of these arms make a pair")
+    measured = [pair for pair in pairs if all(_finite(face.at_end(run)) for face in FACES for run in pair)]
+    if len(measured) < FEWEST:
+        raise BadInput(
+            f"--primary {one!r} {other!r}: {setting.name}: {len(measured)} of {len(pairs)} pairs have a distance "
+            f"by every face; at least {FEWEST} must"
+        )
     return [list(side) for side in zip(*pairs, strict=True)]
 
 
@@ -231,14 +300,25 @@ def _claimed(contrasts: list[Contrast]) -> list[Contrast]:
     for one in contrasts:
         if one.cost is not None:
             shown[one.setting][one.cost] = shown[one.setting].get(one.cost, True) and one.shown is not None
-    claims = {setting: endpoint.in_sequence(costs) for setting, costs in shown.items()}
     # a contrast that is not shown needs no word on the sequence: the ones after it do
     return [
         one
         if one.cost is None or one.shown is None
-        else dataclasses.replace(one, claimed=claims[one.setting][one.cost])
+        else dataclasses.replace(one, unclaimed=_unclaimed(shown[one.setting], one.cost))
         for one in contrasts
     ]
+
+
+def _unclaimed(shown: dict[float, bool], cost: float) -> str | None:
+    """Return at which cost the sequence ends before one may be claimed; None where it does not."""
+    if endpoint.in_sequence(shown)[cost]:
+        return None
+    first = next(one for one in endpoint.SEQUENCE if not shown.get(one, False))
+    return (
+        f"as it is not shown at cost {first:g}"
+        if first in shown
+        else f"as cost {first:g}, which comes first, is not named"
+    )
 
 
 def headlines(contrasts: list[Contrast]) -> list[str]:
@@ -270,29 +350,53 @@ def _headline(setting: Setting, cost: float | None, group: list[Contrast]) -> st
 
 
 def say_contrast(contrast: Contrast) -> str:
-    """Say what the primary rule says: direction, size, pairs, other faces, and what stands against it."""
-    rule, names = contrast.rule, {"one": contrast.one, "other": contrast.other}
-    size = _size(contrast)
-    lost = [name for name, kept in zip(names.values(), contrast.gates, strict=True) if kept is False]
-    if contrast.shown:
-        second = names["other" if contrast.shown == "one" else "one"]
-        order = "" if contrast.claimed else f"not claimed, as it is not shown at cost {_before(contrast.cost)}: "
-        said = (
-            f"{order}{names[contrast.shown]} is closer to retrained than {second} {size} ({contrast.design.shown})"
-        )
-    else:
-        ahead = f"{names[rule.ahead]} is ahead {size}" if rule.ahead else "both are equal"
-        said = f"neither is shown to be closer to retrained: {ahead} ({contrast.design.shown})"
-    faces = [f"by {WORDS[name]} {SAID[face.status]}" for name, face in rule.faces.items()]
+    """Say what the primary rule says: direction, size, pairs, place, other faces, and what stands against it."""
+    lost = [name for name, kept in zip(_names(contrast), contrast.gates, strict=True) if kept is False]
+    faces = [f"by {WORDS[name]} {SAID[face.status]}" for name, face in contrast.rule.faces.items()]
     utility = [f"{listed(lost)} without utility"] if lost else []
     margins = [] if contrast.frozen else ["margins of these pairs themselves"]
     beside = [contrast.beside] if contrast.beside else []
-    return "; ".join([said, _pairs_won(contrast), *faces, *utility, *margins, *beside])
+    said = [_direction(contrast), *_pairs_won(contrast), *_said_place(contrast), *_unequal_costs(contrast)]
+    return "; ".join([*said, *faces, *utility, *margins, *beside])
 
 
-def _before(cost: float) -> str:
-    """Return the costs that come before one in the sequence."""
-    return " and ".join(f"{one:g}" for one in endpoint.SEQUENCE[: endpoint.SEQUENCE.index(cost)])
+def _names(contrast: Contrast) -> tuple[str, str]:
+    return contrast.one, contrast.other
+
+
+def _direction(contrast: Contrast) -> str:
+    rule, names = contrast.rule, {"one": contrast.one, "other": contrast.other}
+    size, n = _size(contrast), contrast.design.shown
+    if contrast.shown:
+        second = names["other" if contrast.shown == "one" else "one"]
+        order = f"not claimed, {contrast.unclaimed}: " if contrast.unclaimed else ""
+        return f"{order}{names[contrast.shown]} is closer to retrained than {second} {size} ({n})"
+    if not rule.ahead:
+        return f"neither is shown to be closer to retrained: both are equal ({n})"
+    if contrast.place.no_nearer_than_nothing:
+        ahead = f"{names[rule.ahead]} does less harm {size}"
+        return f"neither is closer to retrained than doing nothing ({contrast.place.nothing:.3g}): {ahead} ({n})"
+    return f"neither is shown to be closer to retrained: {names[rule.ahead]} is ahead {size} ({n})"
+
+
+def _said_place(contrast: Contrast) -> list[str]:
+    """Say where both arms are between another retraining and doing nothing."""
+    place, names = contrast.place, _names(contrast)
+    if place.nothing is None or place.no_nearer_than_nothing:
+        return []
+    if place.left:
+        each = listed([f"{name} leaves {share:.0%}" for name, share in zip(names, place.left, strict=True)])
+        return [f"of the way from doing nothing ({place.nothing:.3g}) to another retraining {each}"]
+    each = listed([f"{name} at {mean:.3g}" for name, mean in zip(names, place.means, strict=True)])
+    return [f"doing nothing is at {place.nothing:.3g}, {each}"]
+
+
+def _unequal_costs(contrast: Contrast) -> list[str]:
+    """Warn where one arm may spend more than the other."""
+    costs = contrast.place.costs
+    if contrast.one == contrast.other or None in costs or max(costs) - min(costs) <= CLOSE * max(costs):
+        return []
+    return [f"at unequal costs, {costs[0]:.2g} and {costs[1]:.2g}"]
 
 
 def _size(contrast: Contrast) -> str:
@@ -305,8 +409,15 @@ def _size(contrast: Contrast) -> str:
     return f"by {abs(js_t.mean):.2g} nats of JS_T [{low:.2g}, {high:.2g}], {p}"
 
 
-def _pairs_won(contrast: Contrast) -> str:
+def _pairs_won(contrast: Contrast) -> list[str]:
     signs = contrast.rule.signs
-    ahead = contrast.rule.ahead or "one"
-    won, lost = (signs.wins, signs.losses) if ahead == "one" else (signs.losses, signs.wins)
-    return f"{won} pairs won, {lost} lost, {signs.ties} tied (sign test p = {signs.p:.2g})"
+    won, lost = (signs.losses, signs.wins) if contrast.rule.ahead == "other" else (signs.wins, signs.losses)
+    said = [f"{won} pair{'s' * (won != 1)} won, {lost} lost, {signs.ties} tied (sign test p = {signs.p:.2g})"]
+    by_accuracy = [
+        f"{count} of {name}" for name, count in zip(_names(contrast), contrast.place.lost, strict=True) if count
+    ]
+    if by_accuracy and contrast.design.kind != "mixed":  # whose pairs are means over forget sets
+        said.append(f"runs that lost their pair by test accuracy: {listed(by_accuracy)}")
+    if contrast.rule.pairs < signs.wins + signs.losses + signs.ties:
+        said.append(f"the size is that of {contrast.rule.pairs} pairs in which neither run diverged")
+    return said
