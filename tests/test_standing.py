@@ -368,6 +368,8 @@ def test_tuning_pairs_fix_the_margins(tmp_path):
     assert frozen.rule.faces["mia_gap"].margin == free.rule.faces["mia_gap"].margin
     assert contrast.say_contrast(free).endswith("; margins of these pairs themselves")
     other = at_cost(0.05, 0.5, 0.5, training="mlp_efficient")
+    for run in other:
+        run["hashes"] = run["hashes"] | {"retrained": f"other {run['hashes']['retrained']}"}
     with pytest.raises(BadInput, match="--margins: no run there is of the setting fashion_mnist mlp random; "):
         contrasts(runs, named(0.05), read(leave(tmp_path / "other", *other)))
 
