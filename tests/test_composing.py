@@ -9,7 +9,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from softtargets.config.resolve import as_plain
+from softtargets.execution.composed_run import without_hydra
 from softtargets.study.composing import Composer
+from softtargets.study.interpolations import Settled
 
 SETTINGS = {
     "unlearn.optimizer.lr": ("0.1", "1e-3", "0.5"),
@@ -24,6 +27,8 @@ SETTINGS = {
     "seed": ("0", "7"),
     "dataset.train_size": ("500", "600"),
     "device": ("cpu", "auto"),
+    "training.precision": ("${precision}", "bf16"),
+    "precision": ("float32", "auto"),
     "tracker.project": ("'a, b'", "'x=y'"),
 }
 """Plain values, lists, interpolations, groups of settings, and quoted words."""
@@ -55,10 +60,11 @@ def test_a_config_is_that_which_hydra_composes(hydra):
         for a, b in itertools.product(firsts, seconds)
     ]
     for words in cells:
-        config, task = quick(words)
-        expected = plain(hydra(words))
-        assert plain(config) == expected
-        assert OmegaConf.to_container(task) == expected[0]
+        composed = quick(words)
+        task = composed.task()  # before `whole`, which sets the values in what cells share
+        expected = hydra(words)
+        assert plain(composed.whole()) == plain(expected)
+        assert task == as_plain(without_hydra(expected))
     assert quick.composed < len(cells)
 
 
@@ -66,7 +72,7 @@ def test_options_are_composed_and_plain_settings_are_set(hydra):
     quick = composer(hydra)
     for algorithm, rate, seed in itertools.product(("graddiff", "npo"), ("0.1", "0.2", "0.3"), range(4)):
         words = (f"mu_algo={algorithm}", f"unlearn.optimizer.lr={rate}", f"seed={seed}")
-        config, _ = quick(words)
+        config = quick(words).whole()
         assert (config.unlearn.optimizer.lr, config.seed) == (float(rate), seed)
         assert config.hydra.runtime.choices.mu_algo == algorithm
     assert quick.composed == 2
@@ -83,5 +89,50 @@ def test_a_setting_that_is_not_there_is_refused_as_hydra_refuses_it(hydra):
 def test_of_two_values_of_a_setting_the_last_counts(hydra):
     quick = composer(hydra)
     for first, last in (("0.1", "0.2"), ("0.3", "0.4")):
-        config, _ = quick([f"unlearn.optimizer.lr={first}", f"unlearn.optimizer.lr={last}"])
+        config = quick([f"unlearn.optimizer.lr={first}", f"unlearn.optimizer.lr={last}"]).whole()
         assert config.unlearn.optimizer.lr == float(last)
+
+
+OPEN = {
+    "seed": 0,
+    "precision": "auto",
+    "names": ["a", "${seed}"],
+    "forget_set": {"seed": "${seed}", "root": "${oc.env:HOME}/data"},
+    "training": {"precision": "${precision}", "rate": "${unlearn.rate}", "copy": "${training.rate}"},
+    "unlearn": {"rate": "${oc.select:tuned.rate,0.1}", "peak": "${.rate}", "node": "${forget_set}"},
+    "tuned": {"rate": 0.3},
+}
+
+
+@pytest.mark.parametrize("without", [("names", "unlearn.peak", "unlearn.node"), ("names",), ()])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"seed": 7},
+        {"unlearn.rate": 0.5},
+        {"precision": "bf16", "forget_set.seed": 3},
+        {"tuned.rate": 0.7},
+        {"training.rate": "${seed}"},
+        {"forget_set.root": "${oc.env:HOME}/other"},
+        {"names": ["b"]},
+        {"forget_set": {"seed": 1}},
+        {"unlearn.peak": 2.0, "unlearn.node": 1},
+        {"seed": "${precision}"},
+    ],
+    ids=str,
+)
+def test_values_are_set_as_omegaconf_sets_them_or_not_at_all(without, values):
+    config = OmegaConf.create(OPEN)
+    for name in without:
+        OmegaConf.update(config, name, None, force_add=True)
+    settled = Settled(as_plain(config), OmegaConf.to_container(config))
+    quick = settled.with_values(values)
+    for name, value in values.items():
+        OmegaConf.update(config, name, value, merge=True)
+    assert quick in (None, as_plain(config))
+    assert (quick is not None) == (bool(without[1:]) and quick_for(values))
+
+
+def quick_for(values: dict) -> bool:
+    """Whether OmegaConf need not be asked where no reference is relative or to a group."""
+    return "tuned.rate" not in values and "oc.env" not in str(values) and "forget_set" not in values

@@ -73,7 +73,13 @@ def require_hydra_allowed(config: DictConfig) -> None:
 
 def listed_plugins(config: DictConfig) -> list[str]:
     """Return the setting `plugins` of a composed config; raises BadInput if it is not on the command line."""
-    plugins = OmegaConf.to_container(config.plugins) if OmegaConf.is_list(config.plugins) else config.plugins
+    return require_listed(
+        OmegaConf.to_container(config.plugins) if OmegaConf.is_list(config.plugins) else config.plugins
+    )
+
+
+def require_listed(plugins: object) -> list[str]:
+    """Return the setting `plugins`; raises BadInput as `listed_plugins` does."""
     if not isinstance(plugins, list) or not all(map(_is_module_name, plugins)):
         raise BadInput(f"plugins={plugins}: must be a list of module names, as in plugins=[mine]")
     if plugins and not any(word.lstrip("+").startswith("plugins=") for word in sys.argv[1:]):

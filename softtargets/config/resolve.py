@@ -42,8 +42,16 @@ AGAIN = "Start the sweep again to plan it anew"
 RESTORE = "Restore the file, or give the settings without rerun"
 
 
-def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.sha256_of) -> dict:
-    """Return the config as plain data without interpolations or `auto`.
+def as_plain(cfg: DictConfig) -> dict:
+    """Return a config as plain data without interpolations; raises BadInput for a value that is missing."""
+    try:
+        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise BadInput(f"{error.full_key} is required: {error.full_key}={_example(error.full_key)}") from None
+
+
+def resolve(config: dict, chosen: Chosen, digest: Callable = contents.sha256_of) -> dict:
+    """Return a config, plain data without interpolations, without `auto` too; `config` itself is used up.
 
     `choices` names the parts of the run, by the options that were `chosen`. With `rerun` the settings that can
     change the result come from the config in that run's folder. `sources` has the hashes of the user's code,
@@ -51,10 +59,6 @@ def resolve(cfg: DictConfig, chosen: Chosen, digest: Callable = contents.sha256_
 
     Raises BadInput if a file has changed since a sweep was planned, or since the repeated run.
     """
-    try:
-        config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise BadInput(f"{error.full_key} is required: {error.full_key}={_example(error.full_key)}") from None
     if "choices" in config:
         raise BadInput(
             "choices: cannot be set, because it is derived from the groups. Choose options of the groups"

@@ -16,7 +16,15 @@ from omegaconf import DictConfig, OmegaConf
 from softtargets.config import allowed_targets, contents, tuned
 from softtargets.config.names import Chosen
 from softtargets.config.paths import PLACES
-from softtargets.config.resolve import RERUN_KEEPS, config_hash, drop_ignored_targets, flat, resolve, saved
+from softtargets.config.resolve import (
+    RERUN_KEEPS,
+    as_plain,
+    config_hash,
+    drop_ignored_targets,
+    flat,
+    resolve,
+    saved,
+)
 from softtargets.config.validation import NotTaken
 from softtargets.errors import BadInput, Failed, nearest
 from softtargets.execution import memory, run_files
@@ -27,6 +35,7 @@ from softtargets.system.signals import is_end
 
 if TYPE_CHECKING:
     from softtargets.execution.experiment import Experiment
+    from softtargets.execution.parts import Parts
 
 CHOSEN = ("dataset", "architecture", "mu_algo", "targets", "training", "unlearn", "forget_set")
 ARM = ("dataset", "architecture", "forget_set", "mu_algo", "targets")
@@ -81,7 +90,7 @@ def _run(cfg: DictConfig, hydra: DictConfig, output: Path, log: TextIO | None) -
     from softtargets.console import Console
     from softtargets.execution import pipeline
 
-    config = resolved(cfg, hydra)
+    config = resolved(as_plain(cfg), hydra, chosen(hydra.runtime))
     earlier = None
     if log and config["stage"] == "all":
         earlier = run_files.read_result(output, config_hash(config))
@@ -127,7 +136,7 @@ def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
 
     `elsewhere`: it will run on another machine, which may have a device that this one lacks.
     """
-    from softtargets.execution.experiment import build
+    from softtargets.execution.parts import Parts
 
     allowed_targets.listed_plugins(config)
     overrides = list(config.hydra.overrides.task)
@@ -135,16 +144,23 @@ def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
         _require_kept(overrides)
     check_tuned(config)
     with _naming_files(config):
-        task = resolved_config(config)
         try:
-            experiment = build(task | {"device": "cpu"} if elsewhere else task)
+            check_resolved(resolved_config(config), overrides, Parts(), elsewhere)
         except NotTaken as error:
             raise BadInput(f"{error}{_preset_advice(config, error.settings)}") from error
+
+
+def check_resolved(task: dict, overrides: list[str], parts: "Parts", elsewhere: bool = False) -> "Experiment":
+    """Return the experiment of a resolved config; raise what is wrong with it, or with the overrides beside."""
+    from softtargets.execution.experiment import build
+
+    experiment = build(task | {"device": "cpu"} if elsewhere else task, parts=parts)
     if experiment.lengths:
-        _require_one_length(config, experiment)
+        _require_one_length(overrides, experiment)
+    return experiment
 
 
-def _require_one_length(config: DictConfig, experiment: "Experiment") -> None:
+def _require_one_length(overrides: list[str], experiment: "Experiment") -> None:
     """Refuse a typed number of steps or epochs beside a budget, which decides both.
 
     Where an algorithm takes turns, `epochs` is the number of its turns.
@@ -152,7 +168,7 @@ def _require_one_length(config: DictConfig, experiment: "Experiment") -> None:
     from softtargets.execution.rehearsal import plan
 
     decided = {"unlearn.max_steps"} | (set() if plan(experiment).by_epochs else {"unlearn.epochs"})
-    for word in config.hydra.overrides.task:
+    for word in overrides:
         name, _, value = word.lstrip("+").partition("=")
         if name in decided and value != "null":
             cost = experiment.unlearning.cost
@@ -212,15 +228,15 @@ def _refuse_own_file(checkpoint: str | None, folder: Path) -> None:
 
 def resolved_config(config: DictConfig) -> dict:
     """Return a composed config, `hydra` node included, in resolved form."""
-    return resolved(without_hydra(config), config.hydra)
+    return resolved(as_plain(without_hydra(config)), config.hydra, chosen(config.hydra.runtime))
 
 
-def resolved(cfg: DictConfig, hydra: DictConfig, digest: Callable = contents.sha256_of) -> dict:
+def resolved(task: dict, hydra: DictConfig, options: Chosen, digest: Callable = contents.sha256_of) -> dict:
     """Return a task's config in resolved form; with `hydra.job.chdir` paths are relative to the calling folder."""
     if not hydra.job.chdir:
-        return resolve(cfg, chosen(hydra.runtime), digest)
+        return resolve(task, options, digest)
     with contextlib.chdir(hydra.runtime.cwd):
-        config = resolve(cfg, chosen(hydra.runtime), digest)
+        config = resolve(task, options, digest)
         config["store"]["dir"] = config["store"]["dir"] or os.environ.get("SOFTTARGETS_STORE")
         for place in PLACES:
             group, _, name = place.rpartition(".")

@@ -38,6 +38,7 @@ from softtargets.execution.load_data import load_data
 from softtargets.execution.network_trial import Trial
 from softtargets.execution.optimisers import build_optimisation, build_unlearning
 from softtargets.execution.own_measures import OwnMeasure, own_measures
+from softtargets.execution.parts import Parts
 from softtargets.fit import Fit, epochs_for
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
@@ -133,28 +134,30 @@ class Experiment:
         return Fit(seed=self.settings.seed, name=name, progress=progress, **common | more)
 
 
-def build(config: dict, data: Split | None = None) -> Experiment:
+def build(config: dict, data: Split | None = None, parts: Parts | None = None) -> Experiment:
     """Return the experiment of a resolved config; raises BadInput if it cannot run.
 
-    `data` are those of the config where the caller has them already; else they are loaded.
+    `data` are those of the config where the caller has them already; else they are loaded. Experiments that share
+    `parts` are built in less time: they share what nobody changes.
     """
+    parts = parts or Parts()
     torch_names.delay_compiler()
     settings = validated(Settings, settings_of(config), "")
-    allowed_targets.require_allowed(config, settings.plugins)
-    checks.require_device(settings.device)
-    place = store.store_folder(settings.store.dir)
-    if not place.is_dir():  # a read-only store is enough if it has every model
-        require_writable("store.dir", place)
+    for name, node in config.items():
+        parts(allowed_targets.require_allowed, {name: node}, settings.plugins)
+    parts(checks.require_device, settings.device)
+    parts(_require_store, settings.store.dir)
     torch.set_num_threads(settings.threads)
     data = data or load_data(config, settings.device)
-    architecture = _architecture(config["architecture"], data)
-    unlearn = _algorithm(config["mu_algo"])
-    recipes = {name: _recipe(node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
+    shape = (data.input_shape, data.classes)
+    architecture = parts(_architecture, config["architecture"], *shape)
+    unlearn = parts(_algorithm, config["mu_algo"])
+    recipes = {name: parts(_recipe, node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
     checks.require_distributions(unlearn, recipes)
     checks.require_whole_classes(unlearn, data)
-    training = build_optimisation(Training, config["training"], "training", settings.device)
+    training = parts(build_optimisation, Training, config["training"], "training", settings.device)
     _try_augmentation(training, data)
-    unlearning = build_unlearning(config["unlearn"], settings.device)
+    unlearning = parts(build_unlearning, config["unlearn"], settings.device)
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         checks.require_batch(name, settings_.batch_size, len(data.train))
     checks.require_early(unlearn, settings.checkpoint)
@@ -162,24 +165,31 @@ def build(config: dict, data: Split | None = None) -> Experiment:
         config=config,
         settings=settings,
         data=data,
-        monitored=_monitored(data, unlearning, config["forget_set"]["seed"]),
+        monitored=parts.sampled(_monitored, data, unlearning.evaluate_samples, config["forget_set"]["seed"]),
         architecture=architecture,
         training=training,
         unlearning=unlearning,
         unlearn=unlearn,
         recipes=recipes,
         checkpoint=None,
-        own_measures=own_measures(settings.evidence, settings.plugins),
+        own_measures=parts(own_measures, settings.evidence, settings.plugins),
     )
     _try_network(experiment)
     if unlearning.freeze_norm:
         checks.require_statistics(unlearn, experiment.initialised("trial"))
+    hashes = config.get("contents", {})
     if path := settings.checkpoint:
-        weights = load_weights(architecture(), path, f"checkpoint={path}")
+        weights = parts(_weights, config["architecture"], *shape, path, hashes)
         experiment = dataclasses.replace(experiment, checkpoint=weights)
-    now = config | {"contents": contents.sha256s(config, GROUPS, contents.sha256_of)}
-    contents.require(now, config.get("contents", {}), "this run began to read it", "run it again")
+    now = config | {"contents": contents.sha256s(config, GROUPS, parts.sha256_of)}
+    contents.require(now, hashes, "this run began to read it", "run it again")
     return experiment if unlearning.cost is None else _budgeted(experiment)
+
+
+def _require_store(folder: str | None) -> None:
+    place = store.store_folder(folder)
+    if not place.is_dir():  # a read-only store is enough if it has every model
+        require_writable("store.dir", place)
 
 
 def _budgeted(experiment: Experiment) -> Experiment:
@@ -188,7 +198,7 @@ def _budgeted(experiment: Experiment) -> Experiment:
     return budgeted(experiment)
 
 
-def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
+def _architecture(node: dict, shape: tuple[int, ...], classes: int) -> Callable[[], nn.Module]:
     node = dict(node)
     parameters = inspect.signature(instantiate_partial(node, "architecture").func).parameters
     own = "weights" in parameters  # of the network's, which means what the network says
@@ -196,12 +206,17 @@ def _architecture(node: dict, data: Split) -> Callable[[], nn.Module]:
     # a number of classes in a user's config stays, and is checked by the trial
     named = tuple(name for name in GIVEN if name not in node)
     partial = checked_partial(node, "architecture", named=named, beside=ArchitectureSettings.model_fields)
-    build = functools.partial(construct, partial, data.input_shape, data.classes)
+    build = functools.partial(construct, partial, shape, classes)
     if weights is None:
         return build
     with naming("architecture", (Exception,)):
         network = build()
     return functools.partial(started, build, load_start(network, weights, f"architecture.weights={weights}"))
+
+
+def _weights(node: dict, shape: tuple[int, ...], classes: int, path: str, hashes: dict) -> dict:
+    """Return the state dict of the user's original, a file whose content is among `hashes`."""
+    return load_weights(_architecture(node, shape, classes)(), path, f"checkpoint={path}")
 
 
 def _algorithm(node: dict) -> Callable:
@@ -258,9 +273,9 @@ def _batch_sizes(experiment: Experiment) -> list[int]:
     return sorted({min(batches), max(batches)})
 
 
-def _monitored(data: Split, unlearning: Unlearning, seed: int) -> Sampled:
-    with naming(f"unlearn.evaluate_samples={unlearning.evaluate_samples}"):
-        return sampled(data, unlearning.evaluate_samples, seed)
+def _monitored(data: Split, most: int | None, seed: int) -> Sampled:
+    with naming(f"unlearn.evaluate_samples={most}"):
+        return sampled(data, most, seed)
 
 
 def _sides(targets: dict) -> dict[str, dict]:

@@ -7,6 +7,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import json
 import re
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from softtargets.config import contents
+from softtargets.config import allowed_targets, contents
 from softtargets.config.machine import resolve_machine
 from softtargets.config.resolve import config_hash
 from softtargets.config.settings import LauncherSettings, SweeperSettings
@@ -34,6 +35,8 @@ HYDRA = ".hydra"
 """The folder in a run's folder that Hydra writes before the run begins."""
 NAME = 255 - 13
 """Longest name of a folder before its hash, in bytes."""
+AUTO = ("device", "precision")
+"""Settings whose value `auto` this machine decides."""
 ORIGINAL = ("seed", "dataset", "architecture", "training")
 """Parts of a config that the original model depends on; the retrained model depends on `forget_set` too."""
 
@@ -49,6 +52,8 @@ class SweepCell:
     stage: str
     models: tuple[str, str]
     """Keys of the original and of the retrained model; cells with equal keys share the model."""
+    data: tuple[str, str] = ("", "")
+    """Keys of the dataset, and of the dataset with the forget set."""
     contents: tuple[tuple[str, str, str], ...] = ()
     """Setting, path and SHA-256 of every file or folder that it reads from the user."""
 
@@ -134,27 +139,32 @@ def cells(combinations: list[list[str]], swept: list[str], folder: Path, compose
         raise BadInput(f"{', '.join(swept)}: the sweep is empty. Give a range or a glob with at least one value")
     existing = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
     hashed_once = functools.cache(contents.sha256_of)  # so that all cells see the same content
+    machine_of = functools.cache(lambda *pair: resolve_machine_once(folder, dict(zip(AUTO, pair, strict=True))))
     for overrides in combinations:
-        composed = compose.composed
-        config, task = compose(overrides)
-        if compose.composed > composed:
-            composed_run.check_tuned(config)  # first, as a hash of wrong values may be that of a finished cell
-        machine = resolve_machine_once(folder, {name: task[name] for name in ("device", "precision")})
-        task.update(machine)
-        resolved = composed_run.resolved(task, config.hydra, hashed_once)
+        before = compose.composed
+        composed = compose(overrides)
+        if compose.composed > before:
+            composed_run.check_tuned(composed.whole())  # first, as a hash of wrong values may be a finished cell's
+        task = composed.task()
+        machine = machine_of(*(task[name] for name in AUTO))
+        resolved = composed.resolved(machine, hashed_once)
         digest = config_hash(resolved)
         name = _differing(overrides, swept, resolved["choices"])
         place = existing.get(digest[:12], folder / f"{name}-{digest[:12]}")
         words = [f"{name}={value}" for name, value in machine.items()]
         files = contents.files_of(resolved)
-        cell = SweepCell((*overrides, *words), place, digest, task.stage, _models(resolved), files)
+        keys = _keys(resolved)
+        cell = SweepCell((*overrides, *words), place, digest, task["stage"], keys[:2], keys[2:], files)
         by_hash.setdefault(digest, cell)
     return list(by_hash.values())
 
 
-def _models(resolved: dict) -> tuple[str, str]:
+def _keys(resolved: dict) -> tuple[str, str, str, str]:
+    """Return the keys of original, retrained model, dataset and data."""
     original = canonical({name: resolved[name] for name in ORIGINAL})
-    return original, original + canonical(resolved["forget_set"])
+    dataset, forget_set = (canonical(resolved[name]) for name in ("dataset", "forget_set"))
+    texts = (original, original + forget_set, dataset, dataset + forget_set)
+    return tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts)
 
 
 def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
@@ -171,11 +181,30 @@ SEED = re.compile(r"seed=\d+")
 
 def check_cells(unfinished: list[SweepCell], compose: Composer, elsewhere: bool) -> None:
     """Check that each cell can run, once for cells that differ only in the seed; raise BadInput otherwise."""
+    if not unfinished:
+        return
+    from softtargets.execution.parts import Parts  # which imports torch
+
     without_seed = {
         tuple(word for word in cell.overrides if not SEED.fullmatch(word)): cell for cell in unfinished
     }
-    for cell in without_seed.values():
-        composed_run.check_runnable(compose(cell.overrides).config, elsewhere)
+    parts = Parts()
+    for cell in _by_data(list(without_seed.values())):
+        *overrides, device, precision = cell.overrides
+        composed, machine = compose(overrides), dict(word.split("=") for word in (device, precision))
+        try:
+            task = composed.resolved(machine, parts.sha256_of)
+            allowed_targets.require_listed(task["plugins"])
+            composed_run.check_resolved(task, list(cell.overrides), parts, elsewhere)
+        except (BadInput, OSError):
+            composed_run.check_runnable(composed.whole(machine), elsewhere)  # which says where a value comes from
+            raise
+
+
+def _by_data(cells: list[SweepCell]) -> list[SweepCell]:
+    """Order cells so that those with equal data follow each other, and each is drawn once."""
+    first = {key: number for number, cell in reversed(list(enumerate(cells))) for key in cell.data}
+    return sorted(cells, key=lambda cell: [first[key] for key in cell.data])
 
 
 def left(cells: list[SweepCell]) -> list[SweepCell]:
