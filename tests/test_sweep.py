@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, SMALL, options
+from omegaconf import OmegaConf
 
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
@@ -20,6 +21,7 @@ from softtargets.resumable.slurm_queue import Queue
 from softtargets.study import cells as sweeps
 from softtargets.study.cells import SweepCell, missing, prepare, spread
 from softtargets.study.pairs import typed_out
+from softtargets.study.peak import peak_of_runs
 from softtargets.study.progress import counts_of_runs
 from softtargets.study.sweep import _combinations, _composer
 from softtargets.system.files import write_json
@@ -379,6 +381,23 @@ def test_what_slurm_refuses_is_said_in_its_own_words(tmp_path):
     )
     assert reason(KeyError("a"), None) == "the launcher raised KeyError: 'a'"
     assert LauncherEnd().failures == {}
+
+
+def test_memory_of_a_run_is_that_of_its_sweep_or_of_equal_data_and_network(tmp_path):
+    def leave(name: str, dataset: str, peak: int) -> None:
+        choices = {"dataset": dataset, "architecture": "mlp"}
+        write_json(tmp_path / name / "result.json", {"choices": choices, "cost": {"peak_bytes": peak}})
+
+    chosen = {"runtime": {"choices": {"dataset": "mnist_5k", "architecture": "mlp"}}}
+    config = OmegaConf.create({"runs_dir": str(tmp_path), "hydra": chosen})
+    cells = [SweepCell(("dataset=folder",), tmp_path / "mine/x", "x", "all", ("", ""))]
+    assert peak_of_runs(config, cells, tmp_path / "mine") is None
+    leave("other/a", "mnist_5k", 3)
+    leave("b", "folder (pets)", 5)
+    leave("c", "cifar10", 9)
+    assert peak_of_runs(config, cells, tmp_path / "mine") == 5
+    leave("mine/d", "mnist_5k", 4)
+    assert peak_of_runs(config, cells, tmp_path / "mine") == 4
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "漢"])

@@ -210,6 +210,7 @@ class SweeperSettings(pydantic.BaseModel):
     cells: list[str] | None
     cells_per_job: Count
     array_size: Count | None
+    runs_per_gpu: Count
 
 
 def _no_zero(number: int) -> int:

@@ -26,6 +26,7 @@ from softtargets.execution.rehearsal import answers_cost
 from softtargets.execution.target_sets import TargetSets
 from softtargets.fit import Fit
 from softtargets.marks import Algorithm
+from softtargets.system.memory import peak_bytes
 from softtargets.types import Evaluated, Split, digest, model_digest
 
 
@@ -88,7 +89,7 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
         "matched": matched.point(trajectory.columns, level),
         "matched_level": level and level._asdict(),
         "stop_rule": trajectory.stop_rule(),
-        "cost": run_costs(experiment, outcome) | outcome.models_from,
+        "cost": run_costs(experiment, outcome) | {"peak_bytes": peak_bytes()} | outcome.models_from,
         "hashes": hashes(experiment, outcome),
         "data": describe(experiment.data),
         "provenance": provenance(experiment.config, experiment.config_hash, started),

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 
 from softtargets.compat import hydra_names, joblib_names
 from softtargets.resumable.slurm_queue import Queue
-from softtargets.system.signals import end_with_parent, stop
-from softtargets.system.terminal import steady
+from softtargets.resumable.workers import begin_worker, number_of_workers
+from softtargets.system.signals import stop
 
 POLL = 0.5
 """Seconds between two checks of the launcher, and at least between two of the folders."""
@@ -96,14 +97,19 @@ def reason(error: BaseException, queue: Queue | None) -> str:
     return f"the launcher raised {type(error).__name__}: {message}{f' ({cause[-500:]})' if cause else ''}"
 
 
-def bind_workers() -> None:
-    """Make joblib start workers that end when this process ends, even if it is killed."""
-    joblib_names.start_workers_by(_begin_worker, os.getpid())
+def bind_workers(launcher: Launcher, places: Sequence[str], peak: int | None) -> None:
+    """Make joblib start workers that end when this process ends, even if it is killed, and print how many.
 
+    `places` has a GPU's name for each run that may be on a GPU at a time, and is empty without GPUs; `peak` is
+    what a run takes in memory, in bytes.
+    """
+    import joblib  # a tenth of a second
 
-def _begin_worker(parent: int) -> None:
-    steady()
-    end_with_parent(parent)
+    n_jobs = launcher.joblib["n_jobs"]
+    number, line = number_of_workers(n_jobs, joblib.effective_n_jobs(n_jobs), len(places) or None, peak)
+    print(line, flush=True)
+    launcher.joblib["n_jobs"] = number
+    joblib_names.start_workers_by(begin_worker, os.getpid(), tuple(places))
 
 
 def watch(queue: Queue, look: Callable[[], None]) -> None:

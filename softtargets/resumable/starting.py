@@ -1,5 +1,7 @@
 """How the runs of a sweep are started: its folder, the jobs of earlier calls, workers or SLURM."""
 
+import abc
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from softtargets.resumable.arrays import cut, described
 from softtargets.resumable.launching import bind_workers, failures_of, watch
 from softtargets.resumable.slurm_queue import Queue, array_limit, leave_job
+from softtargets.resumable.workers import places_on_gpus
 from softtargets.system.files import make_folder, share
 
 JOBS = ".submitit"
@@ -31,7 +34,15 @@ def prepare_folder(config: DictConfig, folder: Path) -> None:
     share(folder / "multirun.yaml")
 
 
-def queue_of(config: DictConfig, folder: Path, look: Callable[[], None]) -> Queue | None:
+class Screen(contextlib.AbstractContextManager):
+    """What shows progress while it is entered."""
+
+    @abc.abstractmethod
+    def update(self) -> None:
+        """Read how far the cells are, and show it."""
+
+
+def queue_of(config: DictConfig, folder: Path, screen: Screen) -> Queue | None:
     """Return the queue of this call's jobs, None without SLURM; first wait for jobs of an earlier call."""
     if not on_slurm(config):
         return None
@@ -40,17 +51,25 @@ def queue_of(config: DictConfig, folder: Path, look: Callable[[], None]) -> Queu
     if earlier.waiting():
         jobs = " ".join(sorted(earlier.jobs()))
         print(f"waiting for jobs of an earlier call; to cancel them: scancel {jobs}", flush=True)
-        watch(earlier, look)
+        with screen:
+            watch(earlier, screen.update)
     return Queue(earlier.folder, but=earlier.jobs())
 
 
-def starter(sweeper: Sweeper, runs: list[list[str]], queue: Queue | None) -> Start:
+def starter(
+    sweeper: Sweeper,
+    runs: list[list[str]],
+    queue: Queue | None,
+    runs_per_gpu: int | None = None,
+    peak: int | None = None,
+) -> Start:
     """Return what starts the runs, waits for their ends and returns the messages of those that raised.
 
-    With a `queue` they run on SLURM. `sweeper` has a `launcher` and its `config`.
+    With a `queue` they run on SLURM. `sweeper` has a `launcher` and its `config`. Local workers each see one GPU
+    if there are `runs_per_gpu`, and are as many as fit into memory if a run takes `peak` bytes.
     """
     if sweeper.config.hydra.launcher._target_.endswith(".JoblibLauncher"):
-        bind_workers()
+        bind_workers(sweeper.launcher, places_on_gpus(runs_per_gpu) if runs_per_gpu else [], peak)
     if queue is None:
         return lambda: failures_of(sweeper.launcher.launch(runs, initial_job_idx=0))
     from softtargets.resumable.slurm_jobs import run_arrays  # submitit takes a while to import

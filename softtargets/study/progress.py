@@ -13,6 +13,7 @@ import rich.table
 import rich.text
 
 from softtargets.errors import BadInput, visible
+from softtargets.resumable.starting import Screen
 from softtargets.study.cells import Missing, SweepCell, _json
 from softtargets.study.nearest import Nearest
 
@@ -23,7 +24,7 @@ MINUTE = 60.0
 ENDED = ("finished", "failed")
 
 
-class Display:
+class Display(Screen):
     """The progress of a sweep: a bar and a few lines on a terminal; elsewhere at most a line a minute.
 
     The first runs that fail for a reason are said as it happens.

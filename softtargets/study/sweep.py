@@ -13,10 +13,12 @@ from softtargets.config import paths
 from softtargets.errors import BadInput, program, visible
 from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import LauncherEnd, launch, reason
-from softtargets.resumable.starting import in_folder, on_slurm, prepare_folder, queue_of, quoted, starter
+from softtargets.resumable.slurm_queue import Queue
+from softtargets.resumable.starting import Start, in_folder, on_slurm, prepare_folder, queue_of, quoted, starter
 from softtargets.study import cells as on_disk
 from softtargets.study import pairs
 from softtargets.study.composing import Composer
+from softtargets.study.peak import peak_of_runs
 from softtargets.study.progress import Display, counts_of_runs
 
 
@@ -91,21 +93,26 @@ def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
 def _launch(sweeper: Sweeper, display: Display, folder: Path) -> on_disk.Missing:
     """Start the unfinished cells, wait until all have ended, and return the cells without a result."""
     _prepare(sweeper.config, display, folder)
-    with display:
-        queue = queue_of(sweeper.config, folder, display.update)
+    queue = queue_of(sweeper.config, folder, display)
     # jobs of an earlier call may have finished some cells meanwhile
     unfinished = on_disk.spread(on_disk.left(display.unfinished))
     hopeless = on_disk.prepare(folder, unfinished) if unfinished else {}
     began = {cell: cell.log_bytes() for cell in unfinished if cell not in hopeless}
     end = LauncherEnd()
     if began:
-        start = starter(sweeper, [_job(cell, folder) for cell in began], queue)
+        start = _starter(sweeper, list(began), folder, queue)
         with display:
             end = launch(start, display.update)
     if end.raised:
         print(f"{program()}: {visible(reason(end.raised, queue))}", file=sys.stderr)
     # a job that SLURM accepted but never started was cancelled: report it like a killed run
     return on_disk.missing(began, hopeless, end.failures, gave_up=end.raised is not None)
+
+
+def _starter(sweeper: Sweeper, cells: list[on_disk.SweepCell], folder: Path, queue: Queue | None) -> Start:
+    config, runs = sweeper.config, [_job(cell, folder) for cell in cells]
+    per_gpu = config.hydra.sweeper.runs_per_gpu if "device=cuda" in cells[0].overrides else None
+    return starter(sweeper, runs, queue, per_gpu, peak_of_runs(config, cells, folder))
 
 
 def _prepare(config: DictConfig, display: Display, folder: Path) -> None:

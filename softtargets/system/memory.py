@@ -1,6 +1,7 @@
-"""The memory of this machine, and what the images of a run need of it."""
+"""The memory of this machine and of this process, and what the images of a run need of it."""
 
 import math
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,12 @@ def require_memory(count: int, shape: tuple[int, int, int]) -> None:
 def available() -> int | None:
     """Return the bytes that this process may still take, or None where the system does not say."""
     return min([*_free(), *_left_in_groups()], default=None)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held so far, its libraries included."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def _free() -> Iterator[int]:
