@@ -1,8 +1,24 @@
 """Sweeps that resume, of this app and of others: how they are cut, and what is run again."""
 
-import pytest
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import pytest
+from conftest import ROOT
+from omegaconf import OmegaConf
+
+from softtargets.errors import BadInput
+from softtargets.resumable import workers
 from softtargets.resumable.arrays import cut, described
+from softtargets.resumable.recorded import config_hash
+from softtargets.system import memory
+
+APP = ROOT / "tests/toy_app/app.py"
 
 
 @pytest.mark.parametrize(
@@ -30,3 +46,147 @@ def test_every_cell_is_in_one_job_and_no_array_is_too_large():
 def test_a_cut_is_described_in_words():
     assert described(cut(range(1500), 1, 1001)) == "1,500 cells: 2 arrays of at most 1,001 jobs"
     assert described(cut(range(300), 2, 1001)) == "300 cells: 150 jobs of at most 2 cells, in 1 array"
+
+
+def test_a_foreign_config_is_hashed_as_it_is_written_and_without_what_is_ignored():
+    config = OmegaConf.create({"a": {"b": 1, "c": 2}, "d": "${a.b}", "hydra": {"job": 1}})
+    changed = OmegaConf.create({"d": "${a.b}", "a": {"c": 3, "b": 1}, "hydra": {"job": 2}})
+    assert config_hash(config, ["a.c", "not.there"]) == config_hash(changed, ["a.c", "not.there"])
+    assert config_hash(config) != config_hash(changed)
+    assert config.a.c == 2, "the config itself stays whole"
+
+
+def start(notes: Path, *words: str) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | {"NOTES": str(notes)}
+    return subprocess.Popen(
+        [sys.executable, APP, "-m", *words], cwd=notes, env=environment, start_new_session=True, **pipes
+    )
+
+
+def ended(process: subprocess.Popen) -> tuple[int, str, str]:
+    stdout, stderr = process.communicate(timeout=120)
+    return process.returncode, stdout, stderr
+
+
+def times_run(notes: Path) -> dict[int, int]:
+    return {int(file.name.partition("-")[2]): len(file.read_text().split()) for file in notes.glob("ran-*")}
+
+
+def values(notes: Path) -> list[int]:
+    return sorted(json.loads(file.read_text())["value"] for file in notes.glob("squares/*/finished.json"))
+
+
+def test_a_foreign_app_runs_again_only_what_failed(tmp_path):
+    code, stdout, _ = ended(start(tmp_path, "x=0,1,2", "bad=1"))
+    assert code == 1
+    (failed,) = [line for line in stdout.splitlines() if line.startswith("failed: ")]
+    assert failed.startswith("failed: x=1-")
+    assert failed.endswith(": ArithmeticError: no square of 1")
+    assert values(tmp_path) == [0, 4]
+    code, stdout, _ = ended(start(tmp_path, "x=0,1,2,3"))
+    assert (code, values(tmp_path)) == (0, [0, 1, 4, 9])
+    assert times_run(tmp_path) == {0: 1, 1: 2, 2: 1, 3: 1}
+    assert "4 runs, 2 finished by earlier calls" in stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["hydra.sweep.dir='${now:%Y}'"], "hydra.sweep.dir=${now:%Y}: has the time of the call"),
+        (["hydra.sweeper.cells_per_job=0"], "hydra.sweeper.cells_per_job=0: must be at least 1"),
+        (["x=interval(0,1)"], "x=interval(0,1): a sweep cannot draw from an interval"),
+    ],
+    ids=["folder", "number", "interval"],
+)
+def test_a_foreign_app_is_refused_in_one_sentence(words, said, tmp_path):
+    code, stdout, stderr = ended(start(tmp_path, *words))
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith(said)
+    assert stderr.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]], ids=len)
+def test_a_killed_sweep_of_a_foreign_app_resumes(launcher, tmp_path):
+    process = start(tmp_path, "x=range(6)", "gate=3", *launcher)
+    for _ in range(600):
+        if len(values(tmp_path)) == 3 and 3 in times_run(tmp_path):
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert values(tmp_path) == [0, 1, 4]
+    (tmp_path / "open").touch()
+    code, stdout, stderr = ended(start(tmp_path, "x=range(6)", "gate=3", *launcher))
+    assert (code, values(tmp_path)) == (0, [0, 1, 4, 9, 16, 25]), stderr
+    assert "6 runs, 3 finished by earlier calls" in stdout
+    assert {x: times for x, times in times_run(tmp_path).items() if x < 3} == {0: 1, 1: 1, 2: 1}
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "places", "peak", "number", "why"),
+    [
+        (-1, None, None, 16, "one for each core; no earlier run says how much memory a run takes"),
+        (-1, None, 10**9, 8, "as many as fit into memory; a run took up to 1.0 GB, 8.0 GB are free"),
+        (-1, 4, 10**9, 4, "(hydra.sweeper.runs_per_gpu); a run took up to 1.0 GB, 8.0 GB are free"),
+        (-1, None, 9 * 10**9, 1, "as many as fit into memory; a run took up to 9.0 GB, 8.0 GB are free"),
+        (12, None, 10**9, 12, "hydra.launcher.n_jobs; a run took up to 1.0 GB, only 8.0 GB are free"),
+        (12, 2, None, 2, "as many as the GPUs have places"),
+    ],
+)
+def test_workers_are_as_many_as_cores_memory_and_gpus_allow(n_jobs, places, peak, number, why, monkeypatch):
+    monkeypatch.setattr(workers, "available", lambda: 8 * 10**9)
+    counted, line = workers.number_of_workers(n_jobs, 16, places, peak)
+    assert counted == number
+    assert line.startswith(f"workers: {number}, ")
+    assert why in line
+
+
+def test_the_peak_of_this_process_grows_with_what_it_holds():
+    before = memory.peak_bytes()
+    held = bytearray(b"x") * (before + 50_000_000)
+    assert len(held) < memory.peak_bytes() < before + len(held) + 50_000_000
+
+
+NVIDIA_SMI = "#!/bin/sh\nprintf 'GPU-a\\nGPU-b\\n'\n"
+
+
+@pytest.fixture
+def two_gpus(tmp_path, monkeypatch):
+    """A stand-in for nvidia-smi that names two GPUs."""
+    command = tmp_path / "bin/nvidia-smi"
+    command.parent.mkdir()
+    command.write_text(NVIDIA_SMI)
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_gpus_are_those_that_this_process_may_use(two_gpus, monkeypatch):
+    assert workers.places_on_gpus(2) == ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5")
+    assert workers.gpus() == ["3", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(BadInput, match=r"^hydra\.sweeper\.runs_per_gpu=2: no GPU here"):
+        workers.places_on_gpus(2)
+
+
+@pytest.mark.kill
+def test_each_worker_sees_one_gpu_and_each_gpu_has_as_many_runs_as_asked(two_gpus, tmp_path):
+    pinned = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=9", "hydra.sweeper.runs_per_gpu=2")
+    process = start(tmp_path, "x=range(7)", "gate=0", *pinned)
+    for _ in range(600):
+        if len(times_run(tmp_path)) == 4:
+            break
+        time.sleep(0.1)
+    time.sleep(1)
+    seen = [file.read_text().strip() for file in tmp_path.glob("ran-*")]
+    (tmp_path / "open").touch()
+    code, stdout, stderr = ended(process)
+    assert code == 0, stderr
+    assert sorted(seen) == ["GPU-a", "GPU-a", "GPU-b", "GPU-b"], "four at a time, two on each"
+    assert "workers: 4, as many as the GPUs have places" in stdout
+    assert {file.read_text().strip() for file in tmp_path.glob("ran-*")} == {"GPU-a", "GPU-b"}

@@ -17,6 +17,8 @@ from clearml_stub import Stub
 from conftest import ROOT, SMALL
 from slurm_stub import StubLauncher
 from submitit.core.utils import FailedJobError
+from test_resumable import ended, times_run, values
+from test_resumable import start as start_toy
 from test_sweep import GRID, comparable, results, start, sweep
 from test_tracker import whole_and_parts
 
@@ -360,3 +362,16 @@ def test_the_environment_is_made_once(tmp_path, monkeypatch):
     subprocess.run([*command, "experiment=quick", "seed=0,1"], check=True)
     run = "-u run.py -m hydra/launcher=slurm experiment=quick seed=0,1"
     assert notes.read_text().splitlines() == [*once, *once, run]
+
+
+def test_a_foreign_app_sweeps_in_split_arrays(folder):
+    cluster = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1", "hydra.launcher.timeout_min=5")
+    cut = ("hydra.sweeper.cells_per_job=2", "hydra.sweeper.array_size=2")
+    code, stdout, stderr = ended(start_toy(folder, "x=range(6)", "bad=4", *cluster, *cut))
+    assert code == 1, stderr
+    assert "6 cells: 3 jobs of at most 2 cells, in 2 arrays of at most 2 jobs" in stdout
+    assert "ArithmeticError: no square of 4" in stdout
+    assert values(folder) == [0, 1, 4, 9, 25]
+    code, stdout, stderr = ended(start_toy(folder, "x=range(6)", *cluster, *cut))
+    assert (code, values(folder)) == (0, [0, 1, 4, 9, 16, 25]), stderr
+    assert times_run(folder) == dict.fromkeys(range(6), 1) | {4: 2}

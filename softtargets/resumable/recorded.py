@@ -1,0 +1,88 @@
+"""What a run of a sweep leaves in its folder: that it began, and its result or its error."""
+
+import datetime
+import hashlib
+import os
+import socket
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from softtargets.errors import Failed
+from softtargets.system.files import Damaged, clear, read_json, write_json
+from softtargets.system.locks import locked
+from softtargets.system.memory import peak_bytes
+from softtargets.system.signals import is_end
+
+BEGUN, FINISHED, ERROR = "begun.json", "finished.json", "error.json"
+PLAIN = (str, int, float, bool)
+
+
+def config_hash(config: DictConfig, ignored: Sequence[str] = ()) -> str:
+    """Return the SHA-256 of a config as it is written, before interpolations are resolved, without its `hydra`.
+
+    `ignored` names settings that cannot change a result, by dots.
+    """
+    kept = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    with open_dict(kept):
+        for name in ignored:
+            parent, _, last = name.rpartition(".")
+            node = OmegaConf.select(kept, parent) if parent else kept
+            if OmegaConf.is_dict(node):
+                node.pop(last, None)
+    return hashlib.sha256(OmegaConf.to_yaml(kept, sort_keys=True).encode()).hexdigest()
+
+
+def content(file: Path) -> dict | None:
+    """Return the content of a file of `Recorded`; None if it is missing or damaged."""
+    try:
+        return read_json(file)
+    except (OSError, Damaged):
+        return None
+
+
+class Recorded:
+    """An app's task function; how each of its runs in a sweep ends is written into the run's folder.
+
+    A run that is finished already is not repeated. Two calls of one sweep may start a run at once: the second
+    waits and takes the first one's value.
+    """
+
+    def __init__(self, task: TaskFunction, ignored: Sequence[str]):
+        self.task, self.ignored = task, tuple(ignored)
+
+    def __call__(self, config: DictConfig) -> object:
+        """Run the task; raise Failed, which every launcher can pass on, with the error in one sentence."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        digest = config_hash(config, self.ignored)
+        with locked(folder / ".lock", busy=lambda: None):
+            clear(folder)
+            earlier = content(folder / FINISHED)
+            if earlier and earlier["config_hash"] == digest:
+                return earlier["value"]
+            write_json(folder / BEGUN, {"host": socket.gethostname(), "pid": os.getpid(), "at": _now()})
+            value = self._run(config, folder)
+            kept = value if isinstance(value, PLAIN) else None
+            (folder / ERROR).unlink(missing_ok=True)
+            result = {"config_hash": digest, "value": kept, "peak_bytes": peak_bytes(), "at": _now()}
+            write_json(folder / FINISHED, result)
+            return value
+
+    def _run(self, config: DictConfig, folder: Path) -> object:
+        try:
+            return self.task(config)
+        except (Exception, SystemExit) as error:
+            if is_end(error):
+                raise
+            first = str(error).partition("\n")[0]
+            details = {"error": type(error).__name__, "message": first, "traceback": traceback.format_exc()}
+            write_json(folder / ERROR, details)
+        raise Failed(f"{details['error']}: {first}")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

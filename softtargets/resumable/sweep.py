@@ -1,0 +1,167 @@
+"""A sweep of any Hydra app: the cells without a result are run, and each run's folder says how it ended."""
+
+import collections
+import dataclasses
+import itertools
+import re
+import sys
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import OmegaConf
+
+from softtargets.errors import BadInput, visible
+from softtargets.resumable.combinations import every_combination
+from softtargets.resumable.launching import launch, reason
+from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash, content
+from softtargets.resumable.starting import Screen, in_folder, prepare_folder, queue_of, starter
+from softtargets.system.files import make_folder, require_writable
+
+NAME = 255 - 13
+"""Longest name of a folder before its hash, in bytes."""
+LOOKED = 100
+"""Number of finished runs that are asked for the memory that they took."""
+SHOWN = 3
+"""Number of runs named for each reason of a failure."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run of a sweep."""
+
+    overrides: tuple[str, ...]
+    folder: Path
+    hash: str
+
+    def state(self) -> str:
+        """Return the state that the folder shows: finished, failed, running or waiting."""
+        result = content(self.folder / FINISHED)
+        if result and result["config_hash"] == self.hash:
+            return "finished"
+        if (self.folder / ERROR).exists():
+            return "failed"
+        return "running" if (self.folder / BEGUN).exists() else "waiting"
+
+    def error(self) -> str | None:
+        """Return what the run raised, in one line; None if its folder does not say."""
+        report = content(self.folder / ERROR)
+        return report and f"{report['error']}: {report['message']}"
+
+
+class Counts(Screen):
+    """The progress of a sweep: a line whenever its counts have changed."""
+
+    def __init__(self, cells: list[Cell]):
+        self.states = dict.fromkeys(cells, "waiting")
+        self.last = ""
+
+    def __exit__(self, *_: object) -> None:
+        """Print the last counts."""
+        self.update()
+
+    def update(self) -> None:
+        """Read the states of cells that are not finished, and print the counts."""
+        self.states |= {cell: cell.state() for cell, state in self.states.items() if state != "finished"}
+        count = collections.Counter(self.states.values())
+        line = (
+            f"{count['finished']} of {len(self.states)} done, {count['failed']} failed, {count['running']} running"
+        )
+        if line != self.last:
+            self.last = line
+            print(line, flush=True)
+
+
+def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
+    """Run the cells without a result; return whether every cell has a result at the end.
+
+    `sweeper` is a `ResumableSweeper`. Raises BadInput before any work.
+    """
+    folder = _folder(sweeper)
+    cells = _cells(sweeper, arguments, folder)
+    missing = [cell for cell in cells if cell.state() != "finished"]
+    print(
+        f"{len(cells)} runs, {len(cells) - len(missing)} finished by earlier calls: {visible(folder)}", flush=True
+    )
+    known = _launch(sweeper, missing, folder) if missing else {}
+    without = [cell for cell in missing if cell.state() != "finished"]
+    _print_failures(without, known)
+    print(f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(without)} have no result")
+    return not without
+
+
+def _folder(sweeper: Sweeper) -> Path:
+    """Return the sweep's folder; raise BadInput for one that a later call would not find, and for bad numbers."""
+    written = OmegaConf.to_container(sweeper.config.hydra.sweep)["dir"]
+    if "${now:" in written:
+        raise BadInput(
+            f"hydra.sweep.dir={written}: has the time of the call, so no later call would find its runs. Give a "
+            "fixed folder, as in hydra.sweep.dir=multirun/mine"
+        )
+    for name in ("cells_per_job", "array_size", "runs_per_gpu"):
+        value = sweeper.config.hydra.sweeper[name]
+        if value is not None and value < 1:
+            raise BadInput(f"hydra.sweeper.{name}={value}: must be at least 1")
+    folder = Path(sweeper.config.hydra.sweep.dir).absolute()
+    require_writable("hydra.sweep.dir", folder)
+    return folder
+
+
+def _cells(sweeper: Sweeper, arguments: list[str], folder: Path) -> list[Cell]:
+    """Return a cell for each different config; its folder is named by what varies and its hash."""
+    loader, node = sweeper.hydra_context.config_loader, sweeper.config.hydra.sweeper
+    parser = OverridesParser.create(config_loader=loader)
+    overrides = parser.parse_overrides(
+        [*(f"{name}={value}" for name, value in (node.params or {}).items()), *arguments]
+    )
+    swept = {one.get_key_element() for one in overrides if one.is_sweep_override()}
+    by_hash: dict[str, Cell] = {}
+    for words in every_combination(overrides):
+        digest = config_hash(loader.load_sweep_config(sweeper.config, words), node.ignored)
+        name = re.sub(r"[^\w=,.+-]+", "_", ",".join(word for word in words if word.partition("=")[0] in swept))
+        short = name.encode()[:NAME].decode(errors="ignore") or "run"
+        by_hash.setdefault(digest, Cell(tuple(words), folder / f"{short}-{digest[:12]}", digest))
+    if not by_hash:
+        raise BadInput("the sweep is empty. Give a range or a glob with at least one value")
+    return list(by_hash.values())
+
+
+def _launch(sweeper: Sweeper, cells: list[Cell], folder: Path) -> dict[Cell, str]:
+    """Run the cells; return the reasons, as far as the launcher knows them, why some have no result."""
+    prepare_folder(sweeper.config, folder)
+    screen = Counts(cells)
+    queue = queue_of(sweeper.config, folder, screen)
+    cells = [cell for cell in cells if cell.state() != "finished"]  # jobs of an earlier call may have run some
+    if not cells:
+        return {}
+    for cell in cells:
+        make_folder(cell.folder)
+        for name in (BEGUN, ERROR):
+            (cell.folder / name).unlink(missing_ok=True)
+    runs = [[*cell.overrides, *in_folder(folder, cell.folder.name)] for cell in cells]
+    start = starter(sweeper, runs, queue, sweeper.config.hydra.sweeper.runs_per_gpu, _peak(folder))
+    with screen:
+        end = launch(start, screen.update)
+    if end.raised:
+        print(visible(reason(end.raised, queue)), file=sys.stderr)
+    return {cells[number]: text for number, text in end.failures.items()}
+
+
+def _peak(folder: Path) -> int | None:
+    """Return the most memory that a finished run of this sweep took, in bytes; None if none has finished."""
+    files = itertools.islice(folder.glob(f"*/{FINISHED}"), LOOKED)
+    return max((result["peak_bytes"] for file in files if (result := content(file))), default=None)
+
+
+def _print_failures(cells: list[Cell], known: dict[Cell, str]) -> None:
+    """Print which runs have no result and why; of those with equal reasons, the first `SHOWN`."""
+    equal = collections.defaultdict(list)
+    for cell in cells:
+        begun = (cell.folder / BEGUN).exists()
+        last = "no result, because its process was killed" if begun else "not started"
+        equal[cell.error() or known.get(cell) or last].append(cell.folder.name)
+    for why, names in equal.items():
+        for name in names[:SHOWN]:
+            print(visible(f"failed: {name}: {why}"))
+        if len(names) > SHOWN:
+            print(visible(f"failed: {len(names) - SHOWN:,} more runs: {why}"))
