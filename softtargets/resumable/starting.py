@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from softtargets.resumable.arrays import cut, described
 from softtargets.resumable.launching import bind_workers, failures_of, watch
@@ -27,7 +27,7 @@ def on_slurm(config: DictConfig) -> bool:
 
 def prepare_folder(config: DictConfig, folder: Path) -> None:
     """Make the sweep's folder and its multirun.yaml."""
-    with open_dict(config):
+    with read_write(config.hydra), open_dict(config.hydra):  # read-only from Hydra 1.4 on
         config.hydra.sweep.dir = str(folder)
     make_folder(folder / JOBS if on_slurm(config) else folder)
     OmegaConf.save(config, folder / "multirun.yaml")

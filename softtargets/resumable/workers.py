@@ -1,5 +1,6 @@
 """Worker processes on this machine: as many as the memory allows, each with one GPU."""
 
+import math
 import os
 import socket
 import subprocess
