@@ -32,11 +32,9 @@ def number_of_workers(n_jobs: int, cores: int, places: int | None, peak: int | N
     fitting = max(1, free // peak)
     if n_jobs < 0 and fitting < number:
         number, why = fitting, "as many as fit into memory"
-    few = "only " if fitting < number else ""
-    return (
-        number,
-        f"workers: {number}, {why}; a run took up to {peak / GB:.1f} GB, {few}{free / GB:.1f} GB are free",
-    )
+    took = f"a run took up to {math.ceil(10 * peak / GB) / 10} GB"
+    only = "only " if fitting < number else ""
+    return number, f"workers: {number}, {why}; {took}, {only}{free / GB:.1f} GB are free"
 
 
 def gpus() -> list[str]:
