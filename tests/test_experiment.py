@@ -95,7 +95,17 @@ def test_what_ignores_targets_runs_once_for_all_of_them(composed):
         assert not same or [config["choices"]["targets"] for config in runs] == ["hard", "hard"]
 
 
-def test_a_config_that_calls_targets_ignored_is_held_against_the_algorithm(composed):
+def test_what_takes_no_steps_runs_once_for_all_budgets(composed):
+    for name in options("mu_algo"):
+        node = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml")
+        runs = [composed(*suited(name), f"mu_algo={name}", f"unlearn.cost={cost}") for cost in (0.05, 0.2, "null")]
+        assert (len({config_hash(config) for config in runs}) == 1) == node.get("ignores_cost", False), name
+    assert composed("mu_algo=none", "unlearn.cost=-1")["unlearn"]["cost"] == -1  # stays, to be refused
+
+
+def test_a_config_that_calls_targets_or_budgets_ignored_is_held_against_the_algorithm(composed):
+    with pytest.raises(BadInput, match=r"mu_algo\.ignores_cost=true: gradasc is not marked has_no_loop"):
+        build(composed(*TINY, "mu_algo=gradasc", "+mu_algo.ignores_cost=true"))
     with pytest.raises(BadInput, match=r"mu_algo\.ignores_targets=true: gradasc is not marked"):
         build(composed(*TINY, "mu_algo=gradasc", "+mu_algo.ignores_targets=true"))
 

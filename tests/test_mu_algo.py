@@ -59,7 +59,7 @@ def algorithm(name: str, **changes) -> functools.partial:
 def bound_as_in_a_run(node: DictConfig, **changes) -> functools.partial:
     """Bind an algorithm to its settings and to what it takes by name."""
     plain = OmegaConf.to_container(node, resolve=True) | changes
-    for composed in ("ignores_targets", "defaults"):  # which Hydra and the run take out
+    for composed in ("ignores_targets", "ignores_cost", "defaults"):  # which Hydra and the run take out
         plain.pop(composed, None)
     bound = checked_partial(plain, "mu_algo", given=("original", "forget", "retain", "fit"), named=INPUTS)
     taken = inspect.signature(bound.func).parameters
@@ -132,6 +132,7 @@ def test_an_algorithm_is_one_function_with_its_settings_in_yaml(name):
         "_target_",
         "_partial_",
         "ignores_targets",
+        "ignores_cost",
         "defaults",
     }
     assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - set(INPUTS) == settings

@@ -17,7 +17,7 @@ from softtargets.config import allowed_targets, contents, tuned_on
 from softtargets.config.machine import resolve_machine
 from softtargets.config.names import Chosen, composed
 from softtargets.config.paths import PLACES
-from softtargets.config.settings import LOOKS, Settings
+from softtargets.config.settings import LOOKS, MOST_COST, Settings
 from softtargets.config.validation import naming, validated
 from softtargets.errors import BadInput
 from softtargets.system.files import canonical, read_json
@@ -28,6 +28,8 @@ ADDED = ("choices", "sources", "contents", "tuned_on")
 RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents", "tuned_on")
 """Settings that cannot change a result: the hash leaves them out. It has `contents` instead of paths."""
+DECLARED = ("ignores_targets", "ignores_cost")
+"""What the config of an algorithm declares of it, which is no setting."""
 NEWER = {
     "architecture.weights": None,
     "references": 1,
@@ -80,6 +82,7 @@ def resolve(config: dict, chosen: Chosen, digest: Callable = contents.sha256_of)
         chosen = dataclasses.replace(chosen, options=config["choices"])
     _check_groups(config)
     drop_ignored_targets(config)
+    _drop_ignored_cost(config)
     _leave_out_newer(config)
     _leave_out_preset(config, chosen)
     config |= {"choices": chosen.names(config)}
@@ -106,6 +109,14 @@ def drop_ignored_targets(config: dict) -> None:
     """Put hard labels in the place of targets that the algorithm ignores, so that it runs once for all of them."""
     if config["mu_algo"].get("ignores_targets") is True:
         config["targets"] = copy.deepcopy(composed("targets", "hard"))
+
+
+def _drop_ignored_cost(config: dict) -> None:
+    """Leave out the budget of an algorithm that takes no steps, so that it runs once for all budgets."""
+    cost = config["unlearn"].get("cost")
+    allowed = isinstance(cost, int | float) and not isinstance(cost, bool) and 0 < cost <= MOST_COST
+    if config["mu_algo"].get("ignores_cost") is True and allowed:  # a wrong value stays, to be refused
+        config["unlearn"]["cost"] = None
 
 
 def _leave_out_newer(config: dict) -> None:
@@ -188,7 +199,7 @@ def decisive(config: dict) -> dict:
     if contents.holds_downloads(config):
         settings["dataset"] = {name: value for name, value in settings["dataset"].items() if name != "root"}
     algorithm = settings["mu_algo"]
-    return settings | {"mu_algo": {name: v for name, v in algorithm.items() if name != "ignores_targets"}}
+    return settings | {"mu_algo": {name: v for name, v in algorithm.items() if name not in DECLARED}}
 
 
 def config_hash(config: dict) -> str:

@@ -122,6 +122,8 @@ class AlgorithmSettings(pydantic.BaseModel):
     model_config = FORBID
     ignores_targets: bool = False
     """Whether it runs once for all targets: it uses neither side's."""
+    ignores_cost: bool = False
+    """Whether it runs once for all budgets: it takes no steps, and costs a pass or less."""
 
 
 class Optimisation(pydantic.BaseModel):
@@ -154,6 +156,8 @@ class Training(Optimisation):
     augmentation: Augmentation = Augmentation()
 
 
+MOST_COST = 1000
+"""Greatest budget of an unlearning, in retrainings."""
 LOOKS = range(1, 1001)
 """Numbers of looks in a row that a stop rule may need."""
 
@@ -163,7 +167,7 @@ class Unlearning(Optimisation):
 
     epochs: Count
     max_steps: Count | None
-    cost: Annotated[float, Field(gt=0, le=1000)] | None = None
+    cost: Annotated[float, Field(gt=0, le=MOST_COST)] | None = None
     stop: Literal["none", "matched"]
     looks: Annotated[int, Field(ge=1, le=1000)] = 1  # as numbers, which --help reads from the source
     evaluate_every: Count | None

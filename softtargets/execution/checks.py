@@ -6,7 +6,7 @@ import inspect
 import torch
 from torch import nn
 
-from softtargets.config.settings import DatasetSettings
+from softtargets.config.settings import AlgorithmSettings, DatasetSettings
 from softtargets.errors import BadInput
 from softtargets.fit import batch_norms
 from softtargets.forget_sets import numbered
@@ -100,10 +100,12 @@ def require_early(unlearn: functools.partial, checkpoint: str | None) -> None:
         )
 
 
-def require_ignores_targets(unlearn: functools.partial, declared: bool) -> None:
-    """Raise BadInput if a config says that the algorithm ignores targets, and its mark does not."""
-    if declared and not Algorithm.of(unlearn).ignores_targets:
-        raise BadInput(
-            f"mu_algo.ignores_targets=true: {unlearn.func.__name__} is not marked ignores_targets. Mark the "
-            "function, or remove the setting"
-        )
+def require_marks(unlearn: functools.partial, declared: AlgorithmSettings) -> None:
+    """Raise BadInput if a config says that the algorithm ignores targets or a budget, and its marks do not."""
+    marks, needed = Algorithm.of(unlearn), {"ignores_targets": "ignores_targets", "ignores_cost": "has_no_loop"}
+    for setting, mark in needed.items():
+        if getattr(declared, setting) and not getattr(marks, mark):
+            raise BadInput(
+                f"mu_algo.{setting}=true: {unlearn.func.__name__} is not marked {mark}. Mark the function, or "
+                "remove the setting"
+            )

@@ -222,9 +222,9 @@ def _weights(node: dict, shape: tuple[int, ...], classes: int, path: str, hashes
 def _algorithm(node: dict) -> Callable:
     """Build `unlearn(original, forget, retain, fit)`; what it takes of `INPUTS` it is given later."""
     given, node = ("original", "forget", "retain", "fit"), dict(node)
-    declared = take_settings(AlgorithmSettings, node, "mu_algo").ignores_targets
+    declared = take_settings(AlgorithmSettings, node, "mu_algo")
     unlearn = checked_partial(node, "mu_algo", given=given, named=INPUTS, beside=AlgorithmSettings.model_fields)
-    checks.require_ignores_targets(unlearn, declared)
+    checks.require_marks(unlearn, declared)
     return unlearn
 
 

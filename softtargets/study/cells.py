@@ -29,6 +29,7 @@ from softtargets.system.locks import locked
 
 MACHINE = "machine.json"
 CONTENTS = "contents.json"
+COST = "unlearn.cost"
 SUBDIR = "${hydra:job.num}"
 """The value of `hydra.sweep.subdir` in conf/config.yaml; no other is allowed."""
 HYDRA = ".hydra"
@@ -149,7 +150,8 @@ def cells(combinations: list[list[str]], swept: list[str], folder: Path, compose
         machine = machine_of(*(task[name] for name in AUTO))
         resolved = composed.resolved(machine, hashed_once)
         digest = config_hash(resolved)
-        name = _differing(overrides, swept, resolved["choices"])
+        matter = [name for name in swept if name != COST or "cost" in resolved["unlearn"]]  # some take no steps
+        name = _differing(overrides, matter, resolved["choices"])
         place = existing.get(digest[:12], folder / f"{name}-{digest[:12]}")
         words = [f"{name}={value}" for name, value in machine.items()]
         files = contents.files_of(resolved)
