@@ -26,6 +26,7 @@ from softtargets.config.resolve import GROUPS
 from softtargets.config.settings import (
     OPTIMIZER,
     AlgorithmSettings,
+    ArchitectureSettings,
     DatasetSettings,
     ForgetSetSettings,
     Settings,
@@ -42,6 +43,7 @@ from softtargets.fit import Fit
 from softtargets.study import sweep
 
 MODELS = {
+    "architecture": ArchitectureSettings,
     "mu_algo": AlgorithmSettings,
     "": Settings,
     "store": StoreSettings,
@@ -58,7 +60,11 @@ MODELS = {
 OPTIONS = {
     group: options(group) for group in (*GROUPS, "tracker", "targets/forget", "targets/retain") if options(group)
 }
-GIVEN = {"dataset=folder": "dataset.path=/no/such", "forget_set=indices": "forget_set.path=/no/such"}
+GIVEN = {
+    "dataset=folder": "dataset.path=/no/such",
+    "forget_set=indices": "forget_set.path=/no/such",
+    "architecture=torchvision": "architecture.name=resnet18",
+}
 """Settings without a default: what they name is looked for after all types were checked."""
 NOISE = [
     "abc",

@@ -26,6 +26,10 @@ NEEDS = {
     "architecture=torchvision": ["architecture.name=squeezenet1_1"],
     "dataset=folder": None,
     "dataset=mnist": None,
+    "dataset=cifar10": None,
+    "dataset=cifar100": None,
+    "dataset=svhn": None,
+    "dataset=kmnist": None,
     "dataset=fashion_mnist": None,
 }
 CHOICES = [

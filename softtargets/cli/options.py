@@ -18,6 +18,7 @@ TUNED = re.compile(r"\$\{oc\.select:tuned\.\w+,(.+)\}")
 MODELS = {
     "dataset": "DatasetSettings",
     "forget_set": "ForgetSetSettings",
+    "architecture": "ArchitectureSettings",
     "training": "Training",
     "unlearn": "Unlearning",
     "tracker": "TrackerSettings",

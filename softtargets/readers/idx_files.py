@@ -75,10 +75,10 @@ def read_images(name: str, root: Path) -> list[UInt8[Tensor, "..."]]:
     except OSError as error:
         reasons = "; ".join([*damaged.values(), str(error)])
         raise DataUnavailable(f"{name} cannot be prepared in {root}: {reasons}") from error
-    return [_parse(contents[file]) for file in MD5[name]]
+    return [parse(contents[file]) for file in MD5[name]]
 
 
-def _parse(content: bytes) -> UInt8[Tensor, "..."]:
+def parse(content: bytes) -> UInt8[Tensor, "..."]:
     """Return the array in an IDX file: byte 3 is the number of dimensions, then come sizes (int32) and values."""
     dimensions = content[3]
     shape = struct.unpack_from(f">{dimensions}i", content, 4)
