@@ -14,7 +14,8 @@ from conftest import CONF, ROOT, SMALL
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import softtargets
-from softtargets.config import tuned
+from softtargets.config import tuned, tuned_on
+from softtargets.config.resolve import flat
 from softtargets.errors import BadInput, Failed
 from softtargets.tuning import tries
 from softtargets.tuning.pairs import Blind, NearRetrained
@@ -39,6 +40,8 @@ WEIGHTS = {
 }
 """Settings of algorithms that a search draws. Not among them are scrub's temperature, as its weights scale the
 same loss, and what unsir makes its noise by."""
+PLACES = ("mu_algo", "unlearn", "unlearn.optimizer")
+"""Where values of tables stand in a config."""
 TINY = (*SMALL[:4], "mu_algo=npo", "targets=soft", "unlearn.cost=0.5", "tuning_pairs=2", "fresh_pairs=1")
 
 
@@ -117,6 +120,32 @@ def test_every_algorithm_has_a_space_that_starts_where_nothing_moves_or_a_reason
     # every number of the method is drawn, or left out for a reason that stands here
     own = {key for key in yaml.safe_load((CONF / "mu_algo" / f"{name}.yaml").read_text()) if key in WEIGHTS}
     assert {f"mu_algo.{key}" for key in own} <= set(space["sgd"].drawn)
+
+
+SEARCHED = [
+    pytest.param(entry, id=f"{name}/{algorithm}/{targets}/{entry['cost']}")
+    for name in tuned.names(CONF / "tuned")
+    for algorithm, arms in tuned.read_table(CONF / "tuned" / f"{name}.yaml").items()
+    for targets, entries in arms.items()
+    for entry in entries
+    if "cost" in entry
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("entry", SEARCHED)
+def test_the_words_of_an_entry_with_a_cost_are_a_run_that_carries_what_it_was_tuned_on(entry, composed):
+    words = entry["words"]
+    if words == ["mu_algo=none"]:
+        assert (entry["values"], entry["score"]) == ({}, entry["before"])
+        return
+    assert entry["score"] < entry["before"]
+    config = composed(*words)
+    assert (config["unlearn"]["cost"], config["unlearn"]["stop"]) == (entry["cost"], "none")
+    assert config["tuned_on"] == entry["tuned_on"]
+    assert min(entry["tuned_on"]["seeds"]) >= tuned_on.RESERVED
+    for name, value in entry["values"].items():
+        assert value in [dict(flat(config)).get(f"{group}.{name}") for group in PLACES]
 
 
 # scores

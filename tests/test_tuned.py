@@ -16,7 +16,8 @@ from softtargets.config import tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
-from softtargets.study import sweep
+from softtargets.execution.composed_run import CHOSEN
+from softtargets.study import cells, sweep
 from softtargets.system.files import read_json
 
 NPO = ("dataset=fashion_mnist", "mu_algo=npo", "targets=soft")
@@ -126,6 +127,10 @@ def test_a_search_adds_an_entry_at_its_cost_and_replaces_it(tmp_path):
     table = tuned.read_table(file)
     assert [one["values"]["lr"] for one in table["npo"]["soft"]] == [1, 3, 4]
     assert table["npo"]["hard"] == [entries[1]]
+    assert "fewer" not in file.read_text()
+    tuned.add(file, "npo", "hard", entries[1] | {"trials": 20})
+    tuned.add(file, "npo", "soft", entries[1] | {"trials": 60})
+    assert file.read_text().splitlines()[1] == "# fewer than 60 tries: npo hard at 0.1 (20)"
 
 
 # how Hydra finds an arm
@@ -182,6 +187,12 @@ def test_a_run_carries_what_its_values_were_tuned_on_and_its_hash_does_not(compo
     }.items():
         with pytest.raises(BadInput, match=f"(?i){said}"):
             composed(*NPO, "tuned=none", word)
+
+
+def test_a_cells_folder_has_no_name_of_what_it_was_tuned_on():
+    words = ["mu_algo=npo", tuned_on.typed(SEEN)]
+    named = cells._differing(words, [word.partition("=")[0] for word in words], dict.fromkeys(CHOSEN, "npo"))
+    assert named == "mu_algo=npo"
 
 
 def test_values_of_one_size_are_not_taken_silently_for_another():

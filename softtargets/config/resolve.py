@@ -70,7 +70,7 @@ def resolve(config: dict, chosen: Chosen, digest: Callable = contents.sha256_of)
     config.pop("experiment", None)
     values = config.pop("tuned", None)  # the other groups have them already
     if isinstance(values, dict) and values.get("tuned_on") is not None:
-        config["tuned_on"] = tuned_on.checked(values["tuned_on"], "tuned.tuned_on")
+        config["tuned_on"] = tuned_on.checked(values["tuned_on"], tuned_on.SETTING)
     planned = contents.planned(config.pop("contents", "{}"))
     validated(Settings, settings_of(config), "")
     _require_one_run(config.pop("pairs", None))

@@ -31,6 +31,8 @@ NOTES = {"score", "before", "trials", "cost", "words", "tuned_on"}
 """An entry's keys about its search: the best score, that of the first guess (with a `cost`, of doing nothing), the
 number of trials, the budget, the words of a run with these settings, and what the search saw: see tuned_on.py."""
 FORM = "ALGORITHM: {TARGETS: [{values: {SETTING: NUMBER}}]}, with powers of ten as in 1.0e-3"
+FULL = 60
+"""Tries of a whole search at a cost."""
 HEAD = "# tuned values of {}: algorithm, targets, entry; see docs/search.md\n"
 
 
@@ -127,13 +129,25 @@ def add(file: Path, algorithm: str, targets: str, entry: dict) -> None:
 
 def write(file: Path, table: Table) -> None:
     """Write a table, sorted, with a line for each entry."""
-    lines = [HEAD.format("/".join((*file.parts[-3:-1], file.stem)))]
+    lines = [HEAD.format("/".join((*file.parts[-3:-1], file.stem))), *_shortened(table)]
     for algorithm, arms in sorted(table.items()):
         lines.append(f"{algorithm}:\n")
         for targets, entries in sorted(arms.items()):
             lines.append(f"  {targets}:\n")
             lines += [f"    - {_in_one_line(one)}\n" for one in entries]
     write_text(file, "".join(lines))
+
+
+def _shortened(table: Table) -> list[str]:
+    """Return a comment that names the entries with a cost whose search had fewer tries than a whole one."""
+    tries = [
+        f"{algorithm} {targets} at {one['cost']:g} ({one['trials']})"
+        for algorithm, arms in sorted(table.items())
+        for targets, entries in sorted(arms.items())
+        for one in entries
+        if "cost" in one and one.get("trials", FULL) < FULL
+    ]
+    return [f"# fewer than {FULL} tries: {', '.join(tries)}\n"] if tries else []
 
 
 def _in_one_line(entry: dict) -> str:

@@ -10,6 +10,8 @@ from softtargets.system.files import canonical
 
 RESERVED = 1000
 """First seed that is for tuning: a search takes seeds from here on, and a study those below."""
+SETTING = "tuned.tuned_on"
+"""The setting by which words carry it to a run."""
 DIGITS = 12
 """Hexadecimal digits of a forget set's hash."""
 
@@ -43,7 +45,7 @@ def checked(node: object, where: str) -> dict:
 def typed(tuned_on: dict) -> str:
     """Return the word of a command line by which a run carries it."""
     fields = (f"{name}:{_typed(value)}" for name, value in tuned_on.items() if value is not None)
-    return f"+tuned.tuned_on={{{','.join(fields)}}}"
+    return f"+{SETTING}={{{','.join(fields)}}}"
 
 
 def _typed(value: object) -> str:

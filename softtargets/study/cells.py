@@ -16,7 +16,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from softtargets.config import allowed_targets, contents
+from softtargets.config import allowed_targets, contents, tuned_on
 from softtargets.config.machine import resolve_machine
 from softtargets.config.resolve import config_hash
 from softtargets.config.settings import LauncherSettings, SweeperSettings
@@ -172,6 +172,7 @@ def _keys(resolved: dict) -> tuple[str, str, str, str]:
 def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
     """Return a cell's name: the values of the swept settings, with the option that each group resolved to."""
     words = [word.partition("=") for word in overrides if word.partition("=")[0] in swept]
+    words = [word for word in words if word[0] != f"+{tuned_on.SETTING}"]  # it is long, and changes nothing
     short = {group: names[group].partition(" ")[0] for group in composed_run.CHOSEN}
     named = ",".join(f"{key}={short.get(key, value)}" for key, _, value in words)
     name = re.sub(r"[^\w=,.+-]+", "_", named).encode(errors="replace")

@@ -139,8 +139,12 @@ class Search:
             raise BadInput(
                 f"mu_algo={name}: has no space. Write search/{name}.yaml beside its config, or give space=FILE"
             )
-        typed = {word.lstrip("+~").partition("=")[0] for word in self.words}
+        typed = self._typed()
         return {name: block.without(typed) for name, block in read_space(file, folders).items()}
+
+    def _typed(self) -> set[str]:
+        """Return the names of the settings that the user typed."""
+        return {word.lstrip("+~").partition("=")[0] for word in self.words}
 
     def _check(self) -> None:
         """Raise BadInput unless every choice and every end of the space can be run."""
@@ -227,7 +231,13 @@ class Search:
         winner = min(scores, key=scores.__getitem__)
         drawn = [] if winner == "nothing" else best[winner].user_attrs["words"]
         seen = self._tuned_on()
-        words = [*USUAL, tuned_on.typed(seen), *drawn, *self.words]
+        usual = [word for word in USUAL if word.partition("=")[0] not in self._typed()]
+        words = [
+            *self.words,
+            *drawn,
+            *usual,
+            tuned_on.typed(seen),
+        ]  # in a cell's folder, the first ones are its name
         return {
             **self._place(),
             "try": winner,
@@ -276,7 +286,9 @@ class Search:
         """Write winner.json and the row of the table, and print the words to type."""
         write_text(self.folder / "winner.json", json.dumps(winner, indent=2) + "\n")
         file = Path(self.folder, "tuned", f"{winner['table']}.yaml")
-        tuned.add(file, *winner["arm"], row(winner))
+        algorithm, targets = winner["arm"]
+        make_folder(file.parent)
+        tuned.write(file, {algorithm: {targets: [row(winner)]}})
         nothing = winner["fresh_scores"]["nothing"]
         count = len(winner["fresh_pairs"])
         self.say(f"winner: {winner['score']:.3f} on {count} fresh pairs; doing nothing: {nothing:.3f}")
