@@ -79,6 +79,8 @@ def lay(folder: Path, wanted: int, *settings: str) -> int:
             place |= {
                 name: place[name] * draw.uniform(0.5, 1.5) for name in ("js_forget", "mia_gap") if name in place
             }
+        for face in (result["faces"][name] for name in ("js_t_forget", "disagreement_forget", "mia_gap")):
+            face["unlearned"] = (face["nothing"] or 0.1) * draw.uniform(0.2, 1.5)
         place = folder / f"run{number}"
         write_json(place / "result.json", result)
         (place / "margins.npz").hardlink_to(first / "margins.npz")

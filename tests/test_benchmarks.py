@@ -19,8 +19,10 @@ FEW = "dataset=mnist_5k dataset.train_size=300 training.min_steps=20 training.mi
 SMALL = {
     "arms.py": "cost=0.5 trials=1 only=finetune tables={} tuning_pairs=1 fresh_pairs=1 dataset=mnist_5k "
     "dataset.train_size=500 training.epochs=30",
+    "browser.py": f"results=20 {FEW}",
     "controls.py": FEW,
     "default_run.py": "pairs=1",
+    "examples.py": f"folder={{}} pairs=2 {FEW.rpartition(' ')[0]}",
     "frontier.py": "",
     "gemm.py": "",
     "glance.py": FEW,

@@ -539,6 +539,22 @@ class TestInABrowser:
             assert table.find_elements(By.TAG_NAME, "caption")
             assert table.find_elements(By.CSS_SELECTOR, "th[scope=col]")
 
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_axe_finds_nothing_serious(self, laptop, scheme):
+        package = pytest.importorskip("axe_core_python", reason="needs pip install axe-core-python")
+        script = (Path(package.__file__).parent / "axe.min.js").read_text()
+        shown = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        laptop.execute_cdp_cmd("Emulation.setEmulatedMedia", shown)
+        try:
+            laptop.execute_script("for (const one of document.querySelectorAll('details')) one.open = true;")
+            laptop.execute_script(script)
+            said = laptop.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+        finally:
+            laptop.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        assert said["passes"]
+        serious = [one for one in said["violations"] if one["impact"] in ("serious", "critical")]
+        assert not [(one["id"], one["nodes"][0]["html"]) for one in serious]
+
 
 # tables for papers
 

@@ -67,7 +67,10 @@ def of_rows(rows: Sequence[Row], axis: Axis, caption: str, unit: str) -> Markup:
     for row in rows:
         groups[row.group].append(row)
     head = tag(
-        "tr", tag("th", "arm", scope="col"), tag("th", _ends(axis), scope="col"), tag("th", unit, scope="col")
+        "tr",
+        tag("th", "arm", scope="col"),
+        tag("th", _ends(axis), scope="col", aria_label="pairs, drawn"),
+        tag("th", unit, scope="col"),
     )
     bodies = [
         tag(

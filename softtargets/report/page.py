@@ -260,7 +260,7 @@ def _table(content: Content) -> Markup:
         tag("tbody", *map(_table_row, content.rows)),
         id="arms",
     )
-    box = tag("div", whole, class_="wide bounded", tabindex=0, role="region", aria_label="Table of arms")
+    box = tag("div", whole, class_="wide bounded", tabindex=0, role="region", aria_label="All arms, scrolls")
     about = (
         "Every arm of every setting, the nearest first. A verdict opens tests, floors and settings that differ."
     )
