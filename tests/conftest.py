@@ -133,7 +133,7 @@ def here(elsewhere, monkeypatch, capfd):
     from softtargets.cli.main import command
 
     # Hydra composes all once more to look for hydra.mode, which no test here sets
-    monkeypatch.setattr(Hydra, "get_mode", lambda self, config_name, overrides: None)
+    monkeypatch.setattr(Hydra, "get_mode", lambda *arguments, **named: None)
 
     def ended(*arguments: str, cwd: Path = elsewhere) -> Ended:
         monkeypatch.chdir(cwd)

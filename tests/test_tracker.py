@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from clearml_stub import Stub
 from conftest import ROOT, SMALL
+from omegaconf import OmegaConf
 
 from softtargets import colours
 from softtargets.tracker import EVENTS, SESSION, TASK, clone, player, tracked
@@ -166,6 +167,49 @@ def test_an_agent_runs_a_clone_as_it_was_edited(stub, monkeypatch, tmp_path):
     assert server.tasks[cloned]["status"] == "in_progress"  # the agent calls it completed, by our exit code
     asked["first"]["unlearn"]["optimizer"]["lr"], asked["first"]["seed"] = 0.0123, 79
     assert asked["clone"] == asked["first"]
+
+
+@pytest.mark.long
+def test_an_agent_runs_a_clone_of_a_sweep_as_it_was_edited(stub, monkeypatch, tmp_path):
+    """Each run gets a task of its own, below the clone, which gets the report."""
+    server, cloned = stub(), "c" * 32
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "first"))
+    words = [*SMALL, "targets=hard,soft", "seed=80"]
+    code, said = python("run.py", "-m", *words, *CLEARML)
+    assert code == 0, said
+    (task,) = [task for task in server.tasks.values() if task["name"].startswith("sweep")]
+    assert (task["script"]["entry_point"], task["script"]["working_dir"]) == ("run.py", ".")
+    shown = {name: one["value"] for name, one in task["hyperparams"]["Sweep"].items()}
+    assert shown == dict(word.split("=") for word in [*words, *CLEARML])
+    server.tasks[cloned] = copy.deepcopy(task) | {"id": cloned, "status": "queued"}
+    server.tasks[cloned]["execution"] = {}
+    server.tasks[cloned]["hyperparams"]["Sweep"]["seed"]["value"] = "81,82"
+    before = set(server.tasks)
+    monkeypatch.setenv("CLEARML_TASK_ID", cloned)  # as an agent does
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "clone"))
+    code, said = python("run.py")
+    assert code == 0, said
+    results = [json.loads(file.read_text()) for file in tmp_path.glob("clone/sweep/*/result.json")]
+    chosen = {(one["choices"]["targets"], one["choices"]["seed"]) for one in results}
+    assert chosen == {(targets, seed) for targets in ("hard", "soft") for seed in (81, 82)}
+    made = [task for name, task in server.tasks.items() if name not in before]
+    assert [task["parent"] for task in made] == [cloned] * 4
+    assert {one["key"] for one in server.tasks[cloned]["execution"]["artifacts"]} == {
+        "summary.csv",
+        "summary.md",
+        "report.html",
+    }
+
+
+@pytest.mark.parametrize(
+    "words", [["seed=0,1", "hydra/launcher=local", "~tuned", "a.b=''", "hydra.sweeper.cells=['a=1 b=2','c=3']"]]
+)
+def test_a_command_line_survives_being_shown_in_clearml(words, tmp_path):
+    overrides = {"hydra": ["hydra.mode=MULTIRUN", words[1], words[4]], "task": [words[0], *words[2:4]]}
+    OmegaConf.save(OmegaConf.create({"hydra": {"overrides": overrides}}), tmp_path / "multirun.yaml")
+    shown = {f"Sweep/{name}": text for name, text in clone.sweep_section(tmp_path).items()}
+    assert sorted(clone.sweep_of(shown)) == sorted(words)
+    assert clone.sweep_of({"Args/one": "1"}) is None
 
 
 VALUES = [None, True, 1, 1e-5, "auto", "1", "true", [1, 2], [], "a b", {"x": 1, "y": {"z": None}}]

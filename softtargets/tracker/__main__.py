@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from softtargets.errors import to_type
 from softtargets.system.terminal import steady, stream
-from softtargets.tracker import SESSION, TASK
+from softtargets.tracker import PLAY, SESSION, TASK
 from softtargets.tracker.clone import fetch
 from softtargets.tracker.player import (
     NoServer,
@@ -41,8 +42,11 @@ def main(words: list[str] | None = None) -> int:
     sweeping = commands.add_parser(
         "sweep", help="create the task of a finished sweep, the parent of its runs' tasks"
     )
-    sweeping.add_argument("folder", type=Path, metavar="DIR")
-    sweeping.add_argument("--project", default="SoftTargets")
+    creating = commands.add_parser("create", help=argparse.SUPPRESS)
+    for one in (sweeping, creating):
+        one.add_argument("folder", type=Path, metavar="DIR")
+        one.add_argument("--project", default="SoftTargets")
+        one.add_argument("--script", type=Path, default=Path("run.py"), help="what an agent runs for a clone")
     given = parser.parse_args(words)
     try:
         if given.command == "play":
@@ -53,7 +57,13 @@ def main(words: list[str] | None = None) -> int:
             with quiet(), configured():
                 fetch(given.task, given.folder)
             return 0
-        return upload(given.folder) if given.command == "upload" else send_sweep(given.folder, given.project)
+        if given.command == "create":
+            return create_sweep(given.folder, given.project, given.script)
+        return (
+            upload(given.folder)
+            if given.command == "upload"
+            else send_sweep(given.folder, given.project, given.script)
+        )
     except NoServer as error:
         print(f"no server: {error}", flush=True)
         return 1
@@ -70,12 +80,18 @@ def quiet() -> Iterator[Callable[[str], None]]:
         yield lambda line: print(line, file=screen, flush=True)
 
 
-def send_sweep(folder: Path, project: str) -> int:
+def send_sweep(folder: Path, project: str, script: Path) -> int:
+    """Create the task of a sweep in a process of its own, which prints the address; return its exit code."""
+    words = ["create", str(folder), "--project", project, "--script", str(script)]
+    return subprocess.run([sys.executable, "-c", PLAY, *words]).returncode
+
+
+def create_sweep(folder: Path, project: str, script: Path) -> int:
     """Create the task of a sweep and print its address."""
     require_configuration()
     with quiet() as say, configured():
         login()
-        say(create_sweep_task(folder, project))
+        say(create_sweep_task(folder, project, script))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,12 @@ from omegaconf import OmegaConf
 from softtargets.config.resolve import flat
 
 CONFIG, CHOICES = "Config", "Choices"
-"""Sections of a task: the values of its resolved config, which users may edit, and the chosen options."""
+"""Sections of a run's task: the values of its resolved config, which users may edit, and the chosen options."""
+CONFIG_FILE, WORDS_FILE = "config.yaml", "words.json"
+SWEEP_TASK = "SOFTTARGETS_SWEEP_TASK"
+"""The variable with the id of an agent's task that is a sweep."""
+SWEEP = "Sweep"
+"""Section of a sweep's task: the words of its command line, by name, which users may edit."""
 
 
 def sections(config: dict) -> dict[str, dict[str, str]]:
@@ -36,6 +42,27 @@ def config_of(parameters: dict[str, str]) -> dict | None:
     return OmegaConf.to_container(whole)
 
 
+def leave_task_to_sweep() -> None:
+    """Leave an agent's task to the sweep as a whole, in this process: each run gets a task of its own."""
+    os.environ[SWEEP_TASK] = os.environ.pop("CLEARML_TASK_ID")
+    os.environ.pop("TRAINS_TASK_ID", None)  # the same, as older agents call it
+
+
+def sweep_section(folder: Path) -> dict[str, str]:
+    """Return the overrides of a sweep, which lie in its folder, by name: `seed` is `0,1`, and `~tuned` is ''."""
+    given = OmegaConf.to_container(OmegaConf.load(folder / "multirun.yaml"))["hydra"]["overrides"]
+    words = [word for word in (*given["hydra"], *given["task"]) if not word.startswith("hydra.mode=")]
+    parts = [word.partition("=") for word in words]
+    return {name: value or ("''" if equals else "") for name, equals, value in parts}
+
+
+def sweep_of(parameters: dict[str, str]) -> list[str] | None:
+    """Return the words of a sweep in a task's parameters; None if the task is no sweep."""
+    named = [(name.partition("/")[::2], value) for name, value in parameters.items()]
+    words = [f"{name}={value}" if value else name for (section, name), value in named if section == SWEEP]
+    return words or None
+
+
 def _text(value: object) -> str:
     return value if isinstance(value, str) and _value(value) == value else json.dumps(value)
 
@@ -48,21 +75,29 @@ def _value(text: str) -> object:
 
 
 def fetch(task: str, folder: Path) -> None:
-    """Write the config of a task into `folder`, unless another program made the task."""
+    """Write into `folder` the config of a run's task, or the words of a sweep's; nothing for any other task."""
     from clearml import Task
 
-    if config := config_of(Task.get_task(task).get_parameters()):
-        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    parameters = Task.get_task(task).get_parameters()
+    if config := config_of(parameters):
+        OmegaConf.save(OmegaConf.create(config), folder / CONFIG_FILE)
+    elif words := sweep_of(parameters):
+        (folder / WORDS_FILE).write_text(json.dumps(words), encoding="utf-8")
 
 
 @contextlib.contextmanager
 def overrides(task: str) -> Iterator[list[str]]:
-    """Yield the overrides that run an agent's task; none if another program made the task.
+    """Yield the words that run an agent's task, a run or a sweep; none if another program made the task.
 
     Raises CalledProcessError, with the reason on stderr, if the server does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="softtargets-clone-") as folder:
         # in a separate process, like all use of the SDK; the agent has set the server in the environment
         subprocess.run([sys.executable, "-m", "softtargets.tracker", "fetch", task, folder], check=True)
-        is_ours = Path(folder, "config.yaml").exists()
-        yield [f"rerun={folder}", "tracker=clearml"] if is_ours else []
+        words = Path(folder, WORDS_FILE)
+        if words.exists():
+            leave_task_to_sweep()
+            yield ["-m", *json.loads(words.read_text(encoding="utf-8")), "tracker=clearml"]
+        else:
+            is_run = Path(folder, CONFIG_FILE).exists()
+            yield [f"rerun={folder}", "tracker=clearml"] if is_run else []

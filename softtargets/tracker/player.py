@@ -15,7 +15,7 @@ from softtargets.compat import clearml_names
 from softtargets.run_summary import DISTANCES, METRICS
 from softtargets.system.files import write_text
 from softtargets.tracker import EVENTS, SESSION, TASK
-from softtargets.tracker.clone import sections
+from softtargets.tracker.clone import SWEEP, sections, sweep_section
 
 OVERRIDES = """
 sdk.development.report_use_subprocess: false
@@ -258,11 +258,16 @@ def _close(task, failure: str | None) -> None:
         task.mark_failed(force=True, status_message=failure[:1000])  # close() has marked it completed
 
 
-def create_sweep_task(folder: Path, project: str) -> str:
-    """Create the task of a sweep with its report, as parent of its runs' tasks; return its address."""
+def create_sweep_task(folder: Path, project: str, script: Path) -> str:
+    """Create the task of a sweep with its report, as parent of its runs' tasks; return its address.
+
+    An agent that is given a clone runs `script`. If this process has an agent's task, that one is the sweep's.
+    """
     from clearml import Task
 
+    sys.argv[:] = [str(script.absolute())]  # as in `task_of_start`
     task = Task.init(project, f"sweep {folder.name}", tags=["sweep"], reuse_last_task_id=False, **HANDS_OFF)
+    task.connect(sweep_section(folder), name=SWEEP)
     for name in ("summary.csv", "summary.md", "report.html"):
         if (folder / name).is_file():
             task.upload_artifact(name, folder / name, wait_on_upload=True)

@@ -17,13 +17,12 @@ from softtargets.config.settings import TrackerSettings
 from softtargets.console import Console
 from softtargets.errors import to_type
 from softtargets.system.files import make_folder, share
-from softtargets.tracker import EVENTS
+from softtargets.tracker import EVENTS, PLAY
+from softtargets.tracker.clone import SWEEP_TASK
 from softtargets.tracker.player import in_words
 
 IMPORT, PATIENCE = 120.0, 30.0
 """Seconds that a run waits, at its end, for the player to start, and for each further sign of life."""
-PLAY = "import sys; from softtargets.tracker.__main__ import main; sys.exit(main(['play', *sys.argv[1:]]))"
-"""Code of the player. With `python -m`, ClearML would save that module as the script that an agent runs."""
 POINTS = 200
 """Largest number of loss values sent for one stage."""
 
@@ -66,7 +65,7 @@ class Tracked(Untracked):
         # offline, a new session and not the task that an agent may have set
         dropped = {"CLEARML_TASK_ID"} if offline else {}
         environment = {name: value for name, value in os.environ.items() if name not in dropped}
-        command = [sys.executable, "-c", PLAY, str(self.folder), mode]
+        command = [sys.executable, "-c", PLAY, "play", str(self.folder), mode]
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed with the player
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": self.errors}
         player = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
@@ -163,9 +162,12 @@ def tracking(
 
 def track_sweep(folder: Path, settings: TrackerSettings) -> None:
     """Create the task of a finished sweep in a separate process, with a time limit."""
-    command = [sys.executable, "-m", "softtargets.tracker", "sweep", str(folder), "--project", settings.project]
+    words = ["sweep", str(folder), "--project", settings.project, "--script", os.path.abspath(sys.argv[0])]
+    command = [sys.executable, "-m", "softtargets.tracker", *words]
+    task = os.environ.get(SWEEP_TASK)
+    environment = os.environ | ({"CLEARML_TASK_ID": task} if task else {})
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, env=environment)
         print(f"tracking: {done.stdout.strip() or 'the server has no task of this sweep'}")
     except subprocess.TimeoutExpired:
         print(f"tracking: the server was too slow; to try again: {shlex.join(command)}")
