@@ -22,7 +22,7 @@ import softtargets
 from softtargets.config import tuned
 from softtargets.errors import BadInput, Failed
 from softtargets.layout import CONF
-from softtargets.tuning.search import row
+from softtargets.tuning.winner import row
 
 DATA = {"dataset": "fashion_mnist", "dataset.train_size": "6000"}
 ARMS = """

@@ -1,6 +1,5 @@
 """The search for the settings of one arm: tries on tuning pairs, then a choice among the best on fresh pairs."""
 
-import contextlib
 import copy
 import dataclasses
 import functools
@@ -15,23 +14,22 @@ from typing import Annotated, Literal
 import optuna
 import pydantic
 from hydra.types import RunMode
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from softtargets.cli.from_python import hydra_for
 from softtargets.config import tuned, tuned_on
-from softtargets.config.resolve import config_hash, decisive
+from softtargets.config.resolve import config_hash
 from softtargets.config.validation import FORBID, validated
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
-from softtargets.marks import ForgetSet
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
 from softtargets.tuning.pairs import FRESH, OBJECTIVES, SEEDS, TUNING, WORST, Pair, seeded
 from softtargets.tuning.space import NOTHING_TO_SEARCH, Space, draw, find_file, first_try, read_space
 from softtargets.tuning.tries import Tries
+from softtargets.tuning.winner import row, seen_by
 
 USUAL = ("tuned=none", "unlearn.stop=none")
 """Words before those of the space: a try runs to the end of its budget."""
@@ -222,55 +220,40 @@ class Search:
     def _choose(self) -> dict:
         """Run the best tries again on fresh pairs and return the winner; doing nothing is one of them."""
         complete = [one for one in self.tries.finished() if one.state == TrialState.COMPLETE]
-        first, count = FRESH, self.settings.fresh_pairs
-        scores = {"nothing": self._nothing(first, count)}
+        count = self.settings.fresh_pairs
+        scores = {"nothing": self._nothing(FRESH, count)}
         best = {str(one.number): one for one in sorted(complete, key=lambda one: one.value)[:BEST]}
         for number, one in best.items():
             scores[number] = self._fresh_score(one)
             self.say(f"try {number} on {count} fresh pairs: {scores[number]:.3f} (tuning pairs: {one.value:.3f})")
         winner = min(scores, key=scores.__getitem__)
-        drawn = [] if winner == "nothing" else best[winner].user_attrs["words"]
-        seen = self._tuned_on()
+        return self._described(best.get(winner), scores)
+
+    def _described(self, winner: FrozenTrial | None, scores: dict[str, float]) -> dict:
+        """Return the content of winner.json; None is doing nothing. `scores` are those on fresh pairs."""
+        drawn = winner.user_attrs["words"] if winner else []
+        tuning = self._numbers(TUNING, self.settings.tuning_pairs)
+        fresh = self._numbers(FRESH, self.settings.fresh_pairs)
+        seen = seen_by([*tuning, *fresh], self._pair(FRESH).experiment)
         usual = [word for word in USUAL if word.partition("=")[0] not in self._typed()]
-        words = [
-            *self.words,
-            *drawn,
-            *usual,
-            tuned_on.typed(seen),
-        ]  # in a cell's folder, the first ones are its name
+        # the first words come first in the name of a cell's folder, which has an end
+        words = [*self.words, *drawn, *usual, tuned_on.typed(seen)]
         return {
             **self._place(),
-            "try": winner,
-            "words": ["mu_algo=none"] if winner == "nothing" else words,
+            "try": str(winner.number) if winner else "nothing",
+            "words": words if winner else ["mu_algo=none"],
             "drawn": drawn,
-            "score": scores[winner],
-            "score_on_tuning_pairs": None if winner == "nothing" else best[winner].value,
+            "score": min(scores.values()),
+            "score_on_tuning_pairs": winner.value if winner else None,
             "fresh_scores": scores,
             "budget": self.composed(self.all_words(())).unlearn.cost,
             "objective": self.settings.objective,
             "trials": len(self.tries.finished()),
             "sampler_seed": self.settings.sampler_seed,
-            "tuning_pairs": list(self._numbers(TUNING, self.settings.tuning_pairs)),
-            "fresh_pairs": list(self._numbers(first, count)),
+            "tuning_pairs": list(tuning),
+            "fresh_pairs": list(fresh),
             "tuned_on": seen,
         }
-
-    def _tuned_on(self) -> dict:
-        """Return what the search saw; a score sees no test images."""
-        experiment = self._pair(FRESH).experiment
-        numbers = [*self._numbers(TUNING, self.settings.tuning_pairs)]
-        numbers += self._numbers(FRESH, self.settings.fresh_pairs)
-        forget_set = decisive(experiment.config)["forget_set"]
-        is_fixed = ForgetSet.of(get_object(forget_set["_target_"])).fixed
-        seen = tuned_on.TunedOn(
-            dataset=experiment.config["choices"]["dataset"],
-            images=len(experiment.data.train),
-            seeds=numbers,
-            forget_sets=numbers,
-            classes=forget_set.get("classes", []),
-            fixed=tuned_on.fixed_hash(forget_set) if is_fixed else None,
-        )
-        return seen.model_dump()
 
     def _fresh_score(self, one: FrozenTrial) -> float:
         """Score a try on fresh pairs; a pair that an earlier call measured is not run again."""
@@ -307,26 +290,3 @@ class Search:
             "table": "/".join(choices[group] for group in ("dataset", "architecture", "forget_set")),
             "arm": [choices["mu_algo"], targets],
         }
-
-
-def row(winner: dict) -> dict:
-    """Return a winner as an entry of a table of tuned values."""
-    drawn = dict(word.lstrip("+").partition("=")[::2] for word in winner["drawn"])
-    numbers = {name.rpartition(".")[2]: _number(text) for name, text in drawn.items()}
-    return {
-        "values": {name: number for name, number in numbers.items() if number is not None},
-        "cost": winner["budget"],
-        "score": round(winner["score"], 4),
-        "before": round(winner["fresh_scores"]["nothing"], 4),
-        "trials": winner["trials"],
-        "words": list(winner["words"]),
-        "tuned_on": winner["tuned_on"],
-    }
-
-
-def _number(text: str) -> int | float | None:
-    with contextlib.suppress(ValueError):
-        return int(text)
-    with contextlib.suppress(ValueError):
-        return float(text)
-    return None
