@@ -37,7 +37,7 @@ from softtargets.report.standing import standings
 from softtargets.report.statistics import compare, crossed, holm, independent, power, signed_rank
 from softtargets.report.summary import ENDPOINTS, compare_all, judge_all
 from softtargets.report.tuning import tuning_notes
-from softtargets.report.verdicts import compare_arms, judged
+from softtargets.report.verdicts import compare_arms, judged, words
 from softtargets.system.files import write_json, write_text
 
 # statistics
@@ -518,6 +518,21 @@ def test_no_difference_says_what_would_have_been_seen(folder):
     assert said(one_verdict(place, margin=0.1)) == "equivalent within ±0.1 (n = 5, one forget set)"
 
 
+def test_a_difference_that_only_the_correction_hides_is_given(folder):
+    """Its size is above the smallest detectable one, which is of a test by itself: to name that would mislead."""
+    noise = [0.011, -0.006, 0.008, 0.002, 0.003, 0.004]
+    runs = [result(seed, js_forget=0.033 + x) for seed, x in enumerate(noise)]
+    runs += [result(seed, "soft", js_forget=0.03) for seed in range(6)]
+    found = one_verdict(folder(*runs), margin=1e-6)
+    single = found.paired.p
+    hidden = dataclasses.replace(found, p=10 * single)
+    assert single < 0.05 < hidden.p
+    assert words(hidden, []).startswith(
+        "no significant difference after correction for all tests (n = 6, one forget set): soft is ahead by "
+    )
+    assert f", p = {single:.2g} by itself, {hidden.p:.2g} corrected" in words(hidden, [])
+
+
 def test_flags_divergence_and_censoring_are_counted_and_not_dropped(folder):
     runs = [result(seed, js_forget=0.03) for seed in range(4)]
     soft = [result(seed, "soft", js_forget=0.02) for seed in range(2)]
@@ -632,8 +647,8 @@ def test_a_run_that_diverged_beside_one_without_a_value_is_in_no_pair(folder):
     found = one_verdict(folder(*runs), where="matched")
     assert (found.paired.n, found.paired.measured, found.p) == (6, 6, found.paired.t_p)
     assert re.match(
-        r"soft is closer to retrained than hard, by \S+ \[.*\] \(n = 7, one forget set\); 1 of 7 runs of hard "
-        "diverged",
+        r"soft is closer to retrained than hard, by \S+ \[.*\] \(n = 7, one forget set\); equivalent within "
+        r"±0.029; 1 of 7 runs of hard diverged",
         said(found),
     )
 
@@ -660,7 +675,9 @@ def test_a_difference_that_is_the_same_in_every_pair_is_one(folder):
     runs = [result(seed, js_forget=0.03) for seed in range(6)]
     found = one_verdict(folder(*runs, *(result(seed, "soft", js_forget=0.02) for seed in range(6))))
     assert found.p == pytest.approx(2 / 2**6)
-    assert said(found) == "soft is closer to retrained than hard, by 0.01 (n = 6, one forget set)"
+    assert said(found) == (
+        "soft is closer to retrained than hard, by 0.01 (n = 6, one forget set); equivalent within ±0.031"
+    )
 
 
 def test_arms_that_do_worse_than_nothing_are_called_so(folder):

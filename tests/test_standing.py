@@ -20,7 +20,7 @@ from softtargets.report.pairs import pairings
 from softtargets.report.ranking import ranked
 from softtargets.report.retraining import break_evens
 from softtargets.report.runs import read
-from softtargets.report.standing import gate, say_standing, standings
+from softtargets.report.standing import factor, gate, say_standing, standings
 from softtargets.report.statistics import folded
 from softtargets.report.summary import ENDPOINTS, judge_all
 from softtargets.report.way_left import entries
@@ -66,15 +66,18 @@ NOTHING = {"ignores_targets": True}
 @pytest.mark.parametrize(
     ("left", "words"),
     [
-        (0.3, "than doing nothing nearer by probabilities, decisions and privacy (by 0.025 nats); leaves 30% of"),
+        (
+            0.3,
+            "against doing nothing: nearer by probabilities, decisions and privacy (by 0.025 nats); leaves 30% of",
+        ),
         (
             1.6,
-            "than doing nothing farther by probabilities, decisions and privacy (by 0.022 nats); leaves 160% of",
+            "against doing nothing: farther by probabilities, decisions and privacy (by 0.022 nats); leaves 160%",
         ),
-        (1.0, "than doing nothing not farther by probabilities, decisions and privacy; leaves 100% of"),
+        (1.0, "against doing nothing: not farther by probabilities, decisions and privacy; leaves 100% of"),
         (
             {"js_t_forget": 0.3, "disagreement_forget": 1.0, "mia_gap": 1.5},
-            "than doing nothing nearer by probabilities, not farther by decisions, farther by privacy (by 0.025 ",
+            "against doing nothing: nearer by probabilities, not farther by decisions, farther by privacy (by ",
         ),
     ],
 )
@@ -112,7 +115,7 @@ def test_doing_nothing_is_the_same_as_itself(tmp_path):
         for face in FAR:
             run["faces"][face] = run["faces"][face] | {"unlearned": FAR[face]}
     assert judged(tmp_path, runs)["none"].startswith(
-        "than doing nothing the same by probabilities, decisions and privacy; leaves 100%"
+        "against doing nothing: the same by probabilities, decisions and privacy; leaves 100%"
     )
 
 
@@ -127,7 +130,7 @@ def test_a_run_that_diverged_loses_its_pair_and_is_counted(tmp_path):
     for run in runs[:7]:
         run["status"] = "diverged"
     found = judged(tmp_path, runs)["npo hard"]
-    assert found.startswith("than doing nothing farther by ") or "not shown to be nearer" in found
+    assert found.startswith("against doing nothing: farther by ") or "not shown to be nearer" in found
     assert found.endswith("7 of 8 runs diverged")
 
 
@@ -148,6 +151,42 @@ def test_the_gate_by_hand(tmp_path):
         run.result["faces"]["test_acc_gap"] = {"unlearned": -0.02 + 0.001 * run.seed}
     assert gate(runs).passed is False
     assert gate(runs[:4]).passed is None
+
+
+def test_a_mixed_design_has_as_many_differences_as_forget_sets(tmp_path):
+    """Six pairs of two forget sets, not each seed with both: two means, of which no bound is worth a word."""
+    runs = list(planted("npo", 0.3, n=6))
+    for seed, run in enumerate(runs):
+        run["hashes"] = run["hashes"] | {"forget_set": f"set{seed // 3 if seed else 1}"}
+    (one,) = standings(read(leave(tmp_path, *runs)))
+    words = "no verdict below 5 forget sets, of which each counts once (n = 6, from 2 forget sets and 6 seeds)"
+    assert (one.design.kind, say_standing(one)) == ("mixed", words)
+    assert (one.gate.passed, one.faces[0].at_floor) == (None, None)
+
+
+def test_several_arms_of_early_stopping_have_their_names(tmp_path):
+    arms = planted("early", 0.5, **NOTHING), planted("early", 0.4, **NOTHING), planted("npo", 0.3)
+    runs = list(itertools.chain(*arms))
+    for run in runs[8:16]:
+        run["config"] = run["config"] | {"unlearn": {"batch_size": 7}}
+    words = judged(tmp_path, runs)["npo hard"]
+    assert (
+        "; nearer than early unlearn.batch_size=None by 0.0072; nearer than early unlearn.batch_size=7 by 0.0036"
+        in words
+    )
+
+
+def test_a_standing_says_that_all_runs_diverged(tmp_path):
+    assert judged(tmp_path, planted("npo", 0.3, status="diverged")) == {
+        "npo hard": "no value: 8 of 8 runs diverged"
+    }
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(1.00349, "1.0035"), (0.95, "0.9500"), (8.254, "8.25"), (163.7, "164")]
+)
+def test_a_ratio_of_distances_is_written_with_its_digits(ratio, text):
+    assert factor(math.log(ratio)) == text
 
 
 def test_a_gap_with_a_sign_is_the_mean_without_it():
@@ -388,14 +427,14 @@ def test_whole_classes_are_compared_by_logarithms(tmp_path):
     assert face.against[0].paired.mean == pytest.approx(np.log(np.array(values["soft"]) / 0.04).mean())
     assert face.margin == pytest.approx(math.log(1.25))
     assert (face.at_floor, by_arm["npo hard"].faces[0].at_floor) == (True, False)
-    factor = math.exp(-face.against[0].paired.mean)
+    nearer = factor(-face.against[0].paired.mean)
     assert say_standing(by_arm["npo soft"]).startswith(
-        f"than doing nothing nearer by probabilities, decisions and privacy (by a factor of {factor:.2g})"
+        f"against doing nothing: nearer by probabilities, decisions and privacy (by a factor of {nearer})"
     )
     first = next(one for one in verdicts if one.measure.name == "js_t_forget")
     apart = np.log(np.array(values["hard"]) / np.array(values["soft"]))
     assert first.paired.mean == pytest.approx(apart.mean())
-    assert f"soft is closer to retrained than hard, by a factor of {math.exp(apart.mean()):.3g} [" in first.words
+    assert f"soft is closer to retrained than hard, by a factor of {factor(apart.mean())} [" in first.words
     (primary,) = contrasts(runs, [("npo hard", "npo soft")])
     assert primary.rule.js_t.mean == pytest.approx(apart.mean())
     assert "of log JS_T" in contrast.say_contrast(primary)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from softtargets.config.resolve import flat
 from softtargets.report.alike import unlike
 from softtargets.report.runs import Cell, Run
+from softtargets.report.statistics import LEAST
 
 SHARED = ("original", "retrained", "forget_set", "batches")
 """Hashes that are equal in a pair: its runs differ in their targets and in nothing else."""
@@ -158,6 +159,17 @@ class Design:
         if self.pairs == self.sets:
             return "distinct" if self.seeds > 1 else "one seed"
         return "crossed" if self.pairs == self.sets * self.seeds else "mixed"
+
+    @property
+    def units(self) -> int:
+        """Return how many independent differences there are: of a mixed design the means over forget sets."""
+        return self.sets if self.kind == "mixed" else self.pairs
+
+    @property
+    def too_few(self) -> str:
+        """Return why so few pairs have no verdict."""
+        of = "forget sets, of which each counts once" if self.kind == "mixed" else "pairs"
+        return f"no verdict below {LEAST} {of} ({self.shown})"
 
     @property
     def shown(self) -> str:

@@ -95,7 +95,7 @@ def _ranked(entry: Entry, verdict: Verdict | None, measure: Measure, is_best: bo
 def _brief(entry: Entry, cells: tuple[str, ...], way: Way | None, verdict: Verdict | None) -> tuple[str, ...]:
     name = entry.label if entry.label.startswith(entry.algorithm) else f"{entry.algorithm} {entry.label}"
     face = entry.standing.faces[0]
-    enough = entry.standing.design.pairs >= LEAST and face.mean is not None
+    enough = entry.standing.design.units >= LEAST and face.mean is not None
     said = [word(face.against[0], face)] if enough else []
     said += [f"{_outcome(verdict).removeprefix('is ')} {verdict.one.name}"] if verdict else []
     said += ["loses utility"] if entry.standing.gate.passed is False else []
@@ -146,8 +146,8 @@ def _difference(verdict: Verdict | None) -> str:
 def short_verdict(entry: Entry, verdict: Verdict | None) -> str:
     """Say in a line where an arm stands; `say_standing` and the verdict of its targets say it in full."""
     standing = entry.standing
-    if standing.design.pairs < LEAST:
-        return f"no verdict below {LEAST} pairs ({standing.design.shown})"
+    if standing.design.units < LEAST:
+        return standing.design.too_few
     face = standing.faces[0]
     said = [_than(one, face) for one in _shown(face)] if face.mean is not None else []
     said += [re.split(r", by | \(n = |; |, on average", verdict.words)[0]] if verdict else []

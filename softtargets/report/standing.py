@@ -175,7 +175,7 @@ def _with_failures(standings: list[Standing]) -> list[Standing]:
         )
     )
     # a run that diverged is at no distance: its arm is not shown to be within the margin of anything
-    fails |= {index: True for index, one in enumerate(standings) if one.diverged and one.design.pairs >= LEAST}
+    fails |= {index: True for index, one in enumerate(standings) if one.diverged and one.design.units >= LEAST}
     return [
         dataclasses.replace(one, faces=(dataclasses.replace(face, fails=fails.get(index)), *one.faces[1:]))
         for index, (one, face) in enumerate(zip(standings, firsts, strict=True))
@@ -252,7 +252,8 @@ def _on_face(measure: Measure, logarithms: bool, arm: str, arms: dict[str, Runs]
 
 def references(arm: str, arms: dict[str, Runs]) -> list[tuple[str, str]]:
     """Return the arms that an arm is held against, with what each is called: early stopping, retraining."""
-    named = [("early stopping", other) for other in arms if other.partition(" ")[0] == "early" and other != arm]
+    early = [other for other in arms if other.partition(" ")[0] == "early" and other != arm]
+    named = [("early stopping" if len(early) == 1 else other, other) for other in early]
     share = _cost(arms[arm], "share")
     if share:
         equal = [other for other in arms if other.partition(" ")[0] == "retrain" and other != arm]
@@ -311,7 +312,12 @@ def _at_floor(face: OnFace, runs: list[Run]) -> bool | None:
 def over_floor(measure: Measure, runs: list[Run], logarithms: bool = False) -> endpoint.Difference | None:
     """Return the distance of an arm less the floor; None where a pair has no floor, or a run diverged."""
     known = [(measure.at_end(run), run.result["faces"][measure.name]["floor"]) for run in runs if has_faces(run)]
-    if measure.signed or len(known) < max(len(runs), LEAST) or any(None in pair for pair in known):
+    if (
+        measure.signed
+        or len(known) < len(runs)
+        or design(runs).units < LEAST
+        or any(None in pair for pair in known)
+    ):
         return None
     values, floors = numpy.array(known, dtype=float).T
     if logarithms:
@@ -341,7 +347,7 @@ def gate(runs: list[Run]) -> Gate:
     far = [(one["js_t_test"]["unlearned"], one["js_t_test"]["nothing"]) for one in faces]
     names = ("nothing", "floor")
     nothing, floor = (mean_of([one[FACES[0].name][name] for one in faces]) for name in names)
-    if len(runs) < LEAST or len(faces) < len(runs) or None in [*gaps, *sum(far, ()), nothing]:
+    if design(runs).units < LEAST or len(faces) < len(runs) or None in [*gaps, *sum(far, ()), nothing]:
         return Gate(None, None, None, None)
     accuracy, probabilities = (
         endpoint.mean_difference(*analysed(*numpy.array(pairs, dtype=float).T, runs))
@@ -356,12 +362,13 @@ def say_standing(standing: Standing) -> str:
     """Say where an arm stands against doing nothing by every face, against what is as simple, and its utility."""
     first = standing.faces[0]
     if first.mean is None:
-        return "no value: its runs diverged, or are of a version without this measure"
-    if standing.design.pairs < LEAST:
-        return f"no verdict below {LEAST} pairs ({standing.design.shown})"
+        lost = f"{standing.diverged} of {standing.design.pairs} runs diverged"
+        return f"no value: {lost if standing.diverged else 'its runs are of a version without this measure'}"
+    if standing.design.units < LEAST:
+        return standing.design.too_few
     left = [] if first.left is None else [f"leaves {first.left:.0%} of the way to retraining"]
     left += ["at the floor"] if first.at_floor else []
-    others = [f"{word(one, first)} than {one.reference}{_size(one, first)}" for one in first.against[1:]]
+    others = [f"{_than(one, first)} {one.reference}{_size(one, first)}" for one in first.against[1:]]
     fails = ["fails against doing nothing"] if first.fails else []
     lost = [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
@@ -386,7 +393,7 @@ def _against_nothing(standing: Standing) -> str:
     first = standing.faces[0]
     size, unit = _size(first.against[0], first), "" if first.logarithms else " nats"
     words = [f"{word} by {listed(names)}" for word, names in said.items()]
-    return f"than doing nothing {', '.join(words)}{f' ({size.strip()}{unit})' if size else ''}"
+    return f"against doing nothing: {', '.join(words)}{f' ({size.strip()}{unit})' if size else ''}"
 
 
 def listed(names: list[str]) -> str:
@@ -399,11 +406,24 @@ def _size(one: Against, face: OnFace) -> str:
     if not _decided(one) or one.paired.mean is None:
         return ""
     size = abs(one.paired.mean)
-    return f" by a factor of {math.exp(size):.2g}" if face.logarithms else f" by {size:.2g}"
+    return f" by a factor of {factor(size)}" if face.logarithms else f" by {size:.2g}"
+
+
+def factor(difference: float) -> str:
+    """Write the ratio of two distances whose logarithms differ by so much; ratios near 1 have more digits."""
+    ratio = math.exp(difference)
+    return f"{ratio:.4f}" if 0.9 < ratio < 1.1 else f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
 def _decided(one: Against) -> bool:
     return one.p is not None and one.p < LEVEL
+
+
+def _than(one: Against, face: OnFace) -> str:
+    said = word(one, face)
+    return (
+        f"{said} as" if said == "the same" else "not compared with" if said == "not compared" else f"{said} than"
+    )
 
 
 def word(one: Against, face: OnFace) -> str:

@@ -13,7 +13,7 @@ from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.pairs import Design, Pairing, analysed
 from softtargets.report.runs import Cell, Run
 from softtargets.report.seeds import OverSeeds
-from softtargets.report.standing import Standing, beyond, by_logarithms, has_logarithms, listed
+from softtargets.report.standing import Standing, beyond, by_logarithms, factor, has_logarithms, listed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, Values, compare, folded, holm, mean_of
 
 WHERE = {"end": "at the end of the run", "matched": "at matched forgetting"}
@@ -339,14 +339,29 @@ def _shown(verdict: Verdict, siblings: list[Verdict]) -> str:
     if paired.lost:
         return f"no significant difference by signed ranks ({n})"
     if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
-        return f"equivalent within {_written(verdict, verdict.margin, '±')} ({n})"
+        return f"{_equivalent(verdict)} ({n})"
+    if paired.p is not None and paired.p < LEVEL:
+        return _corrected_away(verdict)
     smallest = f"; smallest detectable: {_written(verdict, paired.detectable)}" if paired.detectable else ""
     return f"no significant difference ({n}{smallest})"
 
 
+def _equivalent(verdict: Verdict) -> str:
+    return f"equivalent within {_written(verdict, verdict.margin, '±')}"
+
+
+def _corrected_away(verdict: Verdict) -> str:
+    """Give a difference that is significant by itself, and not among all tests of the report."""
+    ahead = verdict.other if verdict.paired.ahead > 0 else verdict.one
+    p = f"p = {verdict.paired.p:.2g} by itself, {verdict.p:.2g} corrected"
+    size = f" {_size(verdict)}" if verdict.paired.mean else ""
+    n = verdict.design.shown
+    return f"no significant difference after correction for all tests ({n}): {ahead.name} is ahead{size}, {p}"
+
+
 def _numbers(verdict: Verdict) -> str:
     """Give the difference of too few pairs for more."""
-    paired, few = verdict.paired, f"no verdict below {LEAST} pairs ({verdict.design.shown})"
+    paired, few = verdict.paired, verdict.design.too_few
     if paired.mean is None:
         return few
     of_logarithms = ", of log JS_T" if verdict.logarithms else ""
@@ -360,6 +375,8 @@ def _winner(verdict: Verdict, siblings: list[Verdict]) -> str:
     faces = {face.measure.label.partition(" ")[0]: _agrees(face, turned=paired.ahead > 0) for face in siblings}
     closer = f"{first.name} {_better(verdict, second, all(word == 'confirms' for word in faces.values()))}"
     beside = _in_words(faces)
+    if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
+        beside = f"; {_equivalent(verdict)}{beside}"
     if not paired.lost:
         return f"{closer}, {_size(verdict)} ({n}){beside}"
     measured = f"{paired.measured} pair{'s' * (paired.measured != 1)} where neither diverged"
@@ -421,7 +438,7 @@ def _size(verdict: Verdict) -> str:
 
 def _written(verdict: Verdict, difference: float, sign: str = "") -> str:
     """Return a difference, or the ratio of two distances where their logarithms are compared."""
-    return f"a factor of {math.exp(difference):.3g}" if verdict.logarithms else f"{sign}{difference:.2g}"
+    return f"a factor of {factor(difference)}" if verdict.logarithms else f"{sign}{difference:.2g}"
 
 
 def _place(verdict: Verdict) -> list[str]:
@@ -431,14 +448,15 @@ def _place(verdict: Verdict) -> list[str]:
         return []
     if _harmful(verdict):
         worse = "higher" if verdict.measure.as_it_is else "farther from retrained"
-        return [f"both are {worse} than doing nothing ({verdict.nothing:.2g})"]
+        return [f"both are {worse} than doing nothing ({verdict.nothing:.3g})"]
     left = [arm.corrected for arm in verdict.arms]
     if verdict.measure.as_it_is or None in left:
-        return [f"doing nothing is at {verdict.nothing:.2g}"]
+        each = listed([f"{arm.name} at {arm.mean:.3g}" for arm in verdict.arms])
+        return [f"doing nothing is at {verdict.nothing:.3g}, {each}"]
     each = listed(
         [f"{arm.name} leaves {max(share, 0):.0%}" for arm, share in zip(verdict.arms, left, strict=True)]
     )
-    return [f"of the way from doing nothing ({verdict.nothing:.2g}) to another retraining {each}"]
+    return [f"of the way from doing nothing ({verdict.nothing:.3g}) to another retraining {each}"]
 
 
 def _counted(verdict: Verdict) -> list[str]:
