@@ -1,6 +1,7 @@
 """What a hostile user types: a table that grows with conf/ and the schema, combinations by hand, and noise."""
 
 import copy
+import dataclasses
 import functools
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Annotated
 
 import hypothesis
 import numpy
+import PIL.Image
 import pydantic
 import pytest
 import torch
@@ -40,6 +42,7 @@ from softtargets.config.validation import FORBID
 from softtargets.execution import composed_run
 from softtargets.execution.experiment import Modifiers
 from softtargets.fit import Fit
+from softtargets.readers import published
 from softtargets.study import sweep
 
 MODELS = {
@@ -343,9 +346,13 @@ def no_images(**settings):
     [
         (
             ("mu_algo=rmu", "~architecture.hidden", "architecture._target_=test_bad_input.Convolution"),
-            "linear layer",
+            "mu_algo=rmu with architecture._target_=test_bad_input.Convolution: needs a network with ",
         ),
         (("mu_algo=rmu", "~architecture.hidden", "architecture._target_=torch.nn.Flatten"), "(2, 10)"),
+        (
+            ("architecture=torchvision", "architecture.name=resnet81"),
+            "name='resnet81': no classification network of torchvision has this name; did you mean resnet18?",
+        ),
         (("dataset._target_=test_bad_input.no_images",), "Images"),
     ],
     ids=str,
@@ -481,3 +488,59 @@ def test_no_words_end_in_a_traceback(words, several, capsys, tmp_path):
     assert code in (0, 2, None), err
     assert "Traceback" not in err
     assert code != 2 or (err.startswith("run.py: ") and err.count("\n") == 1), err
+
+
+@pytest.fixture
+def pets(tmp_path_factory):
+    """A folder of pictures in colour, 10x10 pixels."""
+    base, draw = tmp_path_factory.mktemp("pets"), numpy.random.default_rng(0)
+    for place in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (base / place).mkdir(parents=True)
+        for number in range(20):
+            pixels = draw.integers(256, size=(10, 10, 3), dtype=numpy.uint8)
+            PIL.Image.fromarray(pixels).save(base / place / f"{number}.jpg")
+    return base
+
+
+class Grey(torch.nn.Sequential):
+    """A network for pictures of one channel."""
+
+    def __init__(self, num_classes: int):
+        super().__init__(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.LazyLinear(num_classes))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("dataset.channels=2", "dataset.channels=2: must be 1 or 3"),
+        (
+            "dataset.mean=[0.5,0.5]",
+            "dataset.mean=[0.5, 0.5]: must have one number, or one for each of the 3 channels",
+        ),
+        ("architecture._target_=test_bad_input.Grey", ".Grey: does not fit inputs of shape (3, 10, 10): "),
+    ],
+)
+def test_a_wrong_number_of_channels_is_named(word, said, pets, refused, monkeypatch):
+    monkeypatch.setenv("SOFTTARGETS_PLUGINS", "test_bad_input")
+    words = ("dataset=folder", f"dataset.path={pets}", "training.batch_size=8", "unlearn.batch_size=8", word)
+    store = f"store.dir={pets.parent / 'store'}"
+    assert said in refused(lambda: composed_run.check_runnable(composed(*words, store)))
+
+
+@pytest.mark.parametrize("damage", [lambda jpeg: jpeg[:300], lambda jpeg: jpeg[:20] + bytes(300) + jpeg[320:]])
+def test_a_corrupt_jpeg_is_named(damage, pets, refused):
+    file = pets / "train/dog/7.jpg"
+    file.write_bytes(damage(file.read_bytes()))
+    words = ("dataset=folder", f"dataset.path={pets}", f"store.dir={pets.parent / 'store'}")
+    sentence = refused(lambda: composed_run.check_runnable(composed(*words)))
+    assert sentence.startswith(f"dataset: {file} cannot be read as an image: ")
+
+
+def test_a_truncated_archive_is_named(tmp_path_factory, refused, monkeypatch):
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "cifar-10-python.tar.gz").write_bytes(b"\x1f\x8b of which nothing follows")
+    monkeypatch.setattr(
+        published, "CIFAR10", dataclasses.replace(published.CIFAR10, url=f"{folder.as_uri()}/none/")
+    )
+    sentence = refused(lambda: composed_run.check_runnable(composed("dataset=cifar10", f"data_dir={folder}")))
+    assert f" {folder}/cifar-10-python.tar.gz is truncated or altered (27 bytes with MD5 " in sentence

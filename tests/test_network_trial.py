@@ -230,7 +230,7 @@ BAD = {
     "hidden state": (with_hidden_state, "loading its state dict, which lacks"),
     "state that is no tensor": (lambda: Noted(), "its state dict holds a dict, _extra_state"),
     "complex": (lambda: Complex(), "complex parameters; they must be real"),
-    "constructor": (lambda: nn.Linear(-1, 3), "architecture does not fit inputs"),
+    "constructor": (lambda: nn.Linear(-1, 3), r"^architecture\S+: does not fit inputs"),
 }
 
 
@@ -255,9 +255,9 @@ class Complex(nn.Module):
         return (inputs.flatten(1).cfloat() @ self.weight).abs()
 
 
-def attempt(network, sizes=(1, 8), look=None) -> None:
+def attempt(network, sizes=(1, 8), look=None, method="") -> None:
     fits = [made(), made("unlearn", precision="bf16")]
-    Trial("architecture._target_=mine.Net", network, SHAPE, K, "cpu")(fits, sizes, look)
+    Trial("architecture._target_=mine.Net", network, SHAPE, K, "cpu")(fits, sizes, look, method)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -289,8 +289,17 @@ def test_what_an_algorithm_does_beside_training_is_tried_too(name, network):
 def test_a_network_without_a_slope_in_its_inputs_is_refused_where_one_is_needed():
     blind = answering(lambda self, x: self.layers(x.detach()))
     attempt(blind)
-    with pytest.raises(BadInput, match=r"^architecture: .*appears to not have been used"):
+    with pytest.raises(BadInput, match=r"^architecture._target_=mine.Net: .*appears to not have been used"):
         attempt(blind, look=algorithm("boundary_shrink").func.check_network)
+
+
+@pytest.mark.parametrize("name", ["rmu", "head_reset", "none_calibrated", "class_mask"])
+def test_a_network_without_the_layer_that_an_algorithm_needs_is_refused(name):
+    only_convolutions = lambda: nn.Sequential(nn.Conv2d(SHAPE[0], K, SHAPE[1:]), nn.Flatten())  # noqa: E731
+    attempt(only_convolutions, [2])
+    said = rf"^mu_algo={name} with architecture\._target_=mine\.Net: needs a network .* a linear layer, "
+    with pytest.raises(BadInput, match=said):
+        attempt(only_convolutions, [2], algorithm(name).func.check_network, f"mu_algo={name} with ")
 
 
 class Looking(nn.Module):
@@ -306,7 +315,7 @@ class Looking(nn.Module):
 
 def test_a_network_that_looks_at_its_numbers_is_refused_by_ssd():
     attempt(Looking)
-    with pytest.raises(BadInput, match=r"^architecture: .*item"):
+    with pytest.raises(BadInput, match=r"^architecture._target_=mine.Net: .*item"):
         attempt(Looking, look=algorithm("ssd").func.check_network)
 
 

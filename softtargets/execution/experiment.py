@@ -241,6 +241,7 @@ _TRIED: set[str] = set()
 def _try_network(experiment: Experiment) -> None:
     """Try the network as this run will use it, once a process for all runs that use it in the same way."""
     config, data, device = experiment.config, experiment.data, experiment.settings.device
+    choices = config["choices"]
     sizes, look = _batch_sizes(experiment), Algorithm.of(experiment.unlearn).check_network
     loops = [
         [config[name]["optimizer"]["_target_"], config[name]["precision"]] for name in ("training", "unlearn")
@@ -249,13 +250,16 @@ def _try_network(experiment: Experiment) -> None:
     key = json.dumps([config["architecture"], data.input_shape, data.classes, device, sizes, loops, tried])
     if key in _TRIED:
         return
-    where = f"architecture._target_={config['architecture']['_target_']}"
+    node = config["architecture"]
+    where = f"architecture._target_={node['_target_']}"
+    if "name" in node and choices["architecture"] == f"torchvision.{node['name']}":
+        where = f"architecture.name={node['name']}"
     fits = [
         Fit(seed=0, name=name, epochs=1, **{field: getattr(one, field) for field in Optimisation.model_fields})
         for name, one in (("training", experiment.training), ("unlearn", experiment.unlearning))
     ]
     attempt = Trial(where, experiment.architecture, data.input_shape, data.classes, device)
-    attempt(fits, sizes, look)
+    attempt(fits, sizes, look, f"mu_algo={choices['mu_algo']} with ")
     _TRIED.add(key)
 
 

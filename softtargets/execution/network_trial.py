@@ -31,10 +31,12 @@ class Trial:
     classes: int
     device: str
 
-    def __call__(self, fits: Iterable[Fit], sizes: Iterable[int], look: Callable | None = None) -> None:
+    def __call__(
+        self, fits: Iterable[Fit], sizes: Iterable[int], look: Callable | None = None, method: str = ""
+    ) -> None:
         """Predict, train one step of each fit on batches of each size, copy, save and load.
 
-        `look(model, batch)` is an algorithm's own trial of the network.
+        `look(model, batch)` is an algorithm's own trial of the network; `method` names the algorithm in sentences.
         """
         with forked_random(self.device):
             model = self._built()
@@ -48,12 +50,12 @@ class Trial:
                     self._step(model, fit, size)
             self._keep(model.eval())
             if look:
-                with naming("architecture", (Exception,)):
+                with naming(f"{method}{self.where}", (Exception,)):
                     look(self._built(), self._samples(2))
 
     def _built(self, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
-        with naming(f"architecture does not fit inputs of shape {self.shape}", (Exception,)):
+        with naming(f"{self.where}: does not fit inputs of shape {self.shape}", (Exception,)):
             return self.build().to(self.device)
 
     def _samples(self, n: int) -> Samples:
@@ -81,7 +83,7 @@ class Trial:
         """Try evaluation: the output must be logits that depend on the sample and on nothing else."""
         inputs, before = self._samples(2).inputs, model_digest(model)
         given = inputs.clone()
-        with naming(f"architecture does not fit inputs of shape {self.shape}", (Exception,)):
+        with naming(f"{self.where}: does not fit inputs of shape {self.shape}", (Exception,)):
             logits = self.logits(model.eval(), given)
         self._require(torch.equal(given, inputs), "changes its inputs in place; change a copy instead")
         self._require(bool(logits.isfinite().all()), "its logits are not finite before any training")

@@ -65,7 +65,7 @@ class Body(nn.Module):
         super().__init__()
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
         if not linear:
-            raise ValueError("rmu needs a network with a linear layer, whose input it takes")
+            raise ValueError("needs a network with a linear layer, whose input it takes")
         self.model, self.last = model, linear[-1]
 
     def forward(self, inputs: Tensor) -> Float[Tensor, "n width"]:
@@ -78,5 +78,5 @@ class Body(nn.Module):
         finally:
             hook.remove()
         if not representations:
-            raise ValueError("rmu needs a network whose last linear layer is called; this one passes it by")
+            raise ValueError("needs a network whose last linear layer is called; this one passes it by")
         return representations[0].flatten(1)
