@@ -514,7 +514,8 @@ def test_arms_that_need_models_from_before_the_request_stand_after_the_others(tm
         run["cost"] = run["cost"] | {"prepared_share": 4.5}
     served = planted("teachers", 0.05, comparison_only=True, **NOTHING)
     stands = standings(read(leave(tmp_path, *ready, *served, *planted("npo", 0.6))))
-    assert [one.arm for one in stands] == ["npo hard", "relabel hard", "teachers"]
+    names = ["npo hard", "relabel hard (with models from before the request)", "teachers (for comparison only)"]
+    assert [one.shown for one in stands] == [tables.standing_row(one)[0] for one in stands] == names
     assert say_standing(stands[1]).endswith("keeps utility; cheaper than retraining from 5 requests on")
     assert "cheaper" not in say_standing(stands[0])
 

@@ -81,7 +81,7 @@ def _ranked(entry: Entry, verdict: Verdict | None, measure: Measure, is_best: bo
     paired = verdict.paired if verdict else None
     cells = (
         entry.setting.name,
-        entry.standing.arm + (" (for comparison only)" if entry.standing.comparison_only else ""),
+        entry.standing.shown,
         _distance(mean, values),
         _left(way),
         _difference(verdict),

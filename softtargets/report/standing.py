@@ -140,6 +140,12 @@ class Standing:
     gate: Gate
 
     @property
+    def shown(self) -> str:
+        """Return the arm's name, and why it stands after nearer ones."""
+        notes = {0: "", 1: " (with models from before the request)", 2: " (for comparison only)"}
+        return self.arm + notes[self.group]
+
+    @property
     def group(self) -> int:
         """Return 1 where an arm needs models from before the request, 2 where it only compares, else 0."""
         return 2 if self.comparison_only else 1 if self.prepared else 0

@@ -204,15 +204,16 @@ def show_standings(standings: list[Standing]) -> None:
 def show(verdicts: list[Verdict]) -> None:
     """Print the words of every verdict; names in them are no markup."""
     screen = rich.console.Console(highlight=False, emoji=False)
-    for title, group in tables.grouped(verdicts).items():
+    compared = [verdict for verdict in verdicts if verdict.other is not None]
+    for title, group in tables.grouped(compared).items():
         table = rich.table.Table(title=Text(title), box=rich.box.SIMPLE_HEAD, title_justify="left")
         for name in ("cell", "arms", "verdict"):
             table.add_column(name, overflow="fold")
-        for verdict in [one for one in group if one.other is not None] or group:
+        for verdict in group:
             cells = (tables.cell_name(verdict), verdict.names, verdict.words)
             table.add_row(*(Text(visible(cell)) for cell in cells))
         screen.print(table)
-    if all(verdict.other is None for verdict in verdicts):
+    if not compared:
         arms = ", ".join(sorted({verdict.one.name for verdict in verdicts}))
         screen.print(
             visible(f"nothing to compare: no cell has results of two kinds of targets, only {arms}"), markup=False

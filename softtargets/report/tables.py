@@ -115,8 +115,7 @@ def by_setting(standings: list[Standing]) -> dict[str, list[Standing]]:
 
 def standing_row(one: Standing) -> list[str]:
     """Return what the screen shows of an arm's standing."""
-    arm = f"{one.arm} (for comparison only)" if one.comparison_only else one.arm
-    return [arm, _number(one.share, ".3f"), _number(one.faces[0].mean, ".4f"), say_standing(one)]
+    return [one.shown, _number(one.share, ".3f"), _number(one.faces[0].mean, ".4f"), say_standing(one)]
 
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], about: str = "") -> str:
