@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 from conftest import ROOT, SMALL, Ended
 
-from softtargets.config import paths
+from softtargets.config import paths, recipes
 from softtargets.config.resolve import config_hash
 from softtargets.system import signals
 
@@ -245,6 +245,11 @@ def test_a_network_in_the_users_own_configs_has_a_recipe(words, recipe, training
     found = here(*SMALL[:1], path, "plugins=[own_parts]", "architecture=own", *words, "stage=data")
     assert (found.returncode, found.stderr) == (0, "")
     assert f" training={training} " in found.stdout
+    cells = recipes.each_with_recipe(
+        [["seed=1", "architecture=own", *words], ["architecture=mlp"]], [f"file://{own}"]
+    )
+    added = ["training=adamw"] if training == "adamw" else []
+    assert cells == [["seed=1", "architecture=own", *words, *added], ["architecture=mlp"]]
 
 
 def test_a_setting_that_was_typed_is_not_called_a_presets(here):

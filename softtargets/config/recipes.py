@@ -1,6 +1,7 @@
 """The recipe of an architecture that has none of its own: `training=adamw`, typed for the user."""
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,14 +25,34 @@ def with_recipe(words: Iterable[str]) -> list[str]:
     name = chosen.get("architecture")
     if not isinstance(name, str) or any(one.key_or_group == "training" for one in typed):
         return words
-    own = list(_folders(typed))
+    return [*words, RECIPE] if _lacks_recipe(name, _folders(typed)) else words
+
+
+def each_with_recipe(combinations: list[list[str]], searchpath: Iterable[str]) -> list[list[str]]:
+    """Return the overrides of a sweep's cells, each as `with_recipe` does; `searchpath` is `hydra.searchpath`."""
+    own = tuple(map(_folder, searchpath))
+    if not own:
+        return combinations
+    lacks_recipe = functools.cache(functools.partial(_lacks_recipe, own=own))  # a sweep has many cells, few names
+    completed = []
+    for words in combinations:
+        named = dict(word.partition("=")[::2] for word in words)
+        lacks = "training" not in named and lacks_recipe(named.get("architecture", ""))
+        completed.append([*words, RECIPE] if lacks else words)
+    return completed
+
+
+def _lacks_recipe(name: str, own: tuple[Path, ...]) -> bool:
+    """Return whether an architecture is in one of the user's folders, and a recipe of its name in none."""
     is_own = any((folder / "architecture" / f"{name}.yaml").is_file() for folder in own)
-    has_recipe = any((folder / "training" / f"{name}.yaml").is_file() for folder in own)
-    return [*words, RECIPE] if is_own and not has_recipe else words
+    return is_own and not any((folder / "training" / f"{name}.yaml").is_file() for folder in own)
 
 
-def _folders(typed: Iterable[Override]) -> Iterator[Path]:
-    """Yield the folders of configs that the user adds."""
-    for one in typed:
-        if one.key_or_group == "hydra.searchpath" and isinstance(one.value(), list):
-            yield from (Path(str(path).removeprefix("file://")) for path in one.value())
+def _folders(typed: Iterable[Override]) -> tuple[Path, ...]:
+    """Return the folders of configs that the user adds."""
+    paths = [one.value() for one in typed if one.key_or_group == "hydra.searchpath"]
+    return tuple(_folder(path) for listed in paths if isinstance(listed, list) for path in listed)
+
+
+def _folder(path: object) -> Path:
+    return Path(str(path).removeprefix("file://"))

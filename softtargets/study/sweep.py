@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
-from softtargets.config import paths
+from softtargets.config import paths, recipes
 from softtargets.errors import BadInput, program, visible
 from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import LauncherEnd, launch, reason
@@ -73,7 +73,7 @@ def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str
         named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
         swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
     swept.pop("pairs", None)  # folder names show the seeds instead
-    return combinations, list(swept)
+    return recipes.each_with_recipe(combinations, sweeper.config.hydra.searchpath), list(swept)
 
 
 def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
