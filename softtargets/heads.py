@@ -1,7 +1,8 @@
 """The head of a network: its last linear layer, whose outputs are the logits."""
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from softtargets.types import Samples
 
@@ -19,6 +20,23 @@ def head(model: nn.Module) -> nn.Linear:
     if not linear:
         raise ValueError("needs a network that ends in a linear layer, and this one has none")
     return linear[-1]
+
+
+def features(model: nn.Module, inputs: Float[Tensor, "n ..."]) -> Float[Tensor, "n width"]:
+    """Return what the head of a network in evaluation mode reads.
+
+    >>> features(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)), torch.tensor([[1.0, -1.0]]))
+    tensor([[1., 0.]])
+    """
+    rows = []
+    hook = head(model).register_forward_pre_hook(lambda layer, inputs: rows.append(inputs[0].float()))
+    try:
+        with torch.no_grad():
+            for batch in inputs.split(256):
+                model(batch)
+    finally:
+        hook.remove()
+    return torch.cat(rows)
 
 
 def check_head(model: nn.Module, batch: Samples) -> None:

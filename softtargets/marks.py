@@ -129,6 +129,10 @@ class Targets(Part):
     """`signed(**settings)` returns whether rows may have negative entries, so that they are no distributions."""
     upper_bound: bool = False
     """It draws on the retrained model, which no one who unlearns has; a run says that it is an upper bound."""
+    held_out: bool = False
+    """It draws on held-out images: a run has to have some of every class that needs targets."""
+    check_network: Callable | None = None
+    """As the mark of an algorithm: what `check_network(model, batch)` raises refuses the network."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -200,6 +200,15 @@ def _spare(images: Images, left_over, data: Split, normalise, generator: Generat
     return Samples(normalise(images.train_pixels[drawn]), labels, targets)
 
 
+def held_out_images(data: Split, stop: str) -> Samples | None:
+    """Return the spare images, and with stop="none" the validation set before them; None if there are none."""
+    parts = [part for part in (data.validation if stop == "none" else None, data.spare) if part is not None]
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    fields = ("inputs", "labels", "targets")
+    return Samples(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
+
+
 def _normaliser(mean: list[float], std: list[float]):
     mean_, std_ = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
 

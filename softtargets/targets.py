@@ -24,10 +24,20 @@ from pydantic import Field
 from torch import Tensor
 
 from softtargets.forget_sets import wrong_labels
+from softtargets.heads import check_head
 from softtargets.marks import Targets, targets_kind
 
 TOLERANCE = 1e-6
 """How far a row's sum may be from 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Images that no model was trained on, on the CPU."""
+
+    labels: Int64[Tensor, " m"]
+    logits: Float[Tensor, "m classes"]
+    """The original's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +52,10 @@ class Source:
     out_of_fold: Callable[[int], Float[Tensor, "n classes"]]
     """The same from k-fold cross-fitting: each row is from the model trained without the sample's fold."""
     generator: torch.Generator
+    held_out: Callable[[], HeldOut] | None = None
+    """Spare images, and the validation set where no stop rule reads it. Who asks has the mark `held_out`."""
+    features: Callable[[], tuple[Float[Tensor, "n width"], Float[Tensor, "m width"]]] | None = None
+    """What the original's last linear layer reads, of these samples and of the held-out images."""
 
     def one_hot(self) -> Float[Tensor, "n classes"]:
         """Return e_y, the one-hot labels."""
@@ -180,6 +194,54 @@ def oracle(source: Source) -> Float[Tensor, "n k"]:
             [0.1000, 0.1000, 0.8000]])
     """
     return source.logits("retrained").softmax(1)
+
+
+@targets_kind(held_out=True)
+def held_out(source: Source, *, pooled: bool) -> Float[Tensor, "n k"]:
+    """Return q(x) = P_y, the mean of softmax(z0) over the held-out images whose label is that of x.
+
+    ReGUn, 2026, arXiv 2603.11210, with its selector `class_informed` and aggregation `mean_probs`.
+    Nothing is trained. There all samples of a batch have one target, the mean over as many held-out images with
+    the labels of the batch, drawn anew for every batch. Its expectation is the mean of P_y over the batch.
+    pooled=true gives every sample the mean of P_y over the whole set, which a random batch has on average. Of a
+    set of one class both are the same.
+
+    Here all held-out images of a class count and nothing is drawn, since the targets of a run are fixed.
+
+    >>> unseen = HeldOut(torch.tensor([0, 0, 2]), logits[[0, 1, 1]])
+    >>> held_out(dataclasses.replace(source, held_out=lambda: unseen), pooled=False)
+    tensor([[0.4000, 0.1500, 0.4500],
+            [0.1000, 0.1000, 0.8000]])
+    """
+    unseen = source.held_out()
+    members = F.one_hot(unseen.labels, source.classes).double()
+    # a class without an image has 0 / 0 here; no sample has its label, as the run checks beforehand
+    means = members.T @ unseen.logits.double().softmax(1) / members.sum(0)[:, None]
+    return _pooled(means[source.labels], pooled)
+
+
+@targets_kind(held_out=True, check_network=check_head)
+def held_out_nearest(source: Source, *, pooled: bool) -> Float[Tensor, "n k"]:
+    """Return q(x) = softmax(z0) of the held-out image that is nearest to x.
+
+    Nearest by the cosine between what the original's last linear layer reads. ReGUn, arXiv 2603.11210, with its
+    selector `feature_1nn`. There all samples of a batch have the mean over the batch for their target;
+    pooled=true gives every sample the mean over the whole set. Networks that do not end in a linear layer are
+    refused.
+
+    >>> unseen = HeldOut(torch.tensor([0, 2]), logits.flip(0))
+    >>> features = lambda: (torch.eye(2), torch.tensor([[3.0, 1.0], [2.0, 2.0]]))
+    >>> held_out_nearest(dataclasses.replace(source, held_out=lambda: unseen, features=features), pooled=False)
+    tensor([[0.1000, 0.1000, 0.8000],
+            [0.7000, 0.2000, 0.1000]])
+    """
+    unseen, (own, others) = source.held_out(), source.features()
+    nearest = (F.normalize(own, dim=1) @ F.normalize(others, dim=1).T).argmax(1)
+    return _pooled(unseen.logits.double().softmax(1)[nearest], pooled)
+
+
+def _pooled(targets: Float[Tensor, "n k"], pooled: bool) -> Float[Tensor, "n k"]:
+    return (targets.mean(0).repeat(len(targets), 1) if pooled else targets).float()
 
 
 def harden(source: Source, targets: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:

@@ -469,6 +469,16 @@ random-label-next: not drawn but the next class
 + (source.labels + 1) % source.classes
 > test_targets.py::test_random_labels_are_wrong_fixed_and_uniform
 
+held-out-own-labels: the means are those of the label's images, not of all
+- means[source.labels]
++ means.nanmean(0).expand(len(source.labels), -1)
+> test_targets.py::test_held_out_targets_are_on_average_reguns_of_a_batch
+
+held-out-farthest: the nearest, not the farthest
+- @ F.normalize(others, dim=1).T).argmax(1)
++ @ F.normalize(others, dim=1).T).argmin(1)
+> test_targets.py::test_the_nearest_held_out_image_is_found_by_the_angle
+
 out-of-fold-seen: from a model that has seen the sample
 - source.out_of_fold(folds)
 + source.logits("original")

@@ -257,7 +257,7 @@ class Complex(nn.Module):
 
 def attempt(network, sizes=(1, 8), look=None, method="") -> None:
     fits = [made(), made("unlearn", precision="bf16")]
-    Trial("architecture._target_=mine.Net", network, SHAPE, K, "cpu")(fits, sizes, look, method)
+    Trial("architecture._target_=mine.Net", network, SHAPE, K, "cpu")(fits, sizes, {method: look} if look else {})
 
 
 @pytest.mark.parametrize("name", GOOD)

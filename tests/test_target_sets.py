@@ -4,11 +4,14 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import SMALL, options
 
 from softtargets.console import Console
+from softtargets.errors import BadInput
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
+from softtargets.execution.rehearsal import answers_cost
 from softtargets.execution.target_sets import target_sets
 from softtargets.execution.teachers import Teachers
 from softtargets.fit import predict
@@ -35,6 +38,27 @@ def models(tmp_path) -> dict[str, dict]:
         path.name: path / "manifest.json" for path in entries(tmp_path / "store") if path.parent.name == "model"
     }
     return {key: json.loads(file.read_text())["ingredients"] for key, file in manifests.items()}
+
+
+def test_held_out_images_are_of_no_training_and_of_no_stop_rule(stages):
+    for stop in ("none", "matched"):
+        made = stages("targets=held_out_nearest", f"unlearn.stop={stop}")
+        data, unseen, original = made.experiment.data, made.experiment.held_out, made.original().model
+        parts = [data.validation, data.spare] if stop == "none" else [data.spare]
+        assert torch.equal(unseen.inputs, torch.cat([part.inputs for part in parts]))
+        own, others = (original[:-1](samples.inputs) for samples in (data.forget, unseen))
+        nearest = F.cosine_similarity(own[:, None], others[None], dim=2).argmax(1)
+        expected = predict(original, unseen.inputs[nearest]).softmax(1)
+        torch.testing.assert_close(targets(made).forget.targets, expected, rtol=1e-5, atol=1e-6)
+        cost = answers_cost(made.experiment)  # beside the retain set's own predictions
+        assert cost.predicted == 2 * len(unseen) + len(data.forget) + len(data.retain)
+
+
+@pytest.mark.parametrize("words", [("forget_set=class", "dataset.train_size=500"), ()])
+def test_held_out_targets_without_images_of_a_class_are_refused(composed, words):
+    small = [word for word in SMALL if "train_size" not in word]
+    with pytest.raises(BadInput, match="held_out needs held-out images of class 0, and there are none"):
+        build(composed(*small, "targets=held_out", "unlearn.stop=matched", *words))
 
 
 def test_own_predictions_are_the_originals_on_each_sample(stages):

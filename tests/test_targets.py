@@ -12,11 +12,14 @@ from scipy.stats import chisquare
 
 from softtargets.config.validation import check_call
 from softtargets.targets import (
+    HeldOut,
     Recipe,
     Source,
     bad_teacher,
     check_rows,
     hard,
+    held_out,
+    held_out_nearest,
     label_smoothing,
     masked,
     oracle,
@@ -38,8 +41,13 @@ E_Y = torch.eye(K)[LABELS]
 P0 = Z0.double().softmax(1)
 
 
+UNSEEN = HeldOut(torch.arange(35) % K, 4 * torch.randn(35, K, generator=generator(0, "unseen")))
+FEATURES = tuple(torch.randn(n, 3, generator=generator(n, "features")) for n in (N, 35))
+
+
 def source(seed=0, labels=LABELS, logits=LOGITS) -> Source:
-    return Source(labels, K, logits.__getitem__, lambda folds: logits["folds"], generator(seed, "targets"))
+    own = (labels, K, logits.__getitem__, lambda folds: logits["folds"], generator(seed, "targets"))
+    return Source(*own, held_out=lambda: UNSEEN, features=lambda: FEATURES)
 
 
 def recipe(kind, *modifiers, **settings) -> torch.Tensor:
@@ -96,6 +104,29 @@ def test_each_teacher_is_the_one_that_is_meant():
     probs = [LOGITS[f"teacher {m}"].double().softmax(1) for m in (1, 2, 3)]
     close(teacher(source(), members=1), probs[0])
     close(teacher(source(), members=3), sum(probs) / 3)
+
+
+def test_held_out_targets_are_on_average_reguns_of_a_batch():
+    """ReGUn draws a held-out image for each label of a batch; all its samples get the mean of their p0."""
+    p = UNSEEN.logits.double().softmax(1)
+    own = held_out(source(), pooled=False)
+    for label in range(K):
+        close(own[label], p[UNSEEN.labels == label].mean(0))
+    batch, draw = torch.tensor([0, 5, 6, 13]), torch.Generator().manual_seed(0)
+    pools = torch.stack([(UNSEEN.labels == LABELS[i]).nonzero()[:, 0] for i in batch])
+    drawn = pools.gather(1, torch.randint(pools.shape[1], (len(batch), 20000), generator=draw))
+    torch.testing.assert_close(own[batch].mean(0).double(), p[drawn].mean((0, 1)), rtol=0, atol=0.01)
+    close(held_out(source(), pooled=True), own.double().mean(0).expand(N, K))
+
+
+def test_the_nearest_held_out_image_is_found_by_the_angle():
+    def angle(i: int, j: int) -> float:
+        return torch.dot(FEATURES[0][i], FEATURES[1][j]) / FEATURES[0][i].norm() / FEATURES[1][j].norm()
+
+    nearest = [max(range(35), key=lambda j: angle(i, j)) for i in range(N)]
+    expected = UNSEEN.logits[nearest].double().softmax(1)
+    close(held_out_nearest(source(), pooled=False), expected)
+    close(held_out_nearest(source(), pooled=True), expected.mean(0).expand(N, K))  # what ReGUn gives a batch
 
 
 def test_random_labels_are_wrong_fixed_and_uniform():

@@ -10,9 +10,9 @@ from softtargets.config.settings import AlgorithmSettings, DatasetSettings
 from softtargets.errors import BadInput
 from softtargets.fit import batch_norms
 from softtargets.forget_sets import numbered
-from softtargets.marks import Algorithm
+from softtargets.marks import Algorithm, Targets
 from softtargets.targets import Recipe
-from softtargets.types import Split
+from softtargets.types import Samples, Split
 
 
 def require_device(device: str) -> None:
@@ -68,6 +68,21 @@ def require_distributions(unlearn: functools.partial, recipes: dict[str, Recipe]
             raise BadInput(
                 f"targets.{name}: {unlearn.func.__name__} needs distributions, and these targets have negative "
                 "entries. Choose a kind that docs/targets.md calls a distribution"
+            )
+
+
+def require_held_out(recipes: dict[str, Recipe], data: Split, held_out: Samples | None) -> None:
+    """Raise BadInput for targets from held-out images, where a class that needs targets has none."""
+    for name, recipe in recipes.items():
+        if not Targets.of(recipe.kind).held_out:
+            continue
+        needed = getattr(data, name).labels.unique()
+        lacking = needed if held_out is None else needed[~torch.isin(needed, held_out.labels)]
+        if len(lacking):
+            raise BadInput(
+                f"targets.{name}: {recipe.kind.func.__name__} needs held-out images of class {int(lacking[0])}, "
+                "and there are none. Set unlearn.stop=none, so that it may use the validation set, or a smaller "
+                "dataset.train_size, which leaves images over"
             )
 
 

@@ -41,9 +41,9 @@ from softtargets.execution.own_measures import OwnMeasure, own_measures
 from softtargets.execution.parts import Parts
 from softtargets.fit import Fit, epochs_for
 from softtargets.losses import cross_entropy
-from softtargets.marks import Algorithm
+from softtargets.marks import Algorithm, Targets
 from softtargets.mu_algo import INPUTS
-from softtargets.split import Sampled, sampled
+from softtargets.split import Sampled, held_out_images, sampled
 from softtargets.system.files import require_writable
 from softtargets.targets import MODIFIERS, Recipe
 from softtargets.types import Samples, Split, generator
@@ -75,6 +75,15 @@ class Experiment:
     """Those that `evidence` names by path."""
     lengths: tuple[int, ...] | None = None
     """Steps that a budget pays for: of the unlearning, or of each of its turns."""
+
+    @functools.cached_property
+    def held_out(self) -> Samples | None:
+        """Return the images that targets may draw on; None if there are none.
+
+        The spare images, and the validation set where no stop rule reads it: such a rule would stop on the very
+        images that the model is being moved to.
+        """
+        return held_out_images(self.data, self.unlearning.stop)
 
     @property
     def config_hash(self) -> str:
@@ -161,6 +170,7 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         checks.require_batch(name, settings_.batch_size, len(data.train))
     checks.require_early(unlearn, settings.checkpoint)
+    checks.require_held_out(recipes, data, held_out_images(data, unlearning.stop))
     experiment = Experiment(
         config=config,
         settings=settings,
@@ -242,12 +252,11 @@ def _try_network(experiment: Experiment) -> None:
     """Try the network as this run will use it, once a process for all runs that use it in the same way."""
     config, data, device = experiment.config, experiment.data, experiment.settings.device
     choices = config["choices"]
-    sizes, look = _batch_sizes(experiment), Algorithm.of(experiment.unlearn).check_network
+    sizes, looks = _batch_sizes(experiment), _looks(experiment)
     loops = [
         [config[name]["optimizer"]["_target_"], config[name]["precision"]] for name in ("training", "unlearn")
     ]
-    tried = config["mu_algo"]["_target_"] if look else None
-    key = json.dumps([config["architecture"], data.input_shape, data.classes, device, sizes, loops, tried])
+    key = json.dumps([config["architecture"], data.input_shape, data.classes, device, sizes, loops, [*looks]])
     if key in _TRIED:
         return
     node = config["architecture"]
@@ -259,8 +268,17 @@ def _try_network(experiment: Experiment) -> None:
         for name, one in (("training", experiment.training), ("unlearn", experiment.unlearning))
     ]
     attempt = Trial(where, experiment.architecture, data.input_shape, data.classes, device)
-    attempt(fits, sizes, look, f"mu_algo={choices['mu_algo']} with ")
+    attempt(fits, sizes, looks)
     _TRIED.add(key)
+
+
+def _looks(experiment: Experiment) -> dict[str, Callable]:
+    """Return the trials of the network by algorithm and targets, under words that name the part."""
+    choices = experiment.config["choices"]
+    marks = {f"mu_algo={choices['mu_algo']} with ": Algorithm.of(experiment.unlearn)}
+    for side, recipe in experiment.recipes.items():
+        marks[f"targets/{side}={choices[f'targets_{side}']} with "] = Targets.of(recipe.kind)
+    return {name: mark.check_network for name, mark in marks.items() if mark.check_network}
 
 
 def _batch_sizes(experiment: Experiment) -> list[int]:

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +31,10 @@ class Trial:
     classes: int
     device: str
 
-    def __call__(
-        self, fits: Iterable[Fit], sizes: Iterable[int], look: Callable | None = None, method: str = ""
-    ) -> None:
+    def __call__(self, fits: Iterable[Fit], sizes: Iterable[int], looks: Mapping[str, Callable]) -> None:
         """Predict, train one step of each fit on batches of each size, copy, save and load.
 
-        `look(model, batch)` is an algorithm's own trial of the network; `method` names the algorithm in sentences.
+        Each `look(model, batch)` is a part's own trial of the network, under the words that begin its sentences.
         """
         with forked_random(self.device):
             model = self._built()
@@ -49,8 +47,8 @@ class Trial:
                     model.load_state_dict(start)
                     self._step(model, fit, size)
             self._keep(model.eval())
-            if look:
-                with naming(f"{method}{self.where}", (Exception,)):
+            for name, look in looks.items():
+                with naming(f"{name}{self.where}", (Exception,)):
                     look(self._built(), self._samples(2))
 
     def _built(self, seed: int = 0) -> nn.Module:

@@ -9,6 +9,7 @@ from softtargets.config.resolve import decisive
 from softtargets.config.validation import naming
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.teachers import Teachers
+from softtargets.marks import Targets
 from softtargets.store import Entry
 from softtargets.types import Samples
 
@@ -59,6 +60,8 @@ def _entry(stages: Stages, side: str, original: Trained, retrained: Trained) -> 
         "training": config["training"] | {"epochs": experiment.epochs},
         "seed": experiment.settings.seed,
     }
+    if Targets.of(experiment.recipes[side].kind).held_out:
+        ingredients["held_out"] = experiment.held_out.digest
     return stages.store.get("targets", ingredients, make)
 
 

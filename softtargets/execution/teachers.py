@@ -11,8 +11,9 @@ from torch import Tensor
 
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.models import Stages, Trained
+from softtargets.heads import features
 from softtargets.store import Entry
-from softtargets.targets import Source
+from softtargets.targets import HeldOut, Source
 from softtargets.types import Samples, generator, model_digest
 
 
@@ -34,6 +35,8 @@ class Asked:
             self.logits,
             self.out_of_fold,
             generator(self.experiment.settings.seed, f"targets/{self.side}"),
+            self.held_out,
+            self.features,
         )
 
     def logits(self, name: str) -> Float[Tensor, "n k"]:
@@ -51,6 +54,16 @@ class Asked:
                 logits[held_out] = self._predict(teacher, self.train.take(self.positions[held_out]))
         return logits
 
+    def held_out(self) -> HeldOut:
+        """Return the held-out images' labels with the original's logits."""
+        unseen = self.experiment.held_out
+        return HeldOut(unseen.labels.cpu(), self._predict(self._teacher("original"), unseen))
+
+    def features(self) -> tuple[Float[Tensor, "n width"], Float[Tensor, "m width"]]:
+        """Return what the original's last layer reads, of the samples and of the held-out images."""
+        original = self._teacher("original")
+        return tuple(self._features(original, samples) for samples in (self.samples, self.experiment.held_out))
+
     def fold(self, folds: int) -> Int64[Tensor, " train"]:
         """Draw the fold of every training sample, whatever the forget set is."""
         count = len(self.train)
@@ -64,6 +77,9 @@ class Asked:
         raise NotImplementedError
 
     def _predict(self, teacher: Trained | None, samples: Samples) -> Float[Tensor, "n k"]:
+        raise NotImplementedError
+
+    def _features(self, teacher: Trained | None, samples: Samples) -> Float[Tensor, "n width"]:
         raise NotImplementedError
 
 
@@ -84,16 +100,17 @@ class Teachers(Asked):
     def source(self) -> Source:
         """Return what a kind may draw on, with a clock on its questions."""
         source = super().source()
-        clocked = {name: self._clocked(getattr(source, name)) for name in ("logits", "out_of_fold")}
+        questions = ("logits", "out_of_fold", "held_out", "features")
+        clocked = {name: self._clocked(getattr(source, name)) for name in questions}
         return dataclasses.replace(source, **clocked)
 
     def _clocked(self, predict: Callable) -> Callable:
         @functools.wraps(predict)
-        def timed(which):
+        def timed(*which):
             started = time.perf_counter()
-            logits = predict(which)
+            answer = predict(*which)
             self.asking += time.perf_counter() - started
-            return logits
+            return answer
 
         return timed
 
@@ -113,3 +130,9 @@ class Teachers(Asked):
         entry: Entry = self.stages.predicted(teacher, samples)
         self.predicting += entry.seconds
         return entry.tensors["logits"]
+
+    def _features(self, teacher: Trained, samples: Samples) -> Float[Tensor, "n width"]:
+        started = time.perf_counter()
+        rows = features(teacher.model, samples.inputs).cpu()
+        self.predicting += time.perf_counter() - started
+        return rows
