@@ -107,7 +107,7 @@ def _sentences(result: dict) -> Iterator[str]:
         yield _matched(result["matched"], result["matched_level"])
     if result["cost"]["stopped"] and result["stop_rule"]:
         yield _stopped(result["stop_rule"])
-    yield _cost(result["cost"])
+    yield _cost(result["cost"], result["config"])
     if result["upper_bound"]:
         yield "an upper bound, no method: the targets are drawn from the retrained model"
     yield from _where(result["faces"])
@@ -132,18 +132,23 @@ def _stopped(rule: dict) -> str:
     return f"stopped: at {looks} no better on the forget set than on unseen data, {forget} and {unseen}"
 
 
-def _cost(cost: dict) -> str:
-    """Say what was computed after the request, and before it, over retraining's."""
+def _cost(cost: dict, config: dict) -> str:
+    """Say what was computed after the request, and before it, over retraining's.
+
+    Seconds are compared at the unlearning's precision; those that retraining took may be of another.
+    """
+    trained, unlearned = (config[group]["precision"] for group in ("training", "unlearn"))
+    both, own = ("", "") if trained == unlearned else (f", both in {unlearned}", f" in {trained}")
     line = f"cost: {_share(cost['share'])} of retraining in gradient samples"
     if cost["budget"] is not None:
         line += f" (budget {cost['budget']:g})"
-    line += f", {_share(cost['share_seconds'])} in CPU seconds"
+    line += f", {_share(cost['share_seconds'])} in CPU seconds{both}"
     if cost["prepared_share"]:
         count = len(cost["teachers"])
         made = f"training {count} teacher models, which serve" if count else "what serves"
         line += f"; before the request {_share(cost['prepared_share'])} for {made} every request"
     took = cost["unlearn_s"] + cost["targets_s"]
-    return f"{line}; unlearning took {took:.2f} s, retraining {cost['retrain_s']:.2f} s"
+    return f"{line}; unlearning took {took:.2f} s, retraining {cost['retrain_s']:.2f} s{own}"
 
 
 def _share(value: float | None) -> str:

@@ -23,6 +23,7 @@ RESULT = {
     "status": "ok",
     "explanation": None,
     "upper_bound": False,
+    "config": {"training": {"precision": "float32"}, "unlearn": {"precision": "float32"}},
     "metrics": {"original": ORIGINAL, "retrained": RETRAINED, "unlearned": UNLEARNED},
     "faces": FACES,
     "change": {"relative_l2": 0.0647, "buffers_relative_l2": 0.25},
@@ -156,6 +157,13 @@ def test_a_status_has_the_last_word():
     assert "doing nothing: " not in "\n".join(lines)
     assert " decisions: disagreement, share           –           –           –         –" in lines
     assert "no matched point: the run did not end at the retrained model's forget accuracy," in lines
+
+
+def test_seconds_of_two_precisions_are_named():
+    precisions = {"training": {"precision": "bf16"}, "unlearn": {"precision": "float32"}}
+    text = "\n".join(run_summary._sentences(changed(config=precisions)))
+    assert "0.567 in CPU seconds, both in float32; before the request" in text
+    assert "unlearning took 8.50 s, retraining 5.00 s in bf16\n" in text
 
 
 def test_an_upper_bound_a_budget_and_a_stop_are_named():
