@@ -96,8 +96,8 @@ def leave(place: Path, *results: dict) -> Path:
         p = np.array([[0.5, 0.5], [0.9, 0.1]]) if one["choices"]["seed"] % 2 else np.full((2, 2), 0.5)
         p = np.resize(p, (samples, one["data"]["classes"]))
         draw = np.random.default_rng(number)
-        margins = {
-            f"forget_{model}": draw.normal(size=samples) for model in ("original", "retrained", "unlearned")
-        }
+        models = ("original", "retrained", "unlearned")
+        margins = {f"forget_{model}": draw.normal(size=samples) for model in models}
+        margins |= {f"test_{model}": draw.normal(size=5) for model in models}
         np.savez(folder / "margins.npz", forget_probs_retrained=p.astype(np.float32), **margins)
     return place

@@ -46,17 +46,15 @@ def test_rmia_is_that_of_a_loop_over_models_samples_and_population(online):
     scores = attacks.rmia(UNLEARNED, RETRAINED, Z, online)
     p = lambda margin: 1 / (1 + math.exp(-margin))  # noqa: E731
 
-    def usual(known: tuple, i: int, x: int, population: bool) -> float:
+    def usual(known: tuple, i: int, x: int) -> float:
         inside, outside = (numpy.mean([p(k[j, x]) for j in range(MODELS) if j != i]) for k in known)
-        if online:
-            return (inside + outside) / 2
-        return outside if population else ((1 + 0.3) * outside + (1 - 0.3)) / 2
+        return (inside + outside) / 2 if online else ((1 + 0.3) * outside + (1 - 0.3)) / 2
 
     for at, side, margins in ((0, "unlearned", UNLEARNED), (1, "retrained", RETRAINED)):
         for i in range(MODELS):
             for x in range(SAMPLES):
-                mine = p(margins[i, x]) / usual((UNLEARNED, RETRAINED), i, x, False)
-                more = [mine / (p(Z[at][i, z]) / usual(Z, i, z, True)) >= 2 for z in range(POPULATION)]
+                mine = p(margins[i, x]) / usual((UNLEARNED, RETRAINED), i, x)
+                more = [mine / (p(Z[at][i, z]) / usual(Z, i, z)) > 1 for z in range(POPULATION)]
                 assert getattr(scores, side)[i, x] == pytest.approx(numpy.mean(more), abs=1e-12)
 
 

@@ -28,7 +28,9 @@ from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
 from softtargets.report import alike, csv_files, rows, tables
 from softtargets.report.__main__ import main
+from softtargets.report.attacks import lira
 from softtargets.report.costs import cheaper_from
+from softtargets.report.leaks import leaks
 from softtargets.report.measures import MEASURES, Floors, js_of_probs
 from softtargets.report.pairs import pairings
 from softtargets.report.runs import read
@@ -981,6 +983,48 @@ def test_over_seeds_models_are_tested_against_exchanges_of_a_seeds_models(folder
     assert row[4] == f"{bounded.value:.3f} ({bounded.null:.3f}, {bounded.p_holm:.3f})"
 
 
+@pytest.mark.long
+def test_attacks_per_sample_are_over_the_models_of_ten_seeds(folder, capsys):
+    place = folder(*map(result, range(10)))
+    assert main([str(place)]) == 0
+    for file in place.glob("*/margins.npz"):
+        left = dict(np.load(file))
+        left["forget_unlearned"] = left["forget_retrained"] + 8.0
+        np.savez(file, **left)
+    assert main([str(place)]) == 0
+    lines = lines_of(place / "attacks.csv")
+    assert [(row["arm"], row["attack"]) for row in lines] == [
+        (arm, attack)
+        for arm in ("doing nothing", "gradasc hard")
+        for attack in ("U-LiRA", "RMIA", "RMIA, offline")
+    ]
+    margins = {model: np.stack([run.arrays(f"forget_{model}")[0] for run in read(place)]) for model in MARGINS}
+    for row, model in ((lines[0], "original"), (lines[3], "unlearned")):
+        scores = lira(margins[model].astype(float), margins["retrained"].astype(float))
+        assert float(row["auc"]) == scores.auc
+        assert float(row["tpr_at_01"]) == scores.tpr(0.01)
+        assert row["worst"].split() == [str(at) for at in np.argsort(-scores.by_sample(), kind="stable")]
+    assert float(lines[3]["auc"]) > 0.99
+    assert float(lines[3]["p"]) < 0.01
+    assert lines[1]["p"] == "", "one attack is tested"
+    page = (place / "report.html").read_text()
+    assert "ROC of U-LiRA" in page
+
+
+def test_nine_seeds_are_too_few_for_attacks(folder):
+    assert leaks(read(folder(*map(result, range(9))))) == []
+
+
+@pytest.mark.long
+def test_doing_nothing_is_attacked_once_for_all_algorithms(folder):
+    arms = [
+        result(seed, choices={"mu_algo": name, "unlearn": name})
+        for seed in range(10)
+        for name in ("gradasc", "npo")
+    ]
+    assert [leak.arm for leak in leaks(read(folder(*arms)))][::3] == ["doing nothing", "gradasc hard", "npo hard"]
+
+
 # what a folder holds
 
 
@@ -1478,6 +1522,7 @@ def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
         "runs.csv",
         "arms.csv",
         "pairs.csv",
+        "attacks.csv",
         "report.html",
     }
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out/summary.csv").read_text())))

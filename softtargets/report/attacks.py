@@ -17,8 +17,8 @@ from softtargets.report.seeds import FAR, SAME, Margins
 
 Margin = Float[numpy.ndarray, " _"]
 Population = Float[numpy.ndarray, "_ population"]
-GAMMA, OFFLINE = 2.0, 0.3
-"""γ and a of RMIA, as its authors recommend."""
+OFFLINE = 0.3
+"""a of RMIA."""
 BUCKET = 0.5
 """Width of a bucket of ε in the forgetting score."""
 DELTA = 1e-5
@@ -98,29 +98,31 @@ def rmia(
 ) -> Scores:
     """Attack by relative likelihoods: RMIA (Zarifzadeh et al. 2024, arXiv 2312.03262, equations 3 and 10).
 
-    The share of samples z that nobody was trained on with [p(x|θ) / p(x)] / [p(z|θ) / p(z)] ≥ γ = 2; p(x|θ) is the
-    probability of x's label. `population`: margins on the z of unlearned and of retrained models, (n, z) each.
-    p(x) is the mean of all other seeds' models; offline, where the attacker has retrained models alone,
-    ((1 + a) p_out(x) + 1 - a) / 2 with a = 0.3. It finds models that know a sample too well, and not those that
-    know it worse than a retrained one; `lira` finds both.
+    The share of samples z that nobody was trained on with [p(x|θ) / p(x)] / [p(z|θ) / p(z)] > γ = 1, as in the
+    authors' code; p(x|θ) is the probability of x's label. `population`: margins on the z of unlearned and of
+    retrained models, (n, z) each. p is the mean of all other seeds' models; offline, where the attacker has
+    retrained models alone, ((1 + a) p_out + 1 - a) / 2 with a = 0.3. It finds models that know a sample too well,
+    and not those that know it worse than a retrained one; `lira` finds both.
     """
     at_x, at_z = ([scipy.special.expit(each) for each in pair] for pair in ((unlearned, retrained), population))
-    inside, outside = (_others_mean(probs) for probs in at_x)
-    usual_x = (inside + outside) / 2 if online else ((1 + OFFLINE) * outside + 1 - OFFLINE) / 2
-    inside, outside = (_others_mean(probs) for probs in at_z)
-    usual_z = (inside + outside) / 2 if online else outside
+    usual_x, usual_z = (_usual(probs, online) for probs in (at_x, at_z))
 
     def scores(side: int) -> Margins:
-        ratios = at_x[side] / usual_x
-        others = numpy.sort(GAMMA * at_z[side] / usual_z, axis=1)
+        known, others = at_x[side] / usual_x, numpy.sort(at_z[side] / usual_z, axis=1)
         return numpy.stack(
             [
-                numpy.searchsorted(row, ratio, side="right") / len(row)
-                for row, ratio in zip(others, ratios, strict=True)
+                numpy.searchsorted(row, ratios, side="left") / len(row)
+                for row, ratios in zip(others, known, strict=True)
             ]
         )
 
     return Scores(scores(0), scores(1))
+
+
+def _usual(probs: list[numpy.ndarray], online: bool) -> numpy.ndarray:
+    """Return what the probability of a label usually is, by the models of all other seeds."""
+    inside, outside = (_others_mean(each) for each in probs)
+    return (inside + outside) / 2 if online else ((1 + OFFLINE) * outside + 1 - OFFLINE) / 2
 
 
 def _others_mean(probs: Float[numpy.ndarray, "_ some"]) -> Float[numpy.ndarray, "_ some"]:

@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import dataclasses
 import io
 import math
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable
 from softtargets.errors import visible
 from softtargets.report import rows
 from softtargets.report.costs import Cost, costs
+from softtargets.report.leaks import Leak
 from softtargets.report.measures import Floors, Measure, Value
 from softtargets.report.pairs import Pairing, alone
 from softtargets.report.runs import FACTORS, Cell, Run, typed
@@ -35,6 +37,7 @@ PAIRS = (
     "folder_one",
     "folder_other",
 )
+ATTACKS = tuple(field.name for field in dataclasses.fields(Leak) if field.name != "curve")
 Row = dict[str, object]
 
 
@@ -190,3 +193,12 @@ def _against(one: Against) -> Row:
     sign_p = {} if one.signs is None else {"sign_p": one.signs.p}
     more = {"p_holm": one.p, "farther_at_most": one.upper}
     return {"reference": one.reference} | numbers | edges | more | signs | sign_p
+
+
+def attacks_csv(found: Iterable[Leak]) -> str:
+    """Return a row for every attack per sample on every arm; the positions of `worst` are joined by spaces."""
+    lines = []
+    for leak in found:
+        values = {name: getattr(leak, name) for name in ATTACKS}
+        lines.append(values | {"setting": leak.setting.name, "worst": " ".join(map(str, leak.worst))})
+    return csv_text(lines, ATTACKS)

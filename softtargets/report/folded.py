@@ -10,6 +10,7 @@ from scipy import stats
 
 from softtargets.report import tables
 from softtargets.report.figures import Line, Plane, facet, names, of_plane
+from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.palette import mark
 from softtargets.report.ranking import by_setting
@@ -237,6 +238,28 @@ def over_seeds(over: Sequence[OverSeeds]) -> Markup:
     caption = "Margins on the forget set" if over else "Margins on the forget set: ten seeds of an arm are needed"
     rows = [tables.over_row(one) for one in over]
     return table(caption, tables.OVER, rows)
+
+
+def attacks(leaks: Sequence[Leak]) -> list[Markup]:
+    """Return what attacks per sample find out, and the ROC of the strongest of them for every arm."""
+    if not leaks:
+        return [table("Attacks: ten seeds of an arm on one forget set are needed", tables.LEAK, [])]
+    listed = table("Attacks per sample", tables.LEAK, [tables.leak_row(leak) for leak in leaks], texts=3)
+    drawn = collections.defaultdict(list)
+    for leak in leaks:
+        if leak.attack == "U-LiRA":
+            drawn[leak.setting.name].append(leak)
+    return [listed, *(_roc(name, group) for name, group in drawn.items())]
+
+
+def _roc(name: str, group: Sequence[Leak]) -> Markup:
+    lines = [
+        Line(leak.arm, leak.algorithm, leak.targets, tuple((x, y, y, y) for x, y in leak.curve)) for leak in group
+    ]
+    ticks = tuple((rate, f"{rate:g}") for rate in (0.001, 0.01, 0.1, 1.0))
+    heights, axes = (0.25, 0.5, 0.75), ("false positive rate, on a logarithmic axis", "true positive rate")
+    plane = Plane((0.001, 1.0), (0.0, 1.0), ticks, *axes, logarithmic=True, heights=heights)
+    return joined(of_plane(lines, plane, f"{name}: ROC of U-LiRA"), names(lines))
 
 
 def verdict_tables(verdicts: Sequence[Verdict]) -> list[Markup]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import resources
 
 from softtargets.report import figures, folded, palette, tables
+from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import Measure
 from softtargets.report.pairs import Pairing
@@ -33,6 +34,7 @@ class Content:
     verdicts: Sequence[Verdict]
     pairings: Sequence[Pairing]
     over: Sequence[OverSeeds]
+    leaks: Sequence[Leak]
     missing: dict[str, str]
     measures: Sequence[Measure]
     lines: Sequence[str] = ()
@@ -300,6 +302,12 @@ def _folded(content: Content) -> list[Markup]:
         "What the targets do at the original model": (
             "A first update below 0 lowers the loss on the forget set: it reinforces what is to be forgotten.",
             [folded.diagnosis(content.entries)],
+        ),
+        "Who can still tell?": (
+            "Attacks on single samples, over models that share their forget set: was this image trained on? "
+            "0.5 is a guess. Exchanged: mean where a seed's models are exchanged at random. ε ≥: what unlearning "
+            "cannot promise less than, at 95 %.",
+            folded.attacks(content.leaks),
         ),
         "Margins over seeds": (
             "How far each sample's margins are from those of retrained models; the floor is between retrained "

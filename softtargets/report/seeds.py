@@ -44,18 +44,23 @@ class OverSeeds:
     """`ulira` by all models, with its null."""
 
 
-def over_seeds(runs: list[Run]) -> Iterator[OverSeeds]:
-    """Compare every arm with enough seeds, and doing nothing, with retraining; all of a row share their data."""
+def sharing(runs: list[Run]) -> Iterator[tuple[Cell, str, tuple, list[Run]]]:
+    """Yield cell, arm, data and runs of every arm with enough seeds on one forget set, a run a seed."""
     arms = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         arms[run.cell, run.arm, tuple(run.data.values())][run.seed].append(run)
-    compared = set()
     for (cell, arm, data), by_seed in arms.items():
         # a seed that is there twice is left out, as it is of pairs
         once = [by_seed[seed][0] for seed in sorted(by_seed) if len(by_seed[seed]) == 1]
         there = [run for run in once if run.result["status"] != "diverged"]
-        if len(there) < LEAST:
-            continue
+        if len(there) >= LEAST:
+            yield cell, arm, data, there
+
+
+def over_seeds(runs: list[Run]) -> Iterator[OverSeeds]:
+    """Compare every arm with enough seeds, and doing nothing, with retraining; all of a row share their data."""
+    compared = set()
+    for cell, arm, data, there in sharing(runs):
         margins = _margins(there)
         if (cell, data) not in compared:
             compared.add((cell, data))

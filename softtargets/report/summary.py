@@ -17,6 +17,7 @@ from softtargets.report.comparison import Comparison
 from softtargets.report.contrast import Contrast, Named, contrasts
 from softtargets.report.costs import costs
 from softtargets.report.folders import without_result
+from softtargets.report.leaks import leaks
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import Content, page
 from softtargets.report.pairs import pairings
@@ -97,7 +98,7 @@ def summarise(
     _show_tuning(tuning_notes(runs))
     _show_missing(len(runs), missing)
     same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
-    same += "; rows in runs.csv, arms.csv, pairs.csv and standing.csv" if runs else ""
+    same += "; rows in runs.csv, arms.csv, pairs.csv, standing.csv and attacks.csv" if runs else ""
     print(visible(f"report: {out / 'report.html'}; {same}"))
     return out / "report.html"
 
@@ -123,10 +124,10 @@ def write_report(
     verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
     first, least = primary.of(runs), break_evens(runs)
     pairs = wanted.pairings(runs) if wanted and runs else pairings(runs)
-    arms, tuning = entries(runs, stands, measures), tuning_notes(runs)
+    arms, tuning, attacked = entries(runs, stands, measures), tuning_notes(runs), leaks(runs)
     said = tables.retraining_lines(least)
     lines = [*tables.primary_lines(first), *said]
-    content = Content(folder.resolve().name, runs, arms, verdicts, pairs, over, missing, measures, lines)
+    content = Content(folder.resolve().name, runs, arms, verdicts, pairs, over, attacked, missing, measures, lines)
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
         "summary.md": tables.primary_section(first)
@@ -136,6 +137,7 @@ def write_report(
         "arms.csv": csv_files.arms_csv(runs, verdicts, measures),
         "standing.csv": csv_files.standing_csv(stands),
         "pairs.csv": csv_files.pairs_csv(pairs, measures),
+        "attacks.csv": csv_files.attacks_csv(attacked),
         "report.html": page(content),
     }
     with naming(f"--out={out}", (OSError,)):

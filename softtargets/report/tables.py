@@ -7,6 +7,7 @@ from softtargets.report import alike
 from softtargets.report.contrast import Contrast, headlines, say_contrast
 from softtargets.report.costs import REQUESTS, Cost
 from softtargets.report.csv_files import csv_text
+from softtargets.report.leaks import Leak
 from softtargets.report.ranking import HEAD as HEAD_OF_ARMS
 from softtargets.report.ranking import Ranked
 from softtargets.report.retraining import BreakEven, say_break_even
@@ -194,6 +195,19 @@ def _permuted(test: Permuted | None) -> list[str]:
     if test is None:
         return ["–", "–", "–"]
     return [f"{test.value:.3f}", f"{test.null:.3f}", _p(test.p_holm)]
+
+
+LEAK = ("setting", "arm", "attack", "models", "AUC", "95 % interval", "exchanged", "p", "accuracy")
+LEAK += ("TPR at 1 % FPR", "TPR at 0.1 % FPR", "ε ≥", "of at most", "forgetting score")
+
+
+def leak_row(leak: Leak) -> list[str]:
+    """Return what a page shows of an attack per sample, under `LEAK`."""
+    numbers = (leak.null, leak.balanced_accuracy, leak.tpr_at_01, leak.tpr_at_001)
+    null, *rates = (f"{value:.3f}" for value in numbers)
+    bound = (_number(leak.epsilon, ".2f"), f"{leak.epsilon_most:.2f}", f"{leak.forgetting_score:.3f}")
+    area = (f"{leak.auc:.3f}", f"{leak.low:.3f} to {leak.high:.3f}", null, _p(leak.p))
+    return [leak.setting.name, leak.arm, leak.attack, str(leak.models), *area, *rates, *bound]
 
 
 TOTAL = f"total over {', '.join(map(str, REQUESTS))} requests"

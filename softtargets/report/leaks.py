@@ -1,0 +1,168 @@
+"""What attacks per sample find out: every arm of a report that has enough seeds on one forget set."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator
+
+import numpy
+
+from softtargets.report import attacks
+from softtargets.report.attacks import Population, Scores
+from softtargets.report.runs import Run
+from softtargets.report.seeds import Margins, permuted, sharing
+from softtargets.report.standing import Setting, placed
+from softtargets.report.statistics import holm
+
+POPULATION = 500
+"""Most test images that RMIA compares a sample with."""
+DRAWS = {"U-LiRA": 999, "RMIA": 99, "RMIA, offline": 99}
+"""Exchanges behind every null; the attack that is tested needs more."""
+WORST = 20
+"""Number of samples that are named."""
+RATES = numpy.logspace(-3, 0, 25)
+"""False positive rates at which a ROC is drawn."""
+MODELS = ("original", "retrained", "unlearned")
+
+
+@dataclasses.dataclass(frozen=True)
+class Leak:
+    """One attack on one arm: what it finds out from models that share their forget set."""
+
+    setting: Setting
+    arm: str
+    """`doing nothing` for the original models, `another retraining` for further retrained ones."""
+    algorithm: str
+    targets: str | None
+    """By which it is drawn; None for a model that no targets have changed."""
+    attack: str
+    models: int
+    """Number of unlearned models, and of retrained ones."""
+    auc: float
+    low: float
+    high: float
+    """95 % bootstrap interval over models."""
+    null: float
+    """Mean AUC where the two models of a seed are exchanged at random."""
+    p: float | None
+    """One-sided, by these exchanges, adjusted by Holm over the arms of a report; of U-LiRA alone."""
+    balanced_accuracy: float
+    tpr_at_01: float
+    tpr_at_001: float
+    """True positive rates at false positive rates of 1 % and .1 %, over all models and samples."""
+    epsilon: float | None
+    """Lower bound of 95 % on ε of unlearning, by models; None for scores without a threshold of their own."""
+    epsilon_most: float
+    """The largest bound that so many models can show."""
+    forgetting_score: float
+    """Of the margins, whatever the attack: 1 where no sample is told apart."""
+    curve: tuple[tuple[float, float], ...] = ()
+    """Points of the ROC: false positive rates, evenly spaced by logarithm, with true positive rates."""
+    worst: tuple[int, ...] = ()
+    """Positions in the forget set of the samples that leak most, the worst first."""
+
+
+def leaks(runs: list[Run]) -> list[Leak]:
+    """Attack every arm with ten seeds on one forget set, doing nothing, and another retraining if runs have it."""
+    made = [leak for arm in _arms(runs) for leak in _attacked(arm)]
+    adjusted = holm([leak.p for leak in made])
+    return [dataclasses.replace(leak, p=p) for leak, p in zip(made, adjusted, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Arm:
+    """Models of one kind, with the margins of all models of their runs."""
+
+    setting: Setting
+    name: str
+    model: str
+    margins: dict[str, Margins]
+    algorithm: str
+    targets: str | None = None
+
+
+def _arms(runs: list[Run]) -> Iterator[_Arm]:
+    compared = set()
+    for _, arm, _, there in sharing(runs):
+        margins = _margins(there)
+        if not all(numpy.isfinite(each).all() for each in margins.values()):
+            continue
+        result, (setting, name) = there[0].result, placed(there[0])
+        # the same models in every cell that trains them
+        trained = tuple(result["hashes"][model] for model in ("original", "retrained"))
+        if trained not in compared:
+            compared.add(trained)
+            yield _Arm(setting, "doing nothing", "original", margins, "none")
+            if "forget_retrained_2" in margins:
+                yield _Arm(setting, "another retraining", "retrained_2", margins, "retrain")
+        if (algorithm := result["choices"]["mu_algo"]) != "none":
+            targets = None if result.get("ignores_targets") else arm
+            yield _Arm(setting, name, "unlearned", margins, algorithm, targets)
+
+
+def _margins(runs: list[Run]) -> dict[str, Margins]:
+    """Load the margins on forget set and test set, one row a seed."""
+    models = (*MODELS, *(["retrained_2"] if all(run.further for run in runs) else []))
+    names = [f"forget_{model}" for model in models]
+    columns = dict(zip(names, zip(*(run.of_forget_set(*names) for run in runs), strict=True), strict=True))
+    tests = [f"test_{model}" for model in models]
+    columns |= dict(zip(tests, zip(*(run.arrays(*tests) for run in runs), strict=True), strict=True))
+    return {name: numpy.stack(rows).astype(numpy.float64) for name, rows in columns.items()}
+
+
+def _attacked(arm: _Arm) -> Iterator[Leak]:
+    margins = arm.margins
+    every = math.ceil(margins["test_retrained"].shape[1] / POPULATION)
+    samples = margins["forget_retrained"].shape[1]
+    # side by side, so that an exchange of two models takes what they say of the population along
+    both = [
+        numpy.hstack([margins[f"forget_{name}"], margins[f"test_{name}"][:, ::every]])
+        for name in (arm.model, "retrained")
+    ]
+    score = attacks.forgetting_score(*(each[:, :samples] for each in both))
+    for name, attack in ATTACKS.items():
+
+        def make(one: Margins, other: Margins, attack: Attack = attack) -> Scores:
+            return attack(*(side for each in (one, other) for side in numpy.split(each, [samples], axis=1)))
+
+        scores = make(*both)
+        test = permuted(lambda one, other, make=make: make(one, other).auc, *both, DRAWS[name])
+        low, high = attacks.interval(lambda one: one.auc, scores, 199)
+        yield Leak(
+            arm.setting,
+            arm.name,
+            arm.algorithm,
+            arm.targets,
+            name,
+            models=len(both[0]),
+            auc=scores.auc,
+            low=low,
+            high=high,
+            null=test.null,
+            p=test.p if attack is _lira else None,
+            balanced_accuracy=scores.balanced_accuracy,
+            tpr_at_01=scores.tpr(0.01),
+            tpr_at_001=scores.tpr(0.001),
+            epsilon=attacks.epsilon_bound(scores) if attack is _lira else None,
+            epsilon_most=attacks.largest_bound(len(both[0])),
+            forgetting_score=score,
+            curve=tuple((float(rate), scores.tpr(rate)) for rate in RATES),
+            worst=tuple(int(at) for at in numpy.argsort(-scores.by_sample(), kind="stable")[:WORST]),
+        )
+
+
+def _lira(ours: Margins, our_z: Population, theirs: Margins, their_z: Population) -> Scores:
+    return attacks.lira(ours, theirs)
+
+
+def _rmia(ours: Margins, our_z: Population, theirs: Margins, their_z: Population, online: bool = True) -> Scores:
+    return attacks.rmia(ours, theirs, (our_z, their_z), online)
+
+
+Attack = Callable[[Margins, Population, Margins, Population], Scores]
+ATTACKS: dict[str, Attack] = {
+    "U-LiRA": _lira,
+    "RMIA": _rmia,
+    "RMIA, offline": functools.partial(_rmia, online=False),
+}
+"""By name: of margins on the samples and on the population, of unlearned and then of retrained models."""
