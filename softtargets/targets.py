@@ -56,6 +56,10 @@ class Source:
     """Spare images, and the validation set where no stop rule reads it. Who asks has the mark `held_out`."""
     features: Callable[[], tuple[Float[Tensor, "n width"], Float[Tensor, "m width"]]] | None = None
     """What the original's last linear layer reads, of these samples and of the held-out images."""
+    class_weights: Callable[[], Float[Tensor, "classes width"]] | None = None
+    """Weights of the original's last linear layer, a row for each class."""
+    retained: Callable[[], Float[Tensor, "r classes"]] | None = None
+    """The original's logits on the whole retain set, whichever set these samples are."""
 
     def one_hot(self) -> Float[Tensor, "n classes"]:
         """Return e_y, the one-hot labels."""
@@ -133,6 +137,31 @@ def masked(source: Source) -> Float[Tensor, "n k"]:
     """
     # before the softmax: the other probabilities are scaled up together, and the row still sums to 1
     return source.logits("original").masked_fill(source.one_hot().bool(), -torch.inf).softmax(1)
+
+
+@targets_kind(check_network=check_head)
+def tilted(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> Float[Tensor, "n k"]:
+    """Return q_k ∝ p0_k exp(β s(k, y)) for k ≠ y, and q_y = 0; β → beta, p0 = softmax(z0). `masked` at β = 0.
+
+    TREW, Ebrahimpour-Boroojeny et al. 2026, arXiv 2506.20893: of all distributions over the other classes with a
+    given mean similarity to y, q has the least divergence from p0 (β is the multiplier). s(k, y) is the cosine
+    between the rows of the last linear layer's weights for k and y, after the mean of the rows is taken away.
+
+    Written from the paper's abstract and reviews. Differs from what these say of s: there a principal component
+    analysis of few dimensions comes before the cosine, here one of all dimensions (which is the mean's removal),
+    and a sharp softmax after it, here none. Made for whole classes. Networks that do not end in a linear layer are
+    refused.
+
+    >>> weights = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-2.0, 0.0]])
+    >>> tilted(dataclasses.replace(source, class_weights=lambda: weights), beta=1.0)
+    tensor([[0.0000, 0.9366, 0.0634],
+            [0.5000, 0.5000, 0.0000]])
+    """
+    weights = source.class_weights()
+    centred = F.normalize(weights - weights.mean(0), dim=1)
+    similarity = (centred @ centred.T)[source.labels]
+    logits = source.logits("original") + beta * similarity
+    return logits.masked_fill(source.one_hot().bool(), -torch.inf).softmax(1)
 
 
 def undial(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> Float[Tensor, "n k"]:
@@ -238,6 +267,24 @@ def held_out_nearest(source: Source, *, pooled: bool) -> Float[Tensor, "n k"]:
     unseen, (own, others) = source.held_out(), source.features()
     nearest = (F.normalize(own, dim=1) @ F.normalize(others, dim=1).T).argmax(1)
     return _pooled(unseen.logits.double().softmax(1)[nearest], pooled)
+
+
+def marginal(source: Source) -> Float[Tensor, "n k"]:
+    """Return q = the mean of softmax(z0) over the retain set, the same for every sample.
+
+    Pseudo-probabilities that align with the model's overall distribution, Zhao et al. 2024 (PPU, later AdaProb),
+    arXiv 2411.02622. The other choice there, uniform ones, is `uniform`.
+
+    Differs from the authors' code: there the forget samples' rows are random (or uniform), and an iterative
+    scaling fits them and all other rows to given class sums. Rows that start as the same and have the share of
+    each class among the retained ones are what such a scaling leaves as they are. The retain set's own targets
+    are the setting `targets/retain`.
+
+    >>> marginal(dataclasses.replace(source, retained=lambda: logits))
+    tensor([[0.4000, 0.1500, 0.4500],
+            [0.4000, 0.1500, 0.4500]])
+    """
+    return source.retained().double().softmax(1).mean(0).repeat(len(source.labels), 1).float()
 
 
 def _pooled(targets: Float[Tensor, "n k"], pooled: bool) -> Float[Tensor, "n k"]:

@@ -479,6 +479,16 @@ held-out-farthest: the nearest, not the farthest
 + @ F.normalize(others, dim=1).T).argmin(1)
 > test_targets.py::test_the_nearest_held_out_image_is_found_by_the_angle
 
+tilted-away: towards similar classes, not away from them
+- + beta * similarity
++ - beta * similarity
+> test_targets.py::test_tilted_is_nearest_to_the_original_of_all_with_its_mean_similarity
+
+marginal-of-samples: the mean over the retain set, not over the samples
+- source.retained().double()
++ source.logits("original").double()
+> test_targets.py::test_marginal_targets_are_what_scaling_to_class_sums_leaves_alone
+
 out-of-fold-seen: from a model that has seen the sample
 - source.out_of_fold(folds)
 + source.logits("original")

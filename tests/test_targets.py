@@ -3,6 +3,7 @@
 import functools
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from conftest import CONF, options
@@ -21,12 +22,14 @@ from softtargets.targets import (
     held_out,
     held_out_nearest,
     label_smoothing,
+    marginal,
     masked,
     oracle,
     out_of_fold,
     random_label,
     self_prediction,
     teacher,
+    tilted,
     undial,
     uniform,
 )
@@ -44,10 +47,18 @@ P0 = Z0.double().softmax(1)
 UNSEEN = HeldOut(torch.arange(35) % K, 4 * torch.randn(35, K, generator=generator(0, "unseen")))
 FEATURES = tuple(torch.randn(n, 3, generator=generator(n, "features")) for n in (N, 35))
 
+WEIGHTS, RETAINED = torch.randn(K, 3, generator=generator(0, "w")), torch.randn(50, K, generator=generator(0, "r"))
+
 
 def source(seed=0, labels=LABELS, logits=LOGITS) -> Source:
     own = (labels, K, logits.__getitem__, lambda folds: logits["folds"], generator(seed, "targets"))
-    return Source(*own, held_out=lambda: UNSEEN, features=lambda: FEATURES)
+    return Source(
+        *own,
+        held_out=lambda: UNSEEN,
+        features=lambda: FEATURES,
+        class_weights=lambda: WEIGHTS,
+        retained=lambda: RETAINED,
+    )
 
 
 def recipe(kind, *modifiers, **settings) -> torch.Tensor:
@@ -88,6 +99,34 @@ def test_smoothing_of_nothing_and_of_everything():
 def test_masked_are_the_originals_odds_among_the_wrong_classes():
     p_y = (P0 * E_Y).sum(1, keepdim=True)
     close(masked(source()), P0 * (1 - E_Y) / (1 - p_y))
+
+
+def test_tilted_is_nearest_to_the_original_of_all_with_its_mean_similarity():
+    close(tilted(source(), beta=0.0), masked(source()).double())
+    q, p = tilted(source(), beta=3.0).double(), masked(source()).double()
+    rows = (WEIGHTS - WEIGHTS.mean(0)).double()
+    s = torch.tensor([[torch.cosine_similarity(rows[k], rows[y], dim=0) for k in range(K)] for y in LABELS])
+    assert ((q * s).sum(1) > (p * s).sum(1)).all()
+    # the projection on a mean similarity is exponential in it: log(q / p) is a line, whose slope is beta
+    tilt = (q / p).log()
+    for i, label in enumerate(LABELS):
+        others = torch.arange(K) != label
+        slope, _ = np.polyfit(s[i, others], tilt[i, others], 1)
+        assert slope == pytest.approx(3.0, abs=1e-4)
+        assert np.corrcoef(s[i, others], tilt[i, others])[0, 1] > 1 - 1e-8
+
+
+def test_marginal_targets_are_what_scaling_to_class_sums_leaves_alone():
+    """Rows and columns scaled in turn, as PPU refines pseudo-probabilities, to the retain set's class shares."""
+    q, kept = marginal(source()).double(), RETAINED.double().softmax(1)
+    close(q, kept.mean(0).expand(N, K))
+    rows = torch.cat([kept, q])
+    sums = kept.sum(0) * len(rows) / len(kept)
+    scaled = rows.clone()
+    for _ in range(50):
+        scaled = scaled * (sums / scaled.sum(0))
+        scaled = scaled / scaled.sum(1, keepdim=True)
+    torch.testing.assert_close(scaled, rows, rtol=0, atol=1e-6)
 
 
 def test_undial_goes_from_own_predictions_to_the_masked_ones():

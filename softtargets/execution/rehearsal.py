@@ -90,23 +90,27 @@ class RehearsedTeachers(Asked):
     def __init__(self, experiment: Experiment, side: str):
         """`side` is "forget" or "retain"."""
         super().__init__(experiment, side)
-        self.predicted = 0
-        """Number of predicted samples."""
+        self.predicted: dict[tuple[str, str], int] = {}
+        """Samples that are predicted, by model and set: the store keeps what one has said of the other."""
         self.prepared: dict[str, int] = {}
         """Samples that each model is trained on for its answers alone, by name."""
 
-    def _teacher(self, name: str) -> None:
-        return None if name in ("original", "retrained", "untrained") else self._train(name, self.train)
+    def _teacher(self, name: str) -> str:
+        return name if name in ("original", "retrained", "untrained") else self._train(name, self.train)
 
-    def _train(self, name: str, samples: Samples) -> None:
+    def _train(self, name: str, samples: Samples) -> str:
         self.prepared[name] = len(samples)
+        return name
 
-    def _predict(self, teacher: None, samples: Samples) -> Tensor:
-        self.predicted += len(samples)
+    def _predict(self, teacher: str, samples: Samples) -> Tensor:
+        self.predicted[teacher, samples.digest] = len(samples)
         return torch.zeros(len(samples), self.train.targets.shape[1])
 
-    def _features(self, teacher: None, samples: Samples) -> Tensor:
-        return self._predict(teacher, samples)
+    def _features(self, teacher: str, samples: Samples) -> Tensor:
+        return self._predict(f"features of {teacher}", samples)
+
+    def _weights(self, teacher: str) -> Tensor:
+        return torch.zeros(self.train.targets.shape[1], 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +126,9 @@ class AnswersCost:
 def answers_cost(experiment: Experiment) -> AnswersCost:
     """Return what targets cost, and what an algorithm takes of teachers by name, without making them."""
     teachers = _rehearsed_teachers(experiment, experiment.recipes)
-    return AnswersCost(sum(side.predicted for side in teachers), sum(_prepared(teachers).values()))
+    # both sides may ask the same model about the same samples: it is asked once
+    predicted = {key: count for side in teachers for key, count in side.predicted.items()}
+    return AnswersCost(sum(predicted.values()), sum(_prepared(teachers).values()))
 
 
 def trainings_of_teachers(experiment: Experiment) -> dict[str, int]:

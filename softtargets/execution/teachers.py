@@ -11,7 +11,7 @@ from torch import Tensor
 
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.models import Stages, Trained
-from softtargets.heads import features
+from softtargets.heads import features, head
 from softtargets.store import Entry
 from softtargets.targets import HeldOut, Source
 from softtargets.types import Samples, generator, model_digest
@@ -37,6 +37,8 @@ class Asked:
             generator(self.experiment.settings.seed, f"targets/{self.side}"),
             self.held_out,
             self.features,
+            self.class_weights,
+            self.retained,
         )
 
     def logits(self, name: str) -> Float[Tensor, "n k"]:
@@ -64,22 +66,33 @@ class Asked:
         original = self._teacher("original")
         return tuple(self._features(original, samples) for samples in (self.samples, self.experiment.held_out))
 
+    def class_weights(self) -> Float[Tensor, "k width"]:
+        """Return the weights of the original's last linear layer."""
+        return self._weights(self._teacher("original"))
+
+    def retained(self) -> Float[Tensor, "r k"]:
+        """Return the original's logits on the retain set."""
+        return self._predict(self._teacher("original"), self.experiment.data.retain)
+
     def fold(self, folds: int) -> Int64[Tensor, " train"]:
         """Draw the fold of every training sample, whatever the forget set is."""
         count = len(self.train)
         order = torch.randperm(count, generator=generator(self.experiment.settings.seed, "folds"))
         return torch.empty(count, dtype=torch.int64).index_copy_(0, order, torch.arange(count) % folds)
 
-    def _teacher(self, name: str) -> Trained | None:
+    def _teacher(self, name: str) -> Trained | str:
         raise NotImplementedError
 
-    def _train(self, name: str, samples: Samples) -> Trained | None:
+    def _train(self, name: str, samples: Samples) -> Trained | str:
         raise NotImplementedError
 
-    def _predict(self, teacher: Trained | None, samples: Samples) -> Float[Tensor, "n k"]:
+    def _predict(self, teacher: Trained | str, samples: Samples) -> Float[Tensor, "n k"]:
         raise NotImplementedError
 
-    def _features(self, teacher: Trained | None, samples: Samples) -> Float[Tensor, "n width"]:
+    def _features(self, teacher: Trained | str, samples: Samples) -> Float[Tensor, "n width"]:
+        raise NotImplementedError
+
+    def _weights(self, teacher: Trained | str) -> Float[Tensor, "k width"]:
         raise NotImplementedError
 
 
@@ -100,7 +113,7 @@ class Teachers(Asked):
     def source(self) -> Source:
         """Return what a kind may draw on, with a clock on its questions."""
         source = super().source()
-        questions = ("logits", "out_of_fold", "held_out", "features")
+        questions = ("logits", "out_of_fold", "held_out", "features", "class_weights", "retained")
         clocked = {name: self._clocked(getattr(source, name)) for name in questions}
         return dataclasses.replace(source, **clocked)
 
@@ -136,3 +149,6 @@ class Teachers(Asked):
         rows = features(teacher.model, samples.inputs).cpu()
         self.predicting += time.perf_counter() - started
         return rows
+
+    def _weights(self, teacher: Trained) -> Float[Tensor, "k width"]:
+        return head(teacher.model).weight.detach().cpu().float()
