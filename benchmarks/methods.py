@@ -26,6 +26,8 @@ TARGETS = {
     "rmu": ("hard",),
     "finetune": ("hard",),
     "l1_sparse": ("hard",),
+    "cfk": ("hard",),
+    "euk": ("hard",),
     "ssd": ("hard",),
     "unsir": ("hard",),
 }

@@ -373,8 +373,26 @@ head-kept: the head starts anew
 + initialise()
 
 head-trains-features: the head alone is trained
-- parameter.requires_grad_(False)
-+ parameter.requires_grad_(True)
+- trained_alone(model, [head(model)])
++ trained_alone(model, model.modules())
+
+== softtargets/mu_algo/cfk.py
+> test_mu_algo.py::test_the_last_layers_are_trained_alone_as_they_are_or_anew
+
+cfk-all-layers: the last layers alone are trained
+- last_layers(model, layers)
++ model.modules()
+
+== softtargets/mu_algo/euk.py
+> test_mu_algo.py::test_the_last_layers_are_trained_alone_as_they_are_or_anew
+
+euk-keeps: the last layers start anew
+- **_own_state(fresh)
++ **_own_state(layer)
+
+euk-all-layers: the last layers alone are trained
+- with trained_alone(model, last_layers(model, layers))
++ with trained_alone(model, model.modules())
 
 == softtargets/mu_algo/class_mask.py
 > test_mu_algo.py::test_a_mask_takes_the_classes_that_are_not_retained_and_renormalises_the_others
@@ -455,8 +473,8 @@ bad-teacher-trained: the bad teacher has learnt nothing
 + source.logits("original")
 
 masked-to-zero: the label is impossible, not of logit 0
-- -torch.inf)
-+ 0.0)
+- source.logits("original").masked_fill(source.one_hot().bool(), -torch.inf)
++ source.logits("original").masked_fill(source.one_hot().bool(), 0.0)
 > test_targets.py::test_masked_are_the_originals_odds_among_the_wrong_classes
 
 undial-raises: the label's logit is lowered

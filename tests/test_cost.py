@@ -183,7 +183,9 @@ BY_HAND = {
     **dict.fromkeys(("none", "early", "class_mask", "teachers"), lambda o: 0),
     "none_calibrated": lambda o: o.v / 3,
     # of the backward pass of 784-32-10 the head's weights alone
-    "head_reset": lambda o: alone("r")(o) / 3 * (1 + 2 * 320 / (784 * 32 + 2 * 320)),
+    **dict.fromkeys(
+        ("head_reset", "cfk", "euk"), lambda o: alone("r")(o) / 3 * (1 + 2 * 320 / (784 * 32 + 2 * 320))
+    ),
     "gradasc": alone("f"),
     **dict.fromkeys(("graddiff", "neggrad_plus", "relabel", "ugradsl_plus"), both),
     "boundary_shrink": lambda o: o.f + o.f / 3 + alone("f")(o),

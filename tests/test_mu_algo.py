@@ -682,6 +682,30 @@ def test_a_reset_head_is_trained_alone_from_that_of_a_new_model():
     assert not torch.equal(moved[3].weight, fresh[3].weight)
 
 
+@pytest.mark.parametrize("name", ["cfk", "euk"])
+def test_the_last_layers_are_trained_alone_as_they_are_or_anew(name):
+    """One step from the original or a new model, by the gradient of a hand-written forward pass."""
+    retain = samples(30, 2, soft=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        parts = [(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(16, 8), nn.Linear(8, K)) for _ in range(2)]
+    original, fresh = (nn.Sequential(c, n, nn.Flatten(), one, nn.Tanh(), two).eval() for c, n, one, two in parts)
+    fit = made(epochs=1, batch_size=30, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    given = {"initialise": lambda: fresh} if name == "euk" else {}
+    unlearned = algorithm(name).func(original, samples(5, 1), retain, fit, layers=2, **given)
+    assert torch.equal(unlearned[0].weight, original[0].weight)
+    assert torch.equal(unlearned[1].weight, original[1].weight)
+    one, two = (layer for layer in (fresh if name == "euk" else original) if isinstance(layer, nn.Linear))
+    start = [p.detach().clone().requires_grad_() for p in (one.weight, one.bias, two.weight, two.bias)]
+    body = copy.deepcopy(original[:3]).train()(retain.inputs).detach()
+    logits = torch.tanh(body @ start[0].T + start[1]) @ start[2].T + start[3]
+    slopes = torch.autograd.grad(-(retain.targets * logits.log_softmax(1)).sum(1).mean(), start)
+    found = (*unlearned[3].parameters(), *unlearned[5].parameters())
+    for parameter, begun, slope in zip(found, start, slopes, strict=True):
+        torch.testing.assert_close(parameter, begun - LR * slope, rtol=1e-5, atol=1e-6)
+    assert all(parameter.requires_grad for parameter in unlearned.parameters())
+
+
 def test_a_mask_takes_the_classes_that_are_not_retained_and_renormalises_the_others():
     forget, retain = samples(20, 1), samples(30, 2)
     kept = retain.take((retain.labels != 1).nonzero()[:, 0])

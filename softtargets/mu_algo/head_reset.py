@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from softtargets.fit import Fit
-from softtargets.heads import check_head, head
+from softtargets.heads import check_head, head, trained_alone
 from softtargets.marks import algorithm
 from softtargets.types import Samples
 
@@ -27,17 +27,9 @@ def head_reset(
     model = copy.deepcopy(original)
     # from a whole new model, as the head's initialisation may be one that the architecture gives it
     head(model).load_state_dict(head(initialise()).state_dict())
-    # the caller's model may have frozen parameters: their flags come back after the fit
-    requires_grad = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    head(model).requires_grad_(True)
-    # `requires_grad` is all that freezes: batch normalisation still updates its running statistics in `fit`
 
     def loss(retain: Samples):
         return F.cross_entropy(model(retain.inputs), retain.labels)
 
-    fit(model, loss, retain)
-    for parameter, before in requires_grad.items():
-        parameter.requires_grad_(before)
-    return model
+    with trained_alone(model, [head(model)]):
+        return fit(model, loss, retain)
