@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from softtargets.config import tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
+from softtargets.execution import rehearsal
 from softtargets.execution.experiment import build
 from softtargets.marks import Algorithm
 
@@ -97,6 +98,17 @@ def test_what_ignores_targets_runs_once_for_all_of_them(composed):
         same = len({config_hash(config) for config in runs}) == 1
         assert same == node.get("ignores_targets", False), name
         assert not same or [config["choices"]["targets"] for config in runs] == ["hard", "hard"]
+
+
+@pytest.mark.parametrize("name", ["finetune", "l1_sparse"])
+def test_what_ignores_the_forget_sets_targets_runs_once_for_all_of_them_and_trains_no_teachers(composed, name):
+    kinds = ("soft", "undial", "out_of_fold")  # each holds the retain set at the original's own predictions
+    runs = [composed(*TINY, f"mu_algo={name}", f"targets={kind}") for kind in kinds]
+    assert len({config_hash(config) for config in runs}) == 1
+    assert {config["choices"]["targets"] for config in runs} == {"hard/self"}
+    assert rehearsal.answers_cost(build(runs[-1])).prepared == 0
+    hard = composed(*TINY, f"mu_algo={name}", "targets=hard")
+    assert (hard["choices"]["targets"], config_hash(hard) == config_hash(runs[0])) == ("hard", False)
 
 
 def test_what_takes_no_steps_runs_once_for_all_budgets(composed):

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from softtargets.architectures import mlp, resnet9
+from softtargets.config.resolve import DECLARED
 from softtargets.datasets import mnist_5k
 from softtargets.execution.callables import checked_partial
 from softtargets.fit import Fit, predict
@@ -59,8 +60,8 @@ def algorithm(name: str, **changes) -> functools.partial:
 def bound_as_in_a_run(node: DictConfig, **changes) -> functools.partial:
     """Bind an algorithm to its settings and to what it takes by name."""
     plain = OmegaConf.to_container(node, resolve=True) | changes
-    for composed in ("ignores_targets", "ignores_cost", "defaults"):  # which Hydra and the run take out
-        plain.pop(composed, None)
+    for taken_out in (*DECLARED, "defaults"):  # by the run and by Hydra
+        plain.pop(taken_out, None)
     bound = checked_partial(plain, "mu_algo", given=("original", "forget", "retain", "fit"), named=INPUTS)
     taken = inspect.signature(bound.func).parameters
     inputs = {"initialise": lambda: network(1), "validation": samples(40, 7), "early_original": network(2)}
@@ -131,8 +132,7 @@ def test_an_algorithm_is_one_function_with_its_settings_in_yaml(name):
     settings = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml").keys() - {
         "_target_",
         "_partial_",
-        "ignores_targets",
-        "ignores_cost",
+        *DECLARED,
         "defaults",
     }
     assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - set(INPUTS) == settings
@@ -738,5 +738,7 @@ def test_what_works_on_the_head_refuses_a_network_that_goes_on_after_it(name):
 
 def test_algorithms_that_ignore_targets_are_marked_in_both_places():
     for name in ALGORITHMS:
-        declared = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml").get("ignores_targets", False)
-        assert declared == Algorithm.of(algorithm(name)).ignores_targets, name
+        declared, marks = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml"), Algorithm.of(algorithm(name))
+        assert declared.get("ignores_targets", False) == marks.ignores_targets, name
+        forget_side = marks.ignores_forget_targets and not marks.ignores_targets
+        assert declared.get("ignores_forget_targets", False) == forget_side, name

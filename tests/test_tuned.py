@@ -13,7 +13,7 @@ from test_bad_input import refused  # noqa: F401, a fixture
 import run
 import softtargets.cli.main
 from softtargets.config import tuned, tuned_on
-from softtargets.config.resolve import config_hash
+from softtargets.config.resolve import DECLARED, config_hash
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.execution.composed_run import CHOSEN
@@ -30,7 +30,8 @@ ENTRY = "{values: {alpha: 2.5, lr: 0.25}}"
 
 def used(config: dict) -> dict:
     """Return the values that a run would use."""
-    return {name: value for name, value in config["mu_algo"].items() if not name.startswith("_")} | {
+    settings = {name: value for name, value in config["mu_algo"].items() if not name.startswith("_")}
+    return {name: value for name, value in settings.items() if name not in DECLARED} | {
         "lr": config["unlearn"]["optimizer"]["lr"]
     }
 

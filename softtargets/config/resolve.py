@@ -28,7 +28,7 @@ ADDED = ("choices", "sources", "contents", "tuned_on")
 RERUN_KEEPS = ("rerun", "plugins", "save_models", "data_dir", "runs_dir", "store", "stage", "tracker")
 NO_INFLUENCE = (*RERUN_KEEPS, "choices", "contents", "tuned_on")
 """Settings that cannot change a result: the hash leaves them out. It has `contents` instead of paths."""
-DECLARED = ("ignores_targets", "ignores_cost")
+DECLARED = ("ignores_targets", "ignores_forget_targets", "ignores_cost")
 """What the config of an algorithm declares of it, which is no setting."""
 NEWER = {
     "architecture.weights": None,
@@ -106,9 +106,15 @@ def _require_one_run(pairs: int | None) -> None:
 
 
 def drop_ignored_targets(config: dict) -> None:
-    """Put hard labels in the place of targets that the algorithm ignores, so that it runs once for all of them."""
-    if config["mu_algo"].get("ignores_targets") is True:
-        config["targets"] = copy.deepcopy(composed("targets", "hard"))
+    """Put hard labels in the place of targets that the algorithm ignores, so that it runs once for all of them.
+
+    And so that no teacher is trained for them.
+    """
+    hard, algorithm = copy.deepcopy(composed("targets", "hard")), config["mu_algo"]
+    if algorithm.get("ignores_targets") is True:
+        config["targets"] = hard
+    elif algorithm.get("ignores_forget_targets") is True:
+        config["targets"]["forget"] = hard["forget"]
 
 
 def _drop_ignored_cost(config: dict) -> None:

@@ -122,6 +122,8 @@ class AlgorithmSettings(pydantic.BaseModel):
     model_config = FORBID
     ignores_targets: bool = False
     """Whether it runs once for all targets: it uses neither side's."""
+    ignores_forget_targets: bool = False
+    """Whether it runs once for all targets of the forget set: it uses those of the retain set alone."""
     ignores_cost: bool = False
     """Whether it runs once for all budgets: it takes no steps, and costs a pass or less."""
 

@@ -117,7 +117,8 @@ def require_early(unlearn: functools.partial, checkpoint: str | None) -> None:
 
 def require_marks(unlearn: functools.partial, declared: AlgorithmSettings) -> None:
     """Raise BadInput if a config says that the algorithm ignores targets or a budget, and its marks do not."""
-    marks, needed = Algorithm.of(unlearn), {"ignores_targets": "ignores_targets", "ignores_cost": "has_no_loop"}
+    marks, needed = Algorithm.of(unlearn), {name: name for name in ("ignores_targets", "ignores_forget_targets")}
+    needed["ignores_cost"] = "has_no_loop"
     for setting, mark in needed.items():
         if getattr(declared, setting) and not getattr(marks, mark):
             raise BadInput(
