@@ -219,10 +219,20 @@ ssd-amplifies: no weight may grow
 - .clamp(max=1)
 + .clamp(min=0)
 
-ssd-batch-squares: the square of a batch's gradient is another quantity
-- delta.square().T @ a.detach().square()
-+ (delta.T @ a.detach()).square()
+== softtargets/importance.py
 > test_mu_algo.py::test_ssds_importance_is_a_mean_over_samples_one_by_one
+
+importance-batch-squares: the square of a batch's gradient is another quantity
+- delta.square().T @ a.square()
++ (delta.T @ a).square()
+
+importance-position-squares: a sample's gradient is a sum over positions, squared then
+- torch.bmm(slopes, patches.mT).square_().sum(0)
++ torch.bmm(slopes.square(), patches.mT.square()).sum(0)
+
+importance-unnormalised: the weight's slope is in what is normalised
+- (a - mean) * (variance
++ a * (variance
 
 == softtargets/mu_algo/ugradsl_plus.py
 > test_mu_algo.py::test_one_step_is_the_gradient_worked_out_by_hand

@@ -22,11 +22,12 @@ from softtargets.config.resolve import DECLARED
 from softtargets.datasets import mnist_5k
 from softtargets.execution.callables import checked_partial
 from softtargets.fit import Fit, predict
+from softtargets.importance import importance
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
 from softtargets.mu_algo import INPUTS
 from softtargets.mu_algo.boundary_shrink import value_range
-from softtargets.mu_algo.ssd import importance, ssd
+from softtargets.mu_algo.ssd import ssd
 from softtargets.mu_algo.ugradsl_plus import crowding
 from softtargets.mu_algo.unsir import error_maximising
 from softtargets.temperature import fitted_temperature
@@ -369,7 +370,22 @@ def convolving():
     return nn.Sequential(*layers)
 
 
-@pytest.mark.parametrize("network", [Twice, convolving])
+def normalising():
+    """Strides, dilation and groups, convolutions to one position and to many, running statistics, in place."""
+    layers = (
+        *(nn.Conv2d(1, 4, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(4, 4, 3, padding=2, dilation=2), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 6, 2)),
+        *(nn.Flatten(), nn.BatchNorm1d(6), nn.Linear(6, K)),
+    )
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.normal_(layer.running_mean)
+            nn.init.uniform_(layer.running_var, 0.5, 2)
+            nn.init.normal_(layer.weight)
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize("network", [Twice, convolving, normalising])
 def test_ssds_importance_is_a_mean_over_samples_one_by_one(network):
     with torch.random.fork_rng():
         torch.manual_seed(0)

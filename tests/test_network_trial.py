@@ -22,9 +22,9 @@ from softtargets.execution import experiment
 from softtargets.execution.experiment import build
 from softtargets.execution.network_trial import Trial
 from softtargets.fit import Fit, predict
+from softtargets.importance import importance
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
-from softtargets.mu_algo.ssd import importance
 from softtargets.types import Samples, model_digest
 
 K, SHAPE = 3, (1, 4, 4)
