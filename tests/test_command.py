@@ -16,6 +16,7 @@ from conftest import ROOT, SMALL, Ended
 from softtargets.config import paths, recipes
 from softtargets.config.resolve import config_hash
 from softtargets.system import signals
+from softtargets.tuning import search
 
 BROKEN = ("mu_algo._target_=own_parts.broken", "~mu_algo.alpha", "plugins=[own_parts]")
 
@@ -231,7 +232,6 @@ def test_a_network_of_the_users_own_needs_no_word_about_the_presets_settings(com
         ((), "", "adamw"),
         ((), "defaults: [cnn]", "own"),
         (("training=mlp",), "", "mlp"),
-        (("architecture=cnn",), "", "cnn"),
     ],
 )
 def test_a_network_in_the_users_own_configs_has_a_recipe(words, recipe, training, elsewhere, here):
@@ -250,6 +250,7 @@ def test_a_network_in_the_users_own_configs_has_a_recipe(words, recipe, training
     )
     added = ["training=adamw"] if training == "adamw" else []
     assert cells == [["seed=1", "architecture=own", *words, *added], ["architecture=mlp"]]
+    assert search._settings([path, "architecture=own", *words, "trials=3"])[1][2:] == [*words, *added]
 
 
 def test_a_setting_that_was_typed_is_not_called_a_presets(here):

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from softtargets.cli.from_python import hydra_for
-from softtargets.config import tuned, tuned_on
+from softtargets.config import recipes, tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.config.validation import FORBID, validated
 from softtargets.errors import BadInput
@@ -86,7 +86,7 @@ def _settings(overrides: Iterable[str]) -> tuple[SearchSettings, list[str]]:
             given[name] = int(value) if value.isdecimal() and name != "space" else value
         else:
             words.append(word)
-    return validated(SearchSettings, given, ""), words
+    return validated(SearchSettings, given, ""), recipes.with_recipe(words)
 
 
 @dataclasses.dataclass
