@@ -14,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from softtargets.fit import BATCH_NORMS
 from softtargets.losses import cross_entropy
 from softtargets.types import Samples
 
 Importance = dict[str, Float[Tensor, "..."]]
 Squares = Iterator[tuple[nn.Parameter, Tensor]]
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 CHUNK = 32
 """Samples in a pass."""
 HELD = 2**20
