@@ -49,10 +49,11 @@ UNEQUAL = (
     "unlearn_s",
     "rte",
     "share_seconds",
+    "peak_bytes",
     "made",
     "from_store",
 )
-"""What of a result's cost depends on the clock, or on who came first."""
+"""What of a result's cost depends on the clock, on what its process did before, or on who came first."""
 
 
 @dataclasses.dataclass(frozen=True)
