@@ -169,7 +169,9 @@ class Unlearning(Optimisation):
 
     epochs: Count
     max_steps: Count | None
-    cost: Annotated[float, Field(gt=0, le=MOST_COST)] | None = None
+    cost: Annotated[float, Field(gt=0, le=1000)] | None = (
+        None  # MOST_COST, as a number, which --help reads from the source
+    )
     stop: Literal["none", "matched"]
     looks: Annotated[int, Field(ge=1, le=1000)] = 1  # as numbers, which --help reads from the source
     evaluate_every: Count | None
