@@ -169,9 +169,7 @@ class Unlearning(Optimisation):
 
     epochs: Count
     max_steps: Count | None
-    cost: Annotated[float, Field(gt=0, le=1000)] | None = (
-        None  # MOST_COST, as a number, which --help reads from the source
-    )
+    cost: Annotated[float, Field(gt=0, le=1000)] | None = None  # MOST_COST; --help reads a number only
     stop: Literal["none", "matched"]
     looks: Annotated[int, Field(ge=1, le=1000)] = 1  # as numbers, which --help reads from the source
     evaluate_every: Count | None
