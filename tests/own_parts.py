@@ -25,6 +25,13 @@ class TinyNet(nn.Module):
         return self.layers(inputs)
 
 
+class TinyNetOfProbs(TinyNet):
+    """A network that goes on after its last linear layer."""
+
+    def forward(self, inputs):
+        return self.layers(inputs).log_softmax(1)
+
+
 def broken(original, forget, retain, fit):
     """An algorithm that fails at run time."""
     return 1 / 0

@@ -74,7 +74,8 @@ def test_every_kind_of_targets_teaches_the_class_that_it_names(unlearned, target
 
 
 def test_evidence_speaks_of_a_network_with_running_statistics(unlearned):
-    metrics = unlearned("mu_algo=retrain", "evidence=[svc,relearn]")["metrics"]
+    metrics = unlearned("mu_algo=retrain", "evidence=[svc,relearn,probe]")["metrics"]
+    assert all(0 <= one["probe_accuracy"] <= 1 for one in metrics.values())
     assert metrics["original"]["relearn_steps"] == 0
     assert metrics["retrained"]["relearn_steps"] > 0
     assert metrics["unlearned"]["relearn_steps"] > 0

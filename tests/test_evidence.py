@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
+from sklearn.linear_model import Ridge
 from torch import nn
 
 from softtargets.config import allowed_targets
 from softtargets.config.settings import EVIDENCE
 from softtargets.errors import BadInput
-from softtargets.evaluation import evidence
+from softtargets.evaluation import evidence, probes
 from softtargets.evaluation.attacks import Attack, svc
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.execution import own_measures
@@ -105,7 +106,7 @@ def test_relearning_is_counted_in_steps():
 
 
 def test_a_run_measures_what_it_is_asked_for(run):
-    result, _ = run(*SMALL, "mu_algo=graddiff", "evidence=[svc,relearn]")
+    result, _ = run(*SMALL, "mu_algo=graddiff", "evidence=[svc,relearn,probe]")
     metrics = result["metrics"]
     assert metrics["original"]["relearn_steps"] == 0 < metrics["retrained"]["relearn_steps"]
     assert all(0 <= metrics[name]["svc_accuracy"] <= 1 for name in metrics)
@@ -114,7 +115,40 @@ def test_a_run_measures_what_it_is_asked_for(run):
         "svc_accuracy",
         "svc_members",
         "relearn_steps",
+        "probe_accuracy",
+        "prototype_accuracy",
     }
+
+
+def test_a_probe_is_scikit_learns_ridge_and_prototypes_its_nearest_means():
+    numbers = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 3
+    known = torch.randn(60, 7, generator=numbers, dtype=torch.float64) + labels[:, None]
+    asked = torch.randn(40, 7, generator=numbers, dtype=torch.float64) + 1
+    # the intercept has the same penalty here, so it is a column like any other
+    rows = [torch.cat([each, torch.ones(len(each), 1)], 1).numpy() for each in (known, asked)]
+    ridge = Ridge(alpha=0.1 * 60, fit_intercept=False).fit(rows[0], torch.nn.functional.one_hot(labels, 3).numpy())
+    assert probes.linear(known, labels, 3, asked).tolist() == ridge.predict(rows[1]).argmax(1).tolist()
+    means = torch.stack([known[labels == label][:10].mean(0) for label in range(3)])
+    cosines = torch.nn.functional.cosine_similarity(asked[:, None], means[None], dim=2)
+    assert probes.prototypes(known, labels, 4, asked).tolist() == cosines.argmax(1).tolist()
+
+
+def test_features_that_only_the_head_hides_are_read_as_the_originals(run):
+    """The planted case: a new head on old features forgets a class by its outputs, and by nothing else."""
+    words = (*SMALL, "forget_set=class", "mu_algo=head_reset", "unlearn.cost=0.3", "evidence=[probe]")
+    metrics = run(*words)[0]["metrics"]
+    assert metrics["unlearned"]["forget_acc"] < 0.1 < metrics["original"]["forget_acc"]
+    for name in ("probe_accuracy", "prototype_accuracy"):
+        assert metrics["unlearned"][name] == metrics["original"][name]
+    assert metrics["original"]["probe_accuracy"] > metrics["retrained"]["probe_accuracy"]
+
+
+def test_a_probe_needs_a_network_that_ends_in_a_linear_layer(composed):
+    words = ("architecture._target_=own_parts.TinyNetOfProbs", "plugins=[own_parts]")
+    small = [word for word in SMALL if not word.startswith("architecture.hidden")]
+    with pytest.raises(BadInput, match=r"evidence=\[probe\] with architecture.*linear layer"):
+        build(composed(*small, *words, "evidence=[probe]"))
 
 
 # the contract
@@ -288,7 +322,7 @@ def test_a_measure_that_cannot_be_called_is_refused_before_any_work(name, said):
 def test_a_measure_is_looked_for_in_plugins_alone(composed):
     with pytest.raises(BadInput, match=r"evidence=own_parts\.noise: not allowed; list your module on the"):
         build(composed(*SMALL, "evidence=[own_parts.noise]"))
-    with pytest.raises(BadInput, match=r"^evidence\.0='svcc': must be svc, relearn, or .*; did you mean svc\?"):
+    with pytest.raises(BadInput, match=r"^evidence\.0='svcc': must be svc, relearn, .*; did you mean svc\?"):
         build(composed(*SMALL, "evidence=[svcc]"))
 
 

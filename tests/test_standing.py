@@ -438,7 +438,7 @@ def test_whole_classes_are_compared_by_logarithms(tmp_path):
     (primary,) = contrasts(runs, [("npo hard", "npo soft")])
     assert primary.rule.js_t.mean == pytest.approx(apart.mean())
     assert "of log JS_T" in contrast.say_contrast(primary)
-    assert contrast.say_contrast(primary).endswith("a headline on a class needs evidence=[svc,relearn]")
+    assert contrast.say_contrast(primary).endswith("a headline on a class needs evidence=[svc,relearn,probe]")
 
 
 def test_a_distance_of_zero_has_no_logarithm(tmp_path):

@@ -37,7 +37,7 @@ class TrackerSettings(pydantic.BaseModel):
     fallback: Literal["offline", "none"]
 
 
-EVIDENCE = ("svc", "relearn")
+EVIDENCE = ("svc", "relearn", "probe")
 """Measures of ours beyond the usual ones; a name with a dot is that of a user's own."""
 
 

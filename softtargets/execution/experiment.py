@@ -40,6 +40,7 @@ from softtargets.execution.optimisers import build_optimisation, build_unlearnin
 from softtargets.execution.own_measures import OwnMeasure, own_measures
 from softtargets.execution.parts import Parts
 from softtargets.fit import Fit, epochs_for
+from softtargets.heads import check_head
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm, Targets
 from softtargets.mu_algo import INPUTS
@@ -278,7 +279,10 @@ def _looks(experiment: Experiment) -> dict[str, Callable]:
     marks = {f"mu_algo={choices['mu_algo']} with ": Algorithm.of(experiment.unlearn)}
     for side, recipe in experiment.recipes.items():
         marks[f"targets/{side}={choices[f'targets_{side}']} with "] = Targets.of(recipe.kind)
-    return {name: mark.check_network for name, mark in marks.items() if mark.check_network}
+    looks = {name: mark.check_network for name, mark in marks.items() if mark.check_network}
+    if "probe" in experiment.settings.evidence:
+        looks["evidence=[probe] with "] = check_head
+    return looks
 
 
 def _batch_sizes(experiment: Experiment) -> list[int]:

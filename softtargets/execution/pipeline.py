@@ -17,6 +17,7 @@ from softtargets.errors import BadInput, to_type
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis, diagnose, learnt_nothing
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.evaluation.evidence import confidence_attack, relearn_steps
+from softtargets.evaluation.probes import probe
 from softtargets.evaluation.trajectory import Trajectory
 from softtargets.execution import result, run_files
 from softtargets.execution.agenda import agenda
@@ -193,6 +194,9 @@ def extra_metrics(
         if "relearn" in listed:
             steps = relearn_steps(model, data.forget, level, experiment.relearning_fit) if finite else None
             metrics[name] |= {"relearn_steps": steps}
+        if "probe" in listed:
+            known = probe(model, data.forget, data.test) if finite else {}
+            metrics[name] |= {key: known.get(key) for key in ("probe_accuracy", "prototype_accuracy")}
     own = take(experiment.own_measures, models, evaluations, data, experiment.settings.seed)
     return {name: metrics[name] | own[name] for name in models}
 

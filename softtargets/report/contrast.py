@@ -22,7 +22,7 @@ SAID = {"confirms": "not farther", "unconfirmed": "not shown", "contradicts": "f
 WORDS = {"js_t": "probabilities", "disagreement": "decisions", "mia_gap": "privacy"}
 CLOSE = 0.1
 """Share by which a cost may differ from one of `endpoint.SEQUENCE` that it is called by."""
-OF_FEATURES = ("svc_accuracy", "relearn_steps")
+OF_FEATURES = ("svc_accuracy", "relearn_steps", "probe_accuracy")
 """Metrics of which a headline on a class needs one: a mask on the last layer hides a class, too."""
 FEWEST = 2
 """Pairs without which a difference has no error."""
@@ -286,7 +286,7 @@ def _beside(setting: Setting, sides: list[list[Run]]) -> str | None:
         return f"for wrong labels privacy and accuracy on the true labels decide: it is {shown}"
     metrics = [_metrics(run) for side in sides for run in side]
     if kind == "class" and not all(any(one.get(name) is not None for name in OF_FEATURES) for one in metrics):
-        return "nothing is known of features: a headline on a class needs evidence=[svc,relearn]"
+        return "nothing is known of features: a headline on a class needs evidence=[svc,relearn,probe]"
     return None
 
 

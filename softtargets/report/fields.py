@@ -41,6 +41,8 @@ class Metrics(_Read):
     class_acc: list[Number] | None
     svc_accuracy: Number = None
     relearn_steps: Number = None
+    probe_accuracy: Number = None
+    prototype_accuracy: Number = None
 
 
 class OwnMeasureFields(_Read):

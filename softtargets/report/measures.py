@@ -259,6 +259,22 @@ _ALL = (
         of_retrained=_metric("relearn_steps"),
         between=_gap,
     ),
+    Measure(
+        "probe_accuracy",
+        "|Δforget accuracy of a linear probe| (evidence=[probe])",
+        1.0,
+        metric=True,
+        of_retrained=_metric("probe_accuracy"),
+        between=_gap,
+    ),
+    Measure(
+        "prototype_accuracy",
+        "|Δforget accuracy of prototypes| (evidence=[probe])",
+        1.0,
+        metric=True,
+        of_retrained=_metric("prototype_accuracy"),
+        between=_gap,
+    ),
 )
 MEASURES = {measure.name: measure for measure in _ALL}
 """The measures of this package, by name."""

@@ -184,7 +184,7 @@ def chosen_measures(runs: list[Run], names: tuple[str, ...]) -> tuple[Measure, .
                 f"--metric {name}: no run has it; allowed here are {', '.join(known)}{nearest(name, known)}"
             )
         if known[name].metric and all(known[name].at_end(run) is None for run in runs):
-            raise BadInput(f"--metric {name}: no run measured it; run with evidence=[svc,relearn]")
+            raise BadInput(f"--metric {name}: no run measured it; run with evidence=[svc,relearn,probe]")
     wanted = tuple(known[name] for name in names)
     there = tuple(one for one in wanted if any(one.nothing(run) is not None for run in runs))
     return there if names == ENDPOINTS and there else wanted  # older runs lack the first face
