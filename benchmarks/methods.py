@@ -28,6 +28,8 @@ TARGETS = {
     "l1_sparse": ("hard",),
     "cfk": ("hard",),
     "euk": ("hard",),
+    "ct": ("hard",),
+    "msg": ("hard",),
     "ssd": ("hard",),
     "unsir": ("hard",),
 }

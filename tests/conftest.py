@@ -76,6 +76,8 @@ def suited(algorithm: str) -> tuple[str, ...]:
     from softtargets.marks import Algorithm
 
     function = get_method(OmegaConf.load(CONF / "mu_algo" / f"{algorithm}.yaml")._target_)
+    if algorithm == "ct":  # of convolutions
+        return ("architecture=cnn", "architecture.channels=[2,2]", "architecture.hidden=8")
     return ("forget_set=class",) if Algorithm.of(function).whole_classes_only else ()
 
 

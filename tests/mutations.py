@@ -219,6 +219,28 @@ ssd-amplifies: no weight may grow
 - .clamp(max=1)
 + .clamp(min=0)
 
+== softtargets/mu_algo/msg.py
+> test_mu_algo.py::test_small_gradients_start_anew_and_the_others_go_at_a_tenth_of_the_rate
+
+msg-large: the smallest gradients start anew
+- largest=False
++ largest=True
+
+msg-same-sign: the difference of both losses
+- (-1, forget)
++ (1, forget)
+
+msg-unslowed: the other weights are slower
+- hooks.append(weight.register_hook(scale.mul))
++ hooks
+
+== softtargets/mu_algo/ct.py
+> test_mu_algo.py::test_kernels_are_transposed_before_the_fine_tuning
+
+ct-stays: kernels are turned over
+- kernel.transpose(2, 3).clone()
++ kernel.clone()
+
 == softtargets/importance.py
 > test_mu_algo.py::test_ssds_importance_is_a_mean_over_samples_one_by_one
 

@@ -187,6 +187,8 @@ BY_HAND = {
         ("head_reset", "cfk", "euk"), lambda o: alone("r")(o) / 3 * (1 + 2 * 320 / (784 * 32 + 2 * 320))
     ),
     "gradasc": alone("f"),
+    "ct": alone("r"),
+    "msg": lambda o: 2 * o.f + alone("r")(o),
     **dict.fromkeys(("graddiff", "neggrad_plus", "relabel", "ugradsl_plus"), both),
     "boundary_shrink": lambda o: o.f + o.f / 3 + alone("f")(o),
     "npo": lambda o: both(o) + alone("f")(o) / 3,

@@ -722,6 +722,54 @@ def test_the_last_layers_are_trained_alone_as_they_are_or_anew(name):
     assert all(parameter.requires_grad for parameter in unlearned.parameters())
 
 
+def kernels(size: int) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 3, size), nn.Flatten(), nn.Linear(3 * (5 - size) ** 2, K)).eval()
+
+
+def test_small_gradients_start_anew_and_the_others_go_at_a_tenth_of_the_rate():
+    forget, retain, original = samples(6, 1), samples(6, 2, soft=True), kernels(3)
+    still, moved = (
+        algorithm("msg", share=0.3)(original, forget, retain, made(epochs=1, optimizer=sgd))
+        for sgd in (functools.partial(torch.optim.SGD, lr=lr) for lr in (0.0, LR))
+    )
+    kernel = original[0].weight
+    # all retain samples are drawn, as there are as many as to be forgotten
+    losses = [F.cross_entropy(original(part.inputs), part.labels) for part in (retain, forget)]
+    (slope,) = torch.autograd.grad(losses[0] - losses[1], kernel)
+    anew = slope.abs() <= slope.abs().flatten().sort().values[round(0.3 * 27) - 1]
+    assert torch.equal(still[0].weight != kernel, anew)
+    step = -(retain.targets * still(retain.inputs).log_softmax(1)).sum(1).mean()
+    for found, begun, rate in (
+        (moved[0].weight, still[0].weight, torch.where(anew, LR, LR / 10)),
+        (moved[2].weight, still[2].weight, LR),
+    ):
+        (slope,) = torch.autograd.grad(step, begun, retain_graph=True)
+        torch.testing.assert_close(found, begun - rate * slope, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_start_anew_have_the_spread_of_kaiming():
+    original = nn.Sequential(nn.Conv2d(1, 400, 4), nn.Flatten(), nn.Linear(400, K)).eval()
+    fit = made(optimizer=functools.partial(torch.optim.SGD, lr=0.0))
+    drawn = algorithm("msg", share=0.9)(original, samples(6, 1), samples(6, 2), fit)[0].weight
+    anew = drawn[drawn != original[0].weight].detach()
+    assert len(anew) == 5760
+    assert anew.std() == pytest.approx((2 / (400 * 16)) ** 0.5, rel=0.05)
+
+
+def test_kernels_are_transposed_before_the_fine_tuning():
+    original = kernels(2)
+    retain = samples(30, 2, soft=True)
+    unlearned = algorithm("ct")(original, samples(5, 1), retain, made())
+    turned = copy.deepcopy(original)
+    turned[0].weight.data = original[0].weight.detach().swapaxes(2, 3)
+    assert not torch.equal(turned[0].weight, original[0].weight)
+    assert torch.equal(flat(unlearned), flat(algorithm("finetune")(turned, samples(5, 1), retain, made())))
+    with pytest.raises(ValueError, match="square convolutions larger than 1x1"):
+        Algorithm.of(algorithm("ct")).check_network(network(), samples(2, 0))
+
+
 def test_a_mask_takes_the_classes_that_are_not_retained_and_renormalises_the_others():
     forget, retain = samples(20, 1), samples(30, 2)
     kept = retain.take((retain.labels != 1).nonzero()[:, 0])
