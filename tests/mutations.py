@@ -452,8 +452,8 @@ teachers-any-neighbour: another input is the model's to answer
 > test_losses.py::test_value_and_gradient_have_their_closed_form
 
 ce-hardens: argmax of the targets
-- F.cross_entropy(logits.float(), targets)
-+ F.cross_entropy(logits.float(), targets.argmax(1))
+- F.cross_entropy(logits.float(), targets,
++ F.cross_entropy(logits.float(), targets.argmax(1),
 
 kl-default-reduction: the mean over samples and classes
 - reduction="batchmean")
@@ -466,8 +466,8 @@ kl-reversed: the direction of the divergence
 > test_losses.py::test_kl_agrees_with_scipy_and_has_the_gradient_of_the_cross_entropy
 
 kl-of-signed-targets: F.kl_div drops negative entries in silence
-- if (targets < 0).any()
-+ if (targets < -9).any()
+- and (targets < 0).any()
++ and (targets < -9).any()
 > test_losses.py::test_kl_refuses_what_is_no_distribution
 
 == softtargets/schedules.py
@@ -804,7 +804,7 @@ gaps-signed: gaps must not cancel
 > test_metrics.py::test_distances_between_accuracies_by_hand
 
 == softtargets/evaluation/attacks.py
-> test_attacks.py::test_is_scikit_learns
+> test_membership.py::test_is_scikit_learns
 
 auc-of-nonmembers: members score higher
 - ranks[:m]
