@@ -1094,6 +1094,31 @@ fine-tuned-from-nothing: the user's weights are not loaded
 -     return network
 +     return network
 > test_checkpoints.py::test_new_networks_start_from_the_users_weights
+
+== softtargets/report/tuning.py
+> test_report.py::test_a_report_names_arms_that_were_tuned_on_what_judges_them
+
+tuning-by-one-seed: the forget set has a seed of its own
+- run.draw[0] in tuned_on["forget_sets"]
++ run.seed in tuned_on["forget_sets"]
+
+== softtargets/tuning/pairs.py
+> test_search.py::test_the_score_is_the_share_of_the_way_left_and_a_price_for_accuracy
+
+search-pays-for-accuracy: a loss has a price, not a gain
+- max(0, lost - LOSS)
++ max(0, LOSS - lost)
+
+== softtargets/tuning/tries.py
+> test_search.py::test_a_try_of_a_dead_process_is_made_again_and_the_allowance_is_exact
+
+search-tries-too-many: what is at work counts too
+- if finished + at_work < self.allowance:
++ if finished < self.allowance:
+
+search-loses-a-try: a dead process gives its try back
+- if alive is False:
++ if alive is None:
 """
 
 
