@@ -106,17 +106,17 @@ def test_algorithms_share_models_and_batches_seeds_share_the_forget_set(run):
     assert not any(seed[key] in str(one) for key in ("original", "retrained", "batches"))
 
 
-OWN = tuple(
-    f"unlearn.{name}=${{training.{name}}}" for name in ("batch_size", "optimizer", "schedule", "precision")
-)
-"""The cell's own recipe of training, for an algorithm."""
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("recipe", ["mlp", "mlp_efficient"])
 def test_retraining_at_the_whole_cost_is_one_more_retrained_model(composed, recipe):
     """Its JS_T to six retrained models is in the range of theirs to each other; at a fifth of the cost above."""
-    words = ("references=6", "architecture.hidden=128", f"training={recipe}", "mu_algo=retrain", *OWN)
+    words = (
+        "references=6",
+        "architecture.hidden=128",
+        f"training={recipe}",
+        "mu_algo=retrain",
+        "unlearn=retrain_own",
+    )
     whole, fifth = (build(composed(*words, f"unlearn.cost={cost}")) for cost in (1, 0.2))
     stages = Stages(whole, Store(store_folder(None)), Console())
     original, retrained = stages.original(), stages.retrained()

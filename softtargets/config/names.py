@@ -58,6 +58,9 @@ class Chosen:
             return f"torchvision.{node.get('name')}"
         if not here or (usual is None and "." not in option):
             return name  # nothing else names it, or the option's file is a user's and not here
+        # a part that the preset takes from another group is as that group says
+        follows = [at for at, value in (usual or {}).items() if isinstance(value, str) and value.startswith("${")]
+        here = {at: part for at, part in here.items() if at.partition(".")[0] not in follows}
         usual = _parts(usual or {})
         if here.get("") != usual.get(""):
             same = [other for other in self._options(group) if _parts(self._file(group, other)) == here]
