@@ -241,6 +241,21 @@ ct-stays: kernels are turned over
 - kernel.transpose(2, 3).clone()
 + kernel.clone()
 
+== softtargets/mu_algo/sfron.py
+> test_mu_algo.py::test_sfrons_ascent_is_masked_weighted_and_fades
+
+sfron-descends: the sign on the forget set
+- - fading * (share
++ + fading * (share
+
+sfron-unmasked: the ascent is masked
+- torch.where(masks[n], p, p.detach())
++ p
+
+sfron-prefers-losses: what is learnt best weighs most
+- 1 / (each.detach() ** lam + 1e-15)
++ each.detach() ** lam
+
 == softtargets/importance.py
 > test_mu_algo.py::test_ssds_importance_is_a_mean_over_samples_one_by_one
 

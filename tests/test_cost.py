@@ -195,6 +195,7 @@ BY_HAND = {
     "rmu": lambda o: o.f / 3 + both(o) + alone("r")(o) / 3,
     "salun": lambda o: o.f + both(o),
     "scrub": scrub,
+    "sfron": lambda o: 2 / 3 + o.f + o.r + both(o),
     "ssd": lambda o: 2 / 3 + o.f + o.r,
     "unsir": unsir,
 }

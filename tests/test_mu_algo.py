@@ -728,6 +728,25 @@ def kernels(size: int) -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(1, 3, size), nn.Flatten(), nn.Linear(3 * (5 - size) ** 2, K)).eval()
 
 
+def test_sfrons_ascent_is_masked_weighted_and_fades():
+    """Two steps of SGD on a linear model, each by hand; the second has half of the weight."""
+    forget, retain, original = samples(7, 1), samples(11, 2), linear()
+    fit = made(epochs=2, batch_size=11, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    unlearned = algorithm("sfron", alpha=3.0, lam=0.5, gamma=1.2)(original, forget, retain, fit)
+
+    def squares(data: Samples) -> torch.Tensor:
+        return sum(gradient(original, data.take(torch.tensor([i]))) ** 2 for i in range(len(data))) / len(data)
+
+    mask, expected = squares(forget) >= 1.2 * squares(retain), copy.deepcopy(original)
+    assert 0 < mask.sum() < mask.numel()
+    for weight in (3.0, 1.5):
+        each = F.cross_entropy(expected(forget.inputs).detach().double(), forget.labels, reduction="none")
+        share = each**-0.5 / (each**-0.5).sum()
+        ascent = sum(s * gradient(expected, forget.take(torch.tensor([i]))) for i, s in enumerate(share))
+        by_hand(expected, gradient(expected, retain) - weight * mask * ascent)
+    torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
+
+
 def test_small_gradients_start_anew_and_the_others_go_at_a_tenth_of_the_rate():
     forget, retain, original = samples(6, 1), samples(6, 2, soft=True), kernels(3)
     still, moved = (

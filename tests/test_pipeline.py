@@ -215,7 +215,7 @@ def test_every_algorithm_runs_with_every_preset(run, composed, algorithm, preset
     assert {*result["cost"]["made"], *result["cost"]["from_store"]} <= {*agenda(build(composed(*asked)))}
 
 
-NO_LOSS = {("scrub", "ugradsl"), ("scrub", "out_of_fold_reflect")}
+NO_LOSS = {(name, preset) for name in ("scrub", "sfron") for preset in ("ugradsl", "out_of_fold_reflect")}
 """Algorithms with a loss for distributions alone, and presets that are none."""
 
 
