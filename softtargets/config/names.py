@@ -45,7 +45,9 @@ class Chosen:
         if group == "targets":
             group, below = f"targets/{below[0]}", below[1:]
         option = self.options.get(group.replace("/", "_"))
-        node, absent = self._file(group, option) if option else None, object()
+        if option is None:
+            return None
+        node, absent = self._file(group, option), object()
         for name in below:
             node = node.get(name, absent) if isinstance(node, dict) else absent
         return None if node is absent else f"{group}={option}"
