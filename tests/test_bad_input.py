@@ -433,6 +433,7 @@ def typed(words: list[str]) -> None:
         (["-m", "hydra.sweeper.cells=['seed=1 [2']"], "cells: line 1, 'seed=1 [2', cannot be read"),
         (["-m", "hydra.sweeper.cells=['seed=1','--seed 3']"], "cells: line 2, '--seed 3', cannot be read"),
         (["-m", "hydra.sweeper.cells=3"], "hydra.sweeper.cells=3"),
+        (["-m", "hydra.sweeper.cells_per_job=0"], "hydra.sweeper.cells_per_job=0"),
         (["-m", "hydra.sweeper.params=3"], "hydra.sweeper.params=3"),
         (["-m", "hydra/launcher=local", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0"),
         (["-m", "hydra/launcher=slurm", "hydra.launcher.timeout_min=0"], "hydra.launcher.timeout_min=0"),

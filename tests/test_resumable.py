@@ -9,11 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+import submitit
 from conftest import ROOT
 from omegaconf import OmegaConf
+from slurm_stub import StubLauncher
+from submitit.core.utils import FailedJobError
 
 from softtargets.errors import BadInput
-from softtargets.resumable import workers
+from softtargets.resumable import slurm_jobs, slurm_queue, workers
 from softtargets.resumable.arrays import cut, described
 from softtargets.resumable.recorded import config_hash
 from softtargets.system import memory
@@ -46,6 +49,52 @@ def test_every_cell_is_in_one_job_and_no_array_is_too_large():
 def test_a_cut_is_described_in_words():
     assert described(cut(range(1500), 1, 1001)) == "1,500 cells: 2 arrays of at most 1,001 jobs"
     assert described(cut(range(300), 2, 1001)) == "300 cells: 150 jobs of at most 2 cells, in 1 array"
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ("MaxArraySize            = 20", 20),
+        ("MaxArraySize = 4001\nSchedulerParameters = bf_interval=1,max_array_tasks=300,defer", 300),
+        ("MaxArraySize = 0", 1),
+        ("", 1001),
+    ],
+)
+def test_an_array_is_as_large_as_the_site_allows(config, limit, tmp_path, monkeypatch):
+    command = tmp_path / "scontrol"
+    command.write_text(f"#!/bin/sh\ncat <<'END'\n{config}\nEND\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert slurm_queue.array_limit() == limit
+
+
+class Full(submitit.AutoExecutor):
+    """An executor for a user who has too many jobs, as often as it is told."""
+
+    def __init__(self, message: str, times: int):
+        self.message, self.times = message, times
+
+    def submit_array(self, fns):
+        self.times -= 1
+        if self.times >= 0:
+            raise FailedJobError(self.message)
+        return [submitit.Job(".", "1", (0,)) for _ in fns]
+
+
+ARRAY = [slurm_jobs.Job(StubLauncher(Path()), []) for _ in range(2)]
+TOO_MANY = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+
+
+def test_an_array_that_a_limit_refuses_waits_for_other_jobs(monkeypatch, capsys):
+    monkeypatch.setattr(slurm_jobs, "PATIENCE", 0.0)
+    monkeypatch.setattr(slurm_jobs, "holds_jobs", lambda: True)
+    assert len(slurm_jobs._submit(Full(TOO_MANY, 3), ARRAY)) == 2
+    assert capsys.readouterr().out == f"waiting for other jobs to end: {TOO_MANY}\n"
+    with pytest.raises(FailedJobError, match="Invalid account"):
+        slurm_jobs._submit(Full("sbatch: error: Invalid account", 1), ARRAY)
+    monkeypatch.setattr(slurm_jobs, "holds_jobs", lambda: False)
+    with pytest.raises(FailedJobError, match="Limit"):
+        slurm_jobs._submit(Full(TOO_MANY, 1), ARRAY)
 
 
 def test_a_foreign_config_is_hashed_as_it_is_written_and_without_what_is_ignored():
