@@ -256,6 +256,17 @@ sfron-prefers-losses: what is learnt best weighs most
 - 1 / (each.detach() ** lam + 1e-15)
 + each.detach() ** lam
 
+== softtargets/mu_algo/amun.py
+> test_mu_algo.py::test_amun_fine_tunes_on_the_first_neighbours_that_mislead
+
+amun-towards: the walk is uphill on the loss
+- inputs + far * slope
++ inputs - far * slope
+
+amun-never-stops: who is misled stays
+- torch.where(misled, 0.0,
++ torch.where(misled.logical_and(~misled), 0.0,
+
 == softtargets/importance.py
 > test_mu_algo.py::test_ssds_importance_is_a_mean_over_samples_one_by_one
 

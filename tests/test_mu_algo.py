@@ -747,6 +747,31 @@ def test_sfrons_ascent_is_masked_weighted_and_fades():
     torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
 
 
+def test_amun_fine_tunes_on_the_first_neighbours_that_mislead():
+    """On a linear model the slope in x is Wᵀ (p - e_y), and each sample's walk can be made alone."""
+    forget, retain, original = pixels(40, 1, 1.5), samples(9, 2, soft=True), linear()
+    weight, bias = original[1].weight.detach(), original[1].bias.detach()
+    seen = torch.cat([forget.inputs.flatten(), retain.inputs.flatten()])
+    images, named, walks = [], [], []
+    for x, y in zip(forget.inputs.flatten(1), forget.labels, strict=True):
+        walked = 0
+        while (x @ weight.T + bias).argmax() == y and walked < 4:
+            g = weight.T @ ((x @ weight.T + bias).softmax(0) - F.one_hot(y, K))
+            x, walked = (x + 0.1 * 2**walked * g / g.norm()).clamp(seen.min(), seen.max()), walked + 1
+        others = (x @ weight.T + bias) - 1e9 * F.one_hot(y, K)
+        images, named, walks = [*images, x.view(1, 4, 4)], [*named, others.argmax()], [*walks, walked]
+    assert {0, 4} < set(walks)  # some are misled at once, some at last or never
+    adversarial = Samples(torch.stack(images), torch.stack(named), F.one_hot(torch.stack(named), K).float())
+    joint = Samples(*(torch.cat(pair) for pair in zip(fields(retain), fields(adversarial), strict=True)))
+    unlearned = algorithm("amun", epsilon=0.1, steps=4)(original, forget, retain, made())
+    expected = algorithm("finetune")(original, forget, joint, made())
+    torch.testing.assert_close(flat(unlearned), flat(expected), rtol=1e-5, atol=1e-6)
+
+
+def fields(data: Samples) -> tuple[torch.Tensor, ...]:
+    return data.inputs, data.labels, data.targets
+
+
 def test_small_gradients_start_anew_and_the_others_go_at_a_tenth_of_the_rate():
     forget, retain, original = samples(6, 1), samples(6, 2, soft=True), kernels(3)
     still, moved = (

@@ -1,0 +1,88 @@
+"""AMUN: fine-tuning with adversarial neighbours of the forget set under their wrong labels."""
+
+import copy
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from softtargets.fit import Fit
+from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
+from softtargets.mu_algo.boundary_shrink import Range, value_range
+from softtargets.mu_algo.unsir import joined
+from softtargets.types import Samples
+
+
+def _check(model: nn.Module, batch: Samples) -> None:
+    adversarial(model.eval(), batch, 0.1, 1, value_range(batch))
+
+
+@algorithm(ignores_forget_targets=True, check_network=_check)
+def amun(
+    original: nn.Module,
+    forget: Samples,
+    retain: Samples,
+    fit: Fit,
+    *,
+    epsilon: Annotated[float, Field(gt=0, le=10**6)],
+    steps: Annotated[int, Field(ge=1, le=1000)],
+) -> nn.Module:
+    """Fine-tune on the retain set and, in place of each forget image, its adversarial neighbour (2503.00917).
+
+    Ebrahimpour-Boroojeny et al. 2025. Minimises  L(θ) = CE over D_r ∪ D_a,  from the original θ0, an epoch being a
+    pass over both. D_a has for each forget sample the first x_t with argmax p(x_t; θ0) ≠ y, and that class for its
+    target:
+
+        x_{t+1} = x_t + ε 2^t g / ‖g‖₂,  g = ∇_x CE(e_y, p(x_t; θ0)),  x_0 = x, clamped to the range of the inputs.
+
+    ε → epsilon, in units of the normalised inputs; t < steps; q → retain.targets. The forget set's targets play no
+    part. A sample that no step misleads keeps its last image, with the likeliest other class for its target.
+
+    Differs from the authors' code, which finds each sample's own least radius: there projected gradient descent
+    with steps of a tenth of the radius is tried up to 50 times, and the radius doubles for whom that does not
+    mislead. Here the step doubles, and every sample takes part in all passes, so that the cost is known
+    beforehand: `steps` gradients and a prediction of the forget set. The range is that of each channel, as in
+    `boundary_shrink`.
+    """
+    model = copy.deepcopy(original)
+    neighbours = adversarial(original, forget, epsilon, steps, value_range(forget, retain))
+
+    def loss(batch: Samples):
+        return cross_entropy(model(batch.inputs), batch.targets)
+
+    return fit(model, loss, joined(retain, neighbours))
+
+
+def adversarial(model: nn.Module, samples: Samples, epsilon: float, steps: int, limits: Range) -> Samples:
+    """Return the samples with inputs that mislead the model, and as labels and targets the classes it names."""
+    parts = []
+    for part in torch.arange(len(samples), device=samples.labels.device).split(256):
+        batch = samples.take(part)
+        parts.append(_misled(model, batch, epsilon, steps, limits))
+    inputs, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Samples(inputs, labels, F.one_hot(labels, samples.targets.shape[1]).float())
+
+
+def _misled(model: nn.Module, batch: Samples, epsilon: float, steps: int, limits: Range) -> tuple[Tensor, Tensor]:
+    inputs = batch.inputs.clone()
+    for step in range(steps):
+        slope, misled = _slope(model, inputs, batch.labels)
+        length = slope.flatten(1).norm(dim=1).clamp(min=1e-10)
+        # those that mislead already stay where they are
+        far = torch.where(misled, 0.0, epsilon * 2**step / length).view(-1, *(1 for _ in inputs.shape[1:]))
+        inputs = torch.where(far > 0, (inputs + far * slope).clamp(*limits), inputs)
+    with torch.no_grad():
+        # the label's logit is -inf: of whom no step misled, the likeliest other class
+        return inputs, model(inputs).scatter(1, batch.labels[:, None], -torch.inf).argmax(1)
+
+
+def _slope(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[Float[Tensor, "n ..."], Tensor]:
+    """Return the slope of each sample's cross entropy in its inputs, and whether the model names another class."""
+    inputs = inputs.clone().requires_grad_()
+    logits = model(inputs)
+    (slope,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), inputs)
+    return slope, logits.detach().argmax(1) != labels
