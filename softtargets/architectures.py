@@ -44,7 +44,11 @@ def construct(architecture: Callable[..., nn.Module], input_shape: Shape, classe
 
 
 def given(architecture: Callable[..., nn.Module], input_shape: Shape, classes: int) -> dict[str, object]:
-    """Return what `construct` calls an architecture with; what a partial has set for it stays."""
+    """Return what `construct` calls an architecture with; what a partial has set for it stays.
+
+    >>> given(lambda *, num_classes: nn.Linear(4, num_classes), (1, 2, 2), 10)
+    {'num_classes': 10}
+    """
     known = dict(zip(GIVEN, (input_shape, classes, classes), strict=True))
     # of a partial the signature of its function: a partial's own leaves out what it has set
     arguments = inspect.signature(getattr(architecture, "func", architecture)).parameters
@@ -53,7 +57,11 @@ def given(architecture: Callable[..., nn.Module], input_shape: Shape, classes: i
 
 
 def is_torchvisions(architecture: Callable) -> bool:
-    """Return whether an architecture is a builder of torchvision's, which takes most settings as `**kwargs`."""
+    """Return whether an architecture is a builder of torchvision's, which takes most settings as `**kwargs`.
+
+    >>> is_torchvisions(mlp)
+    False
+    """
     function = getattr(architecture, "func", architecture)
     return str(getattr(function, "__module__", "")).startswith("torchvision.models.")
 

@@ -97,7 +97,7 @@ def kmnist(*, root: Place) -> Images:
 
     Raises DataUnavailable, a ValueError, where they cannot be had.
 
-    >>> kmnist(root="data").class_names[:2]
+    >>> kmnist(root="data").class_names[:2]  # doctest: +SKIP
     ('o', 'ki')
     """
     contents = published.read(published.KMNIST, Path(root).expanduser()).values()
@@ -110,7 +110,7 @@ def cifar10(*, root: Place) -> Images:
 
     Raises DataUnavailable, a ValueError, where they cannot be had.
 
-    >>> cifar10(root="data").train_pixels.shape
+    >>> cifar10(root="data").train_pixels.shape  # doctest: +SKIP
     torch.Size([50000, 3, 32, 32])
     """
     *train, test, meta = map(published.arrays, published.read(published.CIFAR10, Path(root).expanduser()).values())
@@ -120,7 +120,7 @@ def cifar10(*, root: Place) -> Images:
 def cifar100(*, root: Place) -> Images:
     """Return all 60,000 CIFAR-100 images with their fine labels, as `cifar10` does.
 
-    >>> cifar100(root="data").class_names[:2]
+    >>> cifar100(root="data").class_names[:2]  # doctest: +SKIP
     ('apple', 'aquarium_fish')
     """
     train, test, meta = map(published.arrays, published.read(published.CIFAR100, Path(root).expanduser()).values())
@@ -141,7 +141,7 @@ def svhn(*, root: Place) -> Images:
 
     Raises DataUnavailable, a ValueError, where they cannot be had.
 
-    >>> svhn(root="data").test_pixels.shape
+    >>> svhn(root="data").test_pixels.shape  # doctest: +SKIP
     torch.Size([26032, 3, 32, 32])
     """
     from scipy.io import loadmat  # here: it takes a fifth of a second

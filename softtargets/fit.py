@@ -288,8 +288,8 @@ class Fit:
 def batch_norms(model: nn.Module) -> list[nn.Module]:
     """Return the batch normalisations of a model.
 
-    >>> batch_norms(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)))
-    [BatchNorm1d(2, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)]
+    >>> len(batch_norms(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))))
+    1
     """
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     return [layer for layer in model.modules() if isinstance(layer, kinds)]

@@ -201,7 +201,11 @@ def _spare(images: Images, left_over, data: Split, normalise, generator: Generat
 
 
 def held_out_images(data: Split, stop: str) -> Samples | None:
-    """Return the spare images, and with stop="none" the validation set before them; None if there are none."""
+    """Return the spare images, and with stop="none" the validation set before them; None if there are none.
+
+    >>> len(held_out_images(data, "none")), held_out_images(data, "matched")
+    (4, None)
+    """
     parts = [part for part in (data.validation if stop == "none" else None, data.spare) if part is not None]
     if len(parts) < 2:
         return parts[0] if parts else None

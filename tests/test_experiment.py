@@ -156,7 +156,7 @@ def test_the_split_is_shared_by_the_runs_of_a_process(composed):
 
 
 def test_a_model_that_does_not_fit_the_images_is_refused(composed):
-    with pytest.raises(BadInput, match=r"architecture does not fit .*: 28x28 images can be halved"):
+    with pytest.raises(BadInput, match=r"does not fit .*: 28x28 images can be halved"):
         build(composed(*TINY, "architecture=cnn", "architecture.channels=[4,4,4,4,4]"))
 
 
