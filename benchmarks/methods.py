@@ -30,6 +30,7 @@ TARGETS = {
     "euk": ("hard",),
     "ct": ("hard",),
     "msg": ("hard",),
+    "unilogit": ("hard",),
     "amun": ("hard",),
     "sfron": ("hard",),
     "ssd": ("hard",),

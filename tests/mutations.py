@@ -267,6 +267,17 @@ amun-never-stops: who is misled stays
 - torch.where(misled, 0.0,
 + torch.where(misled.logical_and(~misled), 0.0,
 
+== softtargets/mu_algo/unilogit.py
+> test_mu_algo.py::test_unilogit_steps_to_its_own_prediction_with_the_label_levelled
+
+unilogit-forward: the divergence has the model first
+- log_p.exp() * (log_p - log_q)
++ log_q.exp() * (log_q - log_p)
+
+unilogit-other-level: the label's probability is 1 / k
+- logits.shape[1] - 1.0
++ logits.shape[1] + 0.0
+
 == softtargets/importance.py
 > test_mu_algo.py::test_ssds_importance_is_a_mean_over_samples_one_by_one
 

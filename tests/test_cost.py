@@ -189,7 +189,7 @@ BY_HAND = {
     "gradasc": alone("f"),
     "ct": alone("r"),
     "msg": lambda o: 2 * o.f + alone("r")(o),
-    **dict.fromkeys(("graddiff", "neggrad_plus", "relabel", "ugradsl_plus"), both),
+    **dict.fromkeys(("graddiff", "neggrad_plus", "relabel", "ugradsl_plus", "unilogit"), both),
     "boundary_shrink": lambda o: o.f + o.f / 3 + alone("f")(o),
     "npo": lambda o: both(o) + alone("f")(o) / 3,
     "rmu": lambda o: o.f / 3 + both(o) + alone("r")(o) / 3,

@@ -772,6 +772,22 @@ def fields(data: Samples) -> tuple[torch.Tensor, ...]:
     return data.inputs, data.labels, data.targets
 
 
+def test_unilogit_steps_to_its_own_prediction_with_the_label_levelled():
+    """In the logits Σ p log(p / q) has the slope p (log(p / q) - KL), q held fixed; two steps by hand."""
+    forget, retain, original = samples(7, 1), samples(11, 2, soft=True), linear()
+    fit = made(epochs=2, batch_size=11, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    unlearned = algorithm("unilogit", alpha=0.3)(original, forget, retain, fit)
+    x, e_y = torch.cat([forget.inputs.flatten(1), torch.ones(7, 1)], 1).double(), F.one_hot(forget.labels, K)
+    expected = copy.deepcopy(original)
+    for _ in range(2):
+        p = expected(forget.inputs).detach().double().softmax(1)
+        q = torch.where(e_y == 1, 1 / K, p * (1 - 1 / K) / (1 - (p * e_y).sum(1, keepdim=True)))
+        apart = (p / q).log()
+        slope = p * (apart - (p * apart).sum(1, keepdim=True))
+        by_hand(expected, slope.T @ x / 7 + 0.3 * gradient(expected, retain))
+    torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
+
+
 def test_small_gradients_start_anew_and_the_others_go_at_a_tenth_of_the_rate():
     forget, retain, original = samples(6, 1), samples(6, 2, soft=True), kernels(3)
     still, moved = (
