@@ -60,6 +60,9 @@ class Source:
     """Weights of the original's last linear layer, a row for each class."""
     retained: Callable[[], Float[Tensor, "r classes"]] | None = None
     """The original's logits on the whole retain set, whichever set these samples are."""
+    local: Callable[[int], Float[Tensor, "n classes"]] | None = None
+    """`local(samples)`: logits of a model trained, after the request, on so many retained samples: those nearest
+    to the forget set by what the original's last linear layer reads."""
 
     def one_hot(self) -> Float[Tensor, "n classes"]:
         """Return e_y, the one-hot labels."""
@@ -212,6 +215,25 @@ def teacher(source: Source, *, members: Annotated[int, Field(ge=1, le=100)]) -> 
     """
     # a mean of probabilities, not of logits: the row of an ensemble is what it predicts
     return torch.stack([source.logits(f"teacher {m + 1}").softmax(1) for m in range(members)]).mean(0)
+
+
+@targets_kind(check_network=check_head)
+def local_teacher(source: Source, *, samples: Annotated[int, Field(ge=1, le=10**9)]) -> Float[Tensor, "n k"]:
+    """Return q = softmax(z_l), z_l the logits of a model of the retained neighbours of the forget set alone.
+
+    Local Teacher Distillation, Dolgova and Stich 2026, arXiv 2605.31317. The neighbours are the retained samples
+    (their number → samples, or all that there are) with the largest cosine to any forget sample, between what the
+    original's last linear layer reads. The teacher is trained after the request, by the training's recipe for as
+    many epochs, and its training counts in the cost of the unlearning.
+
+    Written from the paper's abstract. Differs from it: there the teacher is a smaller network, here one of the
+    run's architecture. Networks that do not end in a linear layer are refused.
+
+    >>> local_teacher(dataclasses.replace(source, local=lambda samples: logits), samples=10)
+    tensor([[0.7000, 0.2000, 0.1000],
+            [0.1000, 0.1000, 0.8000]])
+    """
+    return source.local(samples).softmax(1)
 
 
 @targets_kind(upper_bound=True)

@@ -576,6 +576,11 @@ marginal-of-samples: the mean over the retain set, not over the samples
 + source.logits("original").double()
 > test_targets.py::test_marginal_targets_are_what_scaling_to_class_sums_leaves_alone
 
+local-of-original: the local teacher answers
+- source.local(samples).softmax(1)
++ source.logits("original").softmax(1)
+> test_targets.py::test_each_teacher_is_the_one_that_is_meant
+
 out-of-fold-seen: from a model that has seen the sample
 - source.out_of_fold(folds)
 + source.logits("original")

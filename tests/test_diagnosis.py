@@ -339,7 +339,7 @@ def test_flags_at_their_thresholds(changes, flag):
 
 UNSURE = (
     *("bad_teacher", "label_smoothing", "masked", "out_of_fold_sample", "random_label", "teacher", "undial"),
-    *("uniform", "held_out", "held_out_nearest", "tilted", "marginal"),
+    *("uniform", "held_out", "held_out_nearest", "tilted", "marginal", "local_teacher"),
 )
 """Kinds whose gradient on 142 memorised samples is not surely for or against forgetting: a few samples make it."""
 

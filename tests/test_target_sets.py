@@ -61,6 +61,24 @@ def test_held_out_targets_without_images_of_a_class_are_refused(composed, words)
         build(composed(*small, "targets=held_out", "unlearn.stop=matched", *words))
 
 
+def test_a_local_teacher_is_trained_on_the_neighbours_of_the_forget_set_after_the_request(stages):
+    made = stages("targets=local_teacher", "targets.forget.samples=60")
+    data, original = made.experiment.data, made.original().model
+    own, others = (original[:-1](samples.inputs) for samples in (data.forget, data.retain))
+    nearest = F.cosine_similarity(own[:, None], others[None], dim=2).amax(0)
+    kept = (nearest >= nearest.sort(descending=True).values[59]).nonzero()[:, 0]
+    found = targets(made)
+    teacher = made.trained("local teacher of 60", data.retain.take(kept))
+    assert teacher.from_store
+    expected = predict(teacher.model, data.forget.inputs).softmax(1)
+    torch.testing.assert_close(found.forget.targets, expected, rtol=1e-5, atol=1e-6)
+    cost, n, m = answers_cost(made.experiment), len(data.forget), len(data.retain)
+    assert (cost.predicted, cost.prepared, cost.trained) == (2 * n + 2 * m, 0, 60)
+    assert cost.gradient_samples(6) == pytest.approx((2 * n + 2 * m) / 3 + 360)
+    assert found.teachers == {}
+    assert found.seconds > teacher.seconds
+
+
 def test_own_predictions_are_the_originals_on_each_sample(stages):
     made = stages("targets=soft")
     found = targets(made)

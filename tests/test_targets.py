@@ -22,6 +22,7 @@ from softtargets.targets import (
     held_out,
     held_out_nearest,
     label_smoothing,
+    local_teacher,
     marginal,
     masked,
     oracle,
@@ -58,6 +59,7 @@ def source(seed=0, labels=LABELS, logits=LOGITS) -> Source:
         features=lambda: FEATURES,
         class_weights=lambda: WEIGHTS,
         retained=lambda: RETAINED,
+        local=lambda samples: logits["folds"],
     )
 
 
@@ -140,6 +142,7 @@ def test_each_teacher_is_the_one_that_is_meant():
     for kind, name in ((bad_teacher, "untrained"), (oracle, "retrained")):
         close(kind(source()), LOGITS[name].double().softmax(1))
     close(out_of_fold(source(), folds=5), LOGITS["folds"].double().softmax(1))
+    close(local_teacher(source(), samples=9), LOGITS["folds"].double().softmax(1))
     probs = [LOGITS[f"teacher {m}"].double().softmax(1) for m in (1, 2, 3)]
     close(teacher(source(), members=1), probs[0])
     close(teacher(source(), members=3), sum(probs) / 3)

@@ -15,7 +15,7 @@ from softtargets.devices import forked_random
 from softtargets.errors import BadInput
 from softtargets.execution import algorithm_inputs
 from softtargets.execution.experiment import Experiment
-from softtargets.execution.teachers import Asked
+from softtargets.execution.teachers import LOCAL, Asked
 from softtargets.fit import Fit, lone_samples
 from softtargets.targets import Recipe
 from softtargets.types import Samples
@@ -121,6 +121,12 @@ class AnswersCost:
     """Samples that models predict after the request."""
     prepared: int
     """Samples in an epoch of the trainings of all teachers, before any request."""
+    trained: int = 0
+    """Samples in an epoch of the trainings of teachers after the request."""
+
+    def gradient_samples(self, epochs: int) -> float:
+        """Return what is spent after the request, with so many epochs of a teacher's training."""
+        return self.predicted / 3 + self.trained * epochs
 
 
 def answers_cost(experiment: Experiment) -> AnswersCost:
@@ -128,7 +134,9 @@ def answers_cost(experiment: Experiment) -> AnswersCost:
     teachers = _rehearsed_teachers(experiment, experiment.recipes)
     # both sides may ask the same model about the same samples: it is asked once
     predicted = {key: count for side in teachers for key, count in side.predicted.items()}
-    return AnswersCost(sum(predicted.values()), sum(_prepared(teachers).values()))
+    trainings = _prepared(teachers)
+    after = sum(count for name, count in trainings.items() if name.startswith(LOCAL))
+    return AnswersCost(sum(predicted.values()), sum(trainings.values()) - after, after)
 
 
 def trainings_of_teachers(experiment: Experiment) -> dict[str, int]:
@@ -248,7 +256,7 @@ def budgeted(experiment: Experiment) -> Experiment:
     Raises BadInput where it pays for less than one step of each turn, or less than what is to be done without any.
     """
     share, whole = experiment.unlearning.cost, experiment.retraining_samples
-    known, targets = plan(experiment), answers_cost(experiment).predicted / 3
+    known, targets = plan(experiment), answers_cost(experiment).gradient_samples(experiment.epochs)
     if not known.turns:
         _require(experiment, known.fixed + targets, "costs more, and takes no steps")
         return experiment

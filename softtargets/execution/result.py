@@ -241,14 +241,14 @@ def shares(experiment: Experiment, outcome: Outcome) -> dict:
     The seconds of answers and looks, of which the clock knows nothing, are those of their samples.
     """
     spent, answers, whole = outcome.spent, answers_cost(experiment), experiment.retraining_samples
-    predicted = spent.looked + answers.predicted
+    predicted, taught = spent.looked + answers.predicted, answers.trained * experiment.epochs
     return {
-        "share": (spent.forward + predicted + 2 * spent.backward) / 3 / whole,
-        "share_seconds": (spent.cpu_seconds / outcome.seconds_a_sample + predicted / 3) / whole,
+        "share": ((spent.forward + predicted + 2 * spent.backward) / 3 + taught) / whole,
+        "share_seconds": (spent.cpu_seconds / outcome.seconds_a_sample + predicted / 3 + taught) / whole,
         "budget": experiment.unlearning.cost,
         "prepared_share": answers.prepared * experiment.epochs / whole,
-        "forward_samples": spent.forward + predicted,
-        "backward_samples": spent.backward,
+        "forward_samples": spent.forward + predicted + taught,
+        "backward_samples": spent.backward + taught,
     }
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from softtargets.heads import features, head
 from softtargets.store import Entry
 from softtargets.targets import HeldOut, Source
 from softtargets.types import Samples, generator, model_digest
+
+LOCAL = "local teacher"
+"""Beginning of the names of teachers that depend on the forget set, so that they are trained after the request."""
 
 
 class Asked:
@@ -39,6 +43,7 @@ class Asked:
             self.features,
             self.class_weights,
             self.retained,
+            self.local,
         )
 
     def logits(self, name: str) -> Float[Tensor, "n k"]:
@@ -73,6 +78,15 @@ class Asked:
     def retained(self) -> Float[Tensor, "r k"]:
         """Return the original's logits on the retain set."""
         return self._predict(self._teacher("original"), self.experiment.data.retain)
+
+    def local(self, count: int) -> Float[Tensor, "n k"]:
+        """Return the logits of a model trained on the `count` retained samples nearest to the forget set."""
+        data, original = self.experiment.data, self._teacher("original")
+        own, others = (F.normalize(self._features(original, part), dim=1) for part in (data.forget, data.retain))
+        # in parts: all similarities at once would be forget times retain set
+        near = torch.cat([(own @ part.T).amax(0) for part in others.split(1024)])
+        chosen = near.topk(min(count, len(data.retain))).indices.sort().values.to(data.retain.labels.device)
+        return self._predict(self._train(f"{LOCAL} of {len(chosen)}", data.retain.take(chosen)), self.samples)
 
     def fold(self, folds: int) -> Int64[Tensor, " train"]:
         """Draw the fold of every training sample, whatever the forget set is."""
@@ -113,7 +127,7 @@ class Teachers(Asked):
     def source(self) -> Source:
         """Return what a kind may draw on, with a clock on its questions."""
         source = super().source()
-        questions = ("logits", "out_of_fold", "held_out", "features", "class_weights", "retained")
+        questions = ("logits", "out_of_fold", "held_out", "features", "class_weights", "retained", "local")
         clocked = {name: self._clocked(getattr(source, name)) for name in questions}
         return dataclasses.replace(source, **clocked)
 
