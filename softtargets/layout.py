@@ -1,7 +1,9 @@
-"""Paths of the project's folders."""
+"""Paths of the project's folders, and names of files that several parts of it know."""
 
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
 """The folder of configs: beside the code in an installed copy, at the top of a checkout."""
+MARKS = ".progress"
+"""The folder in a sweep's folder with the marks that its runs leave."""

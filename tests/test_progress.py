@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import rich.console
 
+from softtargets.execution.run_files import mark
 from softtargets.study import progress
 from softtargets.study.cells import SweepCell
 from softtargets.study.nearest import Nearest
-from softtargets.study.progress import Display
+from softtargets.study.progress import Display, FailFast
 from softtargets.system.files import write_json, write_text
 
 
@@ -82,6 +83,7 @@ def leave(folder: Path, name: str, content: dict | str) -> None:
     folder.mkdir(exist_ok=True)
     write = write_text if isinstance(content, str) else write_json
     write(folder / name, content)
+    mark(folder, "began" if name == "run.log" else "ended")
 
 
 def test_a_file_gets_a_line_a_minute_at_most_and_the_end(watched, tmp_path):
@@ -142,3 +144,35 @@ def test_a_terminal_shows_what_runs_now_and_wraps_whole_names(watched, tmp_path)
     assert lines[first + 1 : first + 3] == [f"{'b' * 70}, c and 1", "more"]
     assert any(line.startswith("nearest to retraining so far: npo soft, at 0.20") for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_a_watcher_asks_for_no_run_that_left_no_mark(watched, tmp_path, monkeypatch):
+    display, _, _ = watched("abcd")
+    asked = []
+    state = SweepCell.state
+    monkeypatch.setattr(SweepCell, "state", lambda cell: asked.append(cell.folder.name) or state(cell))
+    for change, expected in (
+        (None, ""),
+        (("a", "run.log", "begun"), "a"),
+        (None, ""),  # it runs still
+        (("b", "result.json", result("npo", 0.1)), "b"),
+        (("a", "result.json", result("npo", 0.1)), "a"),
+        (None, ""),
+    ):
+        if change:
+            name, file, content = change
+            leave(tmp_path / name, file, content)
+        display.update()
+        assert "".join(asked) == expected
+        asked.clear()
+
+
+def test_a_sweep_ends_fast_when_so_many_runs_failed_for_one_reason(watched, tmp_path):
+    display, _, _ = watched("abcd")
+    display.fail_fast = 2
+    for name, message in (("a", "one"), ("b", "two")):
+        leave(tmp_path / name, "error.json", {"error": "KeyError", "message": message})
+        display.update()
+    leave(tmp_path / "c", "error.json", {"error": "KeyError", "message": "one"})
+    with pytest.raises(FailFast, match=r"^fail_fast=2: 2 runs failed for the same reason.*: KeyError: one$"):
+        display.update()

@@ -544,3 +544,37 @@ def test_a_sweep_of_pairs_from_python_has_distinct_forget_sets(folder):
         assert {one["choices"][drawn] for one in found} == {0, 1, 2}
     (pairing,) = pairings(read(place))
     assert (pairing.design.kind, pairing.design.shown) == ("distinct", "n = 3, 3 forget sets")
+
+
+def test_own_settings_of_a_sweep_are_the_last_values_and_no_part_of_its_runs(planned):
+    usual = {cell.hash for cell in planned(["seed=0,1"])[0]}
+    for words, params, config_words in (
+        (["seed=0,1", "fail_fast=3"], {}, []),
+        (["seed=0,1"], {"fail_fast": 3}, []),
+        (["seed=0,1"], {}, ["fail_fast=3"]),
+    ):
+        cells, _ = planned(words, config_words, **params)
+        assert {cell.hash for cell in cells} == usual
+        assert all("fail_fast=null" in cell.overrides for cell in cells)
+
+
+@pytest.mark.long
+def test_a_sweep_that_fails_fast_leaves_the_rest_and_goes_on_at_the_next_call(folder, here):
+    broken = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken_at_16", "plugins=[own_parts]")
+    words = ("-m", *SMALL, *broken, "unlearn.batch_size=16,8", "seed=range(3)")
+    code, stdout, stderr = here(*words, "fail_fast=2")
+    assert (code, len(results(folder))) == (1, 0)
+    assert "fail_fast=2: 2 runs failed for the same reason, so the sweep ends here: ZeroDivisionError" in stderr
+    assert "0 of 6 runs finished, 2 failed, 4 stopped or not started" in stdout
+    code, stdout, _ = here(*words)
+    assert "3 of 6 runs finished, 3 failed; " in stdout
+    assert len(results(folder)) == 3
+
+
+@pytest.mark.parametrize("words", ["fail_fast=0", "fail_fast=1,2", "fail_fast=few"])
+def test_own_settings_are_refused_in_one_sentence(here, words):
+    code, stdout, stderr = here("-m", *SMALL, words)
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith(f"run.py: {words.partition('=')[0]}=")
+    assert stderr.count("\n") == 1
+    assert not Path("runs").exists()

@@ -40,6 +40,11 @@ NEWER = {
     "training.augmentation": {"flip": False, "shift": 0, "cutout": 0},
 }
 """Settings that older configs lack: left out at these values, so that hashes stay what they were."""
+OF_SWEEPS = {
+    "pairs": "one run has no pairs, a sweep has",
+    "fail_fast": "one run ends at its first error, a sweep goes on",
+}
+"""Settings that a sweep takes out of the configs of its runs, and why one run refuses them."""
 AGAIN = "Start the sweep again to plan it anew"
 RESTORE = "Restore the file, or give the settings without rerun"
 
@@ -73,7 +78,9 @@ def resolve(config: dict, chosen: Chosen, digest: Callable = contents.sha256_of)
         config["tuned_on"] = tuned_on.checked(values["tuned_on"], tuned_on.SETTING)
     planned = contents.planned(config.pop("contents", "{}"))
     validated(Settings, settings_of(config), "")
-    _require_one_run(config.pop("pairs", None))
+    for name, advice in OF_SWEEPS.items():
+        if (value := config.pop(name, None)) is not None:
+            raise BadInput(f"{name}={value}: {advice}. Type -m first, as in -m {name}={value}")
     repeated = {}
     if config["rerun"] is not None:
         config = saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}
@@ -97,12 +104,6 @@ def resolve(config: dict, chosen: Chosen, digest: Callable = contents.sha256_of)
         if node.get("precision") == "auto":
             node |= {"precision": resolve_machine(config | {"precision": "auto"})["precision"]}
     return config
-
-
-def _require_one_run(pairs: int | None) -> None:
-    """Refuse `pairs`, in whose place a sweep has put seeds."""
-    if pairs is not None:
-        raise BadInput(f"pairs={pairs}: one run has no pairs, a sweep has. Type -m first, as in -m pairs={pairs}")
 
 
 def drop_ignored_targets(config: dict) -> None:

@@ -61,10 +61,11 @@ def _device(name: str) -> str:
 
 
 class PairSettings(pydantic.BaseModel):
-    """The setting of a sweep alone."""
+    """The settings of a sweep alone."""
 
     model_config = FORBID
     pairs: Annotated[int, Field(ge=2, le=10_000)] | None = None
+    fail_fast: Count | None = None
 
 
 class Settings(PairSettings):

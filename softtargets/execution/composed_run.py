@@ -60,6 +60,7 @@ def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
         try:
             share_all(output)  # what Hydra wrote
             if swept:
+                files.callback(run_files.mark, output, "ended")
                 log = files.enter_context(_cell(output))
             return _run(cfg, hydra, output, log)
         except (Exception, SystemExit) as error:
@@ -83,6 +84,7 @@ def _cell(output: Path) -> Iterator[TextIO]:
         with (output / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             print(f"{now}: process {os.getpid()} on {socket.gethostname()}", file=log, flush=True)
+            run_files.mark(output, "began")
             yield log
 
 

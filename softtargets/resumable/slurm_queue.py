@@ -62,6 +62,14 @@ class Queue:
             self.empty_since = min(self.empty_since, now) if over else float("inf")
         return self.length
 
+    def cancel(self) -> None:
+        """Cancel all jobs, and wait until none runs any more."""
+        if jobs := self.jobs():
+            _answer("scancel", *sorted(jobs))
+            self.grow()
+            while self.waiting():
+                time.sleep(1)
+
     def grow(self) -> None:
         """Forget the last answer, since jobs have just been submitted."""
         self.queried = float("-inf")

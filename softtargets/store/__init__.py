@@ -20,16 +20,16 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import platformdirs
-import safetensors.torch
-from torch import Tensor
 
 from softtargets.errors import BadInput
 from softtargets.system.files import canonical, make_folder, naming_file, share_all
 from softtargets.system.locks import locked
 
-Tensors = dict[str, Tensor]
+Tensors = dict[str, Any]
+"""Tensors by name; their type is not named here, as a listing of the store should not import torch."""
 MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 """Error numbers for a missing file, or for something else in its place."""
 NEEDED = {"stage": str, "ingredients": dict, "seconds": float, "cpu_seconds": float, "sha256": str}
@@ -160,6 +160,8 @@ def load_entry(path: Path) -> Entry | None:
     said, content = manifest(path), _content(path / "tensors.safetensors")
     if said is None or content is None or _seal(content, said) != said.get("sha256"):
         return None
+    import safetensors.torch
+
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError:  # the hash fits, but the store did not write it
@@ -200,6 +202,8 @@ def rename_damaged(path: Path) -> Path | None:
 
 def _write(path: Path, tensors: Tensors, manifest: dict) -> bool:
     """Write an entry under a temporary name and rename it; return whether no other process was faster."""
+    import safetensors.torch
+
     content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
     manifest |= {"sha256": _seal(content, manifest)}
     temporary = path.with_name(f".new-{uuid.uuid4().hex}")

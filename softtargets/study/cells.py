@@ -22,7 +22,7 @@ from softtargets.config.resolve import config_hash
 from softtargets.config.settings import LauncherSettings, SweeperSettings
 from softtargets.config.validation import validated as check_model
 from softtargets.errors import BadInput, program
-from softtargets.execution import composed_run
+from softtargets.execution import composed_run, run_files
 from softtargets.study.composing import Composer
 from softtargets.system.files import Damaged, canonical, make_folder, read_json, write_json
 from softtargets.system.locks import locked
@@ -268,6 +268,7 @@ def _make_ready(cell: SweepCell) -> None:
     """Create a cell's folder; delete the error of an earlier failure, and a damaged result."""
     make_folder(cell.folder / HYDRA)  # here, because a failure in the launcher would end the other runs too
     (cell.folder / "error.json").unlink(missing_ok=True)
+    run_files.remove_marks(cell.folder)
     with contextlib.suppress(FileNotFoundError):
         _print_damage(cell.outcome)
     cell.outcome.unlink(missing_ok=True)  # a stage file or a damaged result; no cell here has a whole one
@@ -300,6 +301,9 @@ class Missing:
 
     reasons: dict[SweepCell, str]
     unbegun: frozenset[SweepCell]
+    """With `stopped`, also those that were stopped."""
+    stopped: bool = False
+    """Whether the sweep ended before its last run."""
 
 
 def missing(

@@ -4,11 +4,15 @@ import re
 from collections.abc import Callable
 
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
 
 from softtargets.config.settings import PairSettings
 from softtargets.config.validation import validated
 from softtargets.errors import BadInput
 
+OWN = {"fail_fast": "null"}
+"""Settings of the sweep itself, with the values that its runs have."""
+EXAMPLES = {"fail_fast": "3"}
 DECIDED = ("seed", "forget_set.seed", "dataset.seed")
 """Settings that `pairs` decides: all three are the number of the pair."""
 Parse = Callable[[list[str]], list[Override]]
@@ -31,6 +35,25 @@ def typed_out(params: list[Override], typed: list[Override], usual: int | None, 
     rest = [one for one in overrides if one not in given]
     seeds = [f"seed=range({number})", "forget_set.seed=${seed}", "dataset.seed=${seed}"]
     return [*rest, *parse(["pairs=null", *seeds])]
+
+
+def own_settings(overrides: list[Override], config: DictConfig) -> PairSettings:
+    """Return the sweep's own settings: the last values typed, or those in the config; raises BadInput."""
+    values = {name: config[name] for name in OWN}
+    for one in overrides:
+        if one.key_or_group in OWN and not one.is_delete():
+            if one.is_sweep_override():
+                example = EXAMPLES[one.key_or_group]
+                raise BadInput(f"{one.input_line}: must be one value, as in {one.key_or_group}={example}")
+            values[one.key_or_group] = one.value()
+    return validated(PairSettings, values, "")
+
+
+def without_own(overrides: list[Override], config: DictConfig, parse: Parse) -> list[Override]:
+    """Return the overrides with the values that runs have in place of the sweep's own settings."""
+    rest = [one for one in overrides if one.key_or_group not in OWN]
+    typed = {one.key_or_group for one in overrides}
+    return [*rest, *parse([f"{name}={usual}" for name, usual in OWN.items() if name in typed or config[name]])]
 
 
 def _number(given: Override) -> int | None:

@@ -13,6 +13,7 @@ import rich.table
 import rich.text
 
 from softtargets.errors import BadInput, visible
+from softtargets.execution.run_files import digest_in, marks
 from softtargets.resumable.starting import Screen
 from softtargets.study.cells import Missing, SweepCell, _json
 from softtargets.study.nearest import Nearest
@@ -24,14 +25,24 @@ MINUTE = 60.0
 ENDED = ("finished", "failed")
 
 
+class FailFast(Exception):
+    """As many runs failed for the same reason as a sweep may have."""
+
+    def __init__(self, number: int, reason: str):
+        runs = "a run" if number == 1 else f"{number} runs"
+        same = "" if number == 1 else " for the same reason"
+        super().__init__(f"fail_fast={number}: {runs} failed{same}, so the sweep ends here: {reason}")
+
+
 class Display(Screen):
     """The progress of a sweep: a bar and a few lines on a terminal; elsewhere at most a line a minute.
 
     The first runs that fail for a reason are said as it happens.
     """
 
-    def __init__(self, cells: list[SweepCell], unfinished: list[SweepCell]):
-        self.cells, self.unfinished = cells, unfinished
+    def __init__(self, cells: list[SweepCell], unfinished: list[SweepCell], fail_fast: int | None = None):
+        self.cells, self.unfinished, self.fail_fast = cells, unfinished, fail_fast
+        self.by_hash = {digest_in(cell.folder): cell for cell in unfinished}
         self.states = dict.fromkeys(unfinished, "waiting")
         self.nearest = Nearest()
         self.reasons: collections.Counter[str] = collections.Counter()
@@ -51,15 +62,29 @@ class Display(Screen):
             self._say_counts()
 
     def update(self) -> None:
-        """Read the states of the cells, say what failed since, and show the new counts."""
-        for cell, before in self.states.items():
-            if before != "finished" and (state := cell.state()) != before:
+        """Read the states of the cells, say what failed since, and show the new counts.
+
+        Raises FailFast as soon as `fail_fast` runs failed for one reason.
+        """
+        for cell in self._changed():
+            if (state := cell.state()) != self.states[cell]:
                 self.states[cell] = state
                 self._take(cell, state)
         if self.screen.is_terminal:
             self.live.update(self.page())
         elif time.monotonic() - self.said > MINUTE and {"running", *ENDED} & {*self.states.values()}:
             self._say_counts()
+
+    def _changed(self) -> list[SweepCell]:
+        """Return the cells whose marks show that they may have another state now."""
+        changed = []
+        for name in marks(self.cells[0].folder.parent):
+            digest, _, mark = name.partition(".")
+            cell = self.by_hash.get(digest)
+            before = self.states.get(cell, "finished")
+            if before != "finished" and not (mark == "began" and before == "running"):
+                changed.append(cell)
+        return changed
 
     def _take(self, cell: SweepCell, state: str) -> None:
         if state == "finished" and cell.stage == "all" and (result := _json(cell.outcome)):
@@ -69,6 +94,8 @@ class Display(Screen):
             if self.reasons[reason] <= SHOWN:
                 path = cell.folder / "error.json"
                 self.screen.print(visible(f"a run failed: {reason} ({path})"), markup=False)
+            if self.reasons[reason] == self.fail_fast:
+                raise FailFast(self.fail_fast, reason)
 
     def _say_counts(self) -> None:
         counts = self.counts()
@@ -115,7 +142,7 @@ def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
     _print_failures(failed, missing)
     reused, trained = _trainings(cells)
     ended = f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(failed)} failed"
-    ended += f", {len(unbegun)} not started" if unbegun else ""
+    ended += f", {len(unbegun)} {'stopped or ' * missing.stopped}not started" if unbegun else ""
     print(f"{ended}; trained {trained} models, reused {reused} from the store")
     folder = cells[0].folder.parent
     print(visible(f"sweep: {folder}"))
@@ -130,7 +157,7 @@ def _print_failures(failed: list[SweepCell], missing: Missing) -> None:
     for cell in failed:
         reason = cell.error() or missing.reasons.get(cell) or "no result, because its process was killed"
         equal[reason].append(cell.folder.name)
-    for reason, names in equal.items():
+    for reason, names in sorted(equal.items(), key=lambda pair: -len(pair[1])):
         for name in names[:SHOWN]:
             print(visible(f"failed: {name}: {reason}"))
         if len(names) > SHOWN:

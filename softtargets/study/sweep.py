@@ -10,6 +10,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
 from softtargets.config import paths, recipes
+from softtargets.config.settings import PairSettings
 from softtargets.errors import BadInput, program, visible
 from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import LauncherEnd, launch, reason
@@ -19,7 +20,7 @@ from softtargets.study import cells as on_disk
 from softtargets.study import pairs
 from softtargets.study.composing import Composer
 from softtargets.study.peak import peak_of_runs
-from softtargets.study.progress import Display, counts_of_runs
+from softtargets.study.progress import Display, FailFast, counts_of_runs
 
 
 def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
@@ -34,6 +35,7 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
     on_disk.check_settings(config)
     folder = Path(config.hydra.sweep.dir).absolute()
 
+    own = _own_settings(sweeper, arguments)
     combinations, swept = _combinations(sweeper, arguments)
     if len(combinations) >= MANY:
         print(f"planning {len(combinations):,} cells", flush=True)
@@ -44,7 +46,7 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
     with on_disk.one_warming(folder, cells):
         missing = on_disk.Missing({}, frozenset())
         if unfinished:
-            missing = _launch(sweeper, Display(cells, unfinished), folder)
+            missing = _launch(sweeper, Display(cells, unfinished, own.fail_fast), folder)
         finished = counts_of_runs(cells, missing)
     _track(config, folder)
     return finished
@@ -69,11 +71,18 @@ def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str
         params = paths.quoted([f"{name}={value}" for name, value in sweeper.params.items()], several=True)
         first, typed = (parser.parse_overrides(some) for some in (params, words + list(arguments)))
         overrides = pairs.typed_out(first, typed, sweeper.config.pairs, parser.parse_overrides)
+        overrides = pairs.without_own(overrides, sweeper.config, parser.parse_overrides)
         combinations += every_combination(overrides)
         named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
         swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
     swept.pop("pairs", None)  # folder names show the seeds instead
     return recipes.each_with_recipe(combinations, sweeper.config.hydra.searchpath), list(swept)
+
+
+def _own_settings(sweeper: Sweeper, arguments: list[str]) -> PairSettings:
+    parse = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader).parse_overrides
+    params = [f"{name}={value}" for name, value in sweeper.params.items() if name in pairs.OWN]
+    return pairs.own_settings(parse([*params, *arguments]), sweeper.config)
 
 
 def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
@@ -101,12 +110,24 @@ def _launch(sweeper: Sweeper, display: Display, folder: Path) -> on_disk.Missing
     end = LauncherEnd()
     if began:
         start = _starter(sweeper, list(began), folder, queue)
-        with display:
-            end = launch(start, display.update)
+        try:
+            with display:
+                end = launch(start, display.update)
+        except FailFast as error:
+            print(f"{program()}: {visible(error)}", file=sys.stderr)
+            return _stopped(began, hopeless, queue)
     if end.raised:
         print(f"{program()}: {visible(reason(end.raised, queue))}", file=sys.stderr)
     # a job that SLURM accepted but never started was cancelled: report it like a killed run
     return on_disk.missing(began, hopeless, end.failures, gave_up=end.raised is not None)
+
+
+def _stopped(began: dict, hopeless: dict[on_disk.SweepCell, str], queue: Queue | None) -> on_disk.Missing:
+    """Cancel the jobs that are left; return the cells without a result, those that were stopped included."""
+    if queue:
+        queue.cancel()
+    stopped = frozenset(cell for cell in began if cell.state() in ("running", "waiting"))
+    return on_disk.Missing(hopeless, stopped, stopped=True)
 
 
 def _starter(sweeper: Sweeper, cells: list[on_disk.SweepCell], folder: Path, queue: Queue | None) -> Start:

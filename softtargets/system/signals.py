@@ -64,12 +64,17 @@ def _unwind(number: int, frame: object) -> None:
 
 def is_end(error: BaseException) -> bool:
     """Return whether an exception ends this process on purpose: after a signal, or for submitit's requeue."""
-    return isinstance(error, SystemExit) and (code is not None or submitit_names.ends_job(error))
+    by_us = code is not None or isinstance(error, Stopped)
+    return isinstance(error, SystemExit) and (by_us or submitit_names.ends_job(error))
+
+
+class Stopped(SystemExit):
+    """The end of a thread that another one stops."""
 
 
 def stop(thread: threading.Thread, seconds: float) -> None:
-    """Raise SystemExit in a thread, at its next line of Python; wait at most so many seconds for its end."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+    """Raise Stopped in a thread, at its next line of Python; wait at most so many seconds for its end."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped))
     thread.join(seconds)
 
 
