@@ -559,14 +559,14 @@ def test_own_settings_of_a_sweep_are_the_last_values_and_no_part_of_its_runs(pla
 
 
 @pytest.mark.long
-def test_a_sweep_that_fails_fast_leaves_the_rest_and_goes_on_at_the_next_call(folder, here):
+def test_a_sweep_that_fails_fast_leaves_the_rest_and_goes_on_at_the_next_call(folder):
     broken = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken_at_16", "plugins=[own_parts]")
-    words = ("-m", *SMALL, *broken, "unlearn.batch_size=16,8", "seed=range(3)")
-    code, stdout, stderr = here(*words, "fail_fast=2")
+    words = (*broken, "unlearn.batch_size=16,8", "seed=range(3)")
+    code, stdout, stderr = sweep(folder, *words, "fail_fast=2")  # a process: it stops a thread
     assert (code, len(results(folder))) == (1, 0)
     assert "fail_fast=2: 2 runs failed for the same reason, so the sweep ends here: ZeroDivisionError" in stderr
     assert "0 of 6 runs finished, 2 failed, 4 stopped or not started" in stdout
-    code, stdout, _ = here(*words)
+    code, stdout, _ = sweep(folder, *words)
     assert "3 of 6 runs finished, 3 failed; " in stdout
     assert len(results(folder)) == 3
 
