@@ -612,6 +612,7 @@ def test_what_the_sentence_withholds_is_in_no_table(folder):
     assert [shown[name] for name in ("difference", "p of equivalence", "detectable", "dz")] == 4 * ["–"]
     assert shown["p"] == "1.000"
     assert main([str(place)]) == 0
+    assert "| – | n = 6 (2 measured), p 1.000 | no significant" in (place / "summary.md").read_text()
     (row,) = [
         row
         for row in csv.DictReader(io.StringIO((place / "summary.csv").read_text()))
