@@ -410,6 +410,17 @@ class TestInABrowser:
         ]
         assert labels == ["soft"]
 
+    def test_a_filter_of_the_setting_leaves_its_rows_in_the_figures(self, wide, marked):
+        wide.get("about:blank")
+        wide.get(marked.as_uri())
+        switch(wide, "js_forget")
+        choose(wide, "forget", "random")
+        assert 0 < len(rows(wide)) < len(wide.find_elements(By.CSS_SELECTOR, "#arms tbody tr"))
+        shown = [
+            one for one in wide.find_elements(By.CSS_SELECTOR, ".chart tr[data-algorithm]") if one.is_displayed()
+        ]
+        assert len(shown) >= 3  # two arms in figure 1, their difference in figure 3
+
     def test_a_column_sorts_both_ways_with_what_has_no_number_last(self, laptop):
         def column(at: int) -> list[str]:
             return [

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.palette import kind, mark, shape
@@ -49,7 +49,7 @@ class Row:
     """Places of other arms that are marked in this row alone."""
 
 
-def axis(ways: Iterable[Way], marked: list[tuple[float, str, str]], shaded: bool = True) -> Axis:
+def axis(ways: Collection[Way], marked: list[tuple[float, str, str]], shaded: bool = True) -> Axis:
     """Return an axis with all marked lines, and all pairs of the arms whose mean is within `FARTHEST`."""
     near = [way for way in ways if way.mean is None or abs(way.mean) <= FARTHEST]
     shown = [
@@ -58,7 +58,8 @@ def axis(ways: Iterable[Way], marked: list[tuple[float, str, str]], shaded: bool
     shown = [min(max(x, -FARTHEST), FARTHEST) for x in shown] + [place for place, *_ in marked]
     low, high = min(shown), max(shown)
     room = 0.06 * (high - low or 1.0)
-    return Axis(low - room, high + room, tuple(marked), (0.0, 1.0) if shaded else None)
+    beyond = any(way.mean is not None and way.mean > FARTHEST for way in ways)
+    return Axis(low - room, high + (3 if beyond else 1) * room, tuple(marked), (0.0, 1.0) if shaded else None)
 
 
 def of_rows(rows: Sequence[Row], axis: Axis, caption: str, unit: str) -> Markup:
@@ -166,8 +167,7 @@ def _ends(axis: Axis) -> Markup:
 
 
 def _numbers(axis: Axis) -> Markup:
-    step = 0.5 if axis.high - axis.low > 1.2 else 0.2 if axis.high - axis.low > 0.5 else 0.1
-    ticks = [step * n for n in range(math.ceil(axis.low / step), math.floor(axis.high / step) + 1)]
+    ticks = round_ticks(axis.low, axis.high, 6)
     texts = [tag("text", f"{tick:.2g}", x=axis.at(tick), y=12, text_anchor="middle") for tick in ticks]
     return tag("svg", *texts, width="100%", height=16, class_="ends", aria_hidden="true")
 
@@ -216,8 +216,8 @@ def of_plane(
     lines: Sequence[Line], plane: Plane, caption: str, drawn: tuple[str, ...] = ("line", "dots")
 ) -> Markup:
     """Draw lines with their bands, and dots at their points, or one of both."""
-    areas = [part for line in lines for part in _area(line, plane)] if "line" in drawn else []
-    marks = [part for line in lines for part in _marks(line, plane)] if "dots" in drawn else []
+    areas = [_of_line(line, _area(line, plane)) for line in lines] if "line" in drawn else []
+    marks = [_of_line(line, _marks(line, plane)) for line in lines] if "dots" in drawn else []
     whole = {"width": "100%", "height": "100%", "preserveAspectRatio": "none", "class_": "stretched"}
     stretched = tag("svg", *areas, viewBox="0 0 100 100", **whole)
     picture = tag("svg", *_frame(plane), stretched, *marks, width="100%", height=plane.height, class_="plane")
@@ -225,6 +225,10 @@ def of_plane(
     text = f"{caption}: {plane.y_name} over {plane.x_name}"
     heading = tag("figcaption", tag("b", caption), tag("span", f"{plane.y_name} ↑"))
     return tag("figure", heading, tag("div", picture, axis, role="img", aria_label=text, class_="drawing"))
+
+
+def _of_line(line: Line, parts: list[Markup]) -> Markup:
+    return tag("g", *parts, data_algorithm=line.algorithm, data_targets=line.targets)
 
 
 def _area(line: Line, plane: Plane) -> list[Markup]:
@@ -333,6 +337,14 @@ def _line(algorithm: str, targets: str | None, at_cost: dict[float, list], measu
     return Line(name, algorithm, targets, tuple(points), look, tuple(titles))
 
 
+def round_ticks(low: float, high: float, most: int = 4) -> list[float]:
+    """Return at most so many round numbers between two edges."""
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= rough)
+    return [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
 def _ticks(edges: tuple[float, float]) -> tuple[tuple[float, str], ...]:
     powers = range(math.floor(math.log10(edges[0])), math.ceil(math.log10(edges[1])) + 1)
     places = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
@@ -350,6 +362,11 @@ def names(lines: Sequence[Line]) -> Markup:
 
 def facet(*inside: object, entry: Entry, name: str, open_: bool) -> Markup:
     """Return what belongs to one setting, folded unless `open_`; filters hide it by its choices."""
+    return tag("details", tag("summary", name), joined(*inside), class_="facet", open=open_, **filtered(entry))
+
+
+def filtered(entry: Entry) -> dict[str, str]:
+    """Return the attributes by which filters of the setting know what belongs to an arm."""
     chosen = dict(entry.setting.settings)
-    data = {f"data_{key}": str(chosen[key]) for key in ("dataset", "architecture", "forget_set")}
-    return tag("details", tag("summary", name), joined(*inside), class_="facet", open=open_, **data)
+    names = {"dataset": "dataset", "architecture": "architecture", "forget_set": "forget", "training": "recipe"}
+    return {f"data_{short}": str(chosen[name]) for name, short in names.items()}

@@ -9,7 +9,7 @@ import numpy
 from scipy import stats
 
 from softtargets.report import tables
-from softtargets.report.figures import Line, Plane, facet, names, of_plane
+from softtargets.report.figures import Line, Plane, facet, names, of_plane, round_ticks
 from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.palette import mark
@@ -68,10 +68,14 @@ def _plane_of_accuracies(group: Sequence[Entry]) -> list[Markup]:
     if not places:
         return [tag("p", "No accuracy was measured.")]
     edges = [_edges([place[at] for place in places]) for at in (0, 1)]
-    ticks = [tuple((x, f"{x:.3g}") for x in numpy.linspace(*edge, 4)[1:-1]) for edge in edges]
+    ticks = [tuple((x, f"{x:.3g}") for x in round_ticks(*edge)) for edge in edges]
     heights = tuple(y for y, _ in ticks[1])
     plane = Plane(*edges, ticks[0], "forget accuracy", "test accuracy", heights=heights, height=220)
     return [_accuracies(name, arms, models, plane) for name, arms in _by_algorithm(group).items()]
+
+
+OUTLINES = {"original": "scrub", "retrained": "gradasc"}
+"""Models that are no arm, with the algorithm whose shape they have: a plus, a circle."""
 
 
 def _accuracies(name: str, arms: list[Entry], models: dict[str, list], plane: Plane) -> Markup:
@@ -85,7 +89,7 @@ def _accuracies(name: str, arms: list[Entry], models: dict[str, list], plane: Pl
         for entry in arms
     ]
     lines += [
-        Line(model, model, None, tuple(_dots(places)), f"outline {model}") for model, places in models.items()
+        Line(model, OUTLINES[model], None, tuple(_dots(places)), "outline") for model, places in models.items()
     ]
     return joined(of_plane(lines, plane, name, ("dots",)))
 
@@ -134,12 +138,12 @@ def _trajectories(name: str, arms: list[Entry], column: str) -> Markup:
         return joined()
     x = (0.0, float(max(line.points[-1][0] for line in lines)))
     y = _edges([v for line in lines for point in line.points for v in point[1:]] + [place for place, *_ in marked])
-    ticks = tuple((at, f"{at:.0f}") for at in numpy.linspace(*x, 5)[1:-1])
-    heights = tuple(numpy.linspace(*y, 5)[1:-1].tolist())
+    ticks = tuple((at, f"{at:.0f}") for at in round_ticks(*x))
+    heights = tuple(round_ticks(*y))
     plane = Plane(
         x, y, ticks, "steps of unlearning", WAYS[column], marked=tuple(marked), heights=heights, height=200
     )
-    return joined(of_plane(lines, plane, name, ("line",)), names(lines) if len(lines) > 1 else None)
+    return tag("div", of_plane(lines, plane, name, ("line",)), names(lines) if len(lines) > 1 else None)
 
 
 def _levels(runs: list[Run], column: str) -> list[tuple[float, str, str]]:
@@ -235,9 +239,9 @@ def diagnosis(entries: Sequence[Entry]) -> Markup:
 
 def over_seeds(over: Sequence[OverSeeds]) -> Markup:
     """Return how far margins are from those of retrained models, sample by sample."""
-    caption = "Margins on the forget set" if over else "Margins on the forget set: ten seeds of an arm are needed"
-    rows = [tables.over_row(one) for one in over]
-    return table(caption, tables.OVER, rows)
+    if not over:
+        return tag("p", "Ten seeds of an arm on one forget set are needed.")
+    return table("Margins on the forget set", tables.OVER, [tables.over_row(one) for one in over])
 
 
 def attacks(leaks: Sequence[Leak]) -> list[Markup]:

@@ -7,7 +7,8 @@ addEventListener("error", (event) => {
 
 // choices by which rows and figures are shown; they live in the address, so that a link opens what its sender saw
 const FILTERS = {
-  dataset: "dataset", architecture: "architecture", forget_set: "forget set", algorithm: "algorithm", targets: "targets",
+  dataset: "dataset", architecture: "architecture", recipe: "recipe", forget: "forget set", algorithm: "algorithm",
+  targets: "targets",
 };
 const form = document.getElementById("filters");
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -49,10 +50,13 @@ function show() {
   const chosen = Object.fromEntries(new FormData(form));
   const fits = (one) => Object.keys(FILTERS).every((name) => {
     const has = one.getAttribute(`data-${name}`);
-    return !chosen[name] || has === chosen[name] || (has === null && !one.matches("tr"));
+    // an arm without targets has none of those chosen; its dataset is that of the figure around it
+    const without = has === null && !(name === "targets" && one.hasAttribute("data-algorithm"));
+    return !chosen[name] || has === chosen[name] || without;
   });
   for (const panel of all("[data-measure]")) panel.hidden = panel.dataset.measure !== chosen.measure;
   for (const one of all(".facet, #arms tbody tr, .chart tr[data-algorithm]")) one.hidden = !fits(one);
+  for (const one of all("g[data-algorithm]")) one.style.display = fits(one) ? "" : "none";
   for (const body of all(".chart tbody")) body.hidden = !all("tr[data-algorithm]:not([hidden])", body).length;
 }
 

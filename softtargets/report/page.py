@@ -270,7 +270,7 @@ def _table(content: Content) -> Markup:
 
 
 def _table_row(row: Ranked) -> Markup:
-    entry, chosen = row.entry, dict(row.entry.setting.settings)
+    entry = row.entry
     details = [part for name, text in row.details for part in (tag("dt", name), tag("dd", text))]
     verdict = tag("details", tag("summary", row.cells[-1]), tag("dl", *details))
     arm = (palette.mark(entry.algorithm, entry.targets), tag("span", row.cells[1]))
@@ -280,15 +280,15 @@ def _table_row(row: Ranked) -> Markup:
         tag("td", cell, class_=look, data_key=str(key))
         for cell, look, key in zip(shown, looks, row.keys, strict=True)
     ]
-    data = {f"data_{key}": str(chosen[key]) for key in ("dataset", "architecture", "forget_set")}
-    data |= {"data_algorithm": entry.algorithm, "data_targets": entry.targets}
+    data = figures.filtered(entry) | {"data_algorithm": entry.algorithm, "data_targets": entry.targets}
     return tag("tr", *cells, class_="best" if row.is_best else None, **data)
 
 
 def _folded(content: Content) -> list[Markup]:
     parts = {
         "Forget and test accuracy": (
-            "Every run at its end. Outlines are retrained models; unlearning should end among them.",
+            "Every run at its end. Outlined circles are retrained models, crosses originals: unlearning should "
+            "end among the circles.",
             folded.accuracies(content.entries),
         ),
         "On the way": (

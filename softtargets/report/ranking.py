@@ -150,10 +150,16 @@ def short_verdict(entry: Entry, verdict: Verdict | None) -> str:
         return standing.design.too_few
     face = standing.faces[0]
     said = [_than(one, face) for one in _shown(face)] if face.mean is not None else []
-    said += [re.split(r", by | \(n = |; |, on average", verdict.words)[0]] if verdict else []
+    said += [_of_targets(verdict)] if verdict else []
     said += ["loses utility"] if standing.gate.passed is False else []
     said += [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
     return "; ".join(said) or say_standing(standing)
+
+
+def _of_targets(verdict: Verdict) -> str:
+    """Return the first part of a verdict's words, which say of a difference between what it is."""
+    said = re.split(r", by | \(n = |; |, on average", verdict.words)[0]
+    return f"{said} to {verdict.one.name}" if said.startswith(("no significant", "equivalent")) else said
 
 
 def _shown(face: OnFace) -> list[Against]:
@@ -214,15 +220,19 @@ def _best_line(rows: Sequence[Ranked]) -> str:
     bests = [row.entry for row in rows if row.is_best]
     settings = by_setting([row.entry for row in rows])
     if not bests:
-        return "Best arm: none; no arm that keeps its utility has a value. " + _few(rows)
+        return f"Best arm: none keeps its utility{_nearest(rows)}."
     said = [_best(entry, settings[entry.setting.name]) for entry in bests[:NAMED]]
     more = [f"{len(bests) - NAMED} more settings are below"] if len(bests) > NAMED else []
     return f"Best arm: {'; '.join([*said, *more])}."
 
 
-def _few(rows: Sequence[Ranked]) -> str:
-    settings = len(by_setting([row.entry for row in rows]))
-    return f"{len(rows)} arm{'s' * (len(rows) != 1)} in {settings} setting{'s' * (settings != 1)}."
+def _nearest(rows: Sequence[Ranked]) -> str:
+    """Say which arm is the nearest where none keeps its utility."""
+    known = [row.entry for row in rows if not row.entry.baseline and row.entry.left is not None]
+    nearest = min(known, key=lambda entry: entry.left, default=None)
+    if nearest is None:
+        return " and has a value"
+    return f"; the nearest, {nearest.standing.arm}, leaves {nearest.left:.0%} of the way"
 
 
 def _best(entry: Entry, group: Sequence[Entry]) -> str:
