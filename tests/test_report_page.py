@@ -162,6 +162,11 @@ def test_whole_classes_are_shares_of_the_logarithmic_way(tmp_path):
     assert entry.ways["js_t_forget"].mean == pytest.approx(shares.mean())
 
 
+def test_the_headline_gives_no_verdict_on_few_pairs(tmp_path):
+    text = Page(reported(tmp_path, *list(planted("relabel", 0.2))[:4]).read_text()).text
+    assert "mlp random: no verdict below 5 pairs; the lowest mean: relabel hard leaves" in text
+
+
 def test_a_far_arm_is_an_arrow_with_its_number_and_an_arm_without_utility_is_grey(tmp_path):
     runs = list(planted("npo", 7.0)) + list(planted("relabel", 0.2))
     for run in runs[8:]:

@@ -238,9 +238,9 @@ def _nearest(rows: Sequence[Ranked]) -> str:
 def _best(entry: Entry, group: Sequence[Entry]) -> str:
     way = next(iter(entry.ways.values()))
     between = "" if way.low is None else f" [{way.low:.0%}, {way.high:.0%}]"
-    said = (
-        f"{entry.setting.name}: {entry.standing.arm} leaves {way.mean:.0%}{between} of the way from doing nothing"
-    )
+    few = entry.standing.design.units < LEAST
+    name = f"no verdict below {LEAST} pairs; the lowest mean: {entry.standing.arm}" if few else entry.standing.arm
+    said = f"{entry.setting.name}: {name} leaves {way.mean:.0%}{between} of the way from doing nothing"
     beside = "" if way.mean < 1 else "; no arm is nearer than doing nothing"
     return f"{said} to retraining ({entry.standing.design.shown}{_opponent(entry, group)}{beside})"
 
