@@ -14,6 +14,7 @@ The examples share:
 """
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import torch
@@ -25,10 +26,12 @@ from softtargets.datasets import Images
 from softtargets.errors import BadInput
 from softtargets.forget_sets import Candidates, Choice, wrong_labels
 from softtargets.marks import ForgetSet
-from softtargets.types import Evaluated, ForgottenLevel, MembershipTest, Samples, Split, generator
+from softtargets.types import Evaluated, ForgottenLevel, MembershipTest, Samples, Selection, Split, generator
 
 CALIBRATION = 1000
 """Number of images that temperatures are fitted on; spare images fill up a smaller validation set."""
+PART = 1 << 22
+"""Most bytes of images that are worked on at a time."""
 FORGOTTEN_CLASS = 0.01
 """Accuracy (1 %) at which a class counts as forgotten; a model that never saw it has 0."""
 
@@ -87,17 +90,20 @@ def split(
 def _assemble(
     images: Images, candidates: Candidates, chosen: Choice, unseen, normalise, seed: int, copies: int
 ) -> Split:
-    def samples(pixels, labels) -> Samples:
+    def samples(pixels, index, labels) -> Samples:
         targets = torch.nn.functional.one_hot(labels, candidates.classes).float()
-        return Samples(normalise(pixels), labels, targets)
+        return Samples(normalise(pixels, index), labels, targets)
 
-    # the labels of the choice, not the dataset's: a forget set of wrong labels is trained on as such
-    train = samples(images.train_pixels[candidates.index], chosen.labels)
-    validation = samples(images.train_pixels[unseen], images.train_labels[unseen])
-    test = samples(images.test_pixels, images.test_labels)
     # a mask, so that the retain set stays in the dataset's order
-    retained = torch.ones(len(train), dtype=torch.bool).index_fill(0, chosen.positions, False)
-    forget, retain = train.take(chosen.positions), train.take(retained.nonzero()[:, 0])
+    retained = torch.ones(len(candidates.index), dtype=torch.bool).index_fill(0, chosen.positions, False)
+    order = torch.cat([chosen.positions, retained.nonzero()[:, 0]])
+    # the images are in memory once: forget and retain set are its two ends, and the training set picks its rows.
+    # The labels of the choice, not the dataset's: a forget set of wrong labels is trained on as such
+    whole = samples(images.train_pixels, candidates.index[order], chosen.labels[order])
+    forget, retain = whole.ends(len(chosen.positions))
+    train = whole.select(order.argsort())
+    validation = samples(images.train_pixels, unseen, images.train_labels[unseen])
+    test = samples(images.test_pixels, torch.arange(len(images.test_labels)), images.test_labels)
     for name, part in (("forget_set", forget), ("retain_set", retain), ("test_set", test)):
         if not len(part):
             raise ValueError(f"the {name} is empty; choose a larger training set or another fraction")
@@ -197,7 +203,7 @@ def _spare(images: Images, left_over, data: Split, normalise, generator: Generat
     drawn = left_over[_stratified(images.train_labels[left_over], count, generator)]
     labels = images.train_labels[drawn]
     targets = torch.nn.functional.one_hot(labels, data.classes).float()
-    return Samples(normalise(images.train_pixels[drawn]), labels, targets)
+    return Samples(normalise(images.train_pixels, drawn), labels, targets)
 
 
 def held_out_images(data: Split, stop: str) -> Samples | None:
@@ -216,10 +222,21 @@ def held_out_images(data: Split, stop: str) -> Samples | None:
 def _normaliser(mean: list[float], std: list[float]):
     mean_, std_ = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
 
-    def normalise(pixels: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        return pixels.float().div_(255).sub_(mean_).div_(std_)
+    def normalise(pixels: UInt8[Tensor, "n c h w"], index: Int64[Tensor, " m"]) -> Float[Tensor, "m c h w"]:
+        inputs = torch.empty(len(index), *pixels.shape[1:])
+        size = _rows_at_once(pixels)
+        # in parts and in place: all at once, they would be in memory twice more
+        for part, at in zip(inputs.split(size), index.split(size), strict=True):
+            part.copy_(pixels[at]).div_(255).sub_(mean_).div_(std_)
+        return inputs
 
     return normalise
+
+
+def _rows_at_once(tensor: Shaped[Tensor, "n ..."]) -> int:
+    """Return how many rows of a tensor have at most `PART` bytes, at least one."""
+    row = math.prod(tensor.shape[1:]) * tensor.element_size()
+    return max(1, PART // max(1, row))
 
 
 def _membership(forget: Samples, true, test: Samples, classes: int, generator: Generator) -> MembershipTest:
@@ -331,8 +348,8 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
     retained = index[~torch.isin(index, index[positions])]
     if len(retained) != len(data.retain) or not torch.equal(data.forget_index, index[positions]):
         raise ValueError("forget_set and retain_set do not make up the training set")
-    prints = {name: fingerprints(getattr(data, name).inputs) for name in ("train", "forget", "retain")}
-    unseen = {name: fingerprints(getattr(data, name).inputs) for name in ("validation", "test")}
+    prints = {name: _prints(getattr(data, name)) for name in ("train", "forget", "retain")}
+    unseen = {name: _prints(getattr(data, name)) for name in ("validation", "test")}
     # sorted, since equal lists of fingerprints mean equal content: nothing was lost, added or changed
     if not torch.equal(
         torch.cat([prints["forget"], prints["retain"]]).sort().values, prints["train"].sort().values
@@ -343,10 +360,17 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
     _refuse_shared(unseen["test"], prints["train"], "test_set", "training set")
     _refuse_shared(unseen["test"], unseen["validation"], "test_set", "validation_set")
     if data.spare is not None:
-        spare = fingerprints(data.spare.inputs)
+        spare = _prints(data.spare)
         _refuse_shared(spare, prints["train"], "spare_set", "training set")
         for name in unseen:
             _refuse_shared(spare, unseen[name], "spare_set", f"{name}_set")
+
+
+def _prints(samples: Samples) -> Int64[Tensor, " n"]:
+    """Return the fingerprints of a set's inputs."""
+    if isinstance(samples, Selection):
+        return _prints(samples.whole)[samples.rows]
+    return fingerprints(samples.inputs)
 
 
 def _refuse_shared(one, other, name: str, other_name: str) -> None:
@@ -363,10 +387,19 @@ def fingerprints(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
     (True, False)
     """
     # odd weights are invertible modulo 2^64: rows that differ in one word never collide
+    count = -(-math.prod(inputs.shape[1:]) * inputs.element_size() // 8)
+    bits = torch.Generator().manual_seed(0)
+    weights = torch.randint(-(1 << 62), 1 << 62, (count,), generator=bits) * 2 + 1
+    prints, size = torch.empty(len(inputs), dtype=torch.int64), _rows_at_once(inputs)
+    # into one tensor: a list of parts would keep each between large temporary tensors, whose memory is then lost
+    for part, out in zip(inputs.split(size), prints.split(size), strict=True):
+        # int64 wraps round at 2^64, which is the modulus; in parts, since the product is as large as the words
+        torch.sum(_words(part) * weights, 1, out=out)
+    return prints
+
+
+def _words(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, "n words"]:
+    """Return the bytes of every row as 64-bit words."""
     raw = inputs.flatten(1).contiguous().view(torch.uint8)
     # filled up with zeros to whole words: all rows have one length, so that no two become equal by it
-    words = pad(raw, (0, -raw.shape[1] % 8)).view(torch.int64)
-    bits = torch.Generator().manual_seed(0)
-    weights = torch.randint(-(1 << 62), 1 << 62, (words.shape[1],), generator=bits) * 2 + 1
-    # int64 wraps round at 2^64, which is the modulus; in parts, since `part * weights` is as large as the part
-    return torch.cat([(part * weights).sum(1) for part in words.split(4096)])
+    return pad(raw, (0, -raw.shape[1] % 8)).view(torch.int64)

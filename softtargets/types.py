@@ -8,6 +8,7 @@ The examples share:
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Float, Int64
@@ -41,9 +42,73 @@ class Samples:
         at = functools.partial(torch.index_select, dim=0, index=positions.to(self.labels.device))
         return Samples(at(self.inputs), at(self.labels), at(self.targets))
 
+    def ends(self, count: int) -> tuple["Samples", "Samples"]:
+        """Return the first `count` samples and all others, as views of these."""
+        columns = (self.inputs, self.labels, self.targets)
+        return Samples(*(one[:count] for one in columns)), Samples(*(one[count:] for one in columns))
+
+    def select(self, positions: Int64[Tensor, " m"]) -> "Selection":
+        """Return the samples at these positions, in this order, without a copy of their inputs."""
+        return Selection(self, positions)
+
     def retarget(self, targets: Float[Tensor, "n classes"]) -> "Samples":
         """Return the same inputs and labels under other targets."""
         return dataclasses.replace(self, targets=targets)
+
+
+class Selection(Samples):
+    """Samples at some rows of a larger set, in the order of `rows`. Only rows that are taken are copied.
+
+    >>> chosen = Selection(samples, torch.tensor([2, 0]))
+    >>> chosen.labels, chosen.take(torch.tensor([1])).labels
+    (tensor([1, 0]), tensor([0]))
+    """
+
+    def __init__(self, whole: Samples, rows: Int64[Tensor, " n"]):
+        """Take the larger set, and the positions there."""
+        # of a frozen class: `self.whole = …` would raise
+        object.__setattr__(self, "whole", whole)
+        object.__setattr__(self, "rows", rows)
+
+    @property
+    def inputs(self) -> Float[Tensor, "n ..."]:
+        """Return a copy of all inputs; to read them one after the other, use `split`."""
+        return self.whole.inputs[self.rows]
+
+    @functools.cached_property
+    def labels(self) -> Int64[Tensor, " n"]:
+        """Return the labels."""
+        return self.whole.labels[self.rows]
+
+    @functools.cached_property
+    def targets(self) -> Float[Tensor, "n classes"]:
+        """Return the targets."""
+        return self.whole.targets[self.rows]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Return the hash of inputs and labels, which is that of `Samples` with the same content."""
+        sha, shape = hashlib.sha256(), (len(self), *self.whole.inputs.shape[1:])
+        _feed(sha, shape, self.split(256))
+        _feed(sha, (len(self),), [self.labels])
+        return sha.hexdigest()
+
+    def split(self, size: int) -> Iterator[Float[Tensor, "m ..."]]:
+        """Yield the inputs, `size` rows at a time."""
+        for rows in self.rows.split(size):
+            yield self.whole.inputs.index_select(0, rows)
+
+    def take(self, positions: Int64[Tensor, " m"]) -> Samples:
+        """Return the samples at these positions, in this order."""
+        return self.whole.take(self.rows[positions])
+
+    def select(self, positions: Int64[Tensor, " m"]) -> "Selection":
+        """Return the samples at these positions, in this order, without a copy of their inputs."""
+        return Selection(self.whole, self.rows[positions])
+
+    def retarget(self, targets: Float[Tensor, "n classes"]) -> Samples:
+        """Return a copy of inputs and labels under other targets."""
+        return Samples(self.inputs, self.labels, targets)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,11 +202,17 @@ def digest(*tensors: Tensor) -> str:
     """
     sha = hashlib.sha256()
     for tensor in tensors:
-        array = tensor.detach().cpu().contiguous().flatten()
-        # dtype and shape first: the same bytes are other content under another shape
-        sha.update(f"{array.dtype}{tuple(tensor.shape)}".encode())
-        sha.update(array.view(torch.uint8).numpy())
+        _feed(sha, tuple(tensor.shape), [tensor])
     return sha.hexdigest()
+
+
+def _feed(sha: "hashlib._Hash", shape: tuple[int, ...], parts: Iterable[Tensor]) -> None:
+    """Feed a tensor of this shape to a hash, in parts that follow each other."""
+    for i, part in enumerate(parts):
+        array = part.detach().cpu().contiguous().flatten()
+        if not i:  # dtype and shape first: the same bytes are other content under another shape
+            sha.update(f"{array.dtype}{shape}".encode())
+        sha.update(array.view(torch.uint8).numpy())
 
 
 def model_digest(model: nn.Module) -> str:

@@ -143,6 +143,21 @@ def colours():
     return datasets.Images(pixels[:2000], labels[:2000], pixels[2000:], labels[2000:], names, None)
 
 
+def any_number(*, images: int, size: int):
+    """Random colour images of any number and size."""
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (images, 3, size, size), generator=draw, dtype=torch.uint8)
+    labels, train = torch.arange(images) % 10, images * 5 // 6
+    return datasets.Images(pixels[:train], labels[:train], pixels[train:], labels[train:], datasets.DIGITS, None)
+
+
+class Coarse(nn.Sequential):
+    """A network that looks at means of 8 x 8 pixels."""
+
+    def __init__(self, input_shape: tuple[int, ...], classes: int):
+        super().__init__(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * (input_shape[1] // 8) ** 2, classes))
+
+
 def first_ones(candidates, generator):
     """A forget set without settings."""
     return forget_sets.random(candidates, generator, fraction=0.1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from softtargets.datasets import Images, mnist_5k
+from softtargets.execution import load_data
 from softtargets.forget_sets import Choice, class_fraction, marked, mislabelled, random, whole_classes
 from softtargets.split import FORGOTTEN_CLASS, fingerprints, guard, sampled, split
 from softtargets.types import Samples, Split
@@ -213,6 +214,18 @@ def test_forget_and_retain_positions_are_those_in_train(name):
     for part, positions in ((data.forget, data.forget_positions), (data.retain, data.retain_positions)):
         assert torch.equal(data.train.inputs[positions], part.inputs)
         assert torch.equal(data.train.labels[positions], part.labels)
+
+
+def test_forget_and_retain_set_are_parts_of_one_memory_on_every_device():
+    data = made()
+    for there in (data, load_data._moved(data, "meta")):
+        whole = there.train.whole.inputs
+        root = whole if whole._base is None else whole._base
+        assert there.forget.inputs._base is there.retain.inputs._base is root
+        assert [tuple(part.inputs.shape) for part in (there.forget, there.retain, there.train)] == [
+            tuple(part.inputs.shape) for part in (data.forget, data.retain, data.train)
+        ]
+    assert {one.device.type for one in (there.train.rows, there.test.inputs, there.membership.members)} == {"meta"}
 
 
 # a few samples in place of all

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from softtargets.types import Samples, digest, generator
+from softtargets.types import Samples, Selection, digest, generator
 
 BASE = torch.arange(6.0).view(2, 3)
 
@@ -90,3 +90,19 @@ def test_generator_leaves_the_global_stream_alone():
     state = torch.get_rng_state()
     torch.rand(5, generator=generator(0, "a"))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_selection_is_like_the_samples_that_it_names():
+    whole, rows = samples(700), torch.randperm(700, generator=torch.Generator().manual_seed(0))[:600]
+    chosen, copied = whole.select(rows), whole.take(rows)
+    assert isinstance(chosen, Selection)
+    assert len(chosen) == len(copied) == 600
+    assert chosen.digest == copied.digest
+    for name in ("inputs", "labels", "targets"):
+        assert torch.equal(getattr(chosen, name), getattr(copied, name))
+        at = torch.tensor([5, 599, 5])
+        assert torch.equal(getattr(chosen.take(at), name), getattr(copied.take(at), name))
+        assert torch.equal(getattr(chosen.select(at), name), getattr(copied.take(at), name))
+    assert [len(part) for part in chosen.split(256)] == [256, 256, 88]
+    assert torch.equal(torch.cat(list(chosen.split(256))), copied.inputs)
+    assert torch.equal(chosen.retarget(-copied.targets).targets, -copied.targets)

@@ -101,16 +101,20 @@ def shifted(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     """Move every image by one pixel in one of four directions."""
     # one pixel wider on each side; a window at four places in it moves the image by one pixel
     wide = pad(images, (1, 1, 1, 1), mode="replicate")
-    moved = (wide[..., 1:-1, 2:], wide[..., 1:-1, :-2], wide[..., 2:, 1:-1], wide[..., :-2, 1:-1])
-    direction = torch.randint(len(moved), (len(images),), generator=generator(0, "shifted")).to(images.device)
-    # (4, n, c, h, w), of which each image takes one of the four
-    return torch.stack(moved)[direction, torch.arange(len(images), device=images.device)]
+    windows = (wide[..., 1:-1, 2:], wide[..., 1:-1, :-2], wide[..., 2:, 1:-1], wide[..., :-2, 1:-1])
+    direction = torch.randint(len(windows), (len(images),), generator=generator(0, "shifted")).to(images.device)
+    moved = torch.empty_like(images)
+    for number, window in enumerate(windows):
+        moved[direction == number] = window[direction == number]
+    return moved
 
 
 def noisy(inputs: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """Add Gaussian noise of a tenth of the inputs' standard deviation; the range of the inputs is kept."""
     noise = torch.randn(inputs.shape, generator=generator(0, "noisy")).to(inputs.device)
-    return (inputs + NOISE * inputs.std(correction=0) * noise).clamp(inputs.min(), inputs.max())
+    # in place: each copy would be as large as the forget set
+    noise.mul_(NOISE * inputs.std(correction=0)).add_(inputs)
+    return noise.clamp_(inputs.min(), inputs.max())
 
 
 @dataclasses.dataclass(frozen=True)

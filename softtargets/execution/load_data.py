@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from softtargets import store
@@ -19,7 +18,7 @@ from softtargets.execution.callables import checked_partial, take_settings
 from softtargets.marks import Dataset
 from softtargets.split import split
 from softtargets.store import Store
-from softtargets.types import Split
+from softtargets.types import Selection, Split
 
 CODE = 1
 """Version of what `readers.image_folder` makes of files: another one reads them anew."""
@@ -101,12 +100,20 @@ def _kept(node: dict, known: dict[str, str], sources: dict, read: Callable[[], I
 
 
 def _moved(data: Split, device: str) -> Split:
+    """Return the data on a device, where views of one tensor share its memory as before."""
     if device == "cpu":
         return data
+    moved: dict[int, tuple[Tensor, Tensor]] = {}
+    # with the tensor itself: the id of one that is gone could be another's
 
     def move(value):
-        if isinstance(value, torch.Tensor):
-            return value.to(device)
+        if isinstance(value, Tensor):
+            whole = value if value._base is None else value._base
+            if id(whole) not in moved:
+                moved[id(whole)] = whole, whole.to(device)
+            return moved[id(whole)][1].as_strided(value.shape, value.stride(), value.storage_offset())
+        if isinstance(value, Selection):
+            return Selection(move(value.whole), move(value.rows))
         if dataclasses.is_dataclass(value):
             fields = {f.name: move(getattr(value, f.name)) for f in dataclasses.fields(value)}
             return type(value)(**fields)

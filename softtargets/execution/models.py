@@ -17,7 +17,7 @@ from softtargets.execution.experiment import Experiment
 from softtargets.execution.memory import decided_by
 from softtargets.fit import predict
 from softtargets.store import Entry, Store
-from softtargets.types import Samples, model_digest
+from softtargets.types import Samples, Selection, model_digest
 
 CODE = {"model": 2, "logits": 2}
 """Version of a stage's code, raised when its output changes, so that old entries are not reused."""
@@ -148,7 +148,8 @@ class Stages:
             "model": trained.digest,
             "samples": samples.digest,
         }
-        make = lambda: ({"logits": predict(trained.model, samples.inputs).cpu()}, {})  # noqa: E731
+        inputs = samples if isinstance(samples, Selection) else samples.inputs
+        make = lambda: ({"logits": predict(trained.model, inputs).cpu()}, {})  # noqa: E731
         return self.store.get("logits", ingredients, make)
 
     def origin(self, *groups: str) -> dict:

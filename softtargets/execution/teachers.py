@@ -56,9 +56,9 @@ class Asked:
         logits = torch.empty(len(self.positions), self.train.targets.shape[1])
         for i in range(folds):
             others, held_out = (fold != i).nonzero()[:, 0], (fold[self.positions.cpu()] == i).nonzero()[:, 0]
-            teacher = self._train(f"fold {i + 1} of {folds}", self.train.take(others))
+            teacher = self._train(f"fold {i + 1} of {folds}", self.train.select(others))
             if len(held_out):
-                logits[held_out] = self._predict(teacher, self.train.take(self.positions[held_out]))
+                logits[held_out] = self._predict(teacher, self.train.select(self.positions[held_out]))
         return logits
 
     def held_out(self) -> HeldOut:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from softtargets.errors import program
 
-COPIES, BASE = 16, 10**9
+COPIES, BASE = 6, 10**9
 """A peak of a run's memory: COPIES times the bytes of its pixels, and BASE bytes for all else."""
 WORTH_A_LINE = 2 * 10**9
 """Bytes from which a run says how much it will need."""
