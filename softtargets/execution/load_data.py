@@ -103,15 +103,17 @@ def _moved(data: Split, device: str) -> Split:
     """Return the data on a device, where views of one tensor share its memory as before."""
     if device == "cpu":
         return data
-    moved: dict[int, tuple[Tensor, Tensor]] = {}
-    # with the tensor itself: the id of one that is gone could be another's
+    moved: dict[tuple[int, object], tuple[Tensor, Tensor]] = {}
+    # with the tensor itself: the memory of one that is gone could be another's
 
     def move(value):
         if isinstance(value, Tensor):
-            whole = value if value._base is None else value._base
-            if id(whole) not in moved:
-                moved[id(whole)] = whole, whole.to(device)
-            return moved[id(whole)][1].as_strided(value.shape, value.stride(), value.storage_offset())
+            storage = value.untyped_storage()
+            key = (storage.data_ptr(), value.dtype)
+            if key not in moved:
+                whole = value.as_strided((storage.nbytes() // value.element_size(),), (1,), 0)
+                moved[key] = whole, whole.to(device)
+            return moved[key][1].as_strided(value.shape, value.stride(), value.storage_offset())
         if isinstance(value, Selection):
             return Selection(move(value.whole), move(value.rows))
         if dataclasses.is_dataclass(value):
