@@ -112,7 +112,8 @@ def names(folder: Path) -> list[str]:
 def entry(table: Table, algorithm: str, targets: str) -> dict | None:
     """Return a table's entry for an arm at any cost; None if the arm was not searched so."""
     arms = table.get(algorithm, {})
-    entries = arms.get(targets, arms.get(ANY_TARGETS, []))
+    # an arm of its own name that was searched at a cost alone leaves the default to that of all targets
+    entries = [*arms.get(targets, []), *arms.get(ANY_TARGETS, [])]
     return next((one for one in entries if "cost" not in one), None)
 
 
