@@ -21,8 +21,8 @@ from softtargets.report.__main__ import main as report
 
 RESULTS = 1000
 FILTER = """
-const field = document.querySelector("select[name=algorithm]");
-field.value = field.options[1].value;
+const field = document.querySelector("#filters select, #filters input:not(:checked)");
+if (field.options) field.value = field.options[1].value; else field.checked = true;
 field.dispatchEvent(new Event("change", { bubbles: true }));
 return document.body.offsetHeight;
 """

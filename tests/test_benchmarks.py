@@ -41,8 +41,8 @@ SMALL = {
     "targets.py": f"seeds=1 only=statuses {FEW}",
 }
 """Words for a small size; {} is an empty folder."""
-ELSEWHERE = {"efficient.py"}
-"""Run by tests of their own."""
+ELSEWHERE = {"cifar.py", "efficient.py"}
+"""Run by tests of their own, or in need of images that no package brings (cifar.py)."""
 
 SCRIPTS = sorted(file.name for file in (ROOT / "benchmarks").glob("*.py") if file.name != "usage.py")
 
