@@ -20,6 +20,10 @@ from softtargets.errors import BadInput
 from softtargets.report.__main__ import main as report
 
 RESULTS = 1000
+PAINT = """
+return new Promise((done) => new PerformanceObserver((list) => done(list.getEntries()[0].startTime))
+  .observe({ type: "paint", buffered: true }));
+"""
 FILTER = """
 const field = document.querySelector("#filters select, #filters input:not(:checked)");
 if (field.options) field.value = field.options[1].value; else field.checked = true;
@@ -52,9 +56,7 @@ def opened(page: Path) -> dict[str, float]:
         browser.get(page.as_uri())
         browser.execute_script("return new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
         ready = busy(browser)
-        paint = browser.execute_script(
-            "return performance.getEntriesByType('paint').map((one) => one.startTime)[0]"
-        )
+        paint = browser.execute_script(PAINT)
         height = browser.execute_script("return document.documentElement.scrollHeight")
         before = busy(browser)
         browser.execute_script(FILTER)
