@@ -71,7 +71,7 @@ def test_the_roc_is_scikit_learns(seed, ties):
     truth = numpy.repeat([1, 0], 36)
     values = numpy.concatenate([scores.unlearned.ravel(), scores.retrained.ravel()])
     false, true, _ = sklearn.metrics.roc_curve(truth, values, drop_intermediate=False)
-    for mine, theirs in zip(scores.roc(), (false, true), strict=True):
+    for mine, theirs in zip(scores.roc, (false, true), strict=True):
         numpy.testing.assert_allclose(mine, theirs, atol=1e-12)
     assert scores.auc == pytest.approx(sklearn.metrics.roc_auc_score(truth, values), abs=1e-12)
     assert scores.balanced_accuracy == pytest.approx(((true + 1 - false) / 2).max(), abs=1e-12)

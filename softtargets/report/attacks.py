@@ -5,6 +5,7 @@ sample of a forget set that all share. A model is judged by the other seeds' mod
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -39,6 +40,7 @@ class Scores:
         ranks = scipy.stats.rankdata(numpy.concatenate([ours, theirs]))[: ours.size].sum()
         return float((ranks - ours.size * (ours.size + 1) / 2) / (ours.size * theirs.size))
 
+    @functools.cached_property
     def roc(self) -> tuple[Float[numpy.ndarray, " points"], Float[numpy.ndarray, " points"]]:
         """Return false and true positive rates, from (0, 0) to (1, 1), a point for each different score."""
         thresholds = numpy.unique(numpy.concatenate([self.unlearned.ravel(), self.retrained.ravel()]))[::-1]
@@ -50,13 +52,13 @@ class Scores:
 
     def tpr(self, fpr: float) -> float:
         """Return the largest true positive rate of a threshold whose false positive rate is at most `fpr`."""
-        false, true = self.roc()
+        false, true = self.roc
         return float(true[false <= fpr].max())
 
     @property
     def balanced_accuracy(self) -> float:
         """Return the accuracy at the best threshold, with as many unlearned as retrained models."""
-        false, true = self.roc()
+        false, true = self.roc
         return float((true + 1 - false).max() / 2)
 
     def by_sample(self) -> Float[numpy.ndarray, " samples"]:
