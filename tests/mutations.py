@@ -948,8 +948,8 @@ temperature-of-forgotten-classes: of retained classes alone
 > test_faces.py::test_temperatures_are_fitted_on_unseen_images_of_retained_classes
 
 shifted-back: an image that does not move
-- moved = (wide[..., 1:-1, 2:],
-+ moved = (wide[..., 1:-1, 1:-1],
+- windows = (wide[..., 1:-1, 2:],
++ windows = (wide[..., 1:-1, 1:-1],
 > test_faces.py::test_every_image_moves_by_one_pixel_and_its_edge_fills_the_gap
 
 == softtargets/evaluation/matched.py

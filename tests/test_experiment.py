@@ -182,9 +182,9 @@ TABLES = {name: tuned.read_table(CONF / "tuned" / f"{name}.yaml") for name in tu
 ARMS = [
     (table, algorithm, targets)
     for table, arms in TABLES.items()
-    for algorithm, entries in arms.items()
-    for targets in entries
-    if tuned.entry(arms, algorithm, targets)
+    for algorithm, of_targets in arms.items()
+    for targets, entries in of_targets.items()
+    if any("cost" not in one for one in entries)
 ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softtargets.layout import MARKS
-from softtargets.system.files import Damaged, atomic, make_folder, read_json, write_json
+from softtargets.system.files import Damaged, atomic, make_folder, read_json, share, write_json
 
 if TYPE_CHECKING:
     import numpy
@@ -31,7 +31,9 @@ def mark(folder: Path, state: str) -> None:
         make_folder(folder.parent / MARKS)
         if state == "began":
             remove_marks(folder)
-        (folder.parent / MARKS / f"{digest_in(folder)}.{state}").touch()
+        mark = folder.parent / MARKS / f"{digest_in(folder)}.{state}"
+        mark.touch()
+        share(mark)
 
 
 def remove_marks(folder: Path) -> None:
