@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from softtargets.report.costs import cheaper_from
 from softtargets.report.leaks import leaks
 from softtargets.report.measures import MEASURES, Floors, js_of_probs
 from softtargets.report.pairs import pairings
+from softtargets.report.planned import write_plan
 from softtargets.report.runs import read
 from softtargets.report.seeds import clipped_klom, klom, over_seeds, permuted, ulira
 from softtargets.report.standing import standings
@@ -1140,6 +1142,10 @@ def test_results_behind_links_are_read_once(tmp_path):
         assert main([str(folder)]) == 0
 
 
+ARMS_PLANNED = ("hard", "soft", "uniform")
+LOST = ("failed", "unfinished", "unbegun")
+
+
 def failed(place, message: str) -> None:
     write_json(place / "error.json", {"error": "ValueError", "message": message, "traceback": "…"})
 
@@ -1165,6 +1171,63 @@ def test_runs_without_a_result_are_shown_everywhere(folder, capsys):
         assert reason.replace("<", "&lt;") in (place / "summary.md").read_text()
         assert reason in page
     assert "Runs without a result (3)" in page
+
+
+def planned_sweep(folder) -> Path:
+    """A sweep of three arms and five seeds that was ended: soft lacks runs, and of uniform none finished."""
+    place = folder(*both(5))
+    for seed in (3, 4):
+        shutil.rmtree(place / f"run{5 + seed}")  # of soft
+    words = {name: [f"targets={arm}", f"seed={seed}", "a=1"] for name, arm, seed in PLANNED}
+    write_plan(place, words)
+    write_plan(place, words)  # the same call again
+    write_plan(place, dict(list(words.items())[:3]))  # a smaller call adds nothing
+    failed(place / "run8", "no luck")
+    (place / "run9/.hydra").mkdir(parents=True)  # as a sweep leaves it for a run that waits
+    write_text(place / "run10/run.log", "…")
+    failed(place / "run11", "no luck")
+    return place
+
+
+PLANNED = [(f"run{5 * at + seed}", arm, seed) for at, arm in enumerate(ARMS_PLANNED) for seed in range(5)]
+
+
+def test_a_plan_says_what_is_missing_in_all_and_for_each_arm(folder, capsys):
+    place = planned_sweep(folder)
+    assert main([str(place)]) == 0
+    page, text = Page((place / "report.html").read_text()), (place / "summary.md").read_text()
+    counts = "15 runs planned, 8 finished, 2 failed, 1 still running or killed, 4 never began, 0 diverged"
+    assert f"Trust: {counts}" in page.text
+    assert f"Trust: {counts}" in text
+    assert "with a result: 8, without: 7" in capsys.readouterr().out
+    rows = {row[1].split(" ")[1]: row[5] for row in page.arms()}
+    assert "5 runs planned, 5 finished, 0 failed, 0 diverged" in rows["hard"]
+    assert "5 runs planned, 3 finished, 1 failed, 1 never began, 0 diverged" in rows["soft"]
+    lost = "targets=uniform: 5 runs planned, 0 finished, 1 failed, 1 still running or killed, 3 never began"
+    for shown in (page.text, text):
+        assert lost in shown
+        assert all(f"run{number}: planned, and never began" in shown for number in (9, 12, 13, 14))
+    arms = {row["arm"]: row for row in lines_of(place / "arms.csv")}
+    assert [[arms[arm][name] for name in LOST] for arm in ("hard", "soft")] == [["0", "0", "0"], ["1", "0", "1"]]
+
+
+def test_without_a_plan_no_run_is_said_to_be_missing(folder):
+    place = planned_sweep(folder)
+    shutil.rmtree(place / ".plans")
+    assert main([str(place)]) == 0
+    page = Page((place / "report.html").read_text()).text
+    assert "Trust: 12 runs began, 8 finished, 2 failed, 1 still running or killed, 1 never began" in page
+    assert {row[name] for row in lines_of(place / "arms.csv") for name in LOST} == {""}
+
+
+@pytest.mark.parametrize("content", ["{", '{"arms": [], "cells": {}}'])
+def test_a_plan_that_cannot_be_read_is_named(folder, capsys, content):
+    place = planned_sweep(folder)
+    for file in place.glob(".plans/*.json"):
+        write_text(file, content)
+    assert main([str(place)]) == 0
+    assert ".plans: the plan cannot be read (" in capsys.readouterr().out
+    assert "Trust: 12 runs began" in (place / "summary.md").read_text()
 
 
 def test_many_runs_without_a_result_are_counted_on_screen_and_listed_in_the_summary(folder, capsys):

@@ -96,7 +96,8 @@ def test_the_headline_has_the_best_arm_the_targets_and_how_far_to_trust_them(rep
         "relabel: out_of_fold is closer than hard, uniform is farther than hard." in text
     )
     assert (
-        "Trust: 64 runs began, 64 finished, 0 diverged, 0 did not stay at matched forgetting; n = 8 shows" in text
+        "Trust: 64 runs began, 64 finished, 0 failed, 0 diverged, 0 did not stay at matched forgetting; n = 8 "
+        in text
     )
 
 

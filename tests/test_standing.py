@@ -14,13 +14,15 @@ from softtargets.errors import BadInput
 from softtargets.report import contrast, retraining, tables
 from softtargets.report.__main__ import main
 from softtargets.report.contrast import contrasts, headlines
+from softtargets.report.counts import of_arms
 from softtargets.report.endpoint import cautious_gap_difference, failing, gap_difference
+from softtargets.report.folders import Census
 from softtargets.report.measures import FACES
 from softtargets.report.pairs import pairings
 from softtargets.report.ranking import ranked
 from softtargets.report.retraining import break_evens
 from softtargets.report.runs import read
-from softtargets.report.standing import factor, gate, say_standing, standings
+from softtargets.report.standing import factor, gate, placed, say_standing, standings
 from softtargets.report.statistics import folded
 from softtargets.report.summary import ENDPOINTS, judge_all
 from softtargets.report.way_left import entries
@@ -243,7 +245,8 @@ def test_a_comparison_has_direction_size_place_and_faces(tmp_path, hard, soft, w
 def test_baselines_are_in_one_table_with_the_arms(tmp_path):
     runs = read(leave(tmp_path, *planted("npo", 0.6), *planted("retrain", 0.2, **NOTHING)))
     verdicts, stands, _ = judge_all(runs, None, ENDPOINTS, None)
-    rows = ranked(entries(runs, stands, FACES), verdicts, pairings(runs), FACES)
+    counts = of_arms(runs, Census({}, {}), placed)
+    rows = ranked(entries(runs, stands, FACES), verdicts, pairings(runs), FACES, counts)
     lines = [line for line in tables.markdown(verdicts, rows, [], {}).splitlines() if "| leaves" in line]
     assert [line.split(" | ")[1] for line in lines] == ["retrain", "npo hard (best)"]  # the nearest first
     assert [one.arm for one in standings(runs)] == ["retrain", "npo hard"]

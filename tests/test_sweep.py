@@ -1,5 +1,6 @@
 """Sweeps in real processes: nothing trained twice, nothing lost, only what is missing run again."""
 
+import dataclasses
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
+from softtargets.report.planned import read_plans
 from softtargets.resumable import launching
 from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import LauncherEnd, reason
@@ -369,6 +371,14 @@ def test_a_sweep_that_never_began_leaves_no_page(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_sweep_that_stops_after_a_stage_has_no_plan_to_report(tmp_path):
+    cells = [cell(tmp_path / name) for name in ("one", "other")]
+    sweeps.plan(tmp_path, [dataclasses.replace(one, stage="train") for one in cells])
+    assert read_plans(tmp_path) == {}
+    sweeps.plan(tmp_path, cells)
+    assert read_plans(tmp_path) == {one.folder: () for one in cells}
+
+
 def test_what_slurm_refuses_is_said_in_its_own_words(tmp_path):
     class Empty(Queue):
         def jobs(self):
@@ -565,9 +575,15 @@ def test_a_sweep_that_fails_fast_leaves_the_rest_and_goes_on_at_the_next_call(fo
     code, stdout, stderr = sweep(folder, *words, "fail_fast=2")  # a process: it stops a thread
     assert (code, len(results(folder))) == (1, 0)
     assert "fail_fast=2: 2 runs failed for the same reason, so the sweep ends here: ZeroDivisionError" in stderr
-    assert "0 of 6 runs finished, 2 failed, 4 stopped or not started" in stdout
+    ended = re.search("0 of 6 runs finished, ([234]) failed, ([234]) stopped or not started", stdout)
+    assert int(ended[1]) + int(ended[2]) == 6  # one more may fail before the second failure is seen
+    assert (
+        f"Trust: 6 runs planned, 0 finished, {ended[1]} failed" in (folder / "runs/sweep/summary.md").read_text()
+    )
     code, stdout, _ = sweep(folder, *words)
     assert "3 of 6 runs finished, 3 failed; " in stdout
+    assert "Trust: 6 runs planned, 3 finished, 3 failed" in (folder / "runs/sweep/summary.md").read_text()
+    assert len(list((folder / "runs/sweep/.plans").iterdir())) == 1, "fail_fast is no part of a plan"
     assert len(results(folder)) == 3
 
 

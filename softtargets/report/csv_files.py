@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from softtargets.errors import visible
 from softtargets.report import rows
 from softtargets.report.costs import Cost, costs
+from softtargets.report.counts import Counts, of_arms
+from softtargets.report.folders import Census
 from softtargets.report.leaks import Leak
 from softtargets.report.measures import Floors, Measure, Value
 from softtargets.report.pairs import Pairing, alone
@@ -21,7 +23,8 @@ RUNS = (*FACTORS, "targets", "seed", "status")
 """Columns where there is no run, and with it no metric."""
 PLACE = ("cell", *FACTORS, "measure", "where")
 ARMS = (*PLACE, "arm", "n", "runs", "mean", "sd", "low", "high", "mean_with_diverged", "diverged")
-ARMS += ("never_matched", "without_trajectory", "not_measured", "statuses", "floor", "nothing", "floor_corrected")
+ARMS += ("never_matched", "failed", "unfinished", "unbegun")
+ARMS += ("without_trajectory", "not_measured", "statuses", "floor", "nothing", "floor_corrected")
 ARMS += ("cost_share", "cost_share_seconds", "cost_prepared_share")
 ARMS += ("against", "pairs", "difference", "difference_low", "difference_high", "p", "verdict")
 PAIRS = (
@@ -65,14 +68,18 @@ def runs_csv(runs: list[Run]) -> str:
     return csv_text(map(rows.row, runs), () if runs else RUNS)
 
 
-def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measure]) -> str:
-    """Return a row for every arm of every cell, by every measure and place: of all its runs, then its verdict."""
+def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measure], known: Census) -> str:
+    """Return a row for every arm of every cell, by every measure and place: of all its runs, then its verdict.
+
+    Runs without a result are counted where all runs of an arm were planned.
+    """
     groups = collections.defaultdict(list)
     for run in runs:
         groups[run.cell, run.arm].append(run)
     arms = [alone(cell, arm, group) for (cell, arm), group in groups.items()]
     verdict_of = {(v.cell, v.measure.name, v.where, (v.other or v.one).name): v for v in verdicts}
     cost_of = {(cost.cell, cost.arm): cost for cost in costs(runs)}
+    counts_of = of_arms(runs, known, lambda run: (run.cell, run.arm))
     floors = Floors()
     lines = []
     for measure, where in places(measures):
@@ -81,7 +88,7 @@ def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measur
             values = [values_of(measure, where)(run) for (run,) in pairing.pairs]
             interval = mean_interval(pairing, measure, values)
             line = _place(pairing.cell, measure, where) | _arm(by_itself, values, interval)
-            line |= _cost(cost_of[pairing.cell, pairing.one])
+            line |= _cost(cost_of[pairing.cell, pairing.one]) | _lost(counts_of[pairing.cell, pairing.one])
             lines.append(line | (_verdict(verdict) if verdict else {}))
     return csv_text(lines, ARMS)
 
@@ -111,6 +118,12 @@ def _arm(by_itself: Verdict, values: list[Value], interval: tuple[Value, Value])
         "nothing": by_itself.nothing,
         "floor_corrected": arm.corrected,
     }
+
+
+def _lost(counts: Counts) -> Row:
+    return (
+        {name: getattr(counts, name) for name in ("failed", "unfinished", "unbegun")} if counts.is_planned else {}
+    )
 
 
 def _cost(cost: Cost) -> Row:

@@ -1,10 +1,13 @@
 """The folders of runs below a folder: those with a result, and those without one, with the reason."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from softtargets.errors import BadInput
+from softtargets.layout import PLANS
+from softtargets.report.planned import Arm, read_plans
 from softtargets.system.files import Damaged, read_json
 
 ENDED = {"result.json", "train.json", "data.json"}
@@ -46,28 +49,74 @@ def _first_time(place: str, seen: set[str]) -> bool:
 
 
 def result_files(folder: Path) -> list[Path]:
-    """Return the result files below `folder`, each once; `without_result` names what cannot be read."""
+    """Return the result files below `folder`, each once; `census` names what cannot be read."""
     files = (place / "result.json" for place, names in walk(folder) if "result.json" in names)
     once = {os.path.realpath(file): file for file in files}
     return sorted(file for file in once.values() if not file.is_dir())
 
 
-def without_result(folder: Path) -> dict[str, str]:
-    """Return of every run below `folder` that has no result the reason, by its folder's name.
+@dataclasses.dataclass(frozen=True)
+class Lost:
+    """A run without a result, or a folder in which runs may be."""
 
-    Folders that cannot be read are there too: runs may be in them.
+    state: str
+    """failed, unfinished (it runs, or was killed), unbegun or unreadable."""
+    why: str
+    arm: Arm | None = None
+    """As its sweep planned it, where one did."""
+
+
+BEGUN = Lost("unfinished", "it is running, or its process was killed")
+UNBEGUN = Lost("unbegun", "planned, and never began")
+
+
+@dataclasses.dataclass(frozen=True)
+class Census:
+    """The runs below a folder that sweeps planned, and those without a result."""
+
+    arm_of: dict[Path, Arm]
+    """Of every planned run, by its folder."""
+    lost: dict[str, Lost]
+    """By the names of their folders."""
+
+
+def census(folder: Path) -> Census:
+    """Return what was planned below `folder`, and of every run that has no result the reason.
+
+    Folders and plans that cannot be read are among the latter: runs may be in them.
     """
-    reasons = {}
+    arm_of: dict[Path, Arm] = {}
+    lost: dict[Path, Lost] = {}
+    finished: set[Path] = set()
 
     def refused(error: OSError) -> None:
-        reasons[_name(Path(error.filename), folder)] = f"the folder cannot be read ({error.strerror})"
+        lost[Path(error.filename)] = Lost("unreadable", f"the folder cannot be read ({error.strerror})")
 
     for place, names in walk(folder, refused):
+        if PLANS in names:
+            try:
+                arm_of |= read_plans(place)
+            except (Damaged, OSError) as error:
+                lost[place / PLANS] = Lost("unreadable", f"the plan cannot be read ({error})")
+        if "result.json" in names:
+            finished.add(place)
         if "error.json" in names and "result.json" not in names:
-            reasons[_name(place, folder)] = _error(place / "error.json")
+            lost[place] = Lost("failed", _error(place / "error.json"))
         elif names & STARTED and not names & ENDED:
-            reasons[_name(place, folder)] = "it is running, or its process was killed"
-    return dict(sorted(reasons.items()))
+            lost[place] = BEGUN if "run.log" in names or not _is_empty(place / ".hydra") else UNBEGUN
+    lost |= {place: UNBEGUN for place in arm_of if place not in finished and place not in lost}
+    named = {
+        _name(place, folder): dataclasses.replace(lost[place], arm=arm_of.get(place)) for place in sorted(lost)
+    }
+    return Census(arm_of, named)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether a folder is empty, as a sweep leaves that of a run that waits; False if it cannot be read."""
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return False
 
 
 def _name(place: Path, folder: Path) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib import resources
 
 from softtargets.report import figures, folded, palette, tables
+from softtargets.report.counts import of_all, of_arms, without_any
+from softtargets.report.folders import Census
 from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import Measure
@@ -16,6 +18,7 @@ from softtargets.report.pairs import Pairing
 from softtargets.report.ranking import HEAD, Ranked, by_setting, comparisons, headline, ranked
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
+from softtargets.report.standing import placed
 from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict
 from softtargets.report.way_left import Entry, Way, difference
@@ -35,7 +38,7 @@ class Content:
     pairings: Sequence[Pairing]
     over: Sequence[OverSeeds]
     leaks: Sequence[Leak]
-    missing: dict[str, str]
+    known: Census
     measures: Sequence[Measure]
     lines: Sequence[str] = ()
     """What the primary rule says, and from which cost on to retrain."""
@@ -48,12 +51,13 @@ class Content:
     @functools.cached_property
     def rows(self) -> list[Ranked]:
         """Return all arms in one ranking."""
-        return ranked(self.entries, self.verdicts, self.pairings, self._measures)
+        counts_of = of_arms(self.runs, self.known, placed)
+        return ranked(self.entries, self.verdicts, self.pairings, self._measures, counts_of)
 
     @property
     def headline(self) -> list[str]:
-        """Return what the report comes to, in three lines; nothing without runs."""
-        return headline(self.rows, self.verdicts, self.runs, self.missing) if self.runs else []
+        """Return what the report comes to, in three lines; without runs, what became of them."""
+        return headline(self.rows, self.verdicts, of_all(self.runs, self.known))
 
     @property
     def distance(self) -> str:
@@ -83,16 +87,17 @@ def page(content: Content) -> str:
 
 def _body(content: Content) -> Markup:
     if not content.runs:
-        return joined(_header(content, [tables.NO_RUN]), tag("main", *_notes(content)))
+        return joined(_header(content, [tables.NO_RUN, *content.headline]), tag("main", *_notes(content)))
     main = [_way_figure(content), _frontier_figure(content), _pairs_figure(content), _table(content)]
     main += [*_folded(content), *_notes(content)]
     return joined(palette.shapes(), _header(content, content.headline), _bar(content), tag("main", *main))
 
 
 def _header(content: Content, lines: list[str]) -> Markup:
-    said = [tag("li", tag("b", start + ":"), rest) for start, _, rest in (line.partition(":") for line in lines)]
-    if len(lines) == 1:
-        said = [tag("li", lines[0])]
+    said = [
+        tag("li", tag("b", f"{start}{colon}"), rest)
+        for start, colon, rest in (line.partition(":") for line in lines)
+    ]
     more = tag("ul", *(tag("li", line) for line in content.lines), class_="primary") if content.lines else None
     return tag(
         "header",
@@ -329,7 +334,8 @@ def _notes(content: Content) -> list[Markup]:
     verdicts = list(content.verdicts)
     lists = {
         "Tuned on what is judged here": tuning_notes(list(content.runs)),
-        "Runs without a result": tables.why_without_result(content.missing),
+        "Arms of which no run finished": tables.without_a_run(without_any(content.runs, content.known)),
+        "Runs without a result": tables.why_without_result(content.known.lost),
         "Differs between the arms beside the targets": tables.settings(verdicts),
         "Left out": tables.refused(verdicts),
     }

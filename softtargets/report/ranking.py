@@ -5,12 +5,12 @@ import dataclasses
 import math
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from softtargets.report.counts import Counts
 from softtargets.report.measures import Measure
 from softtargets.report.pairs import Pairing
-from softtargets.report.runs import Run
-from softtargets.report.standing import Against, OnFace, say_standing, word
+from softtargets.report.standing import Against, OnFace, Setting, say_standing, word
 from softtargets.report.statistics import LEAST, LEVEL
 from softtargets.report.verdicts import Verdict
 from softtargets.report.way_left import Entry, Way, best
@@ -40,15 +40,25 @@ def ranked(
     verdicts: Sequence[Verdict],
     pairings: Sequence[Pairing],
     measures: Sequence[Measure],
+    counts_of: Mapping[tuple[Setting, str], Counts],
 ) -> list[Ranked]:
-    """Return a row for every arm in the order of `entries`, by the first of the measures."""
+    """Return a row for every arm in the order of `entries`, by the first of the measures.
+
+    `counts_of` has the runs of every arm, by its setting and its name there.
+    """
     bests = {id(best(group)) for group in by_setting(entries).values()}
     compared = {
         (id(entry), verdict.measure.name): verdict
         for entry, verdict, _ in comparisons(entries, verdicts, pairings)
     }
     return [
-        _ranked(entry, compared.get((id(entry), measures[0].name)), measures[0], id(entry) in bests)
+        _ranked(
+            entry,
+            compared.get((id(entry), measures[0].name)),
+            measures[0],
+            id(entry) in bests,
+            counts_of[entry.setting, entry.standing.arm],
+        )
         for entry in entries
     ]
 
@@ -73,7 +83,7 @@ def by_setting(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     return dict(groups)
 
 
-def _ranked(entry: Entry, verdict: Verdict | None, measure: Measure, is_best: bool) -> Ranked:
+def _ranked(entry: Entry, verdict: Verdict | None, measure: Measure, is_best: bool, counts: Counts) -> Ranked:
     way = entry.ways.get(measure.name)
     values = _finite(entry, measure)
     mean = measure.average(values)
@@ -88,7 +98,7 @@ def _ranked(entry: Entry, verdict: Verdict | None, measure: Measure, is_best: bo
         short_verdict(entry, verdict),
     )
     numbers = ["" if x is None else x for x in (mean, left, paired and paired.mean)]
-    keys, details = (*cells[:2], *numbers, cells[5]), tuple(_details(entry, verdict))
+    keys, details = (*cells[:2], *numbers, cells[5]), tuple(_details(entry, verdict, counts))
     return Ranked(entry, cells, keys, details, is_best, _brief(entry, cells, way, verdict))
 
 
@@ -176,10 +186,11 @@ def _than(one: Against, face: OnFace) -> str:
     return f"{said} as {reference}" if said == "the same" else f"{said} than {reference}"
 
 
-def _details(entry: Entry, verdict: Verdict | None):
+def _details(entry: Entry, verdict: Verdict | None, counts: Counts):
     standing = entry.standing
     yield "where it stands", say_standing(standing)
     yield "pairs", standing.design.shown
+    yield "runs", counts.shown
     costs = {"samples": standing.share, "CPU seconds": standing.seconds, "before the request": standing.prepared}
     yield "cost, as a share of retraining", _numbers(costs) or "not counted by these runs"
     for face in standing.faces:
@@ -207,9 +218,12 @@ def _numbers(values: dict[str, float | None]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
 
 
-def headline(rows: Sequence[Ranked], verdicts: Sequence[Verdict], runs: Sequence[Run], missing: dict[str, str]):
-    """Return three lines: the best arm, hard against soft, and how far to trust both."""
-    return [_best_line(rows), _targets_line(verdicts), _trust_line(rows, verdicts, runs, missing)]
+def headline(rows: Sequence[Ranked], verdicts: Sequence[Verdict], counts: Counts) -> list[str]:
+    """Return three lines: the best arm, hard against soft, and how far to trust both; without runs the last."""
+    if not rows:
+        return [f"Trust: {counts.shown}."]
+    trust = f"Trust: {counts.shown}; {_detectable(rows, verdicts)}."
+    return [_best_line(rows), _targets_line(verdicts), trust]
 
 
 NAMED = 3
@@ -282,22 +296,6 @@ def _outcome(verdict: Verdict) -> str:
     if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
         return "is equivalent to"
     return "is not shown to differ from"
-
-
-def _trust_line(
-    rows: Sequence[Ranked], verdicts: Sequence[Verdict], runs: Sequence[Run], missing: dict[str, str]
-) -> str:
-    diverged = sum(run.result["status"] == "diverged" for run in runs)
-    unmatched = sum(
-        run.result["matched"] is None
-        and bool(run.result["trajectory"]["step"])
-        and run.result["status"] != "diverged"
-        for run in runs
-    )
-    counts = [f"{len(runs) + len(missing):,} runs began, {len(runs):,} finished"]
-    counts += [f"{len(missing):,} failed or have no result yet"] if missing else []
-    counts += [f"{diverged:,} diverged, {unmatched:,} did not stay at matched forgetting"] if runs else []
-    return f"Trust: {', '.join(counts)}; {_detectable(rows, verdicts)}."
 
 
 def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict]) -> str:

@@ -17,7 +17,7 @@ from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
 from softtargets.evaluation import matched
 from softtargets.report.fields import wrong
-from softtargets.report.folders import require_folder, result_files, without_result
+from softtargets.report.folders import census, require_folder, result_files
 from softtargets.system.files import Damaged, canonical, read_json
 
 FACTORS = ("dataset", "architecture", "forget_set", "mu_algo", "training", "unlearn")
@@ -135,7 +135,7 @@ def read(folder: Path) -> list[Run]:
     """
     runs = finished(folder)
     if not runs:
-        lost = [f"{name}: {why}" for name, why in without_result(folder).items()]
+        lost = [f"{name}: {one.why}" for name, one in census(folder).lost.items()]
         also = f"; of {len(lost)} without a result the first is {lost[0]}" if lost else ""
         raise BadInput(f"{folder}: no finished run below it; give a folder which holds result.json files{also}")
     return runs

@@ -16,7 +16,8 @@ from softtargets.report import csv_files, tables
 from softtargets.report.comparison import Comparison
 from softtargets.report.contrast import Contrast, Named, contrasts
 from softtargets.report.costs import costs
-from softtargets.report.folders import without_result
+from softtargets.report.counts import without_any
+from softtargets.report.folders import Census, Lost, census
 from softtargets.report.leaks import leaks
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import Content, page
@@ -63,8 +64,7 @@ class Report(NamedTuple):
     runs: list[Run]
     verdicts: list[Verdict]
     standings: list[Standing]
-    missing: dict[str, str]
-    """Why runs have no result, by their names."""
+    known: Census
     contrasts: list[Contrast]
     break_evens: list[BreakEven]
 
@@ -83,7 +83,7 @@ def summarise(
     BadInput as `write_report` does.
     """
     report = write_report(folder, out, wanted, names, margin, primary)
-    runs, verdicts, missing = report.runs, report.verdicts, report.missing
+    runs, verdicts = report.runs, report.verdicts
     if runs:
         for line in tables.primary_lines(report.contrasts):
             print(visible(line))
@@ -96,7 +96,7 @@ def summarise(
     else:
         print(tables.NO_RUN)
     _show_tuning(tuning_notes(runs))
-    _show_missing(len(runs), missing)
+    _show_missing(len(runs), report.known.lost)
     same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
     same += "; rows in runs.csv, arms.csv, pairs.csv, standing.csv and attacks.csv" if runs else ""
     print(visible(f"report: {out / 'report.html'}; {same}"))
@@ -116,8 +116,8 @@ def write_report(
     Raises BadInput if there is no run at all, if arms `wanted` or in `primary` are nowhere together, and where
     `out` cannot be written to.
     """
-    runs, missing = finished(folder), without_result(folder)
-    if not runs and not missing:
+    runs, known = finished(folder), census(folder)
+    if not runs and not known.lost:
         raise BadInput(f"{folder}: no result of a run below it; give a folder which holds result.json files")
     runs = wanted.named(runs) if wanted else runs
     measures = chosen_measures(runs, names)
@@ -127,14 +127,23 @@ def write_report(
     arms, tuning, attacked = entries(runs, stands, measures), tuning_notes(runs), leaks(runs)
     said = tables.retraining_lines(least)
     lines = [*tables.primary_lines(first), *said]
-    content = Content(folder.resolve().name, runs, arms, verdicts, pairs, over, attacked, missing, measures, lines)
+    content = Content(folder.resolve().name, runs, arms, verdicts, pairs, over, attacked, known, measures, lines)
     texts = {
         "summary.csv": tables.comma_separated(verdicts),
         "summary.md": tables.primary_section(first)
-        + tables.markdown(verdicts, content.rows, over, missing, costs(runs), [*content.headline, *said], tuning),
+        + tables.markdown(
+            verdicts,
+            content.rows,
+            over,
+            known.lost,
+            costs(runs),
+            [*content.headline, *said],
+            tuning,
+            without_any(runs, known),
+        ),
         "summary.tex": tables.latex(content.rows, content.distance),
         "runs.csv": csv_files.runs_csv(runs),
-        "arms.csv": csv_files.arms_csv(runs, verdicts, measures),
+        "arms.csv": csv_files.arms_csv(runs, verdicts, measures, known),
         "standing.csv": csv_files.standing_csv(stands),
         "pairs.csv": csv_files.pairs_csv(pairs, measures),
         "attacks.csv": csv_files.attacks_csv(attacked),
@@ -143,7 +152,7 @@ def write_report(
     with naming(f"--out={out}", (OSError,)):
         for name, text in texts.items():
             write_text(out / name, text)
-    return Report(runs, verdicts, stands, missing, first, least)
+    return Report(runs, verdicts, stands, known, first, least)
 
 
 def judge_all(
@@ -237,7 +246,7 @@ def _show_tuning(notes: list[str]) -> None:
         print(f"{len(notes) - NAMED} more arms were tuned on what is judged here, named in summary.md")
 
 
-def _show_missing(there: int, missing: dict[str, str]) -> None:
+def _show_missing(there: int, missing: dict[str, Lost]) -> None:
     """Print how many runs have no result, and of the first of them why."""
     if not missing:
         return

@@ -1,12 +1,15 @@
 """Verdicts as a table: CSV with everything, Markdown and LaTeX with what fits a page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from softtargets.errors import visible
 from softtargets.report import alike
 from softtargets.report.contrast import Contrast, headlines, say_contrast
 from softtargets.report.costs import REQUESTS, Cost
+from softtargets.report.counts import Counts
 from softtargets.report.csv_files import csv_text
+from softtargets.report.folders import Lost
 from softtargets.report.leaks import Leak
 from softtargets.report.ranking import HEAD as HEAD_OF_ARMS
 from softtargets.report.ranking import Ranked
@@ -140,16 +143,18 @@ def markdown(
     verdicts: list[Verdict],
     rows: Sequence[Ranked],
     over: list[OverSeeds],
-    missing: dict[str, str],
+    lost: dict[str, Lost],
     costs: Sequence[Cost] = (),
     lines: Sequence[str] = (),
     tuning: Sequence[str] = (),
+    runless: Mapping[str, Counts] = MappingProxyType({}),
 ) -> str:
     """Return tables of six columns: every arm, every comparison by measure and place; then what is left out.
 
-    `lines` come first: the headline.
+    `lines` come first: the headline. `runless` are the planned arms of which no run finished.
     """
-    parts = ["\n".join(f"- {_cell(line)}" for line in lines)] if lines else []
+    parts = ["\n".join(f"- {_cell(line)}" for line in lines)] if lines and verdicts else []
+    parts += [] if verdicts else [NO_RUN, *map(_cell, lines)]
     if rows:
         shown = [_bold(row.cells, 1) if row.is_best else row.cells for row in rows]
         parts += [_table("Where every arm stands, the nearest first", HEAD_OF_ARMS, shown)]
@@ -164,8 +169,7 @@ def markdown(
             "As shares of what retraining costs; what is prepared before a request is spread over the requests."
         )
         parts += [_table("Cost", COST, map(_cost_row, known), about)]
-    parts += [] if verdicts else [NO_RUN]
-    return "\n\n".join([*parts, *_notes(verdicts, missing, tuning)]) + "\n"
+    return "\n\n".join([*parts, *_notes(verdicts, lost, tuning, runless)]) + "\n"
 
 
 def _bold(cells: Sequence[str], at: int) -> list[str]:
@@ -238,10 +242,13 @@ def _inline(text: str) -> str:
     return shown.replace("](", "]\\(")
 
 
-def _notes(verdicts: list[Verdict], missing: dict[str, str], tuning: Sequence[str]) -> list[str]:
+def _notes(
+    verdicts: list[Verdict], lost: dict[str, Lost], tuning: Sequence[str], runless: Mapping[str, Counts]
+) -> list[str]:
     titles = {"Tuned on what is judged here": tuning}
     titles |= {"Differs between the arms beside the targets": settings(verdicts), "Left out": refused(verdicts)}
-    titles |= {"Runs without a result": why_without_result(missing)}
+    titles |= {"Arms of which no run finished": without_a_run(runless)}
+    titles |= {"Runs without a result": why_without_result(lost)}
     lists = [
         "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in lines)])
         for title, lines in titles.items()
@@ -263,9 +270,14 @@ def made_unlike(verdicts: list[Verdict]) -> str | None:
     return alike.in_words([pair for pairs in pairs_of.values() for pair in pairs])
 
 
-def why_without_result(missing: dict[str, str]) -> list[str]:
+def without_a_run(runless: Mapping[str, Counts]) -> list[str]:
+    """Say of every arm of which no run finished what became of its runs."""
+    return [f"{arm}: {counts.shown}" for arm, counts in runless.items()]
+
+
+def why_without_result(lost: dict[str, Lost]) -> list[str]:
     """Say of every run without a result why it has none."""
-    return [f"{name}: {why}" for name, why in missing.items()]
+    return [f"{name}: {one.why}" for name, one in lost.items()]
 
 
 def refused(verdicts: list[Verdict]) -> list[str]:

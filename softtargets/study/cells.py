@@ -23,7 +23,9 @@ from softtargets.config.settings import LauncherSettings, SweeperSettings
 from softtargets.config.validation import validated as check_model
 from softtargets.errors import BadInput, program
 from softtargets.execution import composed_run, run_files
+from softtargets.report.planned import write_plan
 from softtargets.study.composing import Composer
+from softtargets.study.pairs import OWN
 from softtargets.system.files import Damaged, canonical, make_folder, read_json, write_json
 from softtargets.system.locks import locked
 
@@ -247,6 +249,17 @@ def one_warming(folder: Path, cells: list[SweepCell]) -> Iterator[None]:
             line = f"waiting for another call with stage={cells[0].stage} in this folder"
             held.enter_context(locked(folder / ".stage.lock", lambda: print(line)))
         yield
+
+
+def plan(folder: Path, cells: list[SweepCell]) -> None:
+    """Leave the plan of this call in the sweep's folder: a report says which of its runs are missing.
+
+    A call that stops after a stage is none: its runs leave no result.
+    """
+    if cells[0].stage == "all":
+        own = {"pairs", *OWN}  # of the sweep: the same call with other values of them has the same runs
+        words = {cell.folder.name: [w for w in cell.overrides if w.partition("=")[0] not in own] for cell in cells}
+        write_plan(folder, words)
 
 
 def prepare(folder: Path, unfinished: list[SweepCell]) -> dict[SweepCell, str]:

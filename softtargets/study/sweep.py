@@ -102,6 +102,7 @@ def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
 def _launch(sweeper: Sweeper, display: Display, folder: Path) -> on_disk.Missing:
     """Start the unfinished cells, wait until all have ended, and return the cells without a result."""
     _prepare(sweeper.config, display, folder)
+    on_disk.plan(folder, display.cells)
     queue = queue_of(sweeper.config, folder, display)
     # jobs of an earlier call may have finished some cells meanwhile
     unfinished = on_disk.spread(on_disk.left(display.unfinished))

@@ -1,0 +1,102 @@
+"""How many runs were planned, finished, failed and matched: of a whole report, and of each of its arms."""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+from softtargets.report.folders import Census, Lost
+from softtargets.report.planned import Arm
+from softtargets.report.runs import Run
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Numbers of runs."""
+
+    finished: int
+    failed: int
+    unfinished: int
+    """They run, or were killed."""
+    unbegun: int
+    """Planned by a sweep, and never began."""
+    diverged: int
+    unmatched: int
+    """Finished without divergence, and did not stay at matched forgetting."""
+    is_planned: bool
+    """Whether sweeps planned them all, so that none can be missing unseen."""
+
+    @property
+    def all(self) -> int:
+        """Return the number of runs that are known."""
+        return self.finished + self.failed + self.unfinished + self.unbegun
+
+    @property
+    def shown(self) -> str:
+        """Return the numbers in words; of what is rare those above 0."""
+        start = "planned" if self.is_planned else "began"
+        rare = {"still running or killed": self.unfinished, "never began": self.unbegun}
+        parts = [f"{self.all:,} runs {start}", f"{self.finished:,} finished, {self.failed:,} failed"]
+        parts += [f"{count:,} {name}" for name, count in rare.items() if count]
+        parts += [f"{self.diverged:,} diverged, {self.unmatched:,} did not stay at matched forgetting"]
+        return ", ".join(parts if self.finished else parts[:-1])
+
+
+def counts(runs: Sequence[Run], lost: Sequence[Lost], planned: int) -> Counts:
+    """Count `runs` that finished and those that are lost, of which sweeps planned so many."""
+    states = collections.Counter(one.state for one in lost)
+    known = {name: states[name] for name in ("failed", "unfinished", "unbegun")}
+    diverged = sum(run.result["status"] == "diverged" for run in runs)
+    unmatched = sum(
+        run.result["matched"] is None
+        and bool(run.result["trajectory"]["step"])
+        and run.result["status"] != "diverged"
+        for run in runs
+    )
+    there = len(runs) + sum(known.values())
+    return Counts(len(runs), **known, diverged=diverged, unmatched=unmatched, is_planned=0 < there == planned)
+
+
+def of_all(runs: Sequence[Run], known: Census) -> Counts:
+    """Count all runs of a report."""
+    lost = list(known.lost.values())
+    planned = sum(run.folder in known.arm_of for run in runs) + sum(one.arm is not None for one in lost)
+    return counts(runs, lost, planned)
+
+
+def of_arms(runs: Sequence[Run], known: Census, arm_of: Callable[[Run], Key]) -> dict[Key, Counts]:
+    """Count the runs of every arm, as `arm_of` names it.
+
+    A run without a result belongs to the arm of the finished runs that its sweep planned with the same overrides,
+    seeds aside; where they are of several arms, or none finished, to none.
+    """
+    finished: dict[Key, list[Run]] = collections.defaultdict(list)
+    keys: dict[Arm, set[Key]] = collections.defaultdict(set)
+    for run in runs:
+        finished[arm_of(run)].append(run)
+        if run.folder in known.arm_of:
+            keys[known.arm_of[run.folder]].add(arm_of(run))
+    lost: dict[Key, list[Lost]] = collections.defaultdict(list)
+    for one in known.lost.values():
+        if one.arm is not None and len(keys[one.arm]) == 1:
+            lost[next(iter(keys[one.arm]))].append(one)
+    return {
+        key: counts(group, lost[key], sum(run.folder in known.arm_of for run in group) + len(lost[key]))
+        for key, group in finished.items()
+    }
+
+
+def without_any(runs: Sequence[Run], known: Census) -> dict[str, Counts]:
+    """Return the planned arms of which no run finished, by the overrides that not all planned arms have."""
+    finished = {known.arm_of.get(run.folder) for run in runs}
+    lost: dict[Arm, list[Lost]] = collections.defaultdict(list)
+    for one in known.lost.values():
+        if one.arm is not None and one.arm not in finished:
+            lost[one.arm].append(one)
+    common = set.intersection(*map(set, known.arm_of.values())) if known.arm_of else set()
+    return {
+        " ".join(word for word in arm if word not in common) or "the only arm": counts([], group, len(group))
+        for arm, group in lost.items()
+    }
