@@ -568,6 +568,12 @@ def test_any_two_values_of_any_setting_are_compared(tmp_path, capsys, asked, arm
     page = Page((tmp_path / "report.html").read_text())
     assert words in page.text
     assert [row[4] != "–" for row in page.arms()].count(True) == 1  # the second arm, less the first
+    with (tmp_path / "arms.csv").open(newline="") as file:
+        there = [row for row in csv.DictReader(file) if (row["measure"], row["where"]) == ("js_t_forget", "end")]
+    (judged,) = [row for row in there if row["verdict"]]
+    assert (judged["against"], judged["pairs"]) == (rows[0]["one"], "8")
+    assert float(judged["mean"]) == pytest.approx(np.mean([float(row["value_other"]) for row in rows]))
+    assert float(judged["difference"]) == pytest.approx(np.mean([float(row["difference"]) for row in rows]))
 
 
 @pytest.mark.parametrize(

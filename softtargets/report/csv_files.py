@@ -68,7 +68,9 @@ def runs_csv(runs: list[Run]) -> str:
     return csv_text(map(rows.row, runs), () if runs else RUNS)
 
 
-def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measure], known: Census) -> str:
+def arms_csv(
+    runs: list[Run], verdicts: list[Verdict], pairings: list[Pairing], measures: Iterable[Measure], known: Census
+) -> str:
     """Return a row for every arm of every cell, by every measure and place: of all its runs, then its verdict.
 
     Runs without a result are counted where all runs of an arm were planned.
@@ -77,20 +79,39 @@ def arms_csv(runs: list[Run], verdicts: list[Verdict], measures: Iterable[Measur
     for run in runs:
         groups[run.cell, run.arm].append(run)
     arms = [alone(cell, arm, group) for (cell, arm), group in groups.items()]
-    verdict_of = {(v.cell, v.measure.name, v.where, (v.other or v.one).name): v for v in verdicts}
+    verdict_of = _verdict_of_arm(runs, verdicts, pairings)
     cost_of = {(cost.cell, cost.arm): cost for cost in costs(runs)}
     counts_of = of_arms(runs, known, lambda run: (run.cell, run.arm))
     floors = Floors()
     lines = []
     for measure, where in places(measures):
         for pairing, by_itself in zip(arms, compare_arms(arms, measure, where, None, floors), strict=True):
-            verdict = verdict_of.get((pairing.cell, measure.name, where, pairing.one))
+            verdict = verdict_of.get((pairing.cell, pairing.one, measure.name, where))
             values = [values_of(measure, where)(run) for (run,) in pairing.pairs]
             interval = mean_interval(pairing, measure, values)
             line = _place(pairing.cell, measure, where) | _arm(by_itself, values, interval)
             line |= _cost(cost_of[pairing.cell, pairing.one]) | _lost(counts_of[pairing.cell, pairing.one])
             lines.append(line | (_verdict(verdict) if verdict else {}))
     return csv_text(lines, ARMS)
+
+
+def _verdict_of_arm(
+    runs: list[Run], verdicts: list[Verdict], pairings: list[Pairing]
+) -> dict[tuple[Cell, str, str, str], Verdict]:
+    """Return the verdict on every arm, by its cell, its name there, the measure and the place.
+
+    Where other settings than targets are compared, a verdict has another cell and other names: the runs of its
+    pairs say whose it is.
+    """
+    named = {run.folder: (run.cell, run.arm) for run in runs}
+    pairing_of = {(one.cell, one.one, one.other): one for one in pairings}
+    verdict_of = {}
+    for verdict in verdicts:
+        pairing = verdict.other and pairing_of.get((verdict.cell, verdict.one.name, verdict.other.name))
+        seconds = {named[other.folder] for _, other in pairing.pairs} if pairing else set()
+        for cell, arm in seconds or {(verdict.cell, (verdict.other or verdict.one).name)}:
+            verdict_of[cell, arm, verdict.measure.name, verdict.where] = verdict
+    return verdict_of
 
 
 def _place(cell: Cell, measure: Measure, where: str) -> Row:

@@ -143,7 +143,7 @@ def write_report(
         ),
         "summary.tex": tables.latex(content.rows, content.distance),
         "runs.csv": csv_files.runs_csv(runs),
-        "arms.csv": csv_files.arms_csv(runs, verdicts, measures, known),
+        "arms.csv": csv_files.arms_csv(runs, verdicts, pairs, measures, known),
         "standing.csv": csv_files.standing_csv(stands),
         "pairs.csv": csv_files.pairs_csv(pairs, measures),
         "attacks.csv": csv_files.attacks_csv(attacked),
