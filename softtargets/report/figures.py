@@ -45,6 +45,7 @@ class Row:
     way: Way
     note: str = ""
     greyed: bool = False
+    is_best: bool = False
     references: Points = ()
     """Places of other arms that are marked in this row alone."""
 
@@ -90,7 +91,7 @@ def _row(row: Row, axis: Axis) -> Markup:
     shown = "–" if row.way.mean is None else row.way.shown
     small = tag("small", row.note) if row.note else None
     cells = (label, tag("td", _track(row, axis), class_="track"), tag("td", shown, small, class_="number"))
-    classes = f"k-{kind(row.targets)}{' greyed' if row.greyed else ''}"
+    classes = f"k-{kind(row.targets)}{' greyed' * row.greyed}{' best' * row.is_best}"
     return tag("tr", *cells, class_=classes, data_algorithm=row.algorithm, data_targets=row.targets)
 
 
@@ -183,6 +184,8 @@ class Line:
     """x, y and the edges of a band around y."""
     look: str = ""
     titles: tuple[str, ...] = ()
+    lossy: tuple[bool, ...] = ()
+    """Whether the arm at each point loses utility, where that matters."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,12 +251,13 @@ def _marks(line: Line, plane: Plane) -> list[Markup]:
     marks = []
     for number, (x, y, low, high) in enumerate(line.points):
         place = f"{plane.across(x):.2f}%"
-        look = f"k-{kind(line.targets)} {line.look}".strip()
+        lossy = "lossy" if line.lossy and line.lossy[number] else ""
+        look = " ".join(filter(None, [f"k-{kind(line.targets)}", line.look, lossy]))
         name = line.titles[number] if line.titles else line.name
         title = tag("title", f"{name}; {x:.4g}; {y:.4g}")
         inside = plane.y[0] <= y <= plane.y[1]
         if low != high and inside:
-            ends = [f"{plane.down(edge):.2f}%" for edge in (low, high)]
+            ends = [f"{min(max(plane.down(edge), 0), 100):.2f}%" for edge in (low, high)]
             marks.append(tag("line", x1=place, x2=place, y1=ends[0], y2=ends[1], class_=f"between {look}"))
         if inside:
             at = f"{plane.down(y):.2f}%"
@@ -325,16 +329,17 @@ def _two_digits(cost: float) -> float:
 
 
 def _line(algorithm: str, targets: str | None, at_cost: dict[float, list], measure: str) -> Line:
-    points, titles = [], []
+    points, titles, lossy = [], [], []
     for _, several in sorted(at_cost.items()):
         mean, entry = min(several, key=lambda one: one[0])
         way = entry.ways[measure]
         low, high = (mean if edge is None else edge for edge in (way.low, way.high))
         points.append((entry.standing.share, mean, low, high))
         titles.append(entry.standing.arm)
+        lossy.append(entry.standing.gate.passed is False)
     name = " ".join(filter(None, [algorithm, targets]))
     look = "to-beat" if algorithm == "retrain" else ""
-    return Line(name, algorithm, targets, tuple(points), look, tuple(titles))
+    return Line(name, algorithm, targets, tuple(points), look, tuple(titles), tuple(lossy))
 
 
 def round_ticks(low: float, high: float, most: int = 4) -> list[float]:
@@ -347,8 +352,12 @@ def round_ticks(low: float, high: float, most: int = 4) -> list[float]:
 
 def _ticks(edges: tuple[float, float]) -> tuple[tuple[float, str], ...]:
     powers = range(math.floor(math.log10(edges[0])), math.ceil(math.log10(edges[1])) + 1)
-    places = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-    return tuple((x, f"{x:g}") for x in places if edges[0] <= x <= edges[1])
+    for digits in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        places = [digit * 10.0**power for power in powers for digit in digits]
+        there = tuple((x, f"{x:g}") for x in places if edges[0] <= x <= edges[1])
+        if len(there) >= 3:
+            break
+    return there
 
 
 def names(lines: Sequence[Line]) -> Markup:

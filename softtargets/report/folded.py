@@ -152,7 +152,9 @@ def _levels(runs: list[Run], column: str) -> list[tuple[float, str, str]]:
         parts = [("retrained", "zero"), ("original", "one")]
         known = [(mean_of([r.result["metrics"][m]["forget_acc"] for r in runs]), m, look) for m, look in parts]
     else:
+        floors = [floor for r in runs if (floor := r.result.get("faces", {}).get("js_forget", {}).get("floor"))]
         known = [(mean_of([r.result["baseline"]["js_forget"] for r in runs]), "doing nothing", "one")]
+        known += [(mean_of(floors), "another retraining", "zero")] if floors else []
     return [(y, name, look) for y, name, look in known if y is not None]
 
 
@@ -231,6 +233,7 @@ def diagnosis(entries: Sequence[Entry]) -> Markup:
         counts = collections.Counter(result["status"] for result in results)
         statuses = ", ".join(f"{count} {status}" for status, count in counts.items())
         numbers = [mean_of([result["diagnosis"][name] for result in results]) for name in STATE]
+        numbers = numbers if entry.targets else [None for _ in numbers]  # no targets drive it
         numbers += [mean_of([result["cost"]["unlearn_s"] for result in results]), entry.standing.share]
         shown = ("–" if x is None else f"{x:.3g}" for x in numbers)
         rows.append((entry.setting.name, entry.standing.arm, len(results), statuses, *shown))

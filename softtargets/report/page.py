@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import functools
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -21,10 +22,12 @@ from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import placed
 from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict
-from softtargets.report.way_left import Entry, Way, difference
+from softtargets.report.way_left import Entry, Way, best, difference
 
 OPEN = 3
 """Settings whose figures are unfolded."""
+SCROLLED = 30
+"""Rows of a figure from which on it scrolls by itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +97,9 @@ def _body(content: Content) -> Markup:
 
 
 def _header(content: Content, lines: list[str]) -> Markup:
+    bests = [row.entry.standing.arm for row in content.rows if row.is_best] if content.runs else []
     said = [
-        tag("li", tag("b", f"{start}{colon}"), rest)
+        tag("li", tag("b", f"{start}{colon}"), *_stressed(rest, bests))
         for start, colon, rest in (line.partition(":") for line in lines)
     ]
     more = tag("ul", *(tag("li", line) for line in content.lines), class_="primary") if content.lines else None
@@ -105,6 +109,15 @@ def _header(content: Content, lines: list[str]) -> Markup:
         tag("ol", *said, class_="headline"),
         more,
     )
+
+
+def _stressed(text: str, arms: Sequence[str]) -> list[str]:
+    """Return a text in parts, of which the names of arms that it says a share of are strong."""
+    if not arms:
+        return [text]
+    names = "|".join(re.escape(arm) for arm in sorted(arms, key=len, reverse=True))
+    parts = re.split(f"({names})(?= leaves )", text)
+    return [tag("strong", part) if at % 2 else part for at, part in enumerate(parts)]
 
 
 def _bar(content: Content) -> Markup:
@@ -172,24 +185,37 @@ def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) 
     unit = (
         "share of the logarithmic way" if group[0].setting.by_logarithms and measure.face else "share of the way"
     )
+    nearest = best(group)
     drawn = figures.of_rows(
-        [_row(e, measure, ways) for e in _grouped(group)], axis, f"{measure.label}: {name}", unit
+        [_row(e, measure, ways, e is nearest) for e in _grouped(group)], axis, f"{measure.label}: {name}", unit
     )
-    return figures.facet(tag("div", drawn, class_="bounded"), entry=group[0], name=name, open_=unfolded)
+    return figures.facet(tag("div", drawn, class_=_bounded(len(group))), entry=group[0], name=name, open_=unfolded)
+
+
+def _bounded(rows: int) -> str | None:
+    """Return the class of what scrolls by itself, where so many rows would make a high page."""
+    return "bounded" if rows > SCROLLED else None
 
 
 def _grouped(group: Sequence[Entry]) -> list[Entry]:
-    """Return arms by algorithm, that of the nearest arm first and baselines last; in it hard labels come first."""
-    order = list(dict.fromkeys(entry.algorithm for entry in group))
+    """Return arms by algorithm, that of the nearest arm first and baselines last; in it hard labels come first.
+
+    Algorithms of which every arm loses utility come after the others.
+    """
+    nearest = sorted(
+        group, key=lambda e: (e.standing.gate.passed is False, math.inf if e.left is None else e.left)
+    )
+    order = list(dict.fromkeys(entry.algorithm for entry in nearest))
     return sorted(group, key=lambda e: (e.baseline, order.index(e.algorithm), e.targets != "hard"))
 
 
-def _row(entry: Entry, measure: Measure, ways: dict[str, Way]) -> figures.Row:
+def _row(entry: Entry, measure: Measure, ways: dict[str, Way], is_best: bool) -> figures.Row:
     face = entry.standing.faces[0]
     equal = [one.reference for one in face.against if one.reference.endswith(" at equal cost")]
     references = [(name, ways[arm].mean) for name in equal if (arm := name.removesuffix(" at equal cost")) in ways]
     gated = entry.standing.gate.passed is False
     note = "loses utility" if gated else "for comparison only" if entry.standing.comparison_only else ""
+    note = "best" if is_best else note
     return figures.Row(
         "baselines" if entry.baseline else entry.algorithm,
         entry.label,
@@ -198,6 +224,7 @@ def _row(entry: Entry, measure: Measure, ways: dict[str, Way]) -> figures.Row:
         entry.ways[measure.name],
         note,
         gated,
+        is_best,
         tuple((name, x) for name, x in references if x is not None),
     )
 
@@ -205,7 +232,8 @@ def _row(entry: Entry, measure: Measure, ways: dict[str, Way]) -> figures.Row:
 def _frontier_figure(content: Content) -> Markup:
     about = (
         "The nearest arm at each cost, with 95 % bands. The dashed line is retraining from scratch for that cost: "
-        "an arm above it is beaten by starting anew. Costs before the request (teachers) are not in it."
+        "an arm above it is beaten by starting anew. Pale marks lose utility. Costs before the request (teachers) "
+        "are not in it."
     )
     settings = by_setting(content.entries)
 
@@ -255,7 +283,9 @@ def _pairs_figure(content: Content) -> Markup:
 def _differences(name: str, rows: list[tuple[Entry, figures.Row]], measure: Measure, unfolded: bool) -> Markup:
     axis = figures.axis([row.way for _, row in rows], [(0.0, "no difference", "zero")], shaded=False)
     chart = figures.of_rows([row for _, row in rows], axis, f"{measure.label}: {name}", "difference")
-    return figures.facet(tag("div", chart, class_="bounded"), entry=rows[0][0], name=name, open_=unfolded)
+    return figures.facet(
+        tag("div", chart, class_=_bounded(len(rows))), entry=rows[0][0], name=name, open_=unfolded
+    )
 
 
 def _table(content: Content) -> Markup:
@@ -269,7 +299,8 @@ def _table(content: Content) -> Markup:
     )
     box = tag("div", whole, class_="wide bounded", tabindex=0, role="region", aria_label="All arms, scrolls")
     about = (
-        "Every arm of every setting, the nearest first. A verdict opens tests, floors and settings that differ."
+        "Every arm of every setting, the nearest first; arms that need models from before the request come after "
+        "the others. A verdict opens tests, runs, floors and settings that differ."
     )
     return _section("table", "Table of arms", about, box, figure=False)
 
@@ -305,7 +336,8 @@ def _folded(content: Content) -> list[Markup]:
             folded.classes(content.entries),
         ),
         "What the targets do at the original model": (
-            "A first update below 0 lowers the loss on the forget set: it reinforces what is to be forgotten.",
+            "A first update below 0 lowers the loss on the forget set: it reinforces what is to be forgotten. "
+            "q: the targets; p0: the original model's predictions; y: the label.",
             [folded.diagnosis(content.entries)],
         ),
         "Who can still tell?": (

@@ -135,7 +135,7 @@ def _distance(mean: float | None, values: list[float]) -> str:
 def _left(way: Way | None) -> str:
     if way is None or way.mean is None:
         return "–" if way is None else way.reason
-    between = "" if way.low is None else f" [{way.low:.0%}, {way.high:.0%}]"
+    between = "" if way.low is None else f" [{way.low:.0%}, {way.high:.0%}]".replace("-", "−")
     return f"leaves {way.mean:.0%}{between}"
 
 
@@ -198,7 +198,10 @@ def _details(entry: Entry, verdict: Verdict | None, counts: Counts):
         yield face.measure.label, _numbers(numbers) or "not measured"
     gate = standing.gate
     if gate.passed is not None:
-        yield "utility", f"test accuracy at least {gate.accuracy:+.4f} of the retrained model's (one-sided 95 %)"
+        yield (
+            "utility",
+            f"test accuracy less the retrained model's: at least {gate.accuracy:+.4f} (one-sided 95 %)",
+        )
     if verdict is None:
         return
     yield f"against {verdict.one.name}", verdict.words
@@ -251,7 +254,7 @@ def _nearest(rows: Sequence[Ranked]) -> str:
 
 def _best(entry: Entry, group: Sequence[Entry]) -> str:
     way = next(iter(entry.ways.values()))
-    between = "" if way.low is None else f" [{way.low:.0%}, {way.high:.0%}]"
+    between = "" if way.low is None else f" [{way.low:.0%}, {way.high:.0%}]".replace("-", "−")
     few = entry.standing.design.units < LEAST
     name = f"no verdict below {LEAST} pairs; the lowest mean: {entry.standing.arm}" if few else entry.standing.arm
     said = f"{entry.setting.name}: {name} leaves {way.mean:.0%}{between} of the way from doing nothing"
@@ -279,7 +282,7 @@ def _targets_line(verdicts: Sequence[Verdict]) -> str:
         counts[algorithm][f"{verdict.other.name} {_outcome(verdict)} {verdict.one.name}"] += 1
     said = [
         f"{algorithm}: "
-        + ", ".join(f"{words}{f' ({count} times)' if count > 1 else ''}" for words, count in each.items())
+        + ", ".join(f"{words}{f' (in {count} cells)' if count > 1 else ''}" for words, count in each.items())
         for algorithm, each in counts.items()
     ]
     more = [f"{len(said) - NAMED} more algorithms are in figure 3"] if len(said) > NAMED else []
