@@ -168,6 +168,44 @@ def test_the_headline_gives_no_verdict_on_few_pairs(tmp_path):
     assert "mlp random: no verdict below 5 pairs; the lowest mean: relabel hard leaves" in text
 
 
+def test_only_an_arm_that_is_nearer_than_doing_nothing_is_called_best(tmp_path):
+    for name, runs in {"far": planted("npo", 1.4), "few": list(planted("npo", 0.2))[:4]}.items():
+        text = reported(tmp_path / name, *runs).read_text()
+        assert 'class="best"' not in text
+        assert "<small>best" not in text
+        assert r"\textbf" not in papers(tmp_path / name)
+    text = reported(tmp_path / "near", *planted("npo", 0.2), *planted("relabel", 0.4)).read_text()
+    assert text.count("<small>best") == 4, "once by each measure"
+    assert text.count('<tr class="best"') == 1
+    assert "<strong>npo hard</strong> leaves 20%" in text
+
+
+def test_where_every_run_diverged_nothing_is_said_of_their_differences(tmp_path):
+    runs = [diverged(seed, arm) for arm in ("hard", "soft") for seed in range(5)]
+    text = Page(reported(tmp_path, *runs).read_text()).text
+    assert "Best arm: none has a finite distance." in text
+    assert "gradasc: soft has no verdict against hard." in text
+    assert "10 diverged, 0 did not stay at matched forgetting; too few values are finite to show anything." in text
+
+
+def test_a_plane_keeps_intervals_inside_and_marks_what_loses_utility(tmp_path):
+    arms = [*planted("npo", 1.5, share=0.1), *planted("relabel", 0.3, share=0.2)]
+    for run in arms[:8]:
+        run["faces"]["js_t_forget"]["unlearned"] *= 1 + 1.0 * (run["choices"]["seed"] % 2 == 0) * (
+            run["choices"]["seed"] < 3
+        )
+        run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
+    text = reported(tmp_path, *arms).read_text()
+    plane = re.search(r'<svg[^>]*class="plane">(.*?)</figure>', text, re.DOTALL)[1]
+    ends = re.findall(r'y1="([-\d.]+)%" y2="([-\d.]+)%" class="between[^"]*"', plane)
+    assert len(ends) == 2
+    assert all(0 <= float(at) <= 100 for pair in ends for at in pair)
+    assert re.findall(r'class="(k-hard[^"]*)"><title>npo', plane) == re.findall(
+        r'class="(k-hard lossy)"><title>npo', plane
+    )
+    assert "lossy" not in "".join(re.findall(r"<use[^>]*>(?=<title>relabel)", plane))
+
+
 def test_a_far_arm_is_an_arrow_with_its_number_and_an_arm_without_utility_is_grey(tmp_path):
     runs = list(planted("npo", 7.0)) + list(planted("relabel", 0.2))
     for run in runs[8:]:
@@ -447,6 +485,21 @@ class TestInABrowser:
         summary = laptop.find_element(By.CSS_SELECTOR, "#arms summary")
         summary.send_keys(Keys.ENTER)
         assert "p (Holm)" in laptop.find_element(By.CSS_SELECTOR, "#arms dl").text
+
+    @pytest.mark.parametrize("width", [1280, 1000, 390])
+    def test_an_opened_row_has_room_for_its_words(self, laptop, width):
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        laptop.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        try:
+            laptop.execute_script("document.querySelector('#arms details').open = true")
+            widths = laptop.execute_script(
+                "return [...document.querySelectorAll('#arms dd')].map((a) => a.clientWidth)"
+            )
+            assert min(w for w in widths if w) > 130
+            cut = "const a = document.querySelector('.wide'); return a.scrollWidth - a.clientWidth"
+            assert laptop.execute_script(cut) <= 0, "no column is off the screen"
+        finally:
+            laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     def test_a_keyboard_comes_to_the_table_in_few_steps(self, laptop):
         body, reached = laptop.find_element(By.TAG_NAME, "body"), []

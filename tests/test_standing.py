@@ -173,7 +173,7 @@ def test_several_arms_of_early_stopping_have_their_names(tmp_path):
         run["config"] = run["config"] | {"unlearn": {"batch_size": 7}}
     words = judged(tmp_path, runs)["npo hard"]
     assert (
-        "; nearer than early unlearn.batch_size=None by 0.0072; nearer than early unlearn.batch_size=7 by 0.0036"
+        "; nearer than early unlearn.batch_size=null by 0.0072; nearer than early unlearn.batch_size=7 by 0.0036"
         in words
     )
 

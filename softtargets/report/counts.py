@@ -38,7 +38,10 @@ class Counts:
         """Return the numbers in words; of what is rare those above 0."""
         start = "planned" if self.is_planned else "began"
         rare = {"still running or killed": self.unfinished, "never began": self.unbegun}
-        parts = [f"{self.all:,} runs {start}", f"{self.finished:,} finished, {self.failed:,} failed"]
+        parts = [
+            f"{self.all:,} {'run' if self.all == 1 else 'runs'} {start}",
+            f"{self.finished:,} finished, {self.failed:,} failed",
+        ]
         parts += [f"{count:,} {name}" for name, count in rare.items() if count]
         parts += [f"{self.diverged:,} diverged, {self.unmatched:,} did not stay at matched forgetting"]
         return ", ".join(parts if self.finished else parts[:-1])

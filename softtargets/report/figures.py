@@ -11,6 +11,8 @@ from softtargets.report.way_left import Entry, Points, Way
 
 FARTHEST = 2.0
 """Share of the way at which an axis ends: arms that are farther are an arrow with a number."""
+NO_FLOOR = "the retrained model (no floor)"
+"""Name of the place 0 where no distance between retrained models is known."""
 HEIGHT = 22
 """Of a row, in pixels."""
 
@@ -52,11 +54,12 @@ class Row:
 
 def axis(ways: Collection[Way], marked: list[tuple[float, str, str]], shaded: bool = True) -> Axis:
     """Return an axis with all marked lines, and all pairs of the arms whose mean is within `FARTHEST`."""
-    near = [way for way in ways if way.mean is None or abs(way.mean) <= FARTHEST]
+    near = [way for way in ways if way.mean is not None and abs(way.mean) <= FARTHEST]
     shown = [
         x for way in near for x in (way.low, way.high, way.mean, *(x for _, x in way.points)) if x is not None
     ]
     shown = [min(max(x, -FARTHEST), FARTHEST) for x in shown] + [place for place, *_ in marked]
+    shown += [] if near or shaded else [-1.0, 1.0]
     low, high = min(shown), max(shown)
     room = 0.06 * (high - low or 1.0)
     beyond = any(way.mean is not None and way.mean > FARTHEST for way in ways)
@@ -306,7 +309,8 @@ def frontier(entries: Sequence[Entry], measure: str) -> tuple[list[Line], Plane]
     edges = min(costs) / 1.3, max(max(costs), 10 * min(costs) / 7) * 1.3
     highest = max([y for line in lines for _, y, *_ in line.points] + [1.0])
     lowest = min([low for line in lines for _, _, low, _ in line.points] + [0.0])
-    marked = [(0.0, "another retraining", "zero"), (1.0, "doing nothing", "one")]
+    floors = all(entry.ways[measure].floor_known for entry in entries)
+    marked = [(0.0, "another retraining" if floors else NO_FLOOR, "zero"), (1.0, "doing nothing", "one")]
     marked += [(e.ways[measure].mean, "early stopping", "early") for e in entries if e.algorithm == "early"][:1]
     marked = [one for one in marked if one[0] is not None]
     room = 0.04 * (min(highest, FARTHEST) - lowest)

@@ -22,7 +22,7 @@ from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import placed
 from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict
-from softtargets.report.way_left import Entry, Way, best, difference
+from softtargets.report.way_left import Entry, Way, best, difference, wins
 
 OPEN = 3
 """Settings whose figures are unfolded."""
@@ -178,7 +178,7 @@ def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) 
     ways = {entry.standing.arm: entry.ways[measure.name] for entry in group}
     marked = [(0.0, "another retraining", "zero"), (1.0, "doing nothing", "one")]
     if not all(way.floor_known for way in ways.values()):
-        marked[0] = (0.0, "the retrained model (no floor)", "zero")
+        marked[0] = (0.0, figures.NO_FLOOR, "zero")
     early = next((entry.ways[measure.name].mean for entry in group if entry.algorithm == "early"), None)
     marked += [(early, "early stopping", "early")] if early is not None and abs(early) < figures.FARTHEST else []
     axis = figures.axis(ways.values(), marked)
@@ -187,7 +187,10 @@ def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) 
     )
     nearest = best(group)
     drawn = figures.of_rows(
-        [_row(e, measure, ways, e is nearest) for e in _grouped(group)], axis, f"{measure.label}: {name}", unit
+        [_row(e, measure, ways, e is nearest and wins(e)) for e in _grouped(group)],
+        axis,
+        f"{measure.label}: {name}",
+        unit,
     )
     return figures.facet(tag("div", drawn, class_=_bounded(len(group))), entry=group[0], name=name, open_=unfolded)
 
@@ -388,4 +391,5 @@ def _made(runs: Sequence[Run]) -> str:
     commits = {str(run.result["provenance"].get("git_commit") or "unknown")[:10] for run in runs}
     dirty = sum(bool(run.result["provenance"].get("git_dirty")) for run in runs)
     text = f"Commit of the code: {', '.join(sorted(commits))}"
-    return f"{text}; {dirty} runs with changes after it." if dirty else f"{text}."
+    ran = "1 run" if dirty == 1 else f"{dirty:,} runs"
+    return f"{text}; {ran} with changes after it." if dirty else f"{text}."

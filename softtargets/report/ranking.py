@@ -13,7 +13,7 @@ from softtargets.report.pairs import Pairing
 from softtargets.report.standing import Against, OnFace, Setting, say_standing, word
 from softtargets.report.statistics import LEAST, LEVEL
 from softtargets.report.verdicts import Verdict
-from softtargets.report.way_left import Entry, Way, best
+from softtargets.report.way_left import Entry, Way, best, wins
 
 HEAD = ("setting", "arm", "distance", "against doing nothing", "difference", "verdict")
 """Columns of the table of arms."""
@@ -31,6 +31,7 @@ class Ranked:
     details: tuple[tuple[str, str], ...]
     """Names with values: n, tests, faces, what differs beside the targets."""
     is_best: bool
+    """Whether it is the best arm of its setting, by enough pairs and nearer than doing nothing."""
     brief: tuple[str, ...]
     """For a column of a paper: arm, n, distance, way left, difference, verdict."""
 
@@ -46,7 +47,8 @@ def ranked(
 
     `counts_of` has the runs of every arm, by its setting and its name there.
     """
-    bests = {id(best(group)) for group in by_setting(entries).values()}
+    winners = [winner for group in by_setting(entries).values() if (winner := best(group)) and wins(winner)]
+    bests = set(map(id, winners))
     compared = {
         (id(entry), verdict.measure.name): verdict
         for entry, verdict, _ in comparisons(entries, verdicts, pairings)
@@ -234,10 +236,10 @@ NAMED = 3
 
 
 def _best_line(rows: Sequence[Ranked]) -> str:
-    bests = [row.entry for row in rows if row.is_best]
     settings = by_setting([row.entry for row in rows])
+    bests = [one for group in settings.values() if (one := best(group))]
     if not bests:
-        return f"Best arm: none keeps its utility{_nearest(rows)}."
+        return f"Best arm: none{_nearest(rows)}."
     said = [_best(entry, settings[entry.setting.name]) for entry in bests[:NAMED]]
     more = [f"{len(bests) - NAMED} more settings are below"] if len(bests) > NAMED else []
     return f"Best arm: {'; '.join([*said, *more])}."
@@ -248,8 +250,8 @@ def _nearest(rows: Sequence[Ranked]) -> str:
     known = [row.entry for row in rows if not row.entry.baseline and row.entry.left is not None]
     nearest = min(known, key=lambda entry: entry.left, default=None)
     if nearest is None:
-        return " and has a value"
-    return f"; the nearest, {nearest.standing.arm}, leaves {nearest.left:.0%} of the way"
+        return " has a finite distance"
+    return f" keeps its utility; the nearest, {nearest.standing.arm}, leaves {nearest.left:.0%} of the way"
 
 
 def _best(entry: Entry, group: Sequence[Entry]) -> str:
@@ -296,6 +298,8 @@ def _outcome(verdict: Verdict) -> str:
         return "has no verdict against"
     if verdict.p is not None and verdict.p < LEVEL:
         return "is closer than" if verdict.paired.ahead > 0 else "is farther than"
+    if verdict.paired.mean is None:
+        return "has no verdict against"
     if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
         return "is equivalent to"
     return "is not shown to differ from"
@@ -315,7 +319,8 @@ def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict]) -> str:
             if one.paired and one.paired.detectable and not face.logarithms
         ]
     if not known:
-        return f"fewer than {LEAST} pairs show nothing"
+        few = all(row.entry.standing.design.units < LEAST for row in rows)
+        return f"fewer than {LEAST} pairs show nothing" if few else "too few values are finite to show anything"
     sizes = sorted({row.entry.standing.design.pairs for row in rows})
     n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     return f"n = {n} shows a difference {between} of {statistics.median(known):.2g} on average (80 % power)"

@@ -16,7 +16,7 @@ from softtargets.report import endpoint
 from softtargets.report.costs import cheaper_from
 from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.pairs import SHARED_MODELS, Design, analysed, by_pair, design, same
-from softtargets.report.runs import Factors, Run
+from softtargets.report.runs import Factors, Run, typed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, mean_of
 
 OF_ARM = ("mu_algo", "unlearn", "folder")
@@ -203,7 +203,7 @@ def placed(run: Run) -> tuple[Setting, str]:
 
 
 def _typed(settings: dict[str, object], hidden: Iterable[str]) -> list[str]:
-    return [f"{name}={value}" for name, value in settings.items() if name not in hidden]
+    return [f"{name}={typed(value)}" for name, value in settings.items() if name not in hidden]
 
 
 def _of_setting(setting: Setting, arms: dict[str, list[Run]]) -> list[Standing]:

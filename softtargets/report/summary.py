@@ -247,11 +247,14 @@ def _show_tuning(notes: list[str]) -> None:
 
 
 def _show_missing(there: int, missing: dict[str, Lost]) -> None:
-    """Print how many runs have no result, and of the first of them why."""
+    """Print how many runs have no result, and of the first of them why; those that never began are counted."""
     if not missing:
         return
     print(f"with a result: {there}, without: {len(missing)}")
-    for sentence in tables.why_without_result(missing)[:NAMED]:
+    begun = {name: one for name, one in missing.items() if one.state != "unbegun"}
+    for sentence in tables.why_without_result(begun)[:NAMED]:
         print(visible(f"  {sentence}"))
-    if len(missing) > NAMED:
-        print(f"  {len(missing) - NAMED} more, named in summary.md")
+    if len(begun) > NAMED:
+        print(f"  {len(begun) - NAMED} more, named in summary.md")
+    if len(begun) < len(missing):
+        print(f"  {len(missing) - len(begun)} never began, named in summary.md")

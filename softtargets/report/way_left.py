@@ -14,7 +14,7 @@ from softtargets.report.measures import Floors, Measure
 from softtargets.report.pairs import Pairing, analysed, by_pair
 from softtargets.report.runs import Cell, Run
 from softtargets.report.standing import Setting, Standing, has_logarithms, placed
-from softtargets.report.statistics import Paired, Values, compare, folded
+from softtargets.report.statistics import LEAST, Paired, Values, compare, folded
 from softtargets.report.verdicts import Verdict
 
 BASELINES = ("none", "none_calibrated", "early", "retrain")
@@ -206,6 +206,11 @@ def difference(verdict: Verdict, pairing: Pairing) -> Way:
     apart = _apart(measure, other, one, verdict.logarithms)
     paired = _compare(measure, other, one, runs, verdict.logarithms)
     return _way(paired, (_names(runs), apart / scale), scale, 0.0, verdict.floor is not None)
+
+
+def wins(entry: Entry) -> bool:
+    """Return whether an arm is nearer to retraining than doing nothing is, by enough pairs to say so."""
+    return entry.left is not None and entry.left < 1 and entry.standing.design.units >= LEAST
 
 
 def best(group: Sequence[Entry]) -> Entry | None:
