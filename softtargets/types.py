@@ -8,7 +8,7 @@ The examples share:
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from jaxtyping import Float, Int64
@@ -224,8 +224,18 @@ def model_digest(model: nn.Module) -> str:
     >>> model_digest(model) == before
     False
     """
+    return state_digest(model.state_dict())
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 over the tensors of a state dict: that of its model.
+
+    >>> model = nn.Linear(4, 2)
+    >>> state_digest(model.state_dict()) == model_digest(model)
+    True
+    """
     # by name: the order in which a network registers its parts has no influence
-    return digest(*(tensor for _, tensor in sorted(model.state_dict().items())))
+    return digest(*(tensor for _, tensor in sorted(state.items())))
 
 
 def generator(seed: int, name: str) -> torch.Generator:

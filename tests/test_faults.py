@@ -23,7 +23,7 @@ import softtargets
 from softtargets import store
 from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
-from softtargets.execution import models, target_sets
+from softtargets.execution import ingredients
 from softtargets.execution.run_files import read_result
 from softtargets.report import runs
 from softtargets.store.__main__ import verify
@@ -220,8 +220,8 @@ def test_two_versions_of_the_code_share_a_store_and_nothing_in_it(run, tmp_path,
     monkeypatch.setenv("SOFTTARGETS_STORE", str(tmp_path / "store"))
     first, _ = run(*SMALL)
     before = {path: path.stat().st_ino for path in store.entries(tmp_path / "store")}
-    monkeypatch.setattr(models, "CODE", {name: version + 1 for name, version in models.CODE.items()})
-    monkeypatch.setattr(target_sets, "CODE", target_sets.CODE + 1)
+    raised = {name: version + 1 for name, version in ingredients.CODE.items()}
+    monkeypatch.setattr(ingredients, "CODE", raised)
     newer, _ = run(*SMALL)
     assert newer["cost"]["made"] == first["cost"]["made"] == ["original", "retrained"]
     monkeypatch.undo()

@@ -33,7 +33,7 @@ from softtargets.execution.models import Stages
 from softtargets.execution.target_sets import target_sets
 from softtargets.fit import predict
 from softtargets.losses import cross_entropy
-from softtargets.store import Store, store_folder
+from softtargets.store import Store, manifest, store_folder
 from softtargets.system.files import read_json
 from softtargets.types import model_digest
 
@@ -54,12 +54,30 @@ def test_result_has_the_public_interface(run):
     assert {"original", "retrained", "forget_set", "batches", "targets"} <= set(on_disk["hashes"])
     names = ("train_s", "retrain_s", "targets_s", "unlearn_s", "rte", "gradient_samples", "from_store")
     names += ("share", "share_seconds", "budget", "prepared_share", "forward_samples", "backward_samples")
+    names += ("run_s", "run_cpu_s", "trainings_s", "trainings_cpu_s", "unlearn_cpu_s")
     assert set(names) <= set(on_disk["cost"])
     assert on_disk["provenance"]["config_hash"]
     assert torch.backends.cpu.get_cpu_capability() in on_disk["provenance"]["machine"]["processor"]
     assert on_disk["provenance"]["machine"]["plain_torch"] is torch_names.PLAIN
     assert on_disk["choices"]["targets"] == "hard"
     assert on_disk["choices"]["forget_seed"] == 0
+
+
+def test_a_run_takes_its_trainings_and_the_rest_of_its_seconds(run):
+    (result, _), (repeated, _) = (run(*SMALL, "seed=4711") for _ in range(2))
+    first, again = result["cost"], repeated["cost"]
+    trained = [
+        said
+        for path in (store_folder(None) / "model").iterdir()
+        if (said := manifest(path)) and said["ingredients"]["seed"] == 4711
+    ]
+    for name in ("seconds", "cpu_seconds"):
+        known = first["trainings_s" if name == "seconds" else "trainings_cpu_s"]
+        assert known == pytest.approx(sum(said[name] for said in trained))
+    assert {said["digest"] for said in trained} == {result["hashes"][name] for name in ("original", "retrained")}
+    assert again["trainings_s"] == again["trainings_cpu_s"] == 0
+    assert 0 < again["unlearn_cpu_s"] < again["run_cpu_s"] < first["run_cpu_s"]
+    assert first["run_s"] > first["trainings_s"] + first["unlearn_s"]
 
 
 def test_margins_are_those_of_the_saved_models(run, composed):

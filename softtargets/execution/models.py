@@ -7,20 +7,17 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from softtargets.config import allowed_targets
-from softtargets.config.resolve import decisive
 from softtargets.console import Console
 from softtargets.evaluation import metrics
 from softtargets.evaluation.evaluate import Logits
 from softtargets.evaluation.faces import more_sets
 from softtargets.execution.experiment import Experiment
+from softtargets.execution.ingredients import of_logits, of_model
 from softtargets.execution.memory import decided_by
+from softtargets.execution.run_clock import RunClock
 from softtargets.fit import predict
 from softtargets.store import Entry, Store
-from softtargets.types import Samples, Selection, model_digest
-
-CODE = {"model": 2, "logits": 2}
-"""Version of a stage's code, raised when its output changes, so that old entries are not reused."""
+from softtargets.types import Samples, Selection, model_digest, state_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +39,12 @@ def _copied(model: nn.Module) -> dict[str, Tensor]:
     return {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
 
 
+def _with_digest(train: Callable) -> tuple[dict[str, Tensor], dict]:
+    """Train, and note the model's digest: with it a plan knows the keys of what is computed from the model."""
+    state, notes = train()
+    return state, notes | {"digest": state_digest(state)}
+
+
 @dataclasses.dataclass(frozen=True)
 class Stages:
     """The stages of one run, each computed or read from the store."""
@@ -49,6 +52,7 @@ class Stages:
     experiment: Experiment
     store: Store
     console: Console
+    clock: RunClock = dataclasses.field(default_factory=RunClock)
     trained_now: list[str] = dataclasses.field(default_factory=list)
     from_store: list[str] = dataclasses.field(default_factory=list)
     """Names of the models that this run trained, and of those that it read from the store."""
@@ -96,17 +100,8 @@ class Stages:
         return self._stored(name, samples, functools.partial(self._train, name, samples))
 
     def _stored(self, name: str, samples: Samples, train: Callable) -> Trained:
-        config = decisive(self.experiment.config)
-        ingredients = self.origin("architecture", "training") | {
-            "code": CODE["model"],
-            "name": name,
-            "architecture": config["architecture"],
-            "training": config["training"] | {"epochs": self.experiment.epochs},
-            "samples": samples.digest,
-            "classes": samples.targets.shape[1],
-            "seed": self.experiment.settings.seed,
-        }
-        entry = self.store.get("model", ingredients, train)
+        ingredients = of_model(self.experiment, name, samples)
+        entry = self.store.get("model", ingredients, functools.partial(_with_digest, train))
         self._note(name, entry)
         notes = {note: entry.manifest[note] for note in ("seconds", "cpu_seconds", "diverged")}
         return self._loaded(name, entry.tensors, from_store=entry.from_store, **notes)
@@ -142,24 +137,14 @@ class Stages:
 
     def predicted(self, trained: Trained, samples: Samples) -> Entry:
         """Return the store's entry with a model's "logits" on `samples`, on the CPU."""
-        ingredients = self.origin("architecture") | {
-            "code": CODE["logits"],
-            "architecture": decisive(self.experiment.config)["architecture"],
-            "model": trained.digest,
-            "samples": samples.digest,
-        }
+        ingredients = of_logits(self.experiment, trained.digest, samples)
         inputs = samples if isinstance(samples, Selection) else samples.inputs
         make = lambda: ({"logits": predict(trained.model, inputs).cpu()}, {})  # noqa: E731
         return self.store.get("logits", ingredients, make)
 
-    def origin(self, *groups: str) -> dict:
-        """Return the ingredients of a key that set machines apart, and the hashes of the user's code."""
-        settings = self.experiment.settings
-        own = allowed_targets.sources({group: self.experiment.config[group] for group in groups}, settings.plugins)
-        kind = settings.device.partition(":")[0]
-        return {"device": kind, "threads": settings.threads} | ({"sources": own} if own else {})
-
     def _note(self, name: str, entry: Entry) -> None:
         (self.from_store if entry.from_store else self.trained_now).append(name)
-        if entry.from_store:
+        if not entry.from_store:
+            self.clock.trained(entry.seconds, entry.manifest["cpu_seconds"])
+        else:
             self.console.say(f"{self.console.clock.numbered(name)}: reused from the store")

@@ -1,6 +1,5 @@
 """One run: train the original, retrain without the forget set, compute targets, unlearn, evaluate all three."""
 
-import datetime
 import shlex
 import time
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from softtargets.execution.models import Stages, Trained
 from softtargets.execution.own_measures import take
 from softtargets.execution.rehearsal import rule_samples
 from softtargets.execution.result import Outcome
+from softtargets.execution.run_clock import RunClock
 from softtargets.execution.saved_models import save_models
 from softtargets.execution.target_sets import TargetSets, target_sets
 from softtargets.fit import Account, Fit, predict
@@ -43,24 +43,25 @@ def run_experiment(config: dict, output: Path, console: Console) -> dict | None:
 
     Returns None for a `stage` that ends before the result. Raises BadInput before any work.
     """
-    started = datetime.datetime.now(datetime.UTC)
+    run_clock = RunClock()
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports torch's compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs a tenth of a small step
     experiment = build(config)
     run_files.remove_earlier(output)
     with tracking(experiment.settings.tracker, config, experiment.epoch_steps(), output, console) as tracker:
-        return _run(experiment, output, console, tracker, started)
+        return _run(experiment, output, console, tracker, run_clock)
 
 
 def _run(
-    experiment: Experiment, output: Path, console: Console, tracker: Untracked, started: datetime.datetime
+    experiment: Experiment, output: Path, console: Console, tracker: Untracked, run_clock: RunClock
 ) -> dict | None:
     data, stage = experiment.data, experiment.settings.stage
     show_data(experiment, console)
     if stage == "data":
         mark = result.stage_content(experiment.config_hash, {"made": [], "from_store": []})
         return run_files.write_stage(output, stage, mark)
-    stages = Stages(experiment, Store(store_folder(experiment.settings.store.dir), console.say), console)
+    store = Store(store_folder(experiment.settings.store.dir), console.say)
+    stages = Stages(experiment, store, console, run_clock)
     console.expect(agenda(experiment))
     original, retrained = stages.original(), stages.retrained()
     further = stages.further_references()
@@ -94,8 +95,9 @@ def _run(
         trajectory=trajectory,
         status=status_of(flag, fit.account, unlearned, (original, retrained, *further)),
         models_from=models_from,
+        clock=run_clock,
     )
-    return write_outputs(output, experiment, outcome, console, tracker, started)
+    return write_outputs(output, experiment, outcome, console, tracker)
 
 
 def show_data(experiment: Experiment, console: Console) -> None:
@@ -215,11 +217,10 @@ def write_outputs(
     outcome: Outcome,
     console: Console,
     tracker: Untracked,
-    started: datetime.datetime,
 ) -> dict:
     """Write all files, the result last, print and return it; return another process's result if it was first."""
-    content = result.content(experiment, outcome, started)
-    if first := run_files.read_result(output, experiment.config_hash, since=started):
+    content = result.content(experiment, outcome)
+    if first := run_files.read_result(output, experiment.config_hash, since=outcome.clock.started):
         console.say(f"another process finished this run first; using its result in {output}")
         tracker.result(first)
         return first

@@ -23,6 +23,7 @@ from softtargets.execution.models import Trained
 from softtargets.execution.own_measures import described
 from softtargets.execution.provenance import provenance
 from softtargets.execution.rehearsal import answers_cost
+from softtargets.execution.run_clock import RunClock
 from softtargets.execution.target_sets import TargetSets
 from softtargets.fit import Fit
 from softtargets.marks import Algorithm
@@ -55,6 +56,7 @@ class Outcome:
     status: str
     models_from: dict[str, list[str]]
     """Names of the models that were `made`, and of those that came `from_store`."""
+    clock: RunClock
 
     @property
     def models(self) -> dict[str, nn.Module]:
@@ -62,7 +64,7 @@ class Outcome:
         return {"original": self.original.model, "retrained": self.retrained.model, "unlearned": self.unlearned}
 
 
-def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime) -> dict:
+def content(experiment: Experiment, outcome: Outcome) -> dict:
     """Return the content of result.json, in which numbers may still be what JSON cannot hold."""
     trajectory, marks = outcome.trajectory, Algorithm.of(experiment.unlearn)
     level = trajectory.level
@@ -92,7 +94,7 @@ def content(experiment: Experiment, outcome: Outcome, started: datetime.datetime
         "cost": run_costs(experiment, outcome) | {"peak_bytes": peak_bytes()} | outcome.models_from,
         "hashes": hashes(experiment, outcome),
         "data": describe(experiment.data),
-        "provenance": provenance(experiment.config, experiment.config_hash, started),
+        "provenance": provenance(experiment.config, experiment.config_hash, outcome.clock.started),
     }
 
 
@@ -226,7 +228,9 @@ def run_costs(experiment: Experiment, outcome: Outcome) -> dict:
         "teachers": list(targets.teachers),
         "targets_s": targets.seconds,
         "unlearn_s": seconds,
+        "unlearn_cpu_s": outcome.spent.cpu_seconds,
         "rte": outcome.retrained.seconds / (targets.seconds + seconds),
+        **outcome.clock.took(),
         **shares(experiment, outcome),
         "gradient_samples": account.gradient_samples,
         "steps": account.steps,

@@ -5,16 +5,12 @@ import time
 
 from torch import Tensor
 
-from softtargets.config.resolve import decisive
 from softtargets.config.validation import naming
+from softtargets.execution.ingredients import of_targets
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.teachers import LOCAL, Teachers
-from softtargets.marks import Targets
 from softtargets.store import Entry
 from softtargets.types import Samples
-
-CODE = 1
-"""Version of the code, raised when its targets change, so that old entries are not reused."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,22 +42,7 @@ def _entry(stages: Stages, side: str, original: Trained, retrained: Trained) -> 
     def make() -> tuple[dict[str, Tensor], dict]:
         return _computed(stages, side, {"original": original, "retrained": retrained})
 
-    experiment = stages.experiment
-    config = decisive(experiment.config)
-    ingredients = stages.origin("targets", "architecture", "training") | {
-        "code": CODE,
-        "side": side,
-        "kind": config["targets"][side],
-        "samples": getattr(experiment.data, side).digest,
-        "train": experiment.data.train.digest,
-        "original": original.digest,
-        "retrained": retrained.digest,
-        "architecture": config["architecture"],
-        "training": config["training"] | {"epochs": experiment.epochs},
-        "seed": experiment.settings.seed,
-    }
-    if Targets.of(experiment.recipes[side].kind).held_out:
-        ingredients["held_out"] = experiment.held_out.digest
+    ingredients = of_targets(stages.experiment, side, original.digest, retrained.digest)
     return stages.store.get("targets", ingredients, make)
 
 
