@@ -9,7 +9,7 @@ import sklearn.metrics
 
 from softtargets.report import attacks
 from softtargets.report.attacks import Scores
-from softtargets.report.seeds import permuted
+from softtargets.report.seeds import exchanges, usual_range
 
 MODELS, SAMPLES, POPULATION = 7, 5, 40
 
@@ -98,19 +98,54 @@ def test_lira_finds_both_directions_and_rmia_one(shift):
 
 @pytest.mark.long
 def test_equal_models_are_told_apart_as_often_as_the_level_says():
-    """400 studies without a difference: the share that is significant lies within the binomial interval of 5 %."""
-    measure = lambda *margins: attacks.lira(*margins).auc  # noqa: E731
-    tests = [permuted(measure, *drawn(seed, 0.0, 8, 6), draws=39, seed=seed) for seed in range(400)]
-    low, high = scipy.stats.binom.interval(0.999, 400, 0.05)
-    assert low <= sum(test.p <= 0.05 for test in tests) <= high
+    """400 studies without a difference: the share that is significant lies within the binomial interval of 5 %.
+
+    Of another retraining's values, 95 % lie within their own 95 % null.
+    """
+    significant = inside = 0
+    for seed in range(400):
+        margins = drawn(seed, 0.0, 8, 6)
+        value = attacks.lira(*margins).auc
+        null = numpy.array([attacks.lira(*both).auc for both in exchanges(*margins, 39, seed)])
+        low, high = usual_range(value, null)
+        inside += low <= value <= high
+        significant += (1 + (null >= value).sum()) / 40 <= 0.05
+    for share, found in ((0.05, significant), (0.95, inside)):
+        low, high = scipy.stats.binom.interval(0.999, 400, share)
+        assert low <= found <= high
+
+
+def test_an_epsilon_that_counts_samples_as_models_is_caught():
+    """The samples of a model are not independent: counted as trials, they claim more than ε in far over 5 %."""
+    numbers, kept, samples = numpy.random.default_rng(0), math.e / (1 + math.e), 20
+    right = wrong = 0
+    for _ in range(200):
+        sides = [numpy.where(numbers.random((64, 1)) < rate, 1.0, -1.0) for rate in (kept, 1 - kept)]
+        right += attacks.epsilon_bound(Scores(*sides)) > 1.0
+        # each of a model's samples says what the model says, and is a row of its own
+        wrong += attacks.epsilon_bound(Scores(*(numpy.repeat(side, samples, axis=0) for side in sides))) > 1.0
+    most = scipy.stats.binom.ppf(0.999, 200, 0.05)
+    assert right <= most < wrong
+
+
+@pytest.mark.parametrize(("claimed", "caught"), [(0.5, True), (2.0, False)])
+def test_a_promise_of_too_small_an_epsilon_is_caught_by_64_models(claimed, caught):
+    """The mechanism has ε = 2: a promise of 0.5 is refuted in nearly every audit, one of 2 in no more than 5 %."""
+    numbers, kept = numpy.random.default_rng(1), 1 / (1 + math.exp(-2.0))
+    refuted = 0
+    for _ in range(200):
+        sides = [numpy.where(numbers.random((64, 1)) < rate, 1.0, -1.0) for rate in (kept, 1 - kept)]
+        refuted += attacks.epsilon_bound(Scores(*sides)) > claimed
+    assert refuted >= 180 if caught else refuted <= scipy.stats.binom.ppf(0.999, 200, 0.05)
 
 
 def test_the_interval_is_a_bootstrap_over_seeds():
     scores = scored(5, ties=False)
-    low, high = attacks.interval(lambda one: one.auc, scores, draws=199)
+    (low, high), rates = attacks.intervals(lambda one: [one.auc, one.tpr(0.1)], scores, draws=199)
     assert low < scores.auc < high
+    assert rates[0] <= scores.tpr(0.1) <= rates[1]
     alone = Scores(scores.unlearned[:1], scores.retrained[:1])
-    assert attacks.interval(lambda one: one.auc, alone, draws=9) == (alone.auc, alone.auc)
+    assert attacks.intervals(lambda one: [one.auc], alone, draws=9) == [(alone.auc, alone.auc)]
 
 
 @pytest.mark.parametrize(("true", "false"), [(64, 0), (40, 3), (3, 40), (32, 32), (0, 0), (64, 64)])
@@ -148,6 +183,13 @@ def test_fewer_models_than_needed_do_not_show_it(tpr, fpr):
     for models, shows in ((n, True), (n - 1, False)):
         hits = math.floor(models * tpr + 1e-9)
         assert (scipy.stats.binomtest(hits, models, fpr, "greater").pvalue <= 0.05) == shows
+
+
+@pytest.mark.parametrize(("models", "fpr"), [(64, 0.01), (12, 0.01), (10, 0.1), (200, 0.001)])
+def test_the_least_rate_that_is_shown_is_the_first_that_is_significant(models, fpr):
+    hits = round(models * attacks.least_shown(models, fpr))
+    p = [scipy.stats.binomtest(each, models, fpr, "greater").pvalue for each in (hits - 1, hits)]
+    assert p[1] <= 0.05 < p[0]
 
 
 def epsilon_by_loops(ours, theirs, delta: float = 1e-5) -> float:

@@ -29,14 +29,14 @@ from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
 from softtargets.report import alike, csv_files, rows, tables
 from softtargets.report.__main__ import main
-from softtargets.report.attacks import lira
+from softtargets.report.attacks import can_show, lira
 from softtargets.report.costs import cheaper_from
 from softtargets.report.leaks import leaks
 from softtargets.report.measures import MEASURES, Floors, js_of_probs
 from softtargets.report.pairs import pairings
 from softtargets.report.planned import write_plan
 from softtargets.report.runs import read
-from softtargets.report.seeds import clipped_klom, klom, over_seeds, permuted, ulira
+from softtargets.report.seeds import clipped_klom, exchanges, klom, over_seeds, permuted, ulira
 from softtargets.report.standing import standings
 from softtargets.report.statistics import compare, crossed, holm, independent, power, signed_rank
 from softtargets.report.summary import ENDPOINTS, compare_all, judge_all
@@ -1006,8 +1006,22 @@ def test_attacks_per_sample_are_over_the_models_of_ten_seeds(folder, capsys):
     assert float(lines[3]["auc"]) > 0.99
     assert float(lines[3]["p"]) < 0.01
     assert lines[1]["p"] == "", "one attack is tested"
+    draws = list(exchanges(*(margins[model].astype(float) for model in ("unlearned", "retrained")), 999))
+    areas, rates = zip(*((one.auc, one.tpr(0.01)) for one in (lira(*both) for both in draws)), strict=True)
+    expected = [
+        np.mean(areas),
+        *(sorted([float(lines[3]["auc"]), *areas])[at] for at in (25, 974)),
+        np.mean(rates),
+    ]
+    columns = ("null", "null_low", "null_high", "tpr_at_01_null")
+    np.testing.assert_allclose([float(lines[3][name]) for name in columns], expected, atol=1e-12)
+    assert float(lines[3]["p"]) == 2 * (1 + sum(area >= float(lines[3]["auc"]) for area in areas)) / 1000, "Holm"
+    assert float(lines[3]["null_high"]) < float(lines[3]["auc"])
+    assert float(lines[3]["forgetting_score"]) < float(lines[3]["forgetting_score_null"])
+    assert float(lines[3]["klom"]) > float(lines[3]["klom_null"])
     page = (place / "report.html").read_text()
     assert "ROC of U-LiRA" in page
+    assert can_show(10) in page
 
 
 def test_nine_seeds_are_too_few_for_attacks(folder):

@@ -12,11 +12,12 @@ from collections.abc import Callable
 import numpy
 import scipy.special
 import scipy.stats
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from softtargets.report.seeds import FAR, SAME, Margins
 
 Margin = Float[numpy.ndarray, " _"]
+Counts = Int[numpy.ndarray, " _"]
 Population = Float[numpy.ndarray, "_ population"]
 OFFLINE = 0.3
 """a of RMIA."""
@@ -52,8 +53,13 @@ class Scores:
 
     def tpr(self, fpr: float) -> float:
         """Return the largest true positive rate of a threshold whose false positive rate is at most `fpr`."""
-        false, true = self.roc
-        return float(true[false <= fpr].max())
+        theirs = self.retrained.ravel()
+        wrong = math.floor(fpr * theirs.size + 1e-9)
+        if wrong >= theirs.size:
+            return 1.0
+        # the threshold is just above the first score that would be one false alarm too many
+        last = numpy.partition(theirs, theirs.size - wrong - 1)[theirs.size - wrong - 1]
+        return float((self.unlearned > last).mean())
 
     @property
     def balanced_accuracy(self) -> float:
@@ -131,16 +137,16 @@ def _others_mean(probs: Float[numpy.ndarray, "_ some"]) -> Float[numpy.ndarray, 
     return (probs.sum(0) - probs) / (len(probs) - 1)
 
 
-def interval(
-    measure: Callable[[Scores], float], scores: Scores, draws: int = 999, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a measure over models: seeds are drawn with replacement."""
+def intervals(
+    measures: Callable[[Scores], list[float]], scores: Scores, draws: int = 999, seed: int = 0
+) -> list[tuple[float, float]]:
+    """Return the 95 % bootstrap interval of each measure over models: seeds are drawn with replacement."""
     numbers, drawn = numpy.random.default_rng(seed), []
     for _ in range(draws):
         rows = numbers.integers(len(scores.unlearned), size=len(scores.unlearned))
-        drawn.append(measure(Scores(scores.unlearned[rows], scores.retrained[rows])))
-    low, high = numpy.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+        drawn.append(measures(Scores(scores.unlearned[rows], scores.retrained[rows])))
+    low, high = numpy.quantile(drawn, [0.025, 0.975], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def epsilon_bound(scores: Scores, delta: float = 0.0, confidence: float = 0.95) -> float:
@@ -184,6 +190,29 @@ def models_needed(tpr: float, fpr: float, level: float = 0.05) -> int:
     return n
 
 
+def least_shown(models: int, fpr: float, level: float = 0.05) -> float:
+    """Return the least true positive rate that so many models show to be above `fpr`, as `models_needed` counts.
+
+    >>> round(least_shown(64, 0.01), 3)
+    0.047
+    """
+    return (float(scipy.stats.binom.isf(level, models, fpr)) + 1) / models
+
+
+def can_show(models: int) -> str:
+    """Say what so many models of each kind can show, whatever they do.
+
+    >>> can_show(64)[:56]
+    '64 models a side can show, on one sample, a true positiv'
+    """
+    least = 100 * least_shown(models, 0.01)
+    return (
+        f"{models} models a side can show, on one sample, a true positive rate of {least:.1f} % or more at a "
+        f"false positive rate of 1 % (5 % needs {models_needed(0.05, 0.01)} models), and a lower bound on ε of "
+        f"{largest_bound(models):.1f} at most."
+    )
+
+
 def binned_klom(margins: Margins, retrained: Margins, bins: int = 20, least: float = 1e-5) -> float:
     """Return KLoM by histograms, in nats (Georgiev et al. 2024, arXiv 2410.23232): mean over samples.
 
@@ -221,40 +250,43 @@ def sample_epsilons(unlearned: Margins, retrained: Margins) -> Float[numpy.ndarr
     Every threshold, and every interval for the narrower of the two distributions, at the margins themselves (the
     authors' code lays a grid of steps of .01 over them). ε = max(log(1 - δ - FPR) - log FNR,
     log(1 - δ - FNR) - log FPR), of rules with neither rate 0: a rate of 0 says that models are too few. Infinite
-    too where one distribution is a hundred times as narrow as the other.
+    too where one distribution is a hundred times as narrow as the other. Both have the same number of models.
     """
-    return numpy.array([_sample_epsilon(*pair) for pair in zip(unlearned.T, retrained.T, strict=True)])
+    epsilons, ends = _epsilons(len(unlearned)), numpy.triu_indices(2 * len(unlearned))
+    pairs = zip(unlearned.T, retrained.T, strict=True)
+    return numpy.array([_sample_epsilon(*pair, epsilons, ends) for pair in pairs])
 
 
-def _sample_epsilon(ours: Margin, theirs: Margin) -> float:
+def _sample_epsilon(
+    ours: Margin, theirs: Margin, epsilons: numpy.ndarray, ends: tuple[numpy.ndarray, ...]
+) -> float:
     narrow, wide = sorted((ours, theirs), key=numpy.ptp)
     if numpy.ptp(narrow) < 0.01 * numpy.ptp(wide):
         return math.inf
     low, high = sorted((ours, theirs), key=numpy.median)
-    values = numpy.unique(numpy.concatenate([ours, theirs]))
-    first, last = (values[index] for index in numpy.triu_indices(len(values)))
+    values, models = numpy.sort(numpy.concatenate([ours, theirs])), len(ours)
     # of the higher distribution a threshold misses what is below, of the narrow one an interval what is outside
-    misses = numpy.concatenate([_below(high, values), 1 - _between(narrow, first, last)])
-    alarms = numpy.concatenate([1 - _below(low, values), _between(wide, first, last)])
-    return _best_epsilon(misses, alarms)
+    misses = numpy.concatenate([_below(high, values), models - _between(narrow, values, ends)])
+    alarms = numpy.concatenate([models - _below(low, values), _between(wide, values, ends)])
+    return float(epsilons[misses, alarms].max())
 
 
-def _below(margins: Margin, values: Margin) -> Margin:
-    return numpy.searchsorted(numpy.sort(margins), values, side="left") / len(margins)
+def _below(margins: Margin, values: Margin) -> Counts:
+    return numpy.searchsorted(numpy.sort(margins), values, side="left")
 
 
-def _between(margins: Margin, first: Margin, last: Margin) -> Margin:
-    ordered = numpy.sort(margins)
-    return (numpy.searchsorted(ordered, last, "right") - numpy.searchsorted(ordered, first, "left")) / len(margins)
+def _between(margins: Margin, values: Margin, ends: tuple[numpy.ndarray, ...]) -> Counts:
+    """Count the margins from the value `first` to the value `last`, for all pairs of `ends`."""
+    up_to, (first, last) = numpy.searchsorted(numpy.sort(margins), values, side="right"), ends
+    return up_to[last] - _below(margins, values)[first]
 
 
-def _best_epsilon(misses: Margin, alarms: Margin) -> float:
-    if ((misses == 0) & (alarms == 0)).any():
-        return math.inf
-    known = (misses > 0) & (alarms > 0)
-    if not known.any():
-        return 0.0
-    fnr, fpr = misses[known], alarms[known]
+def _epsilons(models: int) -> numpy.ndarray:
+    """Return ε by the numbers of misses and of false alarms: infinite without any, 0 where one of them is 0."""
+    fnr, fpr = numpy.meshgrid(*2 * (numpy.arange(1, models + 1) / models,), indexing="ij")
     with numpy.errstate(divide="ignore", invalid="ignore"):
         both = [numpy.log(1 - DELTA - fpr) - numpy.log(fnr), numpy.log(1 - DELTA - fnr) - numpy.log(fpr)]
-    return max(0.0, float(numpy.nanmax(both)))
+    table = numpy.zeros((models + 1, models + 1))
+    table[1:, 1:] = numpy.fmax(0.0, numpy.fmax(*both))
+    table[0, 0] = math.inf
+    return table

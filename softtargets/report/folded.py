@@ -9,6 +9,7 @@ import numpy
 from scipy import stats
 
 from softtargets.report import tables
+from softtargets.report.attacks import can_show
 from softtargets.report.figures import Line, Plane, facet, names, of_plane, round_ticks
 from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
@@ -252,11 +253,14 @@ def attacks(leaks: Sequence[Leak]) -> list[Markup]:
     if not leaks:
         return [table("Attacks: ten seeds of an arm on one forget set are needed", tables.LEAK, [])]
     listed = table("Attacks per sample", tables.LEAK, [tables.leak_row(leak) for leak in leaks], texts=3)
+    strongest = [leak for leak in leaks if leak.attack == "U-LiRA"]
+    rows = [tables.of_margins_row(leak) for leak in strongest]
     drawn = collections.defaultdict(list)
-    for leak in leaks:
-        if leak.attack == "U-LiRA":
-            drawn[leak.setting.name].append(leak)
-    return [listed, *(_roc(name, group) for name, group in drawn.items())]
+    for leak in strongest:
+        drawn[leak.setting.name].append(leak)
+    shown = tag("p", " ".join(can_show(models) for models in sorted({leak.models for leak in leaks})))
+    margins = table("Margins of single samples", tables.OF_MARGINS, rows)
+    return [shown, listed, margins, *(_roc(name, group) for name, group in drawn.items())]
 
 
 def _roc(name: str, group: Sequence[Leak]) -> Markup:

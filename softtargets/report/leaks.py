@@ -10,7 +10,7 @@ import numpy
 from softtargets.report import attacks
 from softtargets.report.attacks import Population, Scores
 from softtargets.report.runs import Run
-from softtargets.report.seeds import Margins, permuted, sharing
+from softtargets.report.seeds import Margins, exchanges, sharing, usual_range
 from softtargets.report.standing import Setting, placed
 from softtargets.report.statistics import holm
 
@@ -18,6 +18,8 @@ POPULATION = 500
 """Most test images that RMIA compares a sample with."""
 DRAWS = {"U-LiRA": 999, "RMIA": 99, "RMIA, offline": 99}
 """Exchanges behind every null; the attack that is tested needs more."""
+OF_MARGINS = 19
+"""Exchanges behind the null of what is measured of the margins themselves, of which only the mean is used."""
 WORST = 20
 """Number of samples that are named."""
 RATES = numpy.logspace(-3, 0, 25)
@@ -43,19 +45,31 @@ class Leak:
     high: float
     """95 % bootstrap interval over models."""
     null: float
-    """Mean AUC where the two models of a seed are exchanged at random."""
+    null_low: float
+    null_high: float
+    """Mean and 95 % of the AUC where the two models of a seed are exchanged at random."""
     p: float | None
     """One-sided, by these exchanges, adjusted by Holm over the arms of a report; of U-LiRA alone."""
     balanced_accuracy: float
     tpr_at_01: float
     tpr_at_001: float
     """True positive rates at false positive rates of 1 % and .1 %, over all models and samples."""
+    tpr_at_01_low: float
+    tpr_at_01_high: float
+    """95 % bootstrap interval over models."""
+    tpr_at_01_null: float
+    tpr_at_001_null: float
+    """Means where the two models of a seed are exchanged at random."""
     epsilon: float | None
     """Lower bound of 95 % on ε of unlearning, by models; None for scores without a threshold of their own."""
     epsilon_most: float
     """The largest bound that so many models can show."""
     forgetting_score: float
-    """Of the margins, whatever the attack: 1 where no sample is told apart."""
+    forgetting_score_null: float
+    """Of the margins, whatever the attack: 1 where no sample is told apart; and its mean over exchanges."""
+    klom: float
+    klom_null: float
+    """Binned KLoM in nats, of the margins, whatever the attack; and its mean over exchanges."""
     curve: tuple[tuple[float, float], ...] = ()
     """Points of the ROC: false positive rates, evenly spaced by logarithm, with true positive rates."""
     worst: tuple[int, ...] = ()
@@ -119,15 +133,17 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
         numpy.hstack([margins[f"forget_{name}"], margins[f"test_{name}"][:, ::every]])
         for name in (arm.model, "retrained")
     ]
-    score = attacks.forgetting_score(*(each[:, :samples] for each in both))
+    of_margins = _of_margins(*(each[:, :samples] for each in both))
     for name, attack in ATTACKS.items():
 
         def make(one: Margins, other: Margins, attack: Attack = attack) -> Scores:
             return attack(*(side for each in (one, other) for side in numpy.split(each, [samples], axis=1)))
 
         scores = make(*both)
-        test = permuted(lambda one, other, make=make: make(one, other).auc, *both, DRAWS[name])
-        low, high = attacks.interval(lambda one: one.auc, scores, 199)
+        drawn = numpy.array([_rates(make(*exchanged)) for exchanged in exchanges(*both, DRAWS[name])])
+        (low, high), (tpr_low, tpr_high), _ = attacks.intervals(_rates, scores, 199)
+        auc, tpr_at_01, tpr_at_001 = _rates(scores)
+        null, (null_low, null_high) = drawn.mean(0), usual_range(auc, drawn[:, 0])
         yield Leak(
             arm.setting,
             arm.name,
@@ -135,20 +151,42 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
             arm.targets,
             name,
             models=len(both[0]),
-            auc=scores.auc,
+            auc=auc,
             low=low,
             high=high,
-            null=test.null,
-            p=test.p if attack is _lira else None,
+            null=float(null[0]),
+            null_low=null_low,
+            null_high=null_high,
+            p=float((1 + (drawn[:, 0] >= auc).sum()) / (len(drawn) + 1)) if attack is _lira else None,
             balanced_accuracy=scores.balanced_accuracy,
-            tpr_at_01=scores.tpr(0.01),
-            tpr_at_001=scores.tpr(0.001),
+            tpr_at_01=tpr_at_01,
+            tpr_at_001=tpr_at_001,
+            tpr_at_01_low=tpr_low,
+            tpr_at_01_high=tpr_high,
+            tpr_at_01_null=float(null[1]),
+            tpr_at_001_null=float(null[2]),
             epsilon=attacks.epsilon_bound(scores) if attack is _lira else None,
             epsilon_most=attacks.largest_bound(len(both[0])),
-            forgetting_score=score,
+            **of_margins,
             curve=tuple((float(rate), scores.tpr(rate)) for rate in RATES),
             worst=tuple(int(at) for at in numpy.argsort(-scores.by_sample(), kind="stable")[:WORST]),
         )
+
+
+def _rates(scores: Scores) -> list[float]:
+    return [scores.auc, scores.tpr(0.01), scores.tpr(0.001)]
+
+
+def _of_margins(ours: Margins, theirs: Margins) -> dict[str, float]:
+    """Return forgetting score and binned KLoM, each with its null at the same number of models."""
+
+    def measured(one: Margins, other: Margins) -> list[float]:
+        return [attacks.forgetting_score(one, other), attacks.binned_klom(one, other)]
+
+    names = ("forgetting_score", "klom")
+    null = numpy.mean([measured(*exchanged) for exchanged in exchanges(ours, theirs, OF_MARGINS)], axis=0)
+    values = dict(zip(names, measured(ours, theirs), strict=True))
+    return values | {f"{name}_null": float(mean) for name, mean in zip(names, null, strict=True)}
 
 
 def _lira(ours: Margins, our_z: Population, theirs: Margins, their_z: Population) -> Scores:

@@ -345,8 +345,8 @@ def _folded(content: Content) -> list[Markup]:
         ),
         "Who can still tell?": (
             "Attacks on single samples, over models that share their forget set: was this image trained on? "
-            "0.5 is a guess. Exchanged: mean where a seed's models are exchanged at random. ε ≥: what unlearning "
-            "cannot promise less than, at 95 %.",
+            "0.5 is a guess. Exchanged: mean, of the AUC 95 %, where a seed's models are exchanged at random. "
+            "ε ≥: what unlearning cannot promise less than, at 95 %.",
             folded.attacks(content.leaks),
         ),
         "Margins over seeds": (

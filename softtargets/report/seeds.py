@@ -178,13 +178,30 @@ def permuted(
     if margins.shape != retrained.shape:
         raise ValueError(f"margins {margins.shape} and {retrained.shape}: a permutation needs as many of both")
     ours, theirs = (numpy.clip(each, -FAR, FAR) for each in (margins, retrained))
-    coins, value, drawn = numpy.random.default_rng(seed), measure(ours, theirs), []
-    for _ in range(draws):
-        exchanged = coins.random(len(ours))[:, None] < 0.5
-        drawn.append(measure(numpy.where(exchanged, theirs, ours), numpy.where(exchanged, ours, theirs)))
+    value, drawn = measure(ours, theirs), [measure(*both) for both in exchanges(ours, theirs, draws, seed)]
     if not numpy.isfinite([value, *drawn]).all():
         return None
     return Permuted(value, float(numpy.mean(drawn)), (1 + sum(one >= value for one in drawn)) / (draws + 1))
+
+
+def exchanges(
+    margins: Margins, retrained: Margins, draws: int, seed: int = 0
+) -> Iterator[tuple[Margins, Margins]]:
+    """Yield both sets of models `draws` times, with the two models of each seed exchanged, or not, at random."""
+    coins = numpy.random.default_rng(seed)
+    for _ in range(draws):
+        exchanged = coins.random(len(margins))[:, None] < 0.5
+        yield numpy.where(exchanged, retrained, margins), numpy.where(exchanged, margins, retrained)
+
+
+def usual_range(value: float, drawn: Float[numpy.ndarray, " draws"]) -> tuple[float, float]:
+    """Return the 95 % range of a value and its exchanges: without a difference, at most 5 % of values are outside.
+
+    The value is one of them, since no exchange is an exchange too: as in `permuted`, this keeps the level.
+    """
+    ordered = numpy.sort([value, *drawn])
+    cut = math.floor(0.025 * len(ordered) + 1e-9)
+    return float(ordered[cut]), float(ordered[-1 - cut])
 
 
 @_quietly
