@@ -12,6 +12,7 @@ USAGE = """softtargets: hard labels against soft targets in machine unlearning
   softtargets run -m [setting=value,value ...]   one run for every combination
   softtargets run --help                         groups, options and examples; --help GROUP for one group
   softtargets search [setting=value ...]         find settings for one arm, as in mu_algo=npo unlearn.cost=0.1
+  softtargets shadows [models=64 ...]            train models of many seeds, for attacks per sample
   softtargets report FOLDER                      tables, verdicts and a page from the runs in a folder
   softtargets store list|verify|prune            show, check or delete trained models
   softtargets upload FOLDER                      send offline tracking sessions to a ClearML server
@@ -33,6 +34,10 @@ def main(words: list[str] | None = None) -> int:
         from softtargets.tuning.command import main as search
 
         return search(rest)
+    elif name == "shadows":
+        from softtargets.cli.shadows import main as shadows
+
+        return shadows(rest)
     elif name == "report":
         from softtargets.report.__main__ import main as report
 
@@ -46,7 +51,10 @@ def main(words: list[str] | None = None) -> int:
 
         return tracker(["upload", *rest])
     else:
-        print(f"softtargets {name}: no such command. Type run, search, report, store or upload", file=sys.stderr)
+        print(
+            f"softtargets {name}: no such command. Type run, search, shadows, report, store or upload",
+            file=sys.stderr,
+        )
         return 2
     return 0
 

@@ -13,8 +13,10 @@ import PIL.Image
 import pytest
 from conftest import ROOT, SMALL, Ended
 
+from softtargets.cli import shadows
 from softtargets.config import paths, recipes
 from softtargets.config.resolve import config_hash
+from softtargets.report.attacks import can_show
 from softtargets.system import signals
 from softtargets.tuning import search
 
@@ -536,3 +538,57 @@ def test_with_chdir_paths_are_those_of_the_folder_of_the_call(many, here, elsewh
 @pytest.fixture(autouse=True)
 def own_parts_on_the_path(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+
+
+# models for attacks per sample
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["models=9"], "models=9: must be greater than or equal to 10"),
+        (["models=many"], "models='many'"),
+        (["seed=3"], "seed=3: shadows decides seed. Leave it out"),
+        (["mu_algo=npo"], "mu_algo=npo: shadows decides mu_algo"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_words_that_shadows_cannot_take_are_refused(words, sentence, capsys, monkeypatch):
+    monkeypatch.setattr(shadows, "command", lambda main: pytest.fail("nothing may begin"))
+    with pytest.raises(SystemExit, match="2"):
+        shadows.main(words)
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert sentence in err
+
+
+def test_shadows_are_an_ordinary_sweep_that_trains_and_stops(capsys, monkeypatch):
+    words = []
+    monkeypatch.setattr(sys, "argv", ["softtargets"])
+    monkeypatch.setattr(shadows, "command", lambda main: words.extend(sys.argv[1:]))
+    assert shadows.main(["dataset=mnist", "models=12", "references=3"]) == 0
+    assert words[:6] == ["-m", "stage=train", "mu_algo=none", "seed=range(12)", "dataset=mnist", "references=3"]
+    said = capsys.readouterr().out
+    assert can_show(12) in said
+    assert "softtargets run -m 'seed=range(12)' dataset=mnist references=3 mu_algo=npo" in said
+
+
+@pytest.mark.long
+def test_shadows_train_what_the_store_lacks_and_runs_take_it_from_there(elsewhere, tmp_path):
+    store = f"store.dir={tmp_path / 'store'}"
+
+    def typed(*words: str) -> str:
+        found = subprocess.run(
+            [sys.executable, "-m", "softtargets", *words, *SMALL[:4], store, f"runs_dir={tmp_path}"],
+            cwd=elsewhere,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert (found.returncode, found.stderr) == (0, "")
+        return found.stdout
+
+    assert "trained 30 models, reused 0 from the store" in typed("shadows", "models=10")
+    assert "trained 6 models, reused 30 from the store" in typed("shadows", "models=12")
+    arm = typed("run", "-m", "seed=range(2)", "references=2", "mu_algo=graddiff", "unlearn.epochs=1")
+    assert "trained 0 models, reused 6 from the store" in arm
