@@ -23,6 +23,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from softtargets.readers import downloads
 from softtargets.system.files import atomic, make_folder
 from softtargets.system.locks import locked
 
@@ -71,6 +72,8 @@ def read_images(name: str, root: Path) -> list[UInt8[Tensor, "..."]]:
     try:
         contents, damaged = _search(root / name / "raw", MD5[name])
         if damaged or len(contents) < len(MD5[name]):
+            if not downloads.are_allowed():
+                raise DataUnavailable(f"{name} is not complete in {root}")
             contents = _prepare(name, root)
     except OSError as error:
         reasons = "; ".join([*damaged.values(), str(error)])

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from softtargets.readers import downloads
 from softtargets.readers.idx_files import DataUnavailable, NotVerified
 from softtargets.system.files import atomic, make_folder
 from softtargets.system.locks import locked
@@ -103,6 +104,8 @@ def read(dataset: Published, root: Path) -> dict[str, bytes]:
     try:
         contents, _ = _local(dataset, root)
         if len(contents) < len(dataset.files):
+            if not downloads.are_allowed():
+                raise DataUnavailable(f"{dataset.title} is not complete in {root}")
             contents = _prepared(dataset, root)
     except OSError as error:
         raise DataUnavailable(f"{dataset.title} cannot be prepared in {root}: {error}") from error

@@ -40,7 +40,9 @@ PAIRS = (
     "folder_one",
     "folder_other",
 )
-ATTACKS = tuple(field.name for field in dataclasses.fields(Leak) if field.name != "curve")
+NOT_LISTED = ("curve", "worst_auc", "images")
+"""What is known of an attack for the page alone."""
+ATTACKS = tuple(field.name for field in dataclasses.fields(Leak) if field.name not in NOT_LISTED)
 Row = dict[str, object]
 
 

@@ -260,7 +260,24 @@ def attacks(leaks: Sequence[Leak]) -> list[Markup]:
         drawn[leak.setting.name].append(leak)
     shown = tag("p", " ".join(can_show(models) for models in sorted({leak.models for leak in leaks})))
     margins = table("Margins of single samples", tables.OF_MARGINS, rows)
-    return [shown, listed, margins, *(_roc(name, group) for name, group in drawn.items())]
+    figures = [_roc(name, group) for name, group in drawn.items()]
+    return [shown, listed, margins, *figures, *map(_worst, strongest)]
+
+
+def _worst(leak: Leak) -> Markup:
+    """Return the samples that leak most, with their images where the dataset is there."""
+    title = f"{leak.setting.name}, {leak.arm}: the {len(leak.worst)} samples that leak most"
+    if not leak.images:
+        missing = f"{title}: no images, since the dataset of the runs is not on this machine as it was."
+        return tag("p", missing)
+    known = CLASSES.get(str(dict(leak.setting.settings)["dataset"]), ())
+    shown = []
+    for sample, area in zip(leak.images, leak.worst_auc, strict=True):
+        label = known[sample.label] if sample.label < len(known) else f"class {sample.label}"
+        image = tag("img", src=sample.address, alt=f"training image {sample.index}, {label}", width=56)
+        shown.append(tag("figure", image, tag("figcaption", f"{sample.index} {label} {area:.2f}")))
+    about = tag("p", "Index in the training set, class, and AUC of the sample over models.")
+    return tag("details", tag("summary", title), about, tag("div", *shown, class_="samples"))
 
 
 def _roc(name: str, group: Sequence[Leak]) -> Markup:

@@ -9,6 +9,7 @@ import numpy
 
 from softtargets.report import attacks
 from softtargets.report.attacks import Population, Scores
+from softtargets.report.images import Shown, forget_images
 from softtargets.report.runs import Run
 from softtargets.report.seeds import Margins, exchanges, sharing, usual_range
 from softtargets.report.standing import Setting, placed
@@ -74,6 +75,10 @@ class Leak:
     """Points of the ROC: false positive rates, evenly spaced by logarithm, with true positive rates."""
     worst: tuple[int, ...] = ()
     """Positions in the forget set of the samples that leak most, the worst first."""
+    worst_auc: tuple[float, ...] = ()
+    """Their areas under the ROC curve over models."""
+    images: tuple[Shown, ...] = ()
+    """Their images, for U-LiRA where the dataset is on this machine."""
 
 
 def leaks(runs: list[Run]) -> list[Leak]:
@@ -87,6 +92,8 @@ def leaks(runs: list[Run]) -> list[Leak]:
 class _Arm:
     """Models of one kind, with the margins of all models of their runs."""
 
+    run: Run
+    """One of those that made them."""
     setting: Setting
     name: str
     model: str
@@ -106,12 +113,12 @@ def _arms(runs: list[Run]) -> Iterator[_Arm]:
         trained = tuple(result["hashes"][model] for model in ("original", "retrained"))
         if trained not in compared:
             compared.add(trained)
-            yield _Arm(setting, "doing nothing", "original", margins, "none")
+            yield _Arm(there[0], setting, "doing nothing", "original", margins, "none")
             if "forget_retrained_2" in margins:
-                yield _Arm(setting, "another retraining", "retrained_2", margins, "retrain")
+                yield _Arm(there[0], setting, "another retraining", "retrained_2", margins, "retrain")
         if (algorithm := result["choices"]["mu_algo"]) != "none":
             targets = None if result.get("ignores_targets") else arm
-            yield _Arm(setting, name, "unlearned", margins, algorithm, targets)
+            yield _Arm(there[0], setting, name, "unlearned", margins, algorithm, targets)
 
 
 def _margins(runs: list[Run]) -> dict[str, Margins]:
@@ -140,6 +147,8 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
             return attack(*(side for each in (one, other) for side in numpy.split(each, [samples], axis=1)))
 
         scores = make(*both)
+        by_sample = scores.by_sample()
+        worst = numpy.argsort(-by_sample, kind="stable")[:WORST]
         drawn = numpy.array([_rates(make(*exchanged)) for exchanged in exchanges(*both, DRAWS[name])])
         (low, high), (tpr_low, tpr_high), _ = attacks.intervals(_rates, scores, 199)
         auc, tpr_at_01, tpr_at_001 = _rates(scores)
@@ -169,7 +178,9 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
             epsilon_most=attacks.largest_bound(len(both[0])),
             **of_margins,
             curve=tuple((float(rate), scores.tpr(rate)) for rate in RATES),
-            worst=tuple(int(at) for at in numpy.argsort(-scores.by_sample(), kind="stable")[:WORST]),
+            worst=tuple(worst.tolist()),
+            worst_auc=tuple(by_sample[worst].tolist()),
+            images=forget_images(arm.run, worst.tolist()) if attack is _lira else (),
         )
 
 

@@ -4,7 +4,7 @@ import html
 
 from softtargets.errors import visible
 
-EMPTY = frozenset({"input", "rect", "path", "polyline", "polygon"})
+EMPTY = frozenset({"input", "img", "rect", "path", "polyline", "polygon"})
 """Elements that have neither content nor, in HTML or SVG, an end of their own."""
 
 
