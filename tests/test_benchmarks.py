@@ -27,6 +27,7 @@ SMALL = {
     "gemm.py": "",
     "glance.py": FEW,
     "last_bits.py": f"seeds=1 {FEW}",
+    "leaks.py": f"models=10 {FEW}",
     "levels.py": "studies=3 draws=9 folder={}",
     "meter.py": "rounds=2",
     "methods.py": f"forget_set=random mu_algo=gradasc,graddiff seeds=1 {FEW}",
