@@ -29,6 +29,13 @@ class Console:
         """Functions called at every step with stage, step, steps and loss."""
         self.clock = Clock({})
 
+    @classmethod
+    def silent(cls) -> "Console":
+        """Return a screen that shows nothing, but calls its watchers."""
+        console = cls()
+        console.rich.quiet = True
+        return console
+
     def say(self, line: str) -> None:
         """Print a line of plain text."""
         self.rich.print(visible(line), markup=False)

@@ -14,16 +14,17 @@ import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Float64, Int64, UInt8
 from pydantic import Field
 from torch import Generator, Tensor
 
 from softtargets.errors import BadInput
 from softtargets.marks import forget_set
+from softtargets.memorisation import Halves, estimates
 from softtargets.ranges import Fraction, Place
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
@@ -48,6 +49,10 @@ class Candidates(NamedTuple):
     """Number of images in the dataset's own training set, candidates and others."""
     class_names: tuple[str, ...] = ()
     """Names in the order of the labels; empty where the dataset names no classes."""
+    pixels: UInt8[Tensor, "samples c h w"] | None = None
+    """All training images of the dataset; the candidates are its rows `index`."""
+    scores: Float[Tensor, " n"] | None = None
+    """What the function of the kind's mark `scores` computed for each candidate."""
 
 
 class Choice(NamedTuple):
@@ -100,6 +105,98 @@ def mislabelled(candidates: Candidates, generator: Generator, *, fraction: Fract
     labels = candidates.labels.clone()
     labels[positions] = wrong_labels(labels[positions], candidates.classes, generator)
     return Choice(positions, labels)
+
+
+def near_duplicates(candidates: Candidates, generator: Generator, *, fraction: Fraction) -> Choice:
+    """Take the `fraction` of the training set with the nearest twins, while each one's twin is retained.
+
+    The twin of a sample is its nearest neighbour of the same class by the Euclidean distance of pixels / 255. The
+    pairs are taken in ascending order of distance, greedily: a sample that is the twin of a forgotten one stays.
+    What the retained twins teach is nearly what the forgotten samples taught, so that retraining changes little:
+    the entanglement of forget and retain set that Zhao et al. (2024, arXiv:2406.01257) call hard. Theirs is of
+    features of the original; pixels need no model, and give all models and seeds one forget set.
+
+    Raises ValueError where too few samples have a twin that can stay.
+
+    >>> pixels = torch.tensor([0, 9, 50, 51, 90, 93], dtype=torch.uint8).view(6, 1, 1, 1)
+    >>> near_duplicates(candidates._replace(pixels=pixels), generator, fraction=0.34).positions
+    tensor([2, 4])
+    """
+    count = round(fraction * len(candidates.labels))
+    distance, twin = _twins(candidates)
+    chosen, kept = set(), set()
+    for sample in distance.argsort(stable=True).tolist():
+        if len(chosen) == count or distance[sample] == float("inf"):
+            break
+        if sample not in kept and int(twin[sample]) not in chosen:
+            chosen.add(sample)
+            kept.add(int(twin[sample]))
+    if len(chosen) < count:
+        raise ValueError(
+            f"fraction={fraction}: these are {count:,} samples, but only {len(chosen):,} can be forgotten while "
+            "their nearest neighbours of the same class stay. Choose a smaller fraction"
+        )
+    return Choice(torch.tensor(sorted(chosen), dtype=torch.int64), candidates.labels)
+
+
+def _twins(candidates: Candidates) -> tuple[Float64[Tensor, " n"], Int64[Tensor, " n"]]:
+    """Return each candidate's squared distance, in pixels, to its nearest neighbour of the same class.
+
+    And that one's position. The distance is infinite for the only sample of a class.
+    """
+    distance = torch.full((len(candidates.labels),), float("inf"), dtype=torch.float64)
+    twin = torch.zeros(len(candidates.labels), dtype=torch.int64)
+    for label in candidates.labels.unique():
+        members = (candidates.labels == label).nonzero()[:, 0]
+        # |a|² + |b|² - 2ab of whole numbers below 2^53: exact in float64, and many times as fast as differences
+        rows = candidates.pixels[candidates.index[members]].flatten(1).double()
+        squares = (rows * rows).sum(1)
+        # in parts: all distances of a large class at once would be gigabytes
+        for at in torch.arange(len(members)).split(1024):
+            near = squares[at, None] + squares - 2 * rows[at] @ rows.T
+            near[torch.arange(len(at)), at] = float("inf")
+            distance[members[at]], nearest = near.min(1)
+            twin[members[at]] = members[nearest]
+    return distance, twin
+
+
+def _lowest(count: int, values: Float[Tensor, " n"], generator: Generator) -> Int64[Tensor, " m"]:
+    """Return the positions of the `count` smallest values; equal ones are drawn."""
+    order = torch.randperm(len(values), generator=generator)
+    return order[values[order].argsort(stable=True)[:count]]
+
+
+@forget_set(scores=estimates)
+def memorised(
+    candidates: Candidates,
+    generator: Generator,
+    *,
+    fraction: Fraction,
+    grade: Literal["low", "medium", "high"],
+    models: Halves,
+) -> Choice:
+    """Take the `fraction` of the training set that is memorised most (`high`), least (`low`) or in between.
+
+    Sorted by the estimates of `softtargets.memorisation`, from so many `models`: the lowest, the highest, and of
+    all others those nearest to the middle between the means of the two; equal estimates are drawn. Such grades are
+    those of Zhao et al. (2024, arXiv:2406.01257), by whom high memorisation is hard to unlearn.
+
+    Raises ValueError for a fraction above 1/3, of which there are no three grades.
+
+    >>> scores = torch.tensor([0.0, 0.9, 0.1, 0.4, 1.0, 0.0])
+    >>> medium = memorised(candidates._replace(scores=scores), generator, fraction=0.2, grade="medium", models=2)
+    >>> medium.positions
+    tensor([3])
+    """
+    count, scores = round(fraction * len(candidates.labels)), candidates.scores
+    if 3 * count > len(scores):
+        raise ValueError(f"fraction={fraction}: there are three grades, so it must be at most 1/3")
+    low, high = _lowest(count, scores, generator), _lowest(count, -scores, generator)
+    away = (scores - (scores[low].mean() + scores[high].mean()) / 2).abs()
+    away[torch.cat([low, high])] = float("inf")
+    positions = {"low": low, "high": high, "medium": _lowest(count, away, generator)}[grade].sort().values
+    note = f"estimated memorisation ({models} models): forget set {scores[positions].mean():.3f} on average, "
+    return Choice(positions, candidates.labels, (f"{note}all training images {scores.mean():.3f}",))
 
 
 @forget_set(fixed=True)

@@ -143,6 +143,9 @@ class ForgetSet(Part):
 
     fixed: bool = False
     """It names its samples and does not draw them; they are never set aside for validation nor left out."""
+    scores: Callable | None = None
+    """`scores(laboratory, *, settings)` computes a number for every training sample, which the kind reads in
+    `candidates.scores`. It takes those settings of the kind that it names. The store keeps the numbers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

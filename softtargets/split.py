@@ -63,8 +63,8 @@ def split(
     _refuse_missing_classes(images, unique)
 
     def among(index: Int64[Tensor, " n"]) -> Candidates:
-        samples, names = len(images.train_labels), images.class_names
-        return Candidates(images.train_labels[index], index, classes, images.marked, samples, names)
+        samples, names, pixels = len(images.train_labels), images.class_names, images.train_pixels
+        return Candidates(images.train_labels[index], index, classes, images.marked, samples, names, pixels)
 
     # a fixed forget set is known before the subset is drawn, so that none of its samples is lost there
     fixed = (

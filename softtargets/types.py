@@ -185,6 +185,10 @@ class Split(Evaluated):
     """Training images left out as exact copies of test images or of other training images."""
     notes: tuple[str, ...] = ()
     """Sentences for the screen that say how the user's files were read."""
+    train_scores: Float[Tensor, " train"] | None = None
+    """The scores by which the forget set was chosen, where its kind has some."""
+    awaits_scores: bool = False
+    """The forget set is a stand-in of the same size: the store has no scores for it yet."""
 
     @property
     def retain_positions(self) -> Int64[Tensor, " n"]:

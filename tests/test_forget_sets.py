@@ -12,12 +12,15 @@ from softtargets.forget_sets import (
     class_fraction,
     indices,
     marked,
+    memorised,
     mislabelled,
+    near_duplicates,
     random,
     whole_classes,
     wrong_labels,
 )
 from softtargets.marks import ForgetSet
+from softtargets.memorisation import halves, memorisation
 from softtargets.types import generator
 
 LABELS = torch.arange(200) % 4
@@ -252,5 +255,53 @@ def test_an_array_that_is_damaged_anywhere_is_named(tmp_path):
 
 
 def test_kinds_that_name_their_samples_are_marked_as_fixed():
-    kinds = (random, whole_classes, class_fraction, mislabelled, indices, marked)
+    kinds = (random, whole_classes, class_fraction, mislabelled, near_duplicates, memorised, indices, marked)
     assert [kind for kind in kinds if ForgetSet.of(kind).fixed] == [indices, marked]
+
+
+def test_near_duplicates_have_a_twin_of_their_class_that_stays():
+    pixels = torch.randint(0, 256, (200, 1, 8, 8), generator=generator(0, "pixels"), dtype=torch.uint8)
+    pixels[100:120] = pixels[20:40]  # of the same class, since 80 is a multiple of 4
+    pixels[100:120, :, 0, 0] ^= 1
+    positions = drawn(near_duplicates, among=candidates()._replace(pixels=pixels), fraction=0.1).positions
+    assert sorted((position % 80).item() for position in positions) == list(range(20, 40))
+    rows = pixels.flatten(1).numpy().astype(float)
+    for position in positions:  # by the definition: the nearest of its class is not forgotten
+        others = [i for i in range(200) if LABELS[i] == LABELS[position] and i != position]
+        assert min(others, key=lambda i: ((rows[i] - rows[position]) ** 2).sum()) not in positions
+
+
+def test_near_duplicates_refuse_more_than_have_a_twin_that_stays():
+    pixels = torch.zeros(200, 1, 1, 1, dtype=torch.uint8)
+    few = candidates(classes=200, labels=torch.arange(200))._replace(pixels=pixels)
+    with pytest.raises(ValueError, match="20 samples, but only 0 can be forgotten while"):
+        drawn(near_duplicates, among=few, fraction=0.1)
+
+
+def test_grades_of_memorisation_are_the_ends_and_the_middle_between_them():
+    scores = torch.arange(200) / 199
+    grades = {
+        grade: drawn(memorised, among=candidates()._replace(scores=scores), fraction=0.1, grade=grade, models=2)
+        for grade in ("low", "medium", "high")
+    }
+    found = {grade: choice.positions.tolist() for grade, choice in grades.items()}
+    assert found == {"low": [*range(20)], "medium": [*range(90, 110)], "high": [*range(180, 200)]}
+    assert grades["high"].notes == (
+        "estimated memorisation (2 models): forget set 0.952 on average, all training images 0.500",
+    )
+    with pytest.raises(ValueError, match="there are three grades, so it must be at most 1/3"):
+        drawn(memorised, among=candidates()._replace(scores=scores), fraction=0.4, grade="low", models=2)
+
+
+def test_memorisation_is_the_difference_of_two_shares():
+    # four samples and two pairs of models, counted by hand
+    inside = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]]).bool()
+    right = torch.tensor([[1, 1, 0, 1], [0, 1, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]]).bool()
+    assert memorisation(right, inside).tolist() == [1, 0.5, 1, 0.5]
+
+
+def test_half_of_the_models_see_a_sample_and_more_models_are_further_ones():
+    inside = halves(101, 8)
+    assert inside.sum(0).tolist() == [4] * 101
+    assert {*inside.sum(1).tolist()} == {50, 51}
+    assert torch.equal(halves(101, 4), inside[:4])

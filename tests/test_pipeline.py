@@ -290,7 +290,14 @@ FORGET_SETS = {
     "class": ["forget_set.classes=[3]"],
     "class_fraction": ["forget_set.classes=[1,2]"],
     "mislabelled": [],
+    "memorised": ["forget_set.models=4"],
+    "near_duplicates": [],
 }
+
+
+def test_every_kind_of_forget_set_is_among_those_that_run():
+    files = {"indices", "marked"}  # of the user's own, below and in test_contents.py
+    assert {*FORGET_SETS} | files == {*options("forget_set")}
 
 
 @pytest.mark.parametrize("kind", FORGET_SETS)
@@ -303,6 +310,24 @@ def test_forget_sets_run(run, kind):
         assert retrained["class_acc"][3] == 0
     if kind == "mislabelled":
         assert retrained["forget_acc"] < 0.1 < 0.5 < retrained["forget_true_acc"]
+
+
+def test_memorised_samples_are_chosen_by_models_that_all_seeds_share(run, capsys):
+    asked = (*SMALL, "forget_set=memorised", "forget_set.models=6", "training.epochs=20")
+    high, folder = run(*asked, "seed=1")
+    assert "forget_set: 6 of 6" not in capsys.readouterr().out.replace("steps", "")
+    scores, index = (np.load(folder / "margins.npz")[name] for name in ("forget_scores", "forget_index"))
+    assert high["data"]["scores"]["means"]["forget"] == pytest.approx(scores.mean())
+    again, folder = run(*asked, "seed=2")
+    assert "forget_set: " not in capsys.readouterr().out  # neither trained nor waited for
+    assert again["data"]["scores"] == high["data"]["scores"]
+    assert np.load(folder / "margins.npz")["forget_index"].tolist() == index.tolist()
+    means = [run(*asked, f"forget_set.grade={grade}")[0]["data"]["scores"]["means"] for grade in ("low", "medium")]
+    assert means[0]["train"] == high["data"]["scores"]["means"]["train"]
+    assert means[0]["forget"] <= means[1]["forget"] < high["data"]["scores"]["means"]["forget"]
+    # retraining loses more of what only training on it taught
+    losses = [one["metrics"]["retrained"]["forget_acc"] for one in (high, run(*asked, "forget_set.grade=low")[0])]
+    assert losses[0] < losses[1]
 
 
 def test_indices_are_the_forget_set(run, tmp_path):

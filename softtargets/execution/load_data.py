@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from softtargets import store
@@ -13,9 +14,9 @@ from softtargets.config import contents
 from softtargets.config.settings import DatasetSettings, ForgetSetSettings
 from softtargets.config.validation import naming
 from softtargets.datasets import Images
-from softtargets.execution import checks
+from softtargets.execution import checks, scores
 from softtargets.execution.callables import checked_partial, take_settings
-from softtargets.marks import Dataset
+from softtargets.marks import Dataset, ForgetSet
 from softtargets.split import split
 from softtargets.store import Store
 from softtargets.types import Selection, Split
@@ -27,10 +28,26 @@ CODE = 1
 def load_data(config: dict, device: str) -> Split:
     """Load the images of a resolved config and draw its forget set; raise BadInput if that fails.
 
-    Images that take long to read come from the store, where the first run keeps them.
+    Images that take long to read come from the store, where the first run keeps them. So do the scores of a kind
+    of forget set that needs some; where the store has none, the set is a stand-in that `awaits_scores`.
     """
     groups = (_with_contents(config, group) for group in ("dataset", "forget_set"))
-    return _split(*groups, device, store.store_folder(config["store"]["dir"]))
+    asked = *groups, device, store.store_folder(config["store"]["dir"])
+    if not scores.needed(config):
+        return _split(*asked)
+    entry = scores.entry(config, *_digests(*asked))
+    return _split(*asked, str(entry)) if entry.is_dir() else _awaiting(_split(*asked))
+
+
+@functools.lru_cache(maxsize=8)
+def _digests(*asked) -> tuple[str, str]:
+    """Return the digests of the training and the validation set, which do not depend on the scores."""
+    data = _split(*asked)
+    return data.train.digest, data.validation.digest
+
+
+def _awaiting(data: Split) -> Split:
+    return dataclasses.replace(data, awaits_scores=True, notes=())
 
 
 def _with_contents(config: dict, group: str) -> str:
@@ -40,8 +57,11 @@ def _with_contents(config: dict, group: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _split(dataset: str, forget_set: str, device: str, place: Path) -> Split:
-    """Load the images and split them; runs of a sweep with equal data share the tensors."""
+def _split(dataset: str, forget_set: str, device: str, place: Path, scored: str | None = None) -> Split:
+    """Load the images and split them; runs of a sweep with equal data share the tensors.
+
+    `scored` is the folder of the store's entry with the scores that the forget set is chosen by.
+    """
     (node, *known), (kind, *_) = json.loads(dataset), json.loads(forget_set)
     drawn, seed = (
         take_settings(DatasetSettings, node, "dataset"),
@@ -54,8 +74,14 @@ def _split(dataset: str, forget_set: str, device: str, place: Path) -> Split:
         kind, "forget_set", given=("candidates", "generator"), beside=ForgetSetSettings.model_fields
     )
 
+    needed = ForgetSet.of(choose).scores is not None
+    values = scores.read(Path(scored)) if scored else None
+
     @functools.wraps(choose.func)
     def named(candidates, drawn_from):
+        if needed:
+            known = torch.rand(len(candidates.labels), generator=drawn_from) if scored is None else values
+            candidates = candidates._replace(scores=known)
         with naming("forget_set"):
             chosen = choose(candidates, drawn_from)
         checks.require_some(choose.keywords, len(chosen.positions), len(candidates.labels))
@@ -63,7 +89,7 @@ def _split(dataset: str, forget_set: str, device: str, place: Path) -> Split:
 
     with naming("dataset"):
         data = split(images, named, forget_seed=seed, **drawn.model_dump())
-    return _moved(data, device)
+    return _moved(dataclasses.replace(data, train_scores=values), device)
 
 
 @functools.lru_cache(maxsize=2)

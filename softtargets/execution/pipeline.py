@@ -30,6 +30,7 @@ from softtargets.execution.rehearsal import rule_samples
 from softtargets.execution.result import Outcome
 from softtargets.execution.run_clock import RunClock
 from softtargets.execution.saved_models import save_models
+from softtargets.execution.scoring import scored
 from softtargets.execution.target_sets import TargetSets, target_sets
 from softtargets.fit import Account, Fit, predict
 from softtargets.marks import Algorithm
@@ -48,6 +49,8 @@ def run_experiment(config: dict, output: Path, console: Console) -> dict | None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs a tenth of a small step
     experiment = build(config)
     run_files.remove_earlier(output)
+    if experiment.settings.stage != "data":
+        experiment = scored(experiment, console)
     with tracking(experiment.settings.tracker, config, experiment.epoch_steps(), output, console) as tracker:
         return _run(experiment, output, console, tracker, run_clock)
 
@@ -228,7 +231,7 @@ def write_outputs(
     write_text(output / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(experiment.config)))
     if experiment.settings.save_models:
         save_models(output, outcome.models)
-    which = {"forget_index": experiment.data.forget_index.cpu().numpy()}
+    which = {"forget_index": experiment.data.forget_index.cpu().numpy()} | result.score_arrays(experiment.data)
     arrays = result.margin_arrays(outcome.evaluations, outcome.further_evaluations) | which
     path = run_files.write_result(output, result.finite(content), arrays)
     console.result(content)

@@ -93,7 +93,7 @@ def content(experiment: Experiment, outcome: Outcome) -> dict:
         "stop_rule": trajectory.stop_rule(),
         "cost": run_costs(experiment, outcome) | {"peak_bytes": peak_bytes()} | outcome.models_from,
         "hashes": hashes(experiment, outcome),
-        "data": describe(experiment.data),
+        "data": describe(experiment.data) | scores_of(experiment.data),
         "provenance": provenance(experiment.config, experiment.config_hash, outcome.clock.started),
     }
 
@@ -206,6 +206,22 @@ def describe(data: Evaluated) -> dict:
         "membership_pairs": len(data.membership.members),
         "hashes": hashes,
     }
+
+
+def scores_of(data: Split) -> dict:
+    """Return the means of the scores that chose the forget set, and their hash; nothing without scores."""
+    if data.train_scores is None:
+        return {}
+    scores = data.train_scores.double()
+    means = {"forget": scores[data.forget_positions].mean().item(), "train": scores.mean().item()}
+    return {"scores": {"means": means, "sha256": digest(data.train_scores)}}
+
+
+def score_arrays(data: Split) -> dict[str, numpy.ndarray]:
+    """Return the scores of the forget set, by which it was chosen; nothing without scores."""
+    if data.train_scores is None:
+        return {}
+    return {"forget_scores": data.train_scores[data.forget_positions].cpu().numpy()}
 
 
 def _training_digest(data: Evaluated) -> str:

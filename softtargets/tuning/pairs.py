@@ -17,6 +17,7 @@ from softtargets.execution import pipeline
 from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.models import Stages, Trained
+from softtargets.execution.scoring import scored
 from softtargets.execution.target_sets import target_sets
 from softtargets.fit import predict
 from softtargets.store import Store, store_folder
@@ -47,7 +48,7 @@ class Pair:
 
     def __init__(self, number: int, words: Sequence[str], compose: Compose):
         self.number, self.compose = number, compose
-        self.experiment = build(compose(words, number))
+        self.experiment = scored(build(compose(words, number)), Console.silent())
         self.stages = _stages(self.experiment)
         self.original = self.stages.original()
 
@@ -86,9 +87,7 @@ class Pair:
 
 def _stages(experiment: Experiment) -> Stages:
     """Return an experiment's stages, which print nothing."""
-    silent = Console()
-    silent.rich.quiet = True
-    return Stages(experiment, Store(store_folder(experiment.settings.store.dir)), silent)
+    return Stages(experiment, Store(store_folder(experiment.settings.store.dir)), Console.silent())
 
 
 class NearRetrained(Pair):
