@@ -21,6 +21,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from test_standing import FAR, FLOOR, NOTHING, planted
 
+from softtargets.report import page as building
 from softtargets.report import palette
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import MEASURES
@@ -204,6 +205,20 @@ def test_a_plane_keeps_intervals_inside_and_marks_what_loses_utility(tmp_path):
         r'class="(k-hard lossy)"><title>npo', plane
     )
     assert "lossy" not in "".join(re.findall(r"<use[^>]*>(?=<title>relabel)", plane))
+
+
+def test_many_runs_have_their_means_alone_and_a_sentence_that_says_so(tmp_path, monkeypatch):
+    runs = [*planted("npo", 0.6), *planted("npo", 0.3, targets="soft")]
+    whole = Page(reported(tmp_path / "few", *runs).read_text())
+    monkeypatch.setattr(building, "CROWDED", 15)
+    crowded = Page(reported(tmp_path / "many", *runs).read_text())
+    sentence = "runs only means are drawn; pairs.csv has every pair."
+    assert (whole.text.count(sentence), crowded.text.count(sentence)) == (0, 3)
+    assert [sum(title.startswith("seed ") for title in one.titles) for one in (whole, crowded)] == [4 * 3 * 8, 0]
+    means = [title for title in whole.titles if title.startswith("mean; ")]
+    assert [title for title in crowded.titles if title.startswith("mean; ")] == means
+    shown = [[title for title in one.titles if title.startswith("soft; ")] for one in (whole, crowded)]
+    assert [len(titles) for titles in shown] == [8, 1]  # accuracies
 
 
 def test_a_far_arm_is_an_arrow_with_its_number_and_an_arm_without_utility_is_grey(tmp_path):

@@ -46,9 +46,12 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[object]], t
     return tag("div", whole, class_="wide", tabindex=0, role="region", aria_label=caption)
 
 
-def accuracies(entries: Sequence[Entry]) -> list[Markup]:
-    """Draw forget against test accuracy of every run, an algorithm a plane, with retrained models as outlines."""
-    return [_facet(group, _plane_of_accuracies(group)) for group in by_setting(entries).values()]
+def accuracies(entries: Sequence[Entry], means: bool = False) -> list[Markup]:
+    """Draw forget against test accuracy of every run, an algorithm a plane, with retrained models as outlines.
+
+    With `means` there is one mark for each arm, and one for each kind of model.
+    """
+    return [_facet(group, _plane_of_accuracies(group, means)) for group in by_setting(entries).values()]
 
 
 def _facet(group: Sequence[Entry], parts: list[Markup]) -> Markup:
@@ -62,7 +65,7 @@ def _by_algorithm(group: Sequence[Entry]) -> dict[str, list[Entry]]:
     return groups
 
 
-def _plane_of_accuracies(group: Sequence[Entry]) -> list[Markup]:
+def _plane_of_accuracies(group: Sequence[Entry], means: bool) -> list[Markup]:
     runs = [run for entry in group for run in entry.runs.values()]
     models = {name: _once(runs, name) for name in ("original", "retrained")}
     places = [*_once(runs, "unlearned"), *itertools.chain(*models.values())]
@@ -72,30 +75,33 @@ def _plane_of_accuracies(group: Sequence[Entry]) -> list[Markup]:
     ticks = [tuple((x, f"{x:.3g}") for x in round_ticks(*edge)) for edge in edges]
     heights = tuple(y for y, _ in ticks[1])
     plane = Plane(*edges, ticks[0], "forget accuracy", "test accuracy", heights=heights, height=220)
-    return [_accuracies(name, arms, models, plane) for name, arms in _by_algorithm(group).items()]
+    return [_accuracies(name, arms, models, plane, means) for name, arms in _by_algorithm(group).items()]
 
 
 OUTLINES = {"original": "scrub", "retrained": "gradasc"}
 """Models that are no arm, with the algorithm whose shape they have: a plus, a circle."""
 
 
-def _accuracies(name: str, arms: list[Entry], models: dict[str, list], plane: Plane) -> Markup:
+def _accuracies(name: str, arms: list[Entry], models: dict[str, list], plane: Plane, means: bool) -> Markup:
     lines = [
         Line(
             entry.label,
             entry.algorithm,
             entry.targets,
-            tuple(_dots(_once(list(entry.runs.values()), "unlearned"))),
+            tuple(_dots(_once(list(entry.runs.values()), "unlearned"), means)),
         )
         for entry in arms
     ]
     lines += [
-        Line(model, OUTLINES[model], None, tuple(_dots(places)), "outline") for model, places in models.items()
+        Line(model, OUTLINES[model], None, tuple(_dots(places, means)), "outline")
+        for model, places in models.items()
     ]
     return joined(of_plane(lines, plane, name, ("dots",)))
 
 
-def _dots(places: list[tuple[float, float]]) -> list[tuple[float, float, float, float]]:
+def _dots(places: list[tuple[float, float]], means: bool) -> list[tuple[float, float, float, float]]:
+    if means and places:
+        places = [tuple(numpy.mean(places, axis=0).tolist())]
     return [(x, y, y, y) for x, y in places]
 
 

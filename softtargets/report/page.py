@@ -26,6 +26,9 @@ from softtargets.report.way_left import Entry, Way, best, difference, wins
 
 OPEN = 3
 """Settings whose figures are unfolded."""
+CROWDED = 2000
+"""Runs from which on figures have the means alone: every pair is a hundred bytes, in each measure and figure."""
+MEANS_ALONE = f"Above {CROWDED:,} runs only means are drawn; pairs.csv has every pair."
 SCROLLED = 30
 """Rows of a figure from which on it scrolls by itself."""
 
@@ -61,6 +64,15 @@ class Content:
     def headline(self) -> list[str]:
         """Return what the report comes to, in three lines; without runs, what became of them."""
         return headline(self.rows, self.verdicts, of_all(self.runs, self.known))
+
+    @property
+    def is_crowded(self) -> bool:
+        """Return whether there are too many runs to draw each of them."""
+        return len(self.runs) > CROWDED
+
+    def drawn(self, way: Way) -> Way:
+        """Return a way as figures have it: without its pairs where there are too many."""
+        return dataclasses.replace(way, points=()) if self.is_crowded else way
 
     @property
     def distance(self) -> str:
@@ -164,7 +176,11 @@ def _way_figure(content: Content) -> Markup:
         "pair, the mean and its 95 % interval. Nearer to 0 is better. Grey arms lose utility. A small triangle "
         "marks retraining from scratch at the arm's cost."
     )
-    settings = by_setting(content.entries)
+    about += f" {MEANS_ALONE}" if content.is_crowded else ""
+    ways = [{name: content.drawn(way) for name, way in entry.ways.items()} for entry in content.entries]
+    settings = by_setting(
+        [dataclasses.replace(one, ways=drawn) for one, drawn in zip(content.entries, ways, strict=True)]
+    )
 
     def draw(measure: Measure) -> Markup:
         facets = [_facet(name, group, measure, at < OPEN) for at, (name, group) in enumerate(settings.items())]
@@ -263,6 +279,7 @@ def _pairs_figure(content: Content) -> Markup:
         "The same unit, pair by pair: how much more of the way an arm leaves than the arm it is compared with "
         "(hard labels, unless --compare names others). Left of 0 the arm is closer to retraining."
     )
+    about += f" {MEANS_ALONE}" if content.is_crowded else ""
     compared = list(comparisons(content.entries, content.verdicts, content.pairings))
 
     def draw(measure: Measure) -> Markup:
@@ -270,7 +287,7 @@ def _pairs_figure(content: Content) -> Markup:
         for entry, verdict, pairing in compared:
             if verdict.measure.name == measure.name:
                 label = f"{entry.label} less {verdict.one.name}"
-                way = difference(verdict, pairing)
+                way = content.drawn(difference(verdict, pairing))
                 row = figures.Row(entry.algorithm, label, entry.algorithm, entry.targets, way)
                 groups.setdefault(entry.setting.name, []).append((entry, row))
         parts = [_differences(name, rows, measure, at < OPEN) for at, (name, rows) in enumerate(groups.items())]
@@ -327,8 +344,8 @@ def _folded(content: Content) -> list[Markup]:
     parts = {
         "Forget and test accuracy": (
             "Every run at its end. Outlined circles are retrained models, crosses originals: unlearning should "
-            "end among the circles.",
-            folded.accuracies(content.entries),
+            "end among the circles." + (f" {MEANS_ALONE}" if content.is_crowded else ""),
+            folded.accuracies(content.entries, means=content.is_crowded),
         ),
         "On the way": (
             "Means over pairs with 95 % bands, from the original model on; a run that ended keeps its last value.",
