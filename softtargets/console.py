@@ -46,9 +46,12 @@ class Console:
         self.say(" ".join(f"{group}={option}" for group, option in chosen.items()) + f" seed={config['seed']}")
         self.say("images: " + ", ".join(f"{name} {count:,}" for name, count in sizes.items()))
 
-    def expect(self, stages: dict[str, int]) -> None:
-        """Take the stages to come with their gradient samples, for their numbers and the time that is left."""
-        self.clock = Clock(stages)
+    def expect(self, stages: dict[str, int], may_stop: bool = False) -> None:
+        """Take the stages to come with their gradient samples, for their numbers and the time that is left.
+
+        With `may_stop` the last one may need fewer.
+        """
+        self.clock = Clock(stages, may_stop=may_stop)
 
     @contextlib.contextmanager
     def progress(self, stage: str) -> Iterator[Progress]:
@@ -77,14 +80,14 @@ class Console:
     def _bar(self, stage: str) -> Iterator[Progress]:
         numbers = "{task.percentage:>3.0f}%  {task.fields[left]}"
         if self.rich.width >= WIDE:
-            numbers += "  loss {task.fields[loss]:.4g}  {task.fields[pace]}"
+            numbers += "  {task.fields[loss]}  {task.fields[pace]}"
         columns = ("{task.description}", rich.progress.BarColumn(bar_width=None), numbers)
         with rich.progress.Progress(*columns, console=self.rich, transient=True, expand=True) as bars:
-            task = bars.add_task(self.clock.numbered(stage), total=None, loss=float("nan"), pace="", left="")
+            task = bars.add_task(self.clock.numbered(stage), total=None, loss="", pace="", left="")
 
             def draw(step: int, steps: int, loss: float) -> None:
                 pace, left = self.clock.words(stage, step / steps)
-                bars.update(task, completed=step, total=steps, loss=loss, pace=pace, left=left)
+                bars.update(task, completed=step, total=steps, loss=f"loss {loss:.4g}", pace=pace, left=left)
 
             yield draw
 
@@ -101,9 +104,9 @@ class Console:
 class Clock:
     """The stages of a run, and the time left at the pace so far."""
 
-    def __init__(self, stages: dict[str, int], now: Callable[[], float] = time.monotonic):
-        """`stages` has the gradient samples of each stage, in the order of the run."""
-        self.stages, self.now = stages, now
+    def __init__(self, stages: dict[str, int], now: Callable[[], float] = time.monotonic, may_stop: bool = False):
+        """`stages` has the gradient samples of every stage in the run's order; the last one `may_stop` early."""
+        self.stages, self.now, self.most = stages, now, "up to " if may_stop else ""
         self.samples, self.seconds, self.began = 0, 0.0, 0.0
 
     def numbered(self, stage: str) -> str:
@@ -129,7 +132,7 @@ class Clock:
         pace = (self.samples + share * current) / max(self.seconds + self.now() - self.began, 1e-9)
         sizes = list(self.stages.values())
         left = (1 - share) * current + sum(sizes[list(self.stages).index(stage) + 1 :])
-        return f"{pace:,.0f} images/s", f"{datetime.timedelta(seconds=round(left / pace))} left"
+        return f"{pace:,.0f} images/s", f"{self.most}{datetime.timedelta(seconds=round(left / pace))} left"
 
 
 def _steps(seen: dict) -> str:

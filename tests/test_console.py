@@ -25,6 +25,8 @@ def test_the_time_left_is_all_samples_to_come_at_the_pace_so_far():
     clock.begin("retrained")
     now[0] = 1005.0
     assert clock.words("retrained", 0.5) == ("6 images/s", "0:00:17 left")  # 150 in 25 s; 100 to come
+    clock.most = Clock({}, may_stop=True).most
+    assert clock.words("retrained", 0.5) == ("6 images/s", "up to 0:00:17 left")
 
 
 def test_a_stage_that_nobody_announced_has_no_number_and_no_time():
@@ -79,5 +81,6 @@ def test_the_bar_fits_the_terminal_and_shows_the_time_left(width, loss):
     drawn = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue()))
     bars = [line.rstrip() for line in drawn if " left" in line]
     assert bars
+    assert "nan" not in "".join(drawn), "before the first step there is no loss"
     assert max(map(len, bars)) <= width
     assert all(line.startswith("1 of 1, original") and ("loss 0.25" in line) == loss for line in bars)

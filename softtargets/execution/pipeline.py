@@ -65,7 +65,7 @@ def _run(
         return run_files.write_stage(output, stage, mark)
     store = Store(store_folder(experiment.settings.store.dir), console.say)
     stages = Stages(experiment, store, console, run_clock)
-    console.expect(agenda(experiment))
+    console.expect(agenda(experiment), may_stop=experiment.unlearning.stop == "matched")
     original, retrained = stages.original(), stages.retrained()
     further = stages.further_references()
     reference = {model.name: evaluate(stages.logits(model), data) for model in (original, retrained)}
