@@ -101,6 +101,10 @@ def _check(config: DictConfig) -> None:
     """Check a composed run as the command's own hook does."""
     if config.hydra.mode == RunMode.MULTIRUN:
         raise BadInput("this is a sweep; call softtargets.sweep")
+    if config.plan is True:
+        raise BadInput(
+            "plan=true: a run from Python returns a result, and a plan has none. Call softtargets.sweep"
+        )
     composed_run.check_runnable(config)
     with hydra_names.described_by(config):
         composed_run.check_folder(config, "hydra.run.dir")

@@ -24,7 +24,7 @@ from softtargets.compat import hydra_names
 from softtargets.config import allowed_targets, paths, recipes
 from softtargets.errors import BadInput, Failed, program, visible
 from softtargets.layout import CONF
-from softtargets.system import signals
+from softtargets.system import files, signals
 
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Error numbers of a disk that is full, over quota or read-only."""
@@ -142,11 +142,27 @@ class CheckBeforeRun(Callback):
             print(f"{program()}: hydra/launcher={launcher} has no effect without -m", file=sys.stderr)
         try:
             with refusing():
+                if config.plan is True:
+                    plan(config)
+                    sys.exit(0)
                 composed_run.check_runnable(config)
                 HydraConfig.instance().set_config(config)  # as Hydra does next; the folder's name needs it
                 composed_run.check_folder(config, "hydra.run.dir")
         except Exception as error:
             fail(error)
+
+
+def plan(config: DictConfig) -> None:
+    """Print what the run of a composed config would do and take; raise BadInput if it cannot run."""
+    from softtargets.execution import composed_run
+    from softtargets.study import planning
+
+    planned = config.copy()
+    planned.plan = False
+    words = [word for word in config.hydra.overrides.task if word.lstrip("+").partition("=")[0] != "plan"]
+    planned.hydra.overrides.task = words
+    with files.only_reading("plan=true"):
+        planning.show_run(composed_run.check_runnable(planned))
 
 
 @contextlib.contextmanager

@@ -45,6 +45,7 @@ OF_SWEEPS = {
     "fail_fast": "one run ends at its first error, a sweep goes on",
 }
 """Settings that a sweep takes out of the configs of its runs, and why one run refuses them."""
+PLANNED = "only `softtargets run` plans, one run or a sweep. Leave it out"
 AGAIN = "Start the sweep again to plan it anew"
 RESTORE = "Restore the file, or give the settings without rerun"
 
@@ -81,6 +82,8 @@ def resolve(config: dict, chosen: Chosen, digest: Callable = contents.sha256_of)
     for name, advice in OF_SWEEPS.items():
         if (value := config.pop(name, None)) is not None:
             raise BadInput(f"{name}={value}: {advice}. Type -m first, as in -m {name}={value}")
+    if config.pop("plan", False):
+        raise BadInput(f"plan=true: {PLANNED}")
     repeated = {}
     if config["rerun"] is not None:
         config = saved(Path(config["rerun"]).expanduser()) | {name: config[name] for name in RERUN_KEEPS}

@@ -61,11 +61,12 @@ def _device(name: str) -> str:
 
 
 class PairSettings(pydantic.BaseModel):
-    """The settings of a sweep alone."""
+    """The settings of a sweep alone; `plan` is one of a single run too."""
 
     model_config = FORBID
     pairs: Annotated[int, Field(ge=2, le=10_000)] | None = None
     fail_fast: Count | None = None
+    plan: bool = False
 
 
 class Settings(PairSettings):

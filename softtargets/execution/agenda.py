@@ -2,7 +2,8 @@
 
 from softtargets.execution.algorithm_inputs import wanted
 from softtargets.execution.experiment import Experiment
-from softtargets.execution.rehearsal import trainings_of_teachers
+from softtargets.execution.rehearsal import teachers_to_train
+from softtargets.types import Samples
 
 
 def agenda(experiment: Experiment) -> dict[str, int]:
@@ -11,17 +12,21 @@ def agenda(experiment: Experiment) -> dict[str, int]:
     What the store holds is in it too: that shows only when a stage is reached. The size of the unlearning is an
     estimate where no budget sets it.
     """
-    data, references = experiment.data, range(2, experiment.settings.references + 1)
-    sizes = {} if experiment.checkpoint else {"original": len(data.train)}
-    sizes |= dict.fromkeys(["retrained", *(f"retrained/{number}" for number in references)], len(data.retain))
-    sizes |= trainings_of_teachers(experiment)
-    if "early_original" in wanted(experiment):
-        sizes["early_original"] = len(data.train)
+    sizes = {name: len(samples) for name, samples in trainings(experiment, teachers_to_train(experiment)).items()}
     stages = {name: experiment.epochs * size for name, size in sizes.items()}
-    return stages if experiment.settings.stage == "train" else stages | {"unlearn": _unlearning(experiment)}
+    return stages if experiment.settings.stage == "train" else stages | {"unlearn": unlearning(experiment)}
 
 
-def _unlearning(experiment: Experiment) -> int:
+def trainings(experiment: Experiment, teachers: dict[str, Samples]) -> dict[str, Samples]:
+    """Return what every model of a run is trained on, by its name; `teachers` serve answers alone."""
+    data, references = experiment.data, range(2, experiment.settings.references + 1)
+    sets = {} if experiment.checkpoint else {"original": data.train}
+    sets |= dict.fromkeys(["retrained", *(f"retrained/{number}" for number in references)], data.retain)
+    early = {"early_original": data.train} if "early_original" in wanted(experiment) else {}
+    return sets | teachers | early
+
+
+def unlearning(experiment: Experiment) -> int:
     """Estimate the gradient samples of the unlearning; two streams, as most algorithms have."""
     u = experiment.unlearning
     if u.cost is not None:

@@ -133,8 +133,8 @@ def run_title(config: DictConfig) -> str:
     return f"{short}-{task['seed']}"
 
 
-def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
-    """Raise BadInput unless a composed config, `hydra` node included, can be built.
+def check_runnable(config: DictConfig, elsewhere: bool = False) -> "Experiment":
+    """Return the experiment of a composed config, `hydra` node included; raise BadInput if it cannot be built.
 
     `elsewhere`: it will run on another machine, which may have a device that this one lacks.
     """
@@ -147,7 +147,7 @@ def check_runnable(config: DictConfig, elsewhere: bool = False) -> None:
     check_tuned(config)
     with _naming_files(config):
         try:
-            check_resolved(resolved_config(config), overrides, Parts(), elsewhere)
+            return check_resolved(resolved_config(config), overrides, Parts(), elsewhere)
         except NotTaken as error:
             raise BadInput(f"{error}{_preset_advice(config, error.settings)}") from error
 

@@ -90,20 +90,20 @@ class RehearsedTeachers(Asked):
     def __init__(self, experiment: Experiment, side: str):
         """`side` is "forget" or "retain"."""
         super().__init__(experiment, side)
-        self.predicted: dict[tuple[str, str], int] = {}
+        self.predicted: dict[tuple[str, str], Samples] = {}
         """Samples that are predicted, by model and set: the store keeps what one has said of the other."""
-        self.prepared: dict[str, int] = {}
+        self.prepared: dict[str, Samples] = {}
         """Samples that each model is trained on for its answers alone, by name."""
 
     def _teacher(self, name: str) -> str:
         return name if name in ("original", "retrained", "untrained") else self._train(name, self.train)
 
     def _train(self, name: str, samples: Samples) -> str:
-        self.prepared[name] = len(samples)
+        self.prepared[name] = samples
         return name
 
     def _predict(self, teacher: str, samples: Samples) -> Tensor:
-        self.predicted[teacher, samples.digest] = len(samples)
+        self.predicted[teacher, samples.digest] = samples
         return torch.zeros(len(samples), self.train.targets.shape[1])
 
     def _features(self, teacher: str, samples: Samples) -> Tensor:
@@ -133,21 +133,26 @@ def answers_cost(experiment: Experiment) -> AnswersCost:
     """Return what targets cost, and what an algorithm takes of teachers by name, without making them."""
     teachers = _rehearsed_teachers(experiment, experiment.recipes)
     # both sides may ask the same model about the same samples: it is asked once
-    predicted = {key: count for side in teachers for key, count in side.predicted.items()}
-    trainings = _prepared(teachers)
+    predicted = {key: len(samples) for side in teachers for key, samples in side.predicted.items()}
+    trainings = {name: len(samples) for name, samples in _prepared(teachers).items()}
     after = sum(count for name, count in trainings.items() if name.startswith(LOCAL))
     return AnswersCost(sum(predicted.values()), sum(trainings.values()) - after, after)
 
 
-def trainings_of_teachers(experiment: Experiment) -> dict[str, int]:
-    """Return the samples of each training that serves answers alone, by its model's name.
+def teachers_to_train(experiment: Experiment) -> dict[str, Samples]:
+    """Return what each model is trained on that serves answers alone, by its name."""
+    return _prepared(known_teachers(experiment))
+
+
+def known_teachers(experiment: Experiment) -> list[RehearsedTeachers]:
+    """Return the teachers of both sides after a rehearsal of what is asked of them.
 
     Only of the kinds of targets here: a user's own kind is not called once more for a clock on the screen.
     """
     package = __name__.partition(".")[0] + "."
     recipes = experiment.recipes.items()
     known = {side: recipe for side, recipe in recipes if recipe.kind.func.__module__.startswith(package)}
-    return _prepared(_rehearsed_teachers(experiment, known))
+    return _rehearsed_teachers(experiment, known)
 
 
 def _rehearsed_teachers(experiment: Experiment, recipes: dict[str, Recipe]) -> list[RehearsedTeachers]:
@@ -159,9 +164,9 @@ def _rehearsed_teachers(experiment: Experiment, recipes: dict[str, Recipe]) -> l
     return list(teachers.values())
 
 
-def _prepared(teachers: list[RehearsedTeachers]) -> dict[str, int]:
+def _prepared(teachers: list[RehearsedTeachers]) -> dict[str, Samples]:
     # a teacher that both sides ask is trained once
-    return {name: count for side in teachers for name, count in side.prepared.items()}
+    return {name: samples for side in teachers for name, samples in side.prepared.items()}
 
 
 _KNOWN: dict[str, Plan] = {}

@@ -3,13 +3,13 @@
 import abc
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from softtargets.resumable.arrays import cut, described
+from softtargets.resumable.arrays import Cell, cut, described
 from softtargets.resumable.launching import bind_workers, failures_of, watch
 from softtargets.resumable.slurm_queue import Queue, array_limit, leave_job
 from softtargets.resumable.workers import places_on_gpus
@@ -74,10 +74,15 @@ def starter(
         return lambda: failures_of(sweeper.launcher.launch(runs, initial_job_idx=0))
     from softtargets.resumable.slurm_jobs import run_arrays  # submitit takes a while to import
 
-    node = sweeper.config.hydra.sweeper
-    arrays = cut(list(enumerate(runs)), node.cells_per_job, node.array_size or array_limit())
+    arrays = arrays_of(sweeper.config, list(enumerate(runs)))
     print(described(arrays), flush=True)
     return lambda: run_arrays(sweeper.launcher, arrays, queue)
+
+
+def arrays_of(config: DictConfig, cells: Sequence[Cell]) -> list[list[list[Cell]]]:
+    """Return the arrays of jobs of cells in which SLURM will run a sweep."""
+    node = config.hydra.sweeper
+    return cut(cells, node.cells_per_job, node.array_size or array_limit())
 
 
 def in_folder(folder: Path, name: str) -> list[str]:

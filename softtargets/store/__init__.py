@@ -25,7 +25,7 @@ from typing import Any
 import platformdirs
 
 from softtargets.errors import BadInput
-from softtargets.system.files import canonical, make_folder, naming_file, share_all
+from softtargets.system.files import canonical, make_folder, may_write, naming_file, share_all
 from softtargets.system.locks import locked
 
 Tensors = dict[str, Any]
@@ -173,7 +173,8 @@ def _used(path: Path) -> Entry | None:
     """Load an entry and set the time of its last use, which `prune` reads."""
     if entry := load_entry(path):
         with contextlib.suppress(OSError):  # a read-only store keeps no times of use
-            os.utime(path / "manifest.json")
+            if may_write():
+                os.utime(path / "manifest.json")
     return entry
 
 

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,6 +29,10 @@ from softtargets.study.composing import Composer
 from softtargets.study.pairs import OWN
 from softtargets.system.files import Damaged, canonical, make_folder, read_json, write_json
 from softtargets.system.locks import locked
+
+if TYPE_CHECKING:
+    from softtargets.execution.experiment import Experiment
+    from softtargets.execution.parts import Parts
 
 MACHINE = "machine.json"
 CONTENTS = "contents.json"
@@ -190,23 +195,30 @@ def check_cells(unfinished: list[SweepCell], compose: Composer, elsewhere: bool)
         return
     from softtargets.execution.parts import Parts  # which imports torch
 
-    without_seed = {
-        tuple(word for word in cell.overrides if not SEED.fullmatch(word)): cell for cell in unfinished
-    }
-    parts = Parts()
-    for cell in _by_data(list(without_seed.values())):
-        *overrides, device, precision = cell.overrides
-        composed, machine = compose(overrides), dict(word.split("=") for word in (device, precision))
-        try:
-            task = composed.resolved(machine, parts.sha256_of)
-            allowed_targets.require_listed(task["plugins"])
-            composed_run.check_resolved(task, list(cell.overrides), parts, elsewhere)
-        except (BadInput, OSError):
-            composed_run.check_runnable(composed.whole(machine), elsewhere)  # which says where a value comes from
-            raise
+    parts, differing = Parts(), {without_seed(cell): cell for cell in unfinished}
+    for cell in by_data(list(differing.values())):
+        checked(cell, compose, parts, elsewhere)
 
 
-def _by_data(cells: list[SweepCell]) -> list[SweepCell]:
+def checked(cell: SweepCell, compose: Composer, parts: "Parts", elsewhere: bool) -> "Experiment":
+    """Return the experiment of a cell, with its config as it will run; raise BadInput if it cannot run."""
+    *overrides, device, precision = cell.overrides
+    composed, machine = compose(overrides), dict(word.split("=") for word in (device, precision))
+    try:
+        task = composed.resolved(machine, parts.sha256_of)
+        allowed_targets.require_listed(task["plugins"])
+        return composed_run.check_resolved(task, list(cell.overrides), parts, elsewhere)
+    except (BadInput, OSError):
+        composed_run.check_runnable(composed.whole(machine), elsewhere)  # which says where a value comes from
+        raise
+
+
+def without_seed(cell: SweepCell) -> tuple[str, ...]:
+    """Return the overrides of a cell but its seed."""
+    return tuple(word for word in cell.overrides if not SEED.fullmatch(word))
+
+
+def by_data(cells: list[SweepCell]) -> list[SweepCell]:
     """Order cells so that those with equal data follow each other, and each is drawn once."""
     first = {key: number for number, cell in reversed(list(enumerate(cells))) for key in cell.data}
     return sorted(cells, key=lambda cell: [first[key] for key in cell.data])

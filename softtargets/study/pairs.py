@@ -10,9 +10,9 @@ from softtargets.config.settings import PairSettings
 from softtargets.config.validation import validated
 from softtargets.errors import BadInput
 
-OWN = {"fail_fast": "null"}
+OWN = {"fail_fast": "null", "plan": "false"}
 """Settings of the sweep itself, with the values that its runs have."""
-EXAMPLES = {"fail_fast": "3"}
+EXAMPLES = {"fail_fast": "3", "plan": "true"}
 DECIDED = ("seed", "forget_set.seed", "dataset.seed")
 """Settings that `pairs` decides: all three are the number of the pair."""
 Parse = Callable[[list[str]], list[Override]]

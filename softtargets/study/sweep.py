@@ -21,6 +21,7 @@ from softtargets.study import pairs
 from softtargets.study.composing import Composer
 from softtargets.study.peak import peak_of_runs
 from softtargets.study.progress import Display, FailFast, counts_of_runs
+from softtargets.system.files import only_reading
 
 
 def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
@@ -41,6 +42,12 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
         print(f"planning {len(combinations):,} cells", flush=True)
     compose = _composer(sweeper)
     cells = on_disk.cells(combinations, swept, folder, compose)
+    if own.plan:
+        from softtargets.study.planning import show_sweep  # which imports torch
+
+        with only_reading("plan=true"):
+            show_sweep(config, cells, compose, folder)
+        return True
     unfinished = on_disk.left(cells)
     on_disk.check_cells(unfinished, compose, elsewhere=on_slurm(config))
     with on_disk.one_warming(folder, cells):

@@ -22,6 +22,35 @@ SEAL = ',\n "sha256": "'
 """Text between the content of a JSON file and its hash."""
 
 
+_reading: str | None = None
+"""The setting for which this process only reads; None where it may write."""
+
+
+@contextlib.contextmanager
+def only_reading(setting: str) -> Iterator[None]:
+    """Refuse within to make a folder, a file or a lock, and name this setting as the reason."""
+    global _reading
+    _reading, before = setting, _reading
+    try:
+        yield
+    finally:
+        _reading = before
+
+
+def may_write() -> bool:
+    """Return whether this process may write, which it may not within `only_reading`."""
+    return _reading is None
+
+
+def require_writing(path: Path) -> None:
+    """Raise BadInput within `only_reading`."""
+    if _reading is not None:
+        raise BadInput(
+            f"{_reading}: writes nothing, and the images have to be prepared first, which writes {path}. Type the "
+            f"same with stage=data in the place of {_reading}"
+        )
+
+
 class Damaged(ValueError):
     """A file whose content is not what was written, named in one sentence."""
 
@@ -29,6 +58,7 @@ class Damaged(ValueError):
 def make_folder(path: Path) -> None:
     """Make a folder and its missing parents, each with the group rights of its own parent."""
     if not path.is_dir():
+        require_writing(path)
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
         share(path)
@@ -70,6 +100,7 @@ def clock_of_files(folder: Path) -> float:
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` unless the block raises."""
+    require_writing(path)
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{_here()}{os.getpid():08x}{uuid.uuid4().hex[:16]}")
     try:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import filelock
 
-from softtargets.system.files import share
+from softtargets.system.files import require_writing, share
 
 LONGEST = 1.0
 """Longest time between two attempts to get a lock, in seconds; the first ones follow faster."""
@@ -44,6 +44,7 @@ def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
     If another process holds it, call `busy()` once and wait; an exception of `busy` ends the wait. The operating
     system frees the lock of a dead process. Raises OSError if the folder accepts no new file.
     """
+    require_writing(path)
     descriptor, ended = _acquire(path, busy), threading.Event()
     if descriptor is not None:
         threading.Thread(target=_beat, args=(path, ended), daemon=True).start()

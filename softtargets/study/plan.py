@@ -1,0 +1,157 @@
+"""The plan of a sweep or a run: what is to be done, and what it will take. It does nothing of it."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from softtargets.config.resolve import decisive
+from softtargets.execution.agenda import unlearning
+from softtargets.execution.algorithm_inputs import wanted
+from softtargets.execution.demands import Model, demands, network_bytes, speed_of
+from softtargets.execution.experiment import Experiment
+from softtargets.study.records import Runs, Trainings, kinds_of_rest, kinds_of_unlearning, nearest
+from softtargets.system.files import canonical
+
+HOUR = 3600.0
+NO_RECORD = "no record"
+TEACHING = ("early_original", "out_of_fold")
+"""Inputs of algorithms for which models are trained."""
+
+
+@dataclasses.dataclass
+class Sum:
+    """A sum of estimates."""
+
+    what: str
+    """Of what, in the plural."""
+    total: float = 0.0
+    number: int = 0
+    """Of the parts that are in it."""
+    unknown: int = 0
+    """Number of the parts of which no record says anything."""
+
+    def add(self, value: float | None, times: int = 1) -> None:
+        """Add an estimate so many times; None is one of which nothing is known."""
+        if value is None:
+            self.unknown += times
+        else:
+            self.total, self.number = self.total + value * times, self.number + times
+
+
+@dataclasses.dataclass
+class Kind:
+    """Runs that differ in their seeds alone."""
+
+    config: dict
+    samples: int
+    """Gradient samples of the unlearning."""
+    speed: str
+    batch_size: int
+    """Of training."""
+    saved: int
+    """Bytes of the models that such a run saves in its folder."""
+    number: int = 0
+
+
+class Plan:
+    """What runs to come train, take and leave, estimated from earlier ones."""
+
+    def __init__(self, trainings: Trainings, runs: Runs):
+        self.trainings, self.runs = trainings, runs
+        self.models: dict[str, Model] = {}
+        """Those that the runs need, by key."""
+        self.derived: dict[tuple[str, str], int] = {}
+        """Bytes of what is computed from models, by stage and key."""
+        self.kinds: dict[str, Kind] = {}
+        self.seen: set[str] = set()
+        self.device = "cpu"
+
+    def add(self, experiment: Experiment) -> None:
+        """Add a run."""
+        config = decisive(experiment.config)
+        self.device = config["device"]
+        if experiment.settings.stage == "all":
+            self._count(experiment, config)
+        deciding = _deciding(experiment, config)
+        if deciding not in self.seen:
+            self.seen.add(deciding)
+            run = demands(experiment)
+            self.models |= {model.key: model for model in run.models.values()}
+            self.derived |= run.derived(self.trainings.digests([model.key for model in run.models.values()]))
+
+    def _count(self, experiment: Experiment, config: dict) -> None:
+        name = canonical([kinds_of_rest(config)[0], experiment.settings.save_models])
+        if name not in self.kinds:
+            batch_size, size = experiment.training.batch_size, network_bytes(experiment)
+            samples = unlearning(experiment)
+            saved = 3 * size if experiment.settings.save_models else 0
+            self.kinds[name] = Kind(config, samples, speed_of(experiment), batch_size, saved)
+        self.kinds[name].number += 1
+
+    @property
+    def missing(self) -> list[Model]:
+        """Return the models that the store lacks."""
+        return [model for key, model in self.models.items() if key not in self.trainings.keys]
+
+    def lines(self) -> Iterator[str]:
+        """Yield what is to be trained, and the hours and the disk to come, a line each."""
+        for what, teacher in (("models", False), ("teachers", True)):
+            to_train = sum(model.teacher is teacher for model in self.missing)
+            needed = sum(model.teacher is teacher for model in self.models.values())
+            yield f"{what}: {to_train:,} to train, {needed - to_train:,} in the store"
+        estimates = [self._hours(), self._disk()]
+        yield from estimates
+        if any(NO_RECORD in line for line in estimates):
+            yield f"{NO_RECORD}: no earlier run was like these. Type the same again after the first run"
+
+    def _hours(self) -> str:
+        unit, clock = ("CPU", "cpu_seconds") if self.device == "cpu" else ("GPU", "seconds")
+        trainings, runs = Sum("trainings"), Sum("runs")
+        for model in self.missing:
+            step = self.trainings.step_seconds(model.speed, clock)
+            trainings.add(None if step is None else step * model.steps / HOUR)
+        for kind in self.kinds.values():
+            seconds = self._beside_trainings(kind, clock)
+            runs.add(None if seconds is None else seconds / HOUR, kind.number)
+        return _said(f"{unit} hours to come", (trainings, runs), lambda value: f"{value:.3g}")
+
+    def _beside_trainings(self, kind: Kind, clock: str) -> float | None:
+        """Estimate the seconds of a run without trainings: those of its unlearning, and of all that it measures."""
+        rest = nearest(self.runs.rest, kinds_of_rest(kind.config))
+        unlearns = nearest(self.runs.unlearning, kinds_of_unlearning(kind.config))
+        if unlearns is None and (step := self.trainings.step_seconds(kind.speed, clock)) is not None:
+            unlearns = kind.samples * step / kind.batch_size
+        return None if rest is None or unlearns is None else rest + unlearns
+
+    def _disk(self) -> str:
+        entries, folders = Sum("entries of the store"), Sum("folders of runs")
+        for size in [model.bytes for model in self.missing] + [
+            size for key, size in self.derived.items() if key not in self.trainings.derived
+        ]:
+            entries.add(size)
+        for kind in self.kinds.values():
+            size = nearest(self.runs.bytes, kinds_of_rest(kind.config))
+            folders.add(None if size is None else size + kind.saved, kind.number)
+        return _said("disk to come", (entries, folders), _bytes)
+
+
+def _said(what: str, parts: tuple[Sum, Sum], shown: Callable[[float], str]) -> str:
+    """Return a line with the total of two sums, each of them, and what no record says anything of."""
+    known = [f"{shown(part.total)} for {part.number:,} {part.what}" for part in parts if part.number]
+    unknown = ", ".join(f"{part.unknown:,} {part.what}" for part in parts if part.unknown)
+    total = shown(sum(part.total for part in parts))
+    if unknown:
+        total = f"at least {total}" if known else "unknown"
+        known.append(f"{NO_RECORD}: {unknown}")
+    return f"{what}: {total} ({'; '.join(known)})" if known else f"{what}: {total}"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
+def _deciding(experiment: Experiment, config: dict) -> str:
+    """Return what decides the models, predictions and targets of a run: runs with equal ones need the same."""
+    groups = ("seed", "dataset", "forget_set", "architecture", "training", "targets", "device", "threads")
+    known = [config.get(name) for name in (*groups, "references", "sources")]
+    trained_for = [config["mu_algo"]] if {*TEACHING} & {*wanted(experiment)} else []
+    return canonical([known, trained_for, experiment.unlearning.stop, experiment.settings.stage])

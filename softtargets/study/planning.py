@@ -1,0 +1,106 @@
+"""`plan=true`: the plan of a sweep or of one run on the screen, instead of the work. Nothing is written."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from softtargets import store
+from softtargets.errors import visible
+from softtargets.execution.experiment import Experiment
+from softtargets.execution.load_data import load_data
+from softtargets.execution.parts import Parts
+from softtargets.resumable.arrays import described
+from softtargets.resumable.starting import arrays_of, on_slurm
+from softtargets.study.cells import SEED, SweepCell, by_data, checked, without_seed
+from softtargets.study.composing import Composer
+from softtargets.study.plan import Plan
+from softtargets.study.records import Runs, Trainings, results_near
+
+OWN_RUNS = 3
+"""Number of finished runs of each arm of a sweep from which others of the arm are estimated."""
+NOTHING = "nothing runs, and nothing is written"
+
+
+def show_sweep(config: DictConfig, cells: list[SweepCell], compose: Composer, folder: Path) -> None:
+    """Check the cells without a result, and print what a sweep would do and take."""
+    states = [cell.state() for cell in cells]
+    # one that stops after a stage looks at the store each time
+    unfinished = [
+        cell for cell, state in zip(cells, states, strict=True) if (cell.stage, state) != ("all", "finished")
+    ]
+    print(visible(f"plan of {folder}: {NOTHING}"))
+    print(f"cells: {len(cells):,}: {_counts(states)}", flush=True)
+    if not unfinished:
+        return
+    finished = [
+        cell for cell, state in zip(cells, states, strict=True) if (cell.stage, state) == ("all", "finished")
+    ]
+    own = [cell.outcome for cell in _of_each_arm(finished)]
+    experiments = _experiments(unfinished, compose, on_slurm(config))
+    _show(experiments, config.store.dir, Runs(results_near(folder, Path(config.runs_dir), own)))
+    if on_slurm(config):
+        print(f"arrays: {described(arrays_of(config, unfinished))}")
+
+
+def show_run(experiment: Experiment) -> None:
+    """Print what one run would do and take."""
+    print(f"plan of one run: {NOTHING}", flush=True)
+    runs = Path(experiment.config["runs_dir"])
+    _show([experiment], experiment.settings.store.dir, Runs(results_near(runs, runs, [])))
+
+
+def _show(experiments: Iterable[Experiment], folder: str | None, runs: Runs) -> None:
+    plan = Plan(Trainings(store.store_folder(folder)), runs)
+    for experiment in experiments:
+        plan.add(experiment)
+    for line in plan.lines():
+        print(line)
+
+
+def _counts(states: list[str]) -> str:
+    """Return how many cells are in each state, as in "12 finished, 23 missing, 1 failed"."""
+    number = collections.Counter("missing" if state == "waiting" else state for state in states)
+    shown = ("finished", "missing", "failed", *(["running"] if number["running"] else []))
+    return ", ".join(f"{number[state]:,} {state}" for state in shown)
+
+
+def _of_each_arm(cells: list[SweepCell]) -> list[SweepCell]:
+    number: collections.Counter[tuple[str, ...]] = collections.Counter()
+    few = []
+    for cell in cells:
+        arm = without_seed(cell)
+        number[arm] += 1
+        if number[arm] <= OWN_RUNS:
+            few.append(cell)
+    return few
+
+
+def _experiments(cells: list[SweepCell], compose: Composer, elsewhere: bool) -> Iterator[Experiment]:
+    """Yield the experiment of every cell, those with equal data one after the other.
+
+    One is built and checked for all that differ in the seed alone; the others are that one with other values.
+    """
+    parts, known = Parts(), {}
+    for cell in by_data(cells):
+        *overrides, device, precision = cell.overrides
+        machine = dict(word.split("=") for word in (device, precision))
+        arm = without_seed(cell)
+        if arm not in known:
+            # without the samples, of which there is room for one cell's
+            built = dataclasses.replace(checked(cell, compose, parts, elsewhere), data=None, monitored=None)
+            known[arm] = built, cell.data
+        built, drawn = known[arm]
+        config = built.config | machine | {"seed": _seed(cell, built)}
+        if cell.data != drawn:
+            config = compose(overrides).resolved(machine, parts.sha256_of)
+        data = load_data(config, "cpu" if elsewhere else machine["device"])
+        settings = built.settings.model_copy(update={"seed": config["seed"], "device": machine["device"]})
+        yield dataclasses.replace(built, config=config, settings=settings, data=data)
+
+
+def _seed(cell: SweepCell, built: Experiment) -> int:
+    typed = [word for word in cell.overrides if SEED.fullmatch(word)]
+    return int(typed[-1].partition("=")[2]) if typed else built.settings.seed

@@ -1,0 +1,143 @@
+"""What earlier trainings and runs took: records in the store and in results, from which a plan is estimated."""
+
+import collections
+import functools
+import itertools
+import os
+import statistics
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from softtargets import store
+from softtargets.execution.demands import speed
+from softtargets.study.cells import _json
+from softtargets.system.files import canonical
+
+LOOKED = 1000
+"""Number of trainings in the store that are read, the newest ones."""
+SWEEPS, RUNS = 50, 60
+"""Number of sweeps in `runs_dir` that are looked at, the newest ones, and of runs in each."""
+LOOKS = ("stop", "evaluate_every", "evaluate_growth", "evaluate_samples")
+"""Settings of `unlearn` that decide how often the model is measured on its way."""
+DATA = ("dataset", "forget_set", "architecture", "device", "threads")
+SEEDED = ("dataset", "forget_set")
+
+
+class Trainings:
+    """The models in a store."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.keys = _names(folder / "model")
+        self.derived = {(stage, key) for stage in ("logits", "targets") for key in _names(folder / stage)}
+        """Stages and keys of the entries that are computed from models."""
+        self._digests: dict[str, str | None] = {}
+
+    def digests(self, keys: Collection[str]) -> dict[str, str]:
+        """Return the digests of those of these models that are here and whose manifests say it."""
+        for key in keys:
+            if key in self.keys and key not in self._digests:
+                self._digests[key] = (store.manifest(self.folder / "model" / key) or {}).get("digest")
+        return {key: self._digests[key] for key in keys if self._digests.get(key)}
+
+    def step_seconds(self, of: str, clock: str) -> float | None:
+        """Return the median seconds of a step of training with this `speed`; None if no training had it.
+
+        `clock` is "cpu_seconds" or "seconds".
+        """
+        known = [record[clock] / record["steps"] for record in self._records.get(of, ())]
+        return statistics.median(known) if known else None
+
+    @functools.cached_property
+    def _records(self) -> dict[str, list[dict]]:
+        """Return the manifests of the newest trainings by their speed."""
+        by_speed: dict[str, list[dict]] = collections.defaultdict(list)
+        for path in itertools.islice(_newest(self.folder / "model"), LOOKED):
+            record = store.manifest(path)
+            # of an early original the steps are those before its checkpoint
+            if record and record.get("steps") and record["ingredients"]["name"] != "early_original":
+                tensors = (path / "tensors.safetensors").stat().st_size
+                by_speed[speed(record["ingredients"], tensors)].append(record)
+        return by_speed
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return {name for name in os.listdir(folder) if store.has_key(name)}
+    except OSError:
+        return set()
+
+
+def _newest(folder: Path) -> Iterable[Path]:
+    """Return the folders in a folder, the newest ones first."""
+    try:
+        with os.scandir(folder) as entries:
+            known = [(entry.stat().st_mtime, entry.path) for entry in entries if entry.is_dir()]
+    except OSError:
+        return []
+    return [Path(path) for _, path in sorted(known, reverse=True)]
+
+
+class Runs:
+    """Results of earlier runs, by what decides how long a run takes."""
+
+    def __init__(self, results: Iterable[Path]):
+        self.number = 0
+        self.unlearning: dict[str, list[float]] = collections.defaultdict(list)
+        self.rest: dict[str, list[float]] = collections.defaultdict(list)
+        self.bytes: dict[str, list[int]] = collections.defaultdict(list)
+        for file in results:
+            self._add(file)
+
+    def _add(self, file: Path) -> None:
+        result = _json(file)
+        if not result or "run_cpu_s" not in result["cost"]:  # older ones do not say what they took
+            return
+        cost, config = result["cost"], result["config"]
+        clock = "cpu_s" if config["device"] == "cpu" else "s"
+        unlearning = cost[f"unlearn_{clock}"]
+        rest = cost[f"run_{clock}"] - cost[f"trainings_{clock}"] - unlearning
+        files = [path for path in file.parent.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
+        size = sum(path.stat().st_size for path in files)
+        self.number += 1
+        for key in kinds_of_unlearning(config):
+            self.unlearning[key].append(unlearning)
+        for key in kinds_of_rest(config):
+            self.rest[key].append(rest)
+            self.bytes[key].append(size)
+
+
+def nearest(known: dict[str, list], kinds: list[str]) -> float | None:
+    """Return the median of the first of these kinds that has records, which are ordered by how near they are."""
+    return next((statistics.median(known[kind]) for kind in kinds if kind in known), None)
+
+
+def kinds_of_unlearning(config: dict) -> list[str]:
+    """Return what the unlearning of a run is like: as that of a run of the same arm, or of the same algorithm."""
+    same = {name: _without_seed(config, name) for name in (*DATA, "mu_algo", "unlearn")}
+    return [canonical(same | {"targets": config["targets"]}), canonical(same)]
+
+
+def kinds_of_rest(config: dict) -> list[str]:
+    """Return what a run is like beside its trainings and its unlearning: as one of the same arm, or of another."""
+    same = {name: _without_seed(config, name) for name in DATA}
+    same |= {"looks": [config["unlearn"].get(name) for name in LOOKS]}
+    same |= {name: config.get(name) for name in ("evidence", "references")}
+    arm = {name: config[name] for name in ("mu_algo", "unlearn", "targets")}
+    return [canonical(same | some) for some in (arm, {"targets": arm["targets"]}, {})]
+
+
+def _without_seed(config: dict, name: str) -> object:
+    node = config[name]
+    return {key: value for key, value in node.items() if key != "seed"} if name in SEEDED else node
+
+
+def results_near(folder: Path, runs_dir: Path, own: Iterable[Path]) -> list[Path]:
+    """Return the results that a plan is estimated from: `own` of the sweep, and the newest ones in `runs_dir`."""
+    files = list(own)
+    for sweep in itertools.islice(_newest(runs_dir), SWEEPS):
+        if sweep.resolve() != folder.resolve():
+            files += itertools.islice(
+                itertools.chain(sweep.glob("result.json"), sweep.glob("*/result.json")), RUNS
+            )
+    return files
