@@ -52,6 +52,7 @@ More:
   {call} --help targets    one group: its options, their settings, defaults and allowed values
   {call} --help settings   settings outside the groups, such as seed, device and precision
   {call} --cfg job         the composed config; with any settings
+  {call} plan=true         what a run, or with -m a sweep, would train and take; nothing runs
   {call} --hydra-help      flags of Hydra\
 """
 WIDEST = 111

@@ -1,24 +1,25 @@
 """What a run takes from the store or puts there, known before it begins."""
 
 import dataclasses
-import json
 import math
+from collections.abc import Container
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from softtargets import store
-from softtargets.config.resolve import decisive
 from softtargets.evaluation.faces import more_sets
 from softtargets.execution.agenda import trainings
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.ingredients import of_logits, of_model, of_targets
-from softtargets.execution.rehearsal import known_teachers
+from softtargets.execution.rehearsal import RehearsedTeachers, known_teachers
+from softtargets.execution.teachers import LOCAL
 from softtargets.system.files import canonical
 from softtargets.types import Samples, Split, state_digest
 
-NOTES = 300
-"""Bytes of a manifest beside its ingredients: seconds, hashes, spaces."""
+MANIFEST = {"model": 1000, "logits": 500, "targets": 1350}
+"""Bytes of an entry's manifest by its stage, about."""
 EVALUATED = ("original", "retrained")
 """Models that are evaluated, beside `retrained/2` and so on."""
 
@@ -40,6 +41,19 @@ class Model:
     """Trainings with equal ones take equally long a step."""
 
 
+class PlannedTeachers(RehearsedTeachers):
+    """Rehearsed teachers without digests, which take a second for the folds of a large training set."""
+
+    def __init__(self, experiment: Experiment, side: str):
+        super().__init__(experiment, side)
+        self.answers: list[tuple[str, Samples]] = []
+        """Names of models, and the samples that each predicts."""
+
+    def _predict(self, teacher: str, samples: Samples) -> Tensor:
+        self.answers.append((teacher, samples))
+        return torch.zeros(len(samples), self.train.targets.shape[1])
+
+
 @dataclasses.dataclass(frozen=True)
 class Demands:
     """What a run needs from the store."""
@@ -47,43 +61,59 @@ class Demands:
     experiment: Experiment
     models: dict[str, Model]
     """By name."""
-    predicted: dict[tuple[str, str], Samples]
-    """Samples that models predict, by the model's name and their digest."""
+    predicted: list[tuple[str, Samples]]
+    """Names of models, and the samples that each predicts."""
 
     def derived(self, digests: dict[str, str]) -> dict[tuple[str, str], int]:
         """Return the bytes of predictions and targets, by stage and key.
 
-        `digests` are those of models in the store, by key. What a model to train predicts has no key yet; here it
-        has one that no entry of the store has, and that is the same for all runs that need it.
+        `digests` are those of models in the store, by key. What is computed from a model to train has no key yet;
+        it gets a name that no entry has, and that is the same for all runs that need it.
         """
-        known = {name: digests.get(model.key, model.key) for name, model in self.models.items()}
+        known = {name: digests[model.key] for name, model in self.models.items() if model.key in digests}
         if self.experiment.checkpoint is not None:
             known["original"] = state_digest(self.experiment.checkpoint)
+        return self._predictions(known) | (self._targets(known) if self.models else {})
+
+    def _predictions(self, known: dict[str, str]) -> dict[tuple[str, str], int]:
         entries = {}
-        for (name, _), samples in self.predicted.items():
-            if name in known:  # an untrained network is not, and what is read inside a network is not kept
-                ingredients = of_logits(self.experiment, known[name], samples)
-                entries["logits", store.key("logits", ingredients)] = _answers_bytes(ingredients, samples)
-        for side in ("forget", "retain") if self.models else ():
-            ingredients = of_targets(self.experiment, side, known["original"], known["retrained"])
-            size = _answers_bytes(ingredients, getattr(self.experiment.data, side))
-            entries["targets", store.key("targets", ingredients)] = size
+        for name, samples in self.predicted:
+            if name in known:
+                key = store.key("logits", of_logits(self.experiment, known[name], samples))
+            elif name in self.models:
+                own = self.experiment.data.forget.digest if self.models[name].teacher else samples.digest
+                key = f"{self.models[name].key} {own} {len(samples)}"
+            else:  # an untrained network is not kept, nor what is read inside a network
+                continue
+            entries["logits", key] = _answers_bytes("logits", samples)
+        return entries
+
+    def _targets(self, known: dict[str, str]) -> dict[tuple[str, str], int]:
+        entries = {}
+        by_name = {name: known.get(name) or self.models[name].key for name in EVALUATED}
+        for side in ("forget", "retain"):
+            key = store.key("targets", of_targets(self.experiment, side, **by_name))
+            entries["targets", key] = _answers_bytes("targets", getattr(self.experiment.data, side))
         return entries
 
 
-def demands(experiment: Experiment) -> Demands:
-    """Return what the run of an experiment needs; nothing for one that ends after its data."""
+def demands(experiment: Experiment, in_store: Container[str]) -> Demands:
+    """Return what the run of an experiment needs; nothing for one that ends after its data.
+
+    `in_store` are the keys of all models in the store.
+    """
     if experiment.settings.stage == "data":
-        return Demands(experiment, {}, {})
-    sides = known_teachers(experiment)
+        return Demands(experiment, {}, [])
+    sides = known_teachers(experiment, PlannedTeachers)
     teachers = {name: samples for side in sides for name, samples in side.prepared.items()}
-    sets = trainings(experiment, teachers)
-    models = {name: _model(experiment, name, samples, name in teachers) for name, samples in sets.items()}
-    predicted = {key: samples for side in sides for key, samples in side.predicted.items()}
+    models: dict[str, Model] = {}
+    for name, samples in trainings(experiment, teachers).items():
+        stand_in = _stand_in(name, models, in_store) if name in teachers else None
+        models[name] = _model(experiment, name, samples, name in teachers, stand_in)
     evaluated = [name for name in {*models, *EVALUATED} if name.partition("/")[0] in EVALUATED]
-    for samples in (*experiment.data.evaluated().values(), *_more_sets(experiment.data).values()):
-        predicted |= {(name, samples.digest): samples for name in evaluated}
-    return Demands(experiment, models, predicted)
+    sets = [*experiment.data.evaluated().values(), *_more_sets(experiment.data).values()]
+    predicted = [(name, samples) for name in evaluated for samples in sets]
+    return Demands(experiment, models, predicted + [answer for side in sides for answer in side.answers])
 
 
 def speed(ingredients: dict, tensors: int) -> str:
@@ -102,11 +132,24 @@ def speed_of(experiment: Experiment) -> str:
     return speed(of_model(experiment, "original", experiment.data.retain), network_bytes(experiment))
 
 
-def _model(experiment: Experiment, name: str, samples: Samples, teacher: bool) -> Model:
-    ingredients, tensors = of_model(experiment, name, samples), network_bytes(experiment)
+def _stand_in(name: str, models: dict[str, Model], in_store: Container[str]) -> str | None:
+    """Return a name in the place of a teacher's key; None where the teacher may be in the store.
+
+    A run trains its original before its teachers: if the store lacks the one, it lacks the others. What a local
+    teacher is trained on is known only when there is an original.
+    """
+    beside = models["retrained" if name.startswith(LOCAL) else "original"] if "original" in models else None
+    if beside and (name.startswith(LOCAL) or beside.key not in in_store):
+        return f"{name} beside {beside.key}"
+    return None
+
+
+def _model(experiment: Experiment, name: str, samples: Samples, teacher: bool, key: str | None = None) -> Model:
+    """Return a model that is trained on these samples; `key` where that of its entry is not worth computing."""
     steps = experiment.epochs * math.ceil(len(samples) / experiment.training.batch_size)
-    size, key = tensors + _manifest_bytes(ingredients), store.key("model", ingredients)
-    return Model(name, key, teacher, steps, size, speed(ingredients, tensors))
+    size = network_bytes(experiment) + MANIFEST["model"]
+    key = key or store.key("model", of_model(experiment, name, samples))
+    return Model(name, key, teacher, steps, size, speed_of(experiment))
 
 
 _NETWORKS: dict[str, int] = {}
@@ -116,7 +159,7 @@ _NETWORKS: dict[str, int] = {}
 def network_bytes(experiment: Experiment) -> int:
     """Return how many bytes the store's file of a model takes."""
     data = experiment.data
-    key = canonical([decisive(experiment.config)["architecture"], data.input_shape, data.classes])
+    key = canonical([experiment.decisive["architecture"], data.input_shape, data.classes])
     if key not in _NETWORKS:
         with torch.random.fork_rng(devices=[]):
             state = experiment.architecture().state_dict()
@@ -124,13 +167,9 @@ def network_bytes(experiment: Experiment) -> int:
     return _NETWORKS[key]
 
 
-def _answers_bytes(ingredients: dict, samples: Samples) -> int:
-    """Return the bytes of an entry with a row of class numbers, as float32, for each sample."""
-    return 4 * samples.targets.shape[1] * len(samples) + _manifest_bytes(ingredients)
-
-
-def _manifest_bytes(ingredients: dict) -> int:
-    return len(json.dumps(ingredients, indent=1)) + NOTES
+def _answers_bytes(stage: str, samples: Samples) -> int:
+    """Return the bytes of an entry with a number for each class, as float32, of each sample."""
+    return 4 * samples.targets.shape[1] * len(samples) + MANIFEST[stage]
 
 
 _LAST: list = [None, {}]

@@ -20,7 +20,7 @@ from softtargets.architectures import GIVEN, construct
 from softtargets.augmentation import augmented
 from softtargets.compat import torch_names
 from softtargets.config import allowed_targets, contents
-from softtargets.config.resolve import GROUPS, config_hash, settings_of
+from softtargets.config.resolve import GROUPS, config_hash, decisive, settings_of
 from softtargets.config.settings import (
     AlgorithmSettings,
     ArchitectureSettings,
@@ -85,6 +85,11 @@ class Experiment:
         images that the model is being moved to.
         """
         return held_out_images(self.data, self.unlearning.stop)
+
+    @functools.cached_property
+    def decisive(self) -> dict:
+        """Return the part of the config that can change the result."""
+        return decisive(self.config)
 
     @property
     def config_hash(self) -> str:
@@ -176,7 +181,7 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
         config=config,
         settings=settings,
         data=data,
-        monitored=parts.sampled(_monitored, data, unlearning.evaluate_samples, config["forget_set"]["seed"]),
+        monitored=parts.sampled(monitored_subset, data, unlearning.evaluate_samples, config["forget_set"]["seed"]),
         architecture=architecture,
         training=training,
         unlearning=unlearning,
@@ -299,7 +304,8 @@ def _batch_sizes(experiment: Experiment) -> list[int]:
     return sorted({min(batches), max(batches)})
 
 
-def _monitored(data: Split, most: int | None, seed: int) -> Sampled:
+def monitored_subset(data: Split, most: int | None, seed: int) -> Sampled:
+    """Return the subset on which a model is measured while it unlearns, drawn by the seed of the forget set."""
     with naming(f"unlearn.evaluate_samples={most}"):
         return sampled(data, most, seed)
 

@@ -1,7 +1,6 @@
 """What the entries of a run in the store depend on: their ingredients, of which the store makes keys."""
 
 from softtargets.config import allowed_targets
-from softtargets.config.resolve import decisive
 from softtargets.execution.experiment import Experiment
 from softtargets.marks import Targets
 from softtargets.types import Samples
@@ -12,7 +11,7 @@ CODE = {"model": 2, "logits": 2, "targets": 1}
 
 def of_model(experiment: Experiment, name: str, samples: Samples) -> dict:
     """Return the ingredients of the model `name` trained on `samples`."""
-    config = decisive(experiment.config)
+    config = experiment.decisive
     return _origin(experiment, "architecture", "training") | {
         "code": CODE["model"],
         "name": name,
@@ -28,7 +27,7 @@ def of_logits(experiment: Experiment, model: str, samples: Samples) -> dict:
     """Return the ingredients of the logits on `samples` of the model with digest `model`."""
     return _origin(experiment, "architecture") | {
         "code": CODE["logits"],
-        "architecture": decisive(experiment.config)["architecture"],
+        "architecture": experiment.decisive["architecture"],
         "model": model,
         "samples": samples.digest,
     }
@@ -36,7 +35,7 @@ def of_logits(experiment: Experiment, model: str, samples: Samples) -> dict:
 
 def of_targets(experiment: Experiment, side: str, original: str, retrained: str) -> dict:
     """Return the ingredients of the targets of one side, "forget" or "retain", by the digests of both models."""
-    config = decisive(experiment.config)
+    config = experiment.decisive
     ingredients = _origin(experiment, "targets", "architecture", "training") | {
         "code": CODE["targets"],
         "side": side,

@@ -144,19 +144,21 @@ def teachers_to_train(experiment: Experiment) -> dict[str, Samples]:
     return _prepared(known_teachers(experiment))
 
 
-def known_teachers(experiment: Experiment) -> list[RehearsedTeachers]:
-    """Return the teachers of both sides after a rehearsal of what is asked of them.
+def known_teachers(experiment: Experiment, made: type = RehearsedTeachers) -> list[RehearsedTeachers]:
+    """Return the teachers of both sides, `made(experiment, side)`, after a rehearsal of what is asked of them.
 
     Only of the kinds of targets here: a user's own kind is not called once more for a clock on the screen.
     """
     package = __name__.partition(".")[0] + "."
     recipes = experiment.recipes.items()
     known = {side: recipe for side, recipe in recipes if recipe.kind.func.__module__.startswith(package)}
-    return _rehearsed_teachers(experiment, known)
+    return _rehearsed_teachers(experiment, known, made)
 
 
-def _rehearsed_teachers(experiment: Experiment, recipes: dict[str, Recipe]) -> list[RehearsedTeachers]:
-    teachers = {side: RehearsedTeachers(experiment, side) for side in ("forget", "retain")}
+def _rehearsed_teachers(
+    experiment: Experiment, recipes: dict[str, Recipe], made: type = RehearsedTeachers
+) -> list[RehearsedTeachers]:
+    teachers = {side: made(experiment, side) for side in ("forget", "retain")}
     for side, recipe in recipes.items():
         recipe(teachers[side].source())
     if "out_of_fold" in algorithm_inputs.wanted(experiment):

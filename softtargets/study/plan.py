@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from softtargets.config.resolve import decisive
 from softtargets.execution.agenda import unlearning
 from softtargets.execution.algorithm_inputs import wanted
 from softtargets.execution.demands import Model, demands, network_bytes, speed_of
@@ -67,14 +66,14 @@ class Plan:
 
     def add(self, experiment: Experiment) -> None:
         """Add a run."""
-        config = decisive(experiment.config)
+        config = experiment.decisive
         self.device = config["device"]
         if experiment.settings.stage == "all":
             self._count(experiment, config)
         deciding = _deciding(experiment, config)
         if deciding not in self.seen:
             self.seen.add(deciding)
-            run = demands(experiment)
+            run = demands(experiment, self.trainings.keys)
             self.models |= {model.key: model for model in run.models.values()}
             self.derived |= run.derived(self.trainings.digests([model.key for model in run.models.values()]))
 
@@ -98,8 +97,7 @@ class Plan:
             to_train = sum(model.teacher is teacher for model in self.missing)
             needed = sum(model.teacher is teacher for model in self.models.values())
             yield f"{what}: {to_train:,} to train, {needed - to_train:,} in the store"
-        estimates = [self._hours(), self._disk()]
-        yield from estimates
+        yield from (estimates := [self._hours(), self._disk()])
         if any(NO_RECORD in line for line in estimates):
             yield f"{NO_RECORD}: no earlier run was like these. Type the same again after the first run"
 
@@ -115,7 +113,7 @@ class Plan:
         return _said(f"{unit} hours to come", (trainings, runs), lambda value: f"{value:.3g}")
 
     def _beside_trainings(self, kind: Kind, clock: str) -> float | None:
-        """Estimate the seconds of a run without trainings: those of its unlearning, and of all that it measures."""
+        """Estimate the seconds of a run without trainings: of its unlearning, and of the rest."""
         rest = nearest(self.runs.rest, kinds_of_rest(kind.config))
         unlearns = nearest(self.runs.unlearning, kinds_of_unlearning(kind.config))
         if unlearns is None and (step := self.trainings.step_seconds(kind.speed, clock)) is not None:
@@ -127,7 +125,7 @@ class Plan:
         for size in [model.bytes for model in self.missing] + [
             size for key, size in self.derived.items() if key not in self.trainings.derived
         ]:
-            entries.add(size)
+            entries.add(float(size))
         for kind in self.kinds.values():
             size = nearest(self.runs.bytes, kinds_of_rest(kind.config))
             folders.add(None if size is None else size + kind.saved, kind.number)

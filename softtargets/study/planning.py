@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from softtargets import store
 from softtargets.errors import visible
-from softtargets.execution.experiment import Experiment
+from softtargets.execution.experiment import Experiment, monitored_subset
 from softtargets.execution.load_data import load_data
 from softtargets.execution.parts import Parts
 from softtargets.resumable.arrays import described
@@ -89,18 +89,24 @@ def _experiments(cells: list[SweepCell], compose: Composer, elsewhere: bool) -> 
         machine = dict(word.split("=") for word in (device, precision))
         arm = without_seed(cell)
         if arm not in known:
-            # without the samples, of which there is room for one cell's
-            built = dataclasses.replace(checked(cell, compose, parts, elsewhere), data=None, monitored=None)
-            known[arm] = built, cell.data
-        built, drawn = known[arm]
-        config = built.config | machine | {"seed": _seed(cell, built)}
+            known[arm] = _without_data(checked(cell, compose, parts, elsewhere)), cell.data
+        fields, drawn = known[arm]
+        config = fields["config"] | machine | {"seed": _seed(cell, fields["settings"].seed)}
         if cell.data != drawn:
             config = compose(overrides).resolved(machine, parts.sha256_of)
         data = load_data(config, "cpu" if elsewhere else machine["device"])
-        settings = built.settings.model_copy(update={"seed": config["seed"], "device": machine["device"]})
-        yield dataclasses.replace(built, config=config, settings=settings, data=data)
+        most, drawn_by = fields["unlearning"].evaluate_samples, config["forget_set"]["seed"]
+        settings = fields["settings"].model_copy(update={"seed": config["seed"], "device": machine["device"]})
+        monitored = parts.sampled(monitored_subset, data, most, drawn_by)
+        yield Experiment(**fields | {"config": config, "settings": settings}, data=data, monitored=monitored)
 
 
-def _seed(cell: SweepCell, built: Experiment) -> int:
+def _without_data(experiment: Experiment) -> dict[str, object]:
+    """Return the fields of an experiment but its samples: of these there is room for one cell's."""
+    names = {field.name for field in dataclasses.fields(experiment)} - {"data", "monitored"}
+    return {name: getattr(experiment, name) for name in names}
+
+
+def _seed(cell: SweepCell, usual: int) -> int:
     typed = [word for word in cell.overrides if SEED.fullmatch(word)]
-    return int(typed[-1].partition("=")[2]) if typed else built.settings.seed
+    return int(typed[-1].partition("=")[2]) if typed else usual

@@ -109,7 +109,7 @@ class Runs:
 
 def nearest(known: dict[str, list], kinds: list[str]) -> float | None:
     """Return the median of the first of these kinds that has records, which are ordered by how near they are."""
-    return next((statistics.median(known[kind]) for kind in kinds if kind in known), None)
+    return next((float(statistics.median(known[kind])) for kind in kinds if kind in known), None)
 
 
 def kinds_of_unlearning(config: dict) -> list[str]:

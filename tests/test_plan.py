@@ -1,0 +1,177 @@
+"""`plan=true`: counts, hours and bytes that a sweep or a run will take, and nothing written."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from conftest import SMALL
+
+import softtargets
+from softtargets.config.resolve import config_hash
+from softtargets.console import Console
+from softtargets.errors import BadInput
+from softtargets.execution import pipeline
+from softtargets.store import entries, manifest
+from softtargets.system.files import read_json, write_json
+
+
+@pytest.fixture
+def own_store(elsewhere, monkeypatch):
+    """A store and a folder of runs of this test alone."""
+    monkeypatch.setenv("SOFTTARGETS_STORE", str(elsewhere / "store"))
+    return elsewhere
+
+
+def tree(folder: Path) -> dict[str, tuple]:
+    """Every path in a folder with what a write would change."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.is_file() and path.read_bytes())
+        for path in folder.rglob("*")
+    }
+
+
+def estimate(line: str) -> float:
+    return float(re.search(r"(?:at least )?([\d.e-]+)", line)[1])
+
+
+def planned(here, *words: str) -> dict[str, str]:
+    """The lines of a plan by their first words."""
+    ended = here(*words, "plan=true")
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
+    _, begins, plan = ended.stdout.rpartition("plan of ")  # runs before it have said something too
+    return dict(line.split(": ", 1) for line in (begins + plan).splitlines())
+
+
+def test_a_sweep_trains_and_keeps_what_its_plan_said_and_the_plan_wrote_nothing(here, own_store, composed):
+    runs, stored = own_store / "runs", own_store / "store"
+    pipeline.run_experiment(composed(*SMALL), runs / "first", Console())
+    before, kept = tree(own_store), {*entries(stored)}
+    said = planned(here, "-m", *SMALL, "targets=hard,out_of_fold_3", "seed=0,1")
+    assert tree(own_store) == before
+    assert said["cells"] == "4: 0 finished, 4 missing, 0 failed"
+    assert said["models"] == "2 to train, 2 in the store"
+    assert said["teachers"] == "6 to train, 0 in the store"
+    words = [
+        (targets, seed) for targets in ("targets=hard", "targets=out_of_fold_3") for seed in ("seed=0", "seed=1")
+    ]
+    costs = [
+        pipeline.run_experiment(composed(*SMALL, *some), runs / "sweep" / "".join(some), Console())["cost"]
+        for some in words
+    ]
+    assert sum(len(cost["made"]) for cost in costs) == 2 + 6
+    new = {*entries(stored)} - kept
+    known = re.search(
+        r"([\d.]+) MB for (\d+) entries of the store; ([\d.]+) MB for 4 folders", said["disk to come"]
+    )
+    assert int(known[2]) == len(new)
+    assert float(known[1]) == pytest.approx(megabytes(new), rel=0.05)
+    assert float(known[3]) == pytest.approx(megabytes((runs / "sweep").iterdir()), abs=0.1)
+    assert 0 < estimate(said["CPU hours to come"]) < 0.01
+
+
+def megabytes(folders: Iterable[Path]) -> float:
+    return sum(file.stat().st_size for folder in folders for file in folder.iterdir()) / 1e6
+
+
+def test_hours_are_steps_and_runs_by_what_earlier_ones_took(here, own_store, composed):
+    """A second a step, 7 seconds a run without its unlearning, which takes 3: all written down by hand."""
+    first = own_store / "runs" / "sweep" / "first"
+    pipeline.run_experiment(composed(*SMALL), first, Console())
+    result = read_json(first / "result.json")
+    result["cost"] |= {"run_cpu_s": 40.0, "trainings_cpu_s": 30.0, "unlearn_cpu_s": 3.0}
+    write_json(first / "result.json", result)
+    steps = {}
+    for path in entries(own_store / "store"):
+        if path.parent.name == "model":
+            record = manifest(path) | {"cpu_seconds": 1.0 * manifest(path)["steps"]}
+            (path / "manifest.json").write_text(json.dumps(record))
+            steps[record["ingredients"]["name"]] = record["steps"]
+    said = planned(here, "-m", *SMALL, "seed=1,2,3", f"hydra.sweep.dir={own_store / 'runs' / 'other'}")
+    trainings, runs = 3 * sum(steps.values()) / 3600, 3 * (7 + 3) / 3600
+    assert said["CPU hours to come"] == (
+        f"{trainings + runs:.3g} ({trainings:.3g} for 6 trainings; {runs:.3g} for 3 runs)"
+    )
+    # another number of steps: the rest as before, the unlearning by its gradient samples
+    said = planned(here, *SMALL, "seed=0", "unlearn.epochs=4")
+    samples = 2 * 4 * result["data"]["sizes"]["forget"]
+    assert estimate(said["CPU hours to come"]) == pytest.approx((7 + samples / 32) / 3600, rel=0.01)
+
+
+def test_without_records_a_plan_says_so(here, own_store):
+    said = planned(here, *SMALL)
+    assert said["CPU hours to come"] == "unknown (no record: 2 trainings, 1 runs)"
+    assert said["no record"].endswith("Type the same again after the first run")
+    assert "at least" in said["disk to come"]
+    assert not any(own_store.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "arrays"),
+    [
+        (["seed=range(5)"], "5 cells: 1 array"),
+        (
+            ["seed=range(5)", "hydra.sweeper.array_size=2", "hydra.sweeper.cells_per_job=2"],
+            "5 cells: 3 jobs of at most 2 cells, in 2 arrays of at most 2 jobs",
+        ),
+    ],
+)
+def test_a_plan_for_slurm_says_how_cells_are_cut(here, own_store, words, arrays):
+    assert planned(here, "-m", *SMALL, *words, "hydra/launcher=slurm")["arrays"] == arrays
+    assert not any(own_store.iterdir())
+
+
+def test_failed_and_finished_cells_are_counted(here, own_store, composed):
+    sweep = own_store / "runs" / "sweep"
+    words = ("-m", *SMALL, "seed=0,1,2")
+    # the folders of a sweep end with the hash of the config
+    failed, finished = (f"any-{config_hash(composed(*SMALL, f'seed={seed}'))[:12]}" for seed in (1, 2))
+    write_json(sweep / failed / "error.json", {"error": "ValueError", "message": "", "traceback": ""})
+    digest = config_hash(composed(*SMALL, "seed=2"))
+    write_json(sweep / finished / "result.json", {"provenance": {"config_hash": digest}, "cost": {}})
+    said = planned(here, *words)
+    assert said["cells"] == "3: 1 finished, 1 missing, 1 failed"
+    assert said["models"] == "4 to train, 0 in the store"
+
+
+def test_a_plan_of_pairs_counts_each_draw_of_the_data(here, own_store):
+    said = planned(here, "-m", *SMALL, "pairs=3", "targets=hard,soft")
+    assert (said["cells"], said["models"]) == (
+        "6: 0 finished, 6 missing, 0 failed",
+        "6 to train, 0 in the store",
+    )
+    said = planned(here, "-m", *SMALL, "forget_set.seed=0,1,2", "targets=hard,soft")
+    assert said["models"] == "4 to train, 0 in the store", "one original, and three retrained"
+
+
+def test_a_plan_prepares_no_images(here, own_store):
+    words = ("dataset=kmnist", f"data_dir={own_store / 'data'}")
+    for first in ((), ("-m", "seed=0,1")):
+        ended = here(*first, *words, "plan=true")
+        assert ended.returncode == 2
+        assert ended.stderr.startswith(
+            "run.py: plan=true: writes nothing, and the images have to be prepared first"
+        )
+        assert (str(own_store / "data") in ended.stderr, ended.stderr.count("\n")) == (True, 1)
+        assert not (own_store / "data").exists()
+
+
+@pytest.mark.parametrize("words", [["plan=some"], ["plan=3"], ["-m", "plan=true,false"]])
+def test_a_wrong_value_is_refused(here, own_store, words):
+    ended = here(*words)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("run.py: plan=")
+    assert ended.stderr.count("\n") == 1
+    assert not any(own_store.iterdir())
+
+
+def test_from_python_a_sweep_plans_and_a_run_refuses(own_store, monkeypatch, capfd):
+    monkeypatch.chdir(own_store)
+    folder = softtargets.sweep([*SMALL, "seed=0,1", "plan=true"])
+    assert "models: 4 to train" in capfd.readouterr().out
+    assert not folder.exists()
+    for call in (softtargets.run, softtargets.search):
+        with pytest.raises(BadInput, match=r"^plan=true: "):
+            call([*SMALL, "unlearn.cost=0.5", "plan=true"])
+    assert not any(own_store.iterdir())
