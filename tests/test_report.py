@@ -1003,6 +1003,8 @@ def test_attacks_per_sample_are_over_the_models_of_ten_seeds(folder, capsys):
         assert float(row["auc"]) == scores.auc
         assert float(row["tpr_at_01"]) == scores.tpr(0.01)
         assert row["worst"].split() == [str(at) for at in np.argsort(-scores.by_sample(), kind="stable")]
+        rates = [float(rate) for rate in row["curve"].split()]
+        assert rates == [scores.tpr(rate) for rate in np.logspace(-3, 0, 25)]
     assert float(lines[3]["auc"]) > 0.99
     assert float(lines[3]["p"]) < 0.01
     assert lines[1]["p"] == "", "one attack is tested"

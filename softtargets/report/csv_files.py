@@ -40,7 +40,7 @@ PAIRS = (
     "folder_one",
     "folder_other",
 )
-NOT_LISTED = ("curve", "worst_auc", "images")
+NOT_LISTED = ("worst_auc", "images")
 """What is known of an attack for the page alone."""
 ATTACKS = tuple(field.name for field in dataclasses.fields(Leak) if field.name not in NOT_LISTED)
 Row = dict[str, object]
@@ -232,9 +232,11 @@ def _against(one: Against) -> Row:
 
 
 def attacks_csv(found: Iterable[Leak]) -> str:
-    """Return a row for every attack per sample on every arm; the positions of `worst` are joined by spaces."""
+    """Return a row for every attack per sample on every arm; lists of numbers are joined by spaces."""
     lines = []
     for leak in found:
         values = {name: getattr(leak, name) for name in ATTACKS}
-        lines.append(values | {"setting": leak.setting.name, "worst": " ".join(map(str, leak.worst))})
+        listed = {"worst": leak.worst, "curve": (rate for _, rate in leak.curve)}
+        texts = {name: " ".join(map(str, numbers)) for name, numbers in listed.items()}
+        lines.append(values | {"setting": leak.setting.name} | texts)
     return csv_text(lines, ATTACKS)
