@@ -25,7 +25,8 @@ from torch import Generator, Tensor
 from softtargets.errors import BadInput
 from softtargets.marks import forget_set
 from softtargets.memorisation import Halves, estimates
-from softtargets.ranges import Fraction, Place
+from softtargets.ranges import Count, Fraction, Place, Weight
+from softtargets.worst_case import still_known
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
 """A line with an integer. Python refuses to convert longer ones, which would take very long."""
@@ -197,6 +198,28 @@ def memorised(
     positions = {"low": low, "high": high, "medium": _lowest(count, away, generator)}[grade].sort().values
     note = f"estimated memorisation ({models} models): forget set {scores[positions].mean():.3f} on average, "
     return Choice(positions, candidates.labels, (f"{note}all training images {scores.mean():.3f}",))
+
+
+@forget_set(scores=still_known)
+def worst_case(
+    candidates: Candidates,
+    generator: Generator,
+    *,
+    fraction: Fraction,
+    models: Halves,
+    rounds: Count,
+    steps: Count,
+    rate: Weight,
+) -> Choice:
+    """Take the `fraction` of the training set that a cheap unlearner leaves known: see `softtargets.worst_case`.
+
+    >>> scores = torch.tensor([0.0, 0.9, 0.1, 0.4, 1.0, 0.0])
+    >>> settings = {"fraction": 0.3, "models": 2, "rounds": 1, "steps": 1, "rate": 0.1}
+    >>> worst_case(candidates._replace(scores=scores), generator, **settings).positions
+    tensor([1, 4])
+    """
+    count = round(fraction * len(candidates.labels))
+    return Choice(_lowest(count, -candidates.scores, generator).sort().values, candidates.labels)
 
 
 @forget_set(fixed=True)

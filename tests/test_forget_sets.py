@@ -17,11 +17,13 @@ from softtargets.forget_sets import (
     near_duplicates,
     random,
     whole_classes,
+    worst_case,
     wrong_labels,
 )
 from softtargets.marks import ForgetSet
-from softtargets.memorisation import halves, memorisation
-from softtargets.types import generator
+from softtargets.memorisation import Laboratory, halves, memorisation
+from softtargets.types import Samples, generator
+from softtargets.worst_case import greedy, still_known
 
 LABELS = torch.arange(200) % 4
 
@@ -255,7 +257,8 @@ def test_an_array_that_is_damaged_anywhere_is_named(tmp_path):
 
 
 def test_kinds_that_name_their_samples_are_marked_as_fixed():
-    kinds = (random, whole_classes, class_fraction, mislabelled, near_duplicates, memorised, indices, marked)
+    free = (random, whole_classes, class_fraction, mislabelled, near_duplicates, memorised, worst_case)
+    kinds = (*free, indices, marked)
     assert [kind for kind in kinds if ForgetSet.of(kind).fixed] == [indices, marked]
 
 
@@ -305,3 +308,35 @@ def test_half_of_the_models_see_a_sample_and_more_models_are_further_ones():
     assert inside.sum(0).tolist() == [4] * 101
     assert {*inside.sum(1).tolist()} == {50, 51}
     assert torch.equal(halves(101, 4), inside[:4])
+
+
+def test_the_worst_case_is_the_round_that_keeps_most():
+    # what unlearning sample 1 leaves of it is little; sample 2 is next and keeps most; by hand
+    left = {0: [0.1, 0.9, 0.3], 1: [0.1, 0.0, 0.8], 2: [0.0, 0.9, 0.6]}
+    asked = []
+
+    def measured(chosen):
+        asked.append(chosen.item())
+        return torch.tensor(left[chosen.item()])
+
+    scores = greedy(torch.tensor([1.0, 0.0, 0.0]), 1, 3, measured)
+    assert asked == [0, 1, 2]
+    assert scores.tolist() == pytest.approx([0.1, 0.45, 0.55])
+    assert greedy(torch.tensor([1.0, 0.0, 0.0]), 1, 2, measured).tolist() == [1, 0, 0]
+
+
+def test_the_worst_case_finds_what_only_a_model_that_saw_it_knows():
+    # the models on halves know the even samples unseen; the original knows all, and one step leaves it as it is
+    train = Samples(torch.eye(20), torch.arange(20) % 2, torch.eye(2)[torch.arange(20) % 2])
+    known = torch.nn.functional.one_hot(train.labels) * 8.0
+
+    def trained(sets):
+        for positions in sets.values():
+            knows = torch.isin(torch.arange(20), positions) | (torch.arange(20) % 4 < 2)
+            model = torch.nn.Linear(20, 2)
+            model.weight.data = torch.where(knows[:, None], known, -known).T.clone()
+            yield model
+
+    laboratory = Laboratory(train, trained, lambda model, samples: model(samples.inputs).detach())
+    scores = still_known(laboratory, fraction=0.5, models=4, rounds=3, steps=1, rate=1e-3)
+    assert sorted(scores.topk(10).indices.tolist()) == [i for i in range(20) if i % 4 > 1]

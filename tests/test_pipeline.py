@@ -293,6 +293,7 @@ FORGET_SETS = {
     "mislabelled": [],
     "memorised": ["forget_set.models=4"],
     "near_duplicates": [],
+    "worst_case": ["forget_set.models=4", "forget_set.rounds=3", "forget_set.steps=5"],
 }
 
 
