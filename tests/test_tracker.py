@@ -108,6 +108,9 @@ def test_a_figure_has_the_colour_of_the_report_and_the_retrained_model_as_a_line
     bars = player.figures(result)["accuracy by class"].data
     assert [bar.name for bar in bars] == ["original", "retrained", "unlearned"]
     assert bars[2].marker.color == colours.COLOURS["soft"][0]
+    assert bars[0].x == tuple(f"class {digit}" for digit in range(10)), "digits have no other names"
+    result["choices"] = result["choices"] | {"dataset": "fashion_mnist"}
+    assert player.figures(result)["accuracy by class"].data[0].x[:2] == ("T-shirt", "trouser")
 
 
 def test_tracking_changes_no_number(run):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy
 from scipy import stats
 
+from softtargets.class_names import class_name, class_names
 from softtargets.report import tables
 from softtargets.report.attacks import can_show
 from softtargets.report.figures import Line, Plane, facet, names, of_plane, round_ticks
@@ -29,10 +30,6 @@ STATE = {
     "first_order": "first update",
 }
 """Numbers of the diagnosis that are shown."""
-CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CLASSES = {"fashion_mnist": CLOTHES, "cifar10": THINGS}
-"""Names of classes; those of other datasets are their numbers."""
 
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[object]], texts: int = 2) -> Markup:
@@ -211,8 +208,7 @@ def _gaps(entry: Entry) -> list[float | None]:
 
 def _classes(rows: list[tuple[Entry, list]]) -> Markup:
     dataset, most = str(dict(rows[0][0].setting.settings)["dataset"]), max(len(gaps) for _, gaps in rows)
-    known = CLASSES.get(dataset, ())
-    head = ["arm", *(known if len(known) == most else (f"class {number}" for number in range(most)))]
+    head = ["arm", *class_names(dataset, most)]
     lines = [
         tag("tr", tag("th", mark(e.algorithm, e.targets), e.standing.arm, scope="row"), *map(_gap, gaps))
         for e, gaps in rows
@@ -276,10 +272,10 @@ def _worst(leak: Leak) -> Markup:
     if not leak.images:
         missing = f"{title}: no images, since the dataset of the runs is not on this machine as it was."
         return tag("p", missing)
-    known = CLASSES.get(str(dict(leak.setting.settings)["dataset"]), ())
+    dataset = str(dict(leak.setting.settings)["dataset"])
     shown = []
     for sample, area in zip(leak.images, leak.worst_auc, strict=True):
-        label = known[sample.label] if sample.label < len(known) else f"class {sample.label}"
+        label = class_name(dataset, sample.label)
         image = tag("img", src=sample.address, alt=f"training image {sample.index}, {label}", width=56)
         shown.append(tag("figure", image, tag("figcaption", f"{sample.index} {label} {area:.2f}")))
     about = tag("p", "Index in the training set, class, and AUC of the sample over models.")

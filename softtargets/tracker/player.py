@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from softtargets.class_names import class_names
 from softtargets.colours import COLOURS, OTHER, kind
 from softtargets.compat import clearml_names
 from softtargets.run_summary import DISTANCES, METRICS
@@ -237,7 +238,7 @@ def _classes(result: dict):
     import plotly.graph_objects as go
 
     accuracies = {model: result["metrics"][model]["class_acc"] for model in MODELS}
-    names = [f"class {number}" for number in range(len(accuracies["original"]))]
+    names = class_names(result["choices"]["dataset"], len(accuracies["original"]))
     looks = {"original": OTHER[0], "retrained": REFERENCE, "unlearned": _colour(result)}
     bars = [go.Bar(x=names, y=y, name=model, marker={"color": looks[model]}) for model, y in accuracies.items()]
     return go.Figure(bars, {"yaxis": {"title": {"text": "test accuracy"}}})
