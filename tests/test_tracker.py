@@ -103,6 +103,11 @@ def test_a_figure_has_the_colour_of_the_report_and_the_retrained_model_as_a_line
     levels = [shape.y0 for shape in figure.layout.shapes if shape.line.dash == "dash"]
     assert levels[:3] == [result["metrics"]["retrained"][name] for name in drawn[:3]]
     assert set(levels[3:]) == {0.0}, "distances to the retrained model"
+    named = [
+        *result["trajectory"],
+        *(k for k, v in result["metrics"]["unlearned"].items() if not isinstance(v, list)),
+    ]
+    assert not [name for name in named if name != "step" and player.in_words(name) == name]
     nothing = [shape.y0 for shape in figure.layout.shapes if shape.line.dash == "dot"]
     assert nothing == [result["trajectory"][name][0] for name in drawn[3:]]
     bars = player.figures(result)["accuracy by class"].data

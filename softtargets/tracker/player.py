@@ -33,6 +33,15 @@ HANDS_OFF = {
 MODELS = ("original", "retrained", "unlearned")
 DRAWN = ("forget_acc", "retain_acc", "test_acc", "js_t_forget", "js_forget")
 """What the figure of a trajectory shows, each on an axis of its own."""
+OTHERS = {
+    "unseen_acc": "accuracy on unseen data",
+    "forget_true_acc": "forget accuracy by true labels",
+    "retain_loss": "retain loss",
+    "validation_loss": "validation loss",
+    "js_validation": "validation data: raw JS, nats",
+    "js_test": "test data: raw JS, nats",
+}
+"""Names of what the screen does not show."""
 REFERENCE = "#1b1f24"
 """Colour of the retrained model, and of arms without targets."""
 FILES = ("result.json", "config.yaml", "margins.npz")
@@ -201,7 +210,7 @@ def _result(task, logger, result: dict) -> None:
 
 def in_words(name: str) -> str:
     """Return what a metric is called on the screen, or its name where it has no other."""
-    return (METRICS | DISTANCES).get(name, name)
+    return (METRICS | DISTANCES | OTHERS).get(name, name)
 
 
 def figures(result: dict):
