@@ -1006,6 +1006,45 @@ ulira-asks-what-it-learnt: the model asked about is left out
 + if known is None:
 > test_report_seeds.py::test_ulira_never_asks_about_what_it_learnt
 
+== softtargets/report/attacks.py
+> test_attacks.py::test_lira_is_that_of_a_loop_over_models_and_samples
+
+lira-judges-by-itself: a model is judged by the other seeds' models alone
+- mean = (margins.sum(0) - margins) / count
++ mean = margins.mean(0) + 0 * margins
+
+rmia-offline-as-online: an outsider has retrained models alone
+- if online else ((1 + OFFLINE) * outside
++ if True else ((1 + OFFLINE) * outside
+> test_attacks.py::test_rmia_is_that_of_a_loop_over_models_samples_and_population[False]
+
+tpr-counts-ties: what is as large as a false alarm is one
+- (self.unlearned > last).mean()
++ (self.unlearned >= last).mean()
+> test_attacks.py::test_the_roc_is_scikit_learns[0-True]
+
+epsilon-without-interval: observed rates are no bounds
+- scipy.stats.beta.ppf(1 - each, false + 1, n - false)
++ (false + 1) / n + 0 * each
+> test_attacks.py::test_the_bound_on_epsilon_is_that_of_scipys_exact_intervals[40-3]
+
+forgetting-of-thresholds-alone: intervals find what is narrower
+- models - _between(narrow, values, ends)
++ models + 0 * _between(narrow, values, ends)
+> test_attacks.py::test_epsilon_of_a_sample_is_the_best_of_all_rules[0.0]
+
+== softtargets/report/images.py
+> test_report_images.py::test_other_data_or_code_of_the_users_give_no_images
+
+images-of-other-data: the hash decides
+- data.forget.digest != run.result["hashes"]["forget_set"] or
++ data is None or
+
+images-normalised: pixels from 0 to 255
+- ((inputs * std + mean) * 255)
++ (inputs * 255)
+> test_report_images.py::test_images_are_those_of_the_dataset_at_their_index
+
 == softtargets/report/statistics.py
 > test_report.py::test_three_pairs_by_hand
 
