@@ -12,7 +12,7 @@ import operator
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -208,6 +208,15 @@ class Spent:
     backward: float
     looked: int
     """Samples that were predicted for the stop rule."""
+
+
+def total(parts: Iterable[Spent]) -> Spent:
+    """Return the sums of all fields.
+
+    >>> total([Spent(1.0, 2.0, 3.0, 4.0, 5), Spent(1.0, 0.0, 0.0, 0.0, 1)])
+    Spent(seconds=2.0, cpu_seconds=2.0, forward=3.0, backward=4.0, looked=6)
+    """
+    return Spent(*map(sum, zip(*map(dataclasses.astuple, parts), strict=True)))
 
 
 def clock(device: str) -> Callable[[], float]:

@@ -103,6 +103,7 @@ def _sentences(result: dict) -> Iterator[str]:
     buffers = change.get("buffers_relative_l2")  # which older results lack
     also = "" if buffers is None else f", buffers (running statistics) by {number(buffers)}"
     yield f"parameters moved by {number(change['relative_l2'])} of their norm{also}"
+    yield from _requests(result.get("requests", []))
     if result["trajectory"]["step"]:
         yield _matched(result["matched"], result["matched_level"])
     if result["cost"]["stopped"] and result["stop_rule"]:
@@ -113,6 +114,17 @@ def _sentences(result: dict) -> Iterator[str]:
     yield from _where(result["faces"])
     if result["status"] != "ok":
         yield f"status {result['status']}: {result['explanation']}"
+
+
+def _requests(requests: list[dict]) -> Iterator[str]:
+    """Say how far the model is from its own retrained one after each of several requests."""
+    for at, one in enumerate(requests, 1):
+        drift = one["drift"]
+        yield (
+            f"request {at} of {len(requests)}, {one['samples']:,} samples: raw JS {number(drift['js_unlearned'])} "
+            f"nats on all forgotten so far (doing nothing {number(drift['js_nothing'])}; on earlier requests "
+            f"{number(drift['js_earlier'])}), cost {_share(one['cost']['share'])} of its retraining"
+        )
 
 
 def _matched(found: dict | None, level: dict | None) -> str:

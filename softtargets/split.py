@@ -306,6 +306,46 @@ def sampled(data: Split, most: int | None, seed: int) -> Sampled:
     return Sampled(few, positions)
 
 
+def requests(data: Split, count: int, seed: int) -> list[Split]:
+    """Cut the forget set into `count` requests, drawn by `seed`, and return the data of each.
+
+    The training set of a request is what the requests before it have left, its retain set what it leaves itself:
+    that of the last one is the retain set of all. Attack and level are drawn anew for each part.
+
+    Raises ValueError where there are more requests than samples to forget.
+
+    >>> [(len(one.train), len(one.forget), len(one.retain)) for one in requests(data, 3, seed=0)]
+    [(36, 3, 33), (33, 3, 30), (30, 3, 27)]
+    """
+    if count > len(data.forget):
+        raise ValueError(f"there are only {len(data.forget):,} samples to forget, at least one a request")
+    order = torch.randperm(len(data.forget), generator=generator(seed, "requests"))
+    left, splits = torch.arange(len(data.train)), []
+    for number, part in enumerate(order.tensor_split(count), 1):
+        part = part.sort().values
+        splits.append(_request(data, left, part, generator(seed, f"requests/{number}")))
+        left = left[~torch.isin(left, data.forget_positions.cpu()[part])]
+    return splits
+
+
+def _request(data: Split, left, part, draws: Generator) -> Split:
+    """Return the data of the request for `part` of the forget set; `left` are positions in the training set."""
+    at = data.forget_positions.cpu()[part]
+    forget, true = data.forget.take(part), data.forget_true_labels[part.to(data.forget_true_labels.device)]
+    retain = data.train.take(left[~torch.isin(left, at)])
+    return dataclasses.replace(
+        data,
+        train=data.train.take(left),
+        forget=forget,
+        retain=retain,
+        forget_positions=torch.isin(left, at).nonzero()[:, 0].to(data.forget_positions.device),
+        forget_index=data.forget_index[part.to(data.forget_index.device)],
+        forget_true_labels=true,
+        membership=_membership(forget, true, data.test, data.classes, draws),
+        level=_level(true, forget, retain, data.validation, data.classes, draws),
+    )
+
+
 def audited(
     forget: Samples,
     retain: Samples,

@@ -33,6 +33,7 @@ DECLARED = ("ignores_targets", "ignores_forget_targets", "ignores_cost")
 NEWER = {
     "architecture.weights": None,
     "references": 1,
+    "forget_set.requests": 1,
     "unlearn.cost": None,
     "unlearn.looks": 1,
     "unlearn.freeze_norm": False,

@@ -116,6 +116,8 @@ class ForgetSetSettings(pydantic.BaseModel):
 
     model_config = FORBID
     seed: Seed
+    requests: Count = 1
+    """Number of requests that ask for the forget set, a part each, one after the other."""
 
 
 class AlgorithmSettings(pydantic.BaseModel):

@@ -199,13 +199,23 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
         experiment = dataclasses.replace(experiment, checkpoint=weights)
     now = config | {"contents": contents.sha256s(config, GROUPS, parts.sha256_of)}
     contents.require(now, hashes, "this run began to read it", "run it again")
-    return experiment if unlearning.cost is None else _budgeted(experiment)
+    experiment = experiment if unlearning.cost is None else _budgeted(experiment)
+    return _with_requests(experiment)
 
 
 def _require_store(folder: str | None) -> None:
     place = store.store_folder(folder)
     if not place.is_dir():  # a read-only store is enough if it has every model
         require_writable("store.dir", place)
+
+
+def _with_requests(experiment: Experiment) -> Experiment:
+    """Return the experiment; raise BadInput where one of its requests cannot run."""
+    from softtargets.execution import requests  # they are experiments too
+
+    if requests.count_of(experiment.config) > 1:
+        requests.experiments(experiment)
+    return experiment
 
 
 def _budgeted(experiment: Experiment) -> Experiment:

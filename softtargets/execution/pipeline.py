@@ -1,5 +1,6 @@
 """One run: train the original, retrain without the forget set, compute targets, unlearn, evaluate all three."""
 
+import dataclasses
 import shlex
 import time
 from collections.abc import Iterable
@@ -11,14 +12,14 @@ from torch import nn
 
 from softtargets.config import tuned_on
 from softtargets.console import Console
-from softtargets.cost import Meter, Spent, clock
+from softtargets.cost import Meter, Spent, clock, total
 from softtargets.errors import BadInput, to_type
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis, diagnose, learnt_nothing
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.evaluation.evidence import confidence_attack, relearn_steps
 from softtargets.evaluation.probes import probe
 from softtargets.evaluation.trajectory import Trajectory
-from softtargets.execution import result, run_files
+from softtargets.execution import requests, result, run_files
 from softtargets.execution.agenda import agenda
 from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.calibration import seconds_a_sample
@@ -27,6 +28,7 @@ from softtargets.execution.memory import decided_by
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.own_measures import take
 from softtargets.execution.rehearsal import rule_samples
+from softtargets.execution.requests import Answer
 from softtargets.execution.result import Outcome
 from softtargets.execution.run_clock import RunClock
 from softtargets.execution.saved_models import save_models
@@ -73,12 +75,20 @@ def _run(
     targets = target_sets(stages, original, retrained)
     experiment, targets = with_inputs(experiment, stages, original, retrained, targets)
     models_from = {"made": stages.trained_now, "from_store": stages.from_store}
+    several = requests.count_of(experiment.config) > 1
     if stage == "train":
+        if several:
+            for one in requests.experiments(experiment):
+                dataclasses.replace(stages, experiment=one).retrained()
         return run_files.write_stage(output, stage, result.stage_content(experiment.config_hash, models_from))
     untrained = is_untrained(experiment, reference["original"])
     diagnosis = diagnose_targets(experiment, original.model, targets, reference["original"], console, untrained)
-    trajectory = new_trajectory(experiment, reference["retrained"])
-    fit, unlearned, spent = unlearn(experiment, original.model, targets, trajectory, console)
+    trajectory, answers = new_trajectory(experiment, reference["retrained"]), []
+    if several:
+        answers = answer_requests(stages, original, console)
+        fit, unlearned, spent = answers[-1].fit, answers[-1].unlearned.model, total(one.spent for one in answers)
+    else:
+        fit, unlearned, spent = unlearn(experiment, original.model, targets, trajectory, console)
     evaluations = reference | {"unlearned": evaluate(predict_sets(unlearned, data, stages.more_sets), data)}
     models = {"original": original.model, "retrained": retrained.model, "unlearned": unlearned}
     flag = diagnosis_flag(experiment, diagnosis, untrained)
@@ -96,11 +106,23 @@ def _run(
         extra_metrics=extra_metrics(experiment, models, evaluations),
         diagnosis=diagnosis,
         trajectory=trajectory,
-        status=status_of(flag, fit.account, unlearned, (original, retrained, *further)),
+        status=status_of(
+            flag, fit.account, unlearned, (original, retrained, *further, *(one.unlearned for one in answers))
+        ),
+        answers=answers,
         models_from=models_from,
         clock=run_clock,
     )
     return write_outputs(output, experiment, outcome, console, tracker)
+
+
+def answer_requests(stages: Stages, original: Trained, console: Console) -> list[Answer]:
+    """Unlearn the run's requests one after the other; see `requests.answers`."""
+
+    def one(experiment: Experiment, start: nn.Module, targets: TargetSets, retrained: Evaluation):
+        return unlearn(experiment, start, targets, new_trajectory(experiment, retrained), console)
+
+    return requests.answers(stages, original, one)
 
 
 def show_data(experiment: Experiment, console: Console) -> None:

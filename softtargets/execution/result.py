@@ -23,6 +23,7 @@ from softtargets.execution.models import Trained
 from softtargets.execution.own_measures import described
 from softtargets.execution.provenance import provenance
 from softtargets.execution.rehearsal import answers_cost
+from softtargets.execution.requests import Answer
 from softtargets.execution.run_clock import RunClock
 from softtargets.execution.target_sets import TargetSets
 from softtargets.fit import Fit
@@ -54,6 +55,9 @@ class Outcome:
     diagnosis: Diagnosis
     trajectory: Trajectory
     status: str
+    answers: Sequence[Answer] = ()
+    """What each request made, where there are several. The unlearned model is then that of the last one, and
+    `spent` what all of them took."""
     models_from: dict[str, list[str]]
     """Names of the models that were `made`, and of those that came `from_store`."""
     clock: RunClock
@@ -86,6 +90,7 @@ def content(experiment: Experiment, outcome: Outcome) -> dict:
             further=outcome.further_evaluations,
         ),
         "evidence": described(experiment.own_measures, outcome.extra_metrics["unlearned"]),
+        **({"requests": [request(one, outcome) for one in outcome.answers]} if outcome.answers else {}),
         "diagnosis": dataclasses.asdict(outcome.diagnosis),
         "trajectory": trajectory.columns,
         "matched": matched.point(trajectory.columns, level),
@@ -251,20 +256,60 @@ def run_costs(experiment: Experiment, outcome: Outcome) -> dict:
         "gradient_samples": account.gradient_samples,
         "steps": account.steps,
         "stopped": account.stopped,
+    } | costs_of_requests(outcome)
+
+
+def request(answer: Answer, outcome: Outcome) -> dict:
+    """Return what the result says of one request of several."""
+    account, spent = answer.fit.account, answer.spent
+    costs = {
+        "retrain_s": answer.retrained.seconds,
+        "targets_s": answer.targets.seconds,
+        "unlearn_s": spent.seconds,
+        **shares_of(answer.experiment, spent, outcome.seconds_a_sample),
+        "gradient_samples": account.gradient_samples,
+        "steps": account.steps,
+        "stopped": account.stopped,
     }
+    return answer.measured | {"cost": costs}
+
+
+SHARES = ("share", "share_seconds", "prepared_share")
+
+
+def costs_of_requests(outcome: Outcome) -> dict:
+    """Return the costs of all requests together, against one retraining for each; nothing where there is only one.
+
+    They stand in the place of those of an unlearning at once.
+    """
+    if not outcome.answers:
+        return {}
+    each = [request(one, outcome)["cost"] for one in outcome.answers]
+    whole = [one.experiment.retraining_samples for one in outcome.answers]
+    sums = ("retrain_s", "targets_s", "forward_samples", "backward_samples", "gradient_samples", "steps")
+    costs = {name: sum(one[name] for one in each) for name in sums}
+    for name in SHARES:
+        costs[name] = sum(one[name] * size for one, size in zip(each, whole, strict=True)) / sum(whole)
+    took = costs["targets_s"] + sum(one["unlearn_s"] for one in each)
+    return costs | {"rte": costs["retrain_s"] / took}
 
 
 def shares(experiment: Experiment, outcome: Outcome) -> dict:
+    """Return the costs of the run's unlearning as shares of retraining, see `shares_of`."""
+    return shares_of(experiment, outcome.spent, outcome.seconds_a_sample)
+
+
+def shares_of(experiment: Experiment, spent: Spent, seconds_a_sample: float) -> dict:
     """Return what was computed after the request, and before it, as shares of what retraining takes.
 
     After it come the teachers' answers, the unlearning and the looks of a stop rule; before it their trainings.
     The seconds of answers and looks, of which the clock knows nothing, are those of their samples.
     """
-    spent, answers, whole = outcome.spent, answers_cost(experiment), experiment.retraining_samples
+    answers, whole = answers_cost(experiment), experiment.retraining_samples
     predicted, taught = spent.looked + answers.predicted, answers.trained * experiment.epochs
     return {
         "share": ((spent.forward + predicted + 2 * spent.backward) / 3 + taught) / whole,
-        "share_seconds": (spent.cpu_seconds / outcome.seconds_a_sample + predicted / 3 + taught) / whole,
+        "share_seconds": (spent.cpu_seconds / seconds_a_sample + predicted / 3 + taught) / whole,
         "budget": experiment.unlearning.cost,
         "prepared_share": answers.prepared * experiment.epochs / whole,
         "forward_samples": spent.forward + predicted + taught,

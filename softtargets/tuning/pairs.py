@@ -17,6 +17,7 @@ from softtargets.execution import pipeline
 from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.models import Stages, Trained
+from softtargets.execution.requests import count_of
 from softtargets.execution.scoring import scored
 from softtargets.execution.target_sets import target_sets
 from softtargets.fit import predict
@@ -49,6 +50,8 @@ class Pair:
     def __init__(self, number: int, words: Sequence[str], compose: Compose):
         self.number, self.compose = number, compose
         self.experiment = scored(build(compose(words, number)), Console.silent())
+        if (count := count_of(self.experiment.config)) > 1:
+            raise BadInput(f"forget_set.requests={count}: a search unlearns at once. Set forget_set.requests=1")
         self.stages = _stages(self.experiment)
         self.original = self.stages.original()
 
