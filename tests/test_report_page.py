@@ -663,12 +663,28 @@ def test_a_table_for_a_paper_has_six_columns_and_the_best_arm_in_bold(report):
     assert bold[0].endswith(r"& nearer; closer than hard \\")
 
 
+def test_many_arms_are_several_tables_for_a_paper(tmp_path):
+    names = ("npo", "relabel", "graddiff", "scrub", "salun", "rmu")
+    runs = [
+        planted(name, 0.3 + 0.1 * at, targets=arm, n=1)
+        for at, name in enumerate(names)
+        for arm in ("hard", "soft")
+    ]
+    reported(tmp_path, *itertools.chain(*runs))
+    text = papers(tmp_path)
+    assert [len(re.findall(r" & 1 & ", table)) for table in text.split(r"\begin{table}")[1:]] == [10, 2]
+    assert text.count("random (continued). Distance") == 1
+    assert all(f"tab:softtargets-{number}" in text for number in (1, 2))
+    assert "continued" not in (tmp_path / "summary.md").read_text()
+
+
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex and booktabs")
 def test_it_compiles_into_a_column(tmp_path):
     names = [" ^~|{}<>&%$#_" + "\\", "relabel", "a" * 20 + "_long_name"]
-    runs = [run for name in names for run in planted(name, 0.5)]
-    reported(tmp_path / "runs", *runs)
+    names += ["npo", "scrub", "salun", "rmu"]
+    arms = [planted(name, 0.5, targets=arm, n=5) for name in names for arm in ("hard", "soft")]
+    reported(tmp_path / "runs", *(_stirred(run, at) for at, run in enumerate(itertools.chain(*arms))))
     head = r"\documentclass[twocolumn]{article}\usepackage{array,booktabs}\hbadness=10000\begin{document}"
     (tmp_path / "paper.tex").write_text(f"{head}\n{papers(tmp_path / 'runs')}\n\\end{{document}}\n")
     made = subprocess.run(
@@ -679,5 +695,6 @@ def test_it_compiles_into_a_column(tmp_path):
         errors="replace",
     )
     assert made.returncode == 0, made.stdout[-2000:]
+    assert "Float too large" not in made.stdout
     wide = [float(size) for size in re.findall(r"Overfull .hbox \(([\d.]+)pt too wide", made.stdout)]
     assert max(wide, default=0) < 5

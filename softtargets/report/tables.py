@@ -305,8 +305,10 @@ def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
     return groups
 
 
-WIDTHS = (0.22, 0.05, 0.15, 0.14, 0.18, 0.17)
+WIDTHS = (0.2, 0.04, 0.135, 0.13, 0.16, 0.245)
 """Of the columns for a paper, as shares of the width of its column."""
+PAPER_ROWS = 10
+"""Most arms in a table for a paper: one of them may take six lines, and a column has room for sixty."""
 FOR_PAPER = ("arm", "n", "distance", "way left", "difference", "verdict")
 
 
@@ -315,14 +317,22 @@ def latex(rows: Sequence[Ranked], label: str) -> str:
     groups: dict[str, list[Ranked]] = {}
     for row in rows:
         groups.setdefault(row.entry.setting.name, []).append(row)
-    parts = [_paper_table(name, group, label, at) for at, (name, group) in enumerate(groups.items(), start=1)]
+    cut = [
+        (name + " (continued)" * bool(start), group[start : start + PAPER_ROWS])
+        for name, group in groups.items()
+        for start in range(0, len(group), PAPER_ROWS)
+    ]
+    parts = [_paper_table(name, some, label, at) for at, (name, some) in enumerate(cut, start=1)]
     return "\n\n".join(parts or [f"% {NO_RUN}"]) + "\n"
 
 
 def _paper_table(name: str, rows: list[Ranked], label: str, number: int) -> str:
     columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}\columnwidth}}" for width in WIDTHS)
     said = f"{name}. Distance: {label}. Way left: 0 is another retraining, 1 doing nothing. In bold: the best arm."
-    lines = [r"\begin{table}", r"\centering\scriptsize\setlength{\tabcolsep}{2pt}"]
+    lines = [
+        r"\begin{table}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{2pt}\setlength{\belowcaptionskip}{4pt}",
+    ]
     lines += [rf"\caption{{{_tex(said)}}}\label{{tab:softtargets-{number}}}"]
     lines += [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
     lines += [f"{' & '.join(map(_tex, FOR_PAPER))} \\\\", r"\midrule"]
