@@ -9,11 +9,12 @@ import pytest
 from conftest import SMALL
 
 import softtargets
-from softtargets.config.resolve import config_hash
+from softtargets.config.resolve import config_hash, decisive
 from softtargets.console import Console
 from softtargets.errors import BadInput
 from softtargets.execution import pipeline
 from softtargets.store import entries, manifest
+from softtargets.study.records import Runs, budget, kinds_of_rest, kinds_of_unlearning, nearest
 from softtargets.system.files import read_json, write_json
 
 
@@ -93,15 +94,36 @@ def test_hours_are_steps_and_runs_by_what_earlier_ones_took(here, own_store, com
     assert said["CPU hours to come"] == (
         f"{trainings + runs:.3g} ({trainings:.3g} for 6 trainings; {runs:.3g} for 3 runs)"
     )
-    # another number of steps: the rest as before, the unlearning by its gradient samples
-    said = planned(here, *SMALL, "seed=0", "unlearn.epochs=4")
-    samples = 2 * 4 * result["data"]["sizes"]["forget"]
-    assert estimate(said["CPU hours to come"]) == pytest.approx((7 + samples / 32) / 3600, rel=0.01)
+    # another rate takes as long; how long another number of steps takes, or another algorithm, is a guess
+    for words, roughly in (
+        (["unlearn.optimizer.lr=0.5"], ""),
+        (["unlearn.epochs=4"], " (1 roughly: by other algorithms)"),
+        (["mu_algo=npo"], " (1 roughly: by other algorithms)"),
+    ):
+        said = planned(here, *SMALL, *words, "unlearn.evaluate_every=5")
+        assert said["CPU hours to come"] == f"{10 / 3600:.3g} ({10 / 3600:.3g} for 1 run{roughly})"
+
+
+def test_seconds_of_an_unlearning_are_in_proportion_to_its_budget(tmp_path, composed):
+    small = (*SMALL, "unlearn.epochs=1")
+    config = decisive(composed(*small, "unlearn.cost=0.1"))
+    cost = {"run_cpu_s": 9.0, "trainings_cpu_s": 3.0, "unlearn_cpu_s": 2.0}
+    write_json(tmp_path / "result.json", {"config": config, "cost": cost})
+    runs = Runs([tmp_path / "result.json"])
+    for words, expected in (
+        (["unlearn.cost=0.4"], (8.0, False)),
+        (["unlearn.cost=0.4", "mu_algo=npo"], (8.0, True)),
+    ):
+        other = decisive(composed(*small, *words))
+        known = nearest(runs.unlearning, kinds_of_unlearning(other))
+        assert (known.value * budget(other), known.rough) == (pytest.approx(expected[0]), expected[1])
+        assert nearest(runs.rest, kinds_of_rest(other)).value == 4.0
+    assert nearest(runs.rest, kinds_of_rest(decisive(composed("dataset.train_size=400")))) is None
 
 
 def test_without_records_a_plan_says_so(here, own_store):
     said = planned(here, *SMALL)
-    assert said["CPU hours to come"] == "unknown (no record: 2 trainings, 1 runs)"
+    assert said["CPU hours to come"] == "unknown (no record: 2 trainings, 1 run)"
     assert said["no record"].endswith("Type the same again after the first run")
     assert "at least" in said["disk to come"]
     assert not any(own_store.iterdir())

@@ -14,7 +14,7 @@ def agenda(experiment: Experiment) -> dict[str, int]:
     """
     sizes = {name: len(samples) for name, samples in trainings(experiment, teachers_to_train(experiment)).items()}
     stages = {name: experiment.epochs * size for name, size in sizes.items()}
-    return stages if experiment.settings.stage == "train" else stages | {"unlearn": unlearning(experiment)}
+    return stages if experiment.settings.stage == "train" else stages | {"unlearn": _unlearning(experiment)}
 
 
 def trainings(experiment: Experiment, teachers: dict[str, Samples]) -> dict[str, Samples]:
@@ -26,7 +26,7 @@ def trainings(experiment: Experiment, teachers: dict[str, Samples]) -> dict[str,
     return sets | teachers | early
 
 
-def unlearning(experiment: Experiment) -> int:
+def _unlearning(experiment: Experiment) -> int:
     """Estimate the gradient samples of the unlearning; two streams, as most algorithms have."""
     u = experiment.unlearning
     if u.cost is not None:

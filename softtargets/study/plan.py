@@ -3,15 +3,15 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 
-from softtargets.execution.agenda import unlearning
 from softtargets.execution.algorithm_inputs import wanted
-from softtargets.execution.demands import Model, demands, network_bytes, speed_of
+from softtargets.execution.demands import Model, demands, network_bytes
 from softtargets.execution.experiment import Experiment
-from softtargets.study.records import Runs, Trainings, kinds_of_rest, kinds_of_unlearning, nearest
+from softtargets.study.records import Runs, Trainings, budget, kinds_of_rest, kinds_of_unlearning, nearest
 from softtargets.system.files import canonical
 
 HOUR = 3600.0
 NO_RECORD = "no record"
+ROUGH = "by other algorithms"
 TEACHING = ("early_original", "out_of_fold")
 """Inputs of algorithms for which models are trained."""
 
@@ -20,20 +20,32 @@ TEACHING = ("early_original", "out_of_fold")
 class Sum:
     """A sum of estimates."""
 
-    what: str
-    """Of what, in the plural."""
+    one: str
+    many: str
+    """Names of a part and of several."""
     total: float = 0.0
     number: int = 0
     """Of the parts that are in it."""
+    rough: int = 0
+    """Number of those that are estimated from runs of other algorithms."""
     unknown: int = 0
     """Number of the parts of which no record says anything."""
 
-    def add(self, value: float | None, times: int = 1) -> None:
+    def add(self, value: float | None, times: int = 1, rough: bool = False) -> None:
         """Add an estimate so many times; None is one of which nothing is known."""
         if value is None:
             self.unknown += times
         else:
             self.total, self.number = self.total + value * times, self.number + times
+            self.rough += times * rough
+
+    def __str__(self) -> str:
+        roughly = f" ({self.rough:,} roughly: {ROUGH})" if self.rough else ""
+        return f"{self.counted(self.number)}{roughly}"
+
+    def counted(self, number: int) -> str:
+        """Return so many parts in words."""
+        return f"{number:,} {self.one if number == 1 else self.many}"
 
 
 @dataclasses.dataclass
@@ -41,11 +53,6 @@ class Kind:
     """Runs that differ in their seeds alone."""
 
     config: dict
-    samples: int
-    """Gradient samples of the unlearning."""
-    speed: str
-    batch_size: int
-    """Of training."""
     saved: int
     """Bytes of the models that such a run saves in its folder."""
     number: int = 0
@@ -80,10 +87,8 @@ class Plan:
     def _count(self, experiment: Experiment, config: dict) -> None:
         name = canonical([kinds_of_rest(config)[0], experiment.settings.save_models])
         if name not in self.kinds:
-            batch_size, size = experiment.training.batch_size, network_bytes(experiment)
-            samples = unlearning(experiment)
-            saved = 3 * size if experiment.settings.save_models else 0
-            self.kinds[name] = Kind(config, samples, speed_of(experiment), batch_size, saved)
+            saved = 3 * network_bytes(experiment) if experiment.settings.save_models else 0
+            self.kinds[name] = Kind(config, saved)
         self.kinds[name].number += 1
 
     @property
@@ -103,39 +108,42 @@ class Plan:
 
     def _hours(self) -> str:
         unit, clock = ("CPU", "cpu_seconds") if self.device == "cpu" else ("GPU", "seconds")
-        trainings, runs = Sum("trainings"), Sum("runs")
+        trainings, runs = Sum("training", "trainings"), Sum("run", "runs")
         for model in self.missing:
             step = self.trainings.step_seconds(model.speed, clock)
             trainings.add(None if step is None else step * model.steps / HOUR)
         for kind in self.kinds.values():
-            seconds = self._beside_trainings(kind, clock)
-            runs.add(None if seconds is None else seconds / HOUR, kind.number)
+            seconds, rough = self._beside_trainings(kind.config)
+            runs.add(seconds and seconds / HOUR, kind.number, rough)
         return _said(f"{unit} hours to come", (trainings, runs), lambda value: f"{value:.3g}")
 
-    def _beside_trainings(self, kind: Kind, clock: str) -> float | None:
-        """Estimate the seconds of a run without trainings: of its unlearning, and of the rest."""
-        rest = nearest(self.runs.rest, kinds_of_rest(kind.config))
-        unlearns = nearest(self.runs.unlearning, kinds_of_unlearning(kind.config))
-        if unlearns is None and (step := self.trainings.step_seconds(kind.speed, clock)) is not None:
-            unlearns = kind.samples * step / kind.batch_size
-        return None if rest is None or unlearns is None else rest + unlearns
+    def _beside_trainings(self, config: dict) -> tuple[float | None, bool]:
+        """Return the seconds of a run without trainings, as far as records say, and whether roughly."""
+        unlearns = nearest(self.runs.unlearning, kinds_of_unlearning(config))
+        rest = nearest(self.runs.rest, kinds_of_rest(config))
+        if unlearns is None or rest is None:
+            return None, False
+        return unlearns.value * budget(config) + rest.value, unlearns.rough
 
     def _disk(self) -> str:
-        entries, folders = Sum("entries of the store"), Sum("folders of runs")
+        entries, folders = (
+            Sum("entry of the store", "entries of the store"),
+            Sum("folder of a run", "folders of runs"),
+        )
         for size in [model.bytes for model in self.missing] + [
             size for key, size in self.derived.items() if key not in self.trainings.derived
         ]:
             entries.add(float(size))
         for kind in self.kinds.values():
             size = nearest(self.runs.bytes, kinds_of_rest(kind.config))
-            folders.add(None if size is None else size + kind.saved, kind.number)
+            folders.add(size and size.value + kind.saved, kind.number)
         return _said("disk to come", (entries, folders), _bytes)
 
 
 def _said(what: str, parts: tuple[Sum, Sum], shown: Callable[[float], str]) -> str:
     """Return a line with the total of two sums, each of them, and what no record says anything of."""
-    known = [f"{shown(part.total)} for {part.number:,} {part.what}" for part in parts if part.number]
-    unknown = ", ".join(f"{part.unknown:,} {part.what}" for part in parts if part.unknown)
+    known = [f"{shown(part.total)} for {part}" for part in parts if part.number]
+    unknown = ", ".join(part.counted(part.unknown) for part in parts if part.unknown)
     total = shown(sum(part.total for part in parts))
     if unknown:
         total = f"at least {total}" if known else "unknown"

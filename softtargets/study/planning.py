@@ -40,7 +40,7 @@ def show_sweep(config: DictConfig, cells: list[SweepCell], compose: Composer, fo
     ]
     own = [cell.outcome for cell in _of_each_arm(finished)]
     experiments = _experiments(unfinished, compose, on_slurm(config))
-    _show(experiments, config.store.dir, Runs(results_near(folder, Path(config.runs_dir), own)))
+    _show(experiments, config.store.dir, Runs(results_near(Path(config.runs_dir), own)))
     if on_slurm(config):
         print(f"arrays: {described(arrays_of(config, unfinished))}")
 
@@ -48,8 +48,8 @@ def show_sweep(config: DictConfig, cells: list[SweepCell], compose: Composer, fo
 def show_run(experiment: Experiment) -> None:
     """Print what one run would do and take."""
     print(f"plan of one run: {NOTHING}", flush=True)
-    runs = Path(experiment.config["runs_dir"])
-    _show([experiment], experiment.settings.store.dir, Runs(results_near(runs, runs, [])))
+    runs = Runs(results_near(Path(experiment.config["runs_dir"]), []))
+    _show([experiment], experiment.settings.store.dir, runs)
 
 
 def _show(experiments: Iterable[Experiment], folder: str | None, runs: Runs) -> None:

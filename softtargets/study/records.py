@@ -7,6 +7,7 @@ import os
 import statistics
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from softtargets import store
 from softtargets.execution.demands import speed
@@ -17,6 +18,8 @@ LOOKED = 1000
 """Number of trainings in the store that are read, the newest ones."""
 SWEEPS, RUNS = 50, 60
 """Number of sweeps in `runs_dir` that are looked at, the newest ones, and of runs in each."""
+LENGTH = ("epochs", "max_steps", "stop", "looks", "batch_size", "precision")
+"""Settings of `unlearn` that decide how long it takes, beside its budget."""
 LOOKS = ("stop", "evaluate_every", "evaluate_growth", "evaluate_samples")
 """Settings of `unlearn` that decide how often the model is measured on its way."""
 DATA = ("dataset", "forget_set", "architecture", "device", "threads")
@@ -101,30 +104,52 @@ class Runs:
         size = sum(path.stat().st_size for path in files)
         self.number += 1
         for key in kinds_of_unlearning(config):
-            self.unlearning[key].append(unlearning)
+            self.unlearning[key].append(unlearning / budget(config))
         for key in kinds_of_rest(config):
             self.rest[key].append(rest)
             self.bytes[key].append(size)
 
 
-def nearest(known: dict[str, list], kinds: list[str]) -> float | None:
-    """Return the median of the first of these kinds that has records, which are ordered by how near they are."""
-    return next((float(statistics.median(known[kind])) for kind in kinds if kind in known), None)
+class Estimate(NamedTuple):
+    """A number that an earlier run had, on the median."""
+
+    value: float
+    rough: bool
+    """Whether the nearest runs were of other algorithms, or measured their models more often or less."""
+
+
+def nearest(known: dict[str, list], kinds: list[str]) -> Estimate | None:
+    """Return the median of the first of these kinds that has records; they are ordered by how near they are."""
+    for kind in kinds:
+        if kind in known:
+            return Estimate(float(statistics.median(known[kind])), rough=kind == kinds[-1])
+    return None
+
+
+def budget(config: dict) -> float:
+    """Return the budget to which the seconds of an unlearning are in proportion; 1 without one."""
+    return config["unlearn"].get("cost") or 1.0
 
 
 def kinds_of_unlearning(config: dict) -> list[str]:
-    """Return what the unlearning of a run is like: as that of a run of the same arm, or of the same algorithm."""
-    same = {name: _without_seed(config, name) for name in (*DATA, "mu_algo", "unlearn")}
-    return [canonical(same | {"targets": config["targets"]}), canonical(same)]
+    """Return what the unlearning of a run is like: at last as that of any algorithm on such data and network."""
+    same, unlearn = _same(config, DATA), {name: v for name, v in config["unlearn"].items() if name != "cost"}
+    algorithm = same | {"mu_algo": config["mu_algo"], "budget": "cost" in config["unlearn"]}
+    length = {name: unlearn.get(name) for name in LENGTH}
+    arm = algorithm | {"unlearn": unlearn}
+    return [canonical(one) for one in (arm | {"targets": config["targets"]}, arm, algorithm | length, same)]
 
 
 def kinds_of_rest(config: dict) -> list[str]:
-    """Return what a run is like beside its trainings and its unlearning: as one of the same arm, or of another."""
-    same = {name: _without_seed(config, name) for name in DATA}
-    same |= {"looks": [config["unlearn"].get(name) for name in LOOKS]}
-    same |= {name: config.get(name) for name in ("evidence", "references")}
+    """Return what a run is like beside its trainings and its unlearning: at last as any that measures the same."""
+    same = _same(config, DATA) | {name: config.get(name) for name in ("evidence", "references")}
+    looks = same | {"looks": [config["unlearn"].get(name) for name in LOOKS]}
     arm = {name: config[name] for name in ("mu_algo", "unlearn", "targets")}
-    return [canonical(same | some) for some in (arm, {"targets": arm["targets"]}, {})]
+    return [canonical(one) for one in (looks | arm, looks | {"targets": arm["targets"]}, looks, same)]
+
+
+def _same(config: dict, names: Iterable[str]) -> dict:
+    return {name: _without_seed(config, name) for name in names}
 
 
 def _without_seed(config: dict, name: str) -> object:
@@ -132,12 +157,10 @@ def _without_seed(config: dict, name: str) -> object:
     return {key: value for key, value in node.items() if key != "seed"} if name in SEEDED else node
 
 
-def results_near(folder: Path, runs_dir: Path, own: Iterable[Path]) -> list[Path]:
+def results_near(runs_dir: Path, own: Iterable[Path]) -> list[Path]:
     """Return the results that a plan is estimated from: `own` of the sweep, and the newest ones in `runs_dir`."""
-    files = list(own)
+    files = dict.fromkeys(own)
     for sweep in itertools.islice(_newest(runs_dir), SWEEPS):
-        if sweep.resolve() != folder.resolve():
-            files += itertools.islice(
-                itertools.chain(sweep.glob("result.json"), sweep.glob("*/result.json")), RUNS
-            )
-    return files
+        results = itertools.chain(sweep.glob("result.json"), sweep.glob("*/result.json"))
+        files |= dict.fromkeys(itertools.islice(results, RUNS))
+    return list(files)
