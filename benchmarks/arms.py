@@ -26,11 +26,12 @@ from softtargets.tuning.winner import row
 
 DATA = {"dataset": "fashion_mnist", "dataset.train_size": "6000"}
 ARMS = """
-    retrain, finetune, relabel out_of_fold_3, relabel out_of_fold, head_reset, relabel delete, npo soft, npo hard,
-    scrub soft, scrub hard, graddiff soft, graddiff hard, relabel out_of_fold_harden, relabel out_of_fold_sample,
-    l1_sparse, salun out_of_fold, neggrad_plus hard, gradasc hard, relabel random_label, ssd hard, rmu,
-    boundary_shrink, ugradsl_plus hard, relabel uniform, relabel bad_teacher, neggrad_plus soft, gradasc soft,
-    npo ugradsl, scrub out_of_fold, salun random_label
+    retrain, finetune, relabel out_of_fold, relabel delete, npo hard, npo soft, gradasc hard, gradasc soft,
+    graddiff hard, graddiff soft, neggrad_plus hard, neggrad_plus soft, scrub hard, scrub soft, salun random_label,
+    salun out_of_fold, msg, ct, cfk, amun, sfron hard, rmu, relabel held_out, relabel random_label, head_reset,
+    relabel out_of_fold_3, relabel out_of_fold_harden, relabel out_of_fold_sample, relabel held_out_nearest,
+    relabel tilted, relabel marginal, relabel local_teacher, unilogit, l1_sparse, euk, boundary_shrink, ssd hard,
+    ugradsl_plus hard, relabel uniform, relabel bad_teacher, npo ugradsl, scrub out_of_fold
 """
 """Algorithm and targets of each arm, the baselines and the best known first."""
 
