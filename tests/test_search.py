@@ -12,13 +12,14 @@ import pytest
 import yaml
 from conftest import CONF, ROOT, SMALL
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from safetensors.torch import load_file
 
 import softtargets
 from softtargets.config import tuned, tuned_on
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput, Failed
 from softtargets.tuning import tries
-from softtargets.tuning.pairs import Blind, NearRetrained
+from softtargets.tuning.pairs import Blind, NearRetrained, seeded
 from softtargets.tuning.space import NOTHING_TO_SEARCH, read_space
 from softtargets.tuning.tries import Tries
 
@@ -337,3 +338,22 @@ def test_a_model_that_is_not_finite_has_the_worst_score(tmp_path):
     softtargets.search([*TINY, f"space={file}", f"runs_dir={tmp_path}", "trials=1"], say=lines.append)
     assert lines[0].startswith("try 1 of 1: 100.000")
     assert lines[-1] == "to type: softtargets run mu_algo=none"
+
+
+@pytest.mark.long
+def test_a_try_is_the_run_of_its_words_whatever_was_tried_before(monkeypatch, tmp_path):
+    pairs, tried, move = [], NearRetrained.tried, "unlearn.optimizer.lr=0.01"
+
+    def several(pair, words):
+        pairs.append((pair, words, [tried(pair, one) for one in ((*words, move), words, (*words, move))]))
+        return pairs[-1][2][0]
+
+    monkeypatch.setattr(NearRetrained, "tried", several)
+    words = [*TINY[:-2], "tuning_pairs=1", "fresh_pairs=1", "trials=1", f"runs_dir={tmp_path}"]
+    softtargets.search(words, say=lambda line: None)
+    pair, typed, (first, still, again) = pairs[0]
+    assert first == again != still
+    softtargets.run([*typed, move, *seeded(pair.number), "save_models=true", f"hydra.run.dir={tmp_path / 'run'}"])
+    model = pair.experiment.initialised("unlearn")
+    model.load_state_dict(load_file(tmp_path / "run" / "unlearned.safetensors"))
+    assert pair.measured(model) == first

@@ -19,9 +19,10 @@ from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.requests import count_of
 from softtargets.execution.scoring import scored
-from softtargets.execution.target_sets import target_sets
+from softtargets.execution.target_sets import TargetSets, target_sets
 from softtargets.fit import predict
 from softtargets.store import Store, store_folder
+from softtargets.system.files import canonical
 
 TUNING, FRESH = RESERVED, RESERVED + 1000
 """First seed of the pairs on which tries are scored, and of those on which the winner is chosen."""
@@ -54,13 +55,14 @@ class Pair:
             raise BadInput(f"forget_set.requests={count}: a search unlearns at once. Set forget_set.requests=1")
         self.stages = _stages(self.experiment)
         self.original = self.stages.original()
+        self.targets: dict[str, TargetSets] = {}
 
     def tried(self, words: Sequence[str]) -> Measured | None:
         """Unlearn by these words and measure the model; None for one that is not finite."""
         experiment = build(self.compose(words, self.number), self.experiment.data)
         stages = _stages(experiment)
         retrained = self.known_retrained()
-        targets = target_sets(stages, self.original, retrained)
+        targets = self._targets(stages, retrained)
         experiment, targets = with_inputs(experiment, stages, self.original, retrained, targets)
         # nothing is evaluated on the way: a schedule looks worst early
         trajectory = pipeline.Trajectory(experiment.monitored.split, {}, 0)
@@ -69,6 +71,15 @@ class Pair:
         fit, model, _ = pipeline.unlearn(experiment, original, targets, trajectory, stages.console)
         finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
         return self.measured(model) if finite and not fit.account.diverged else None
+
+    def _targets(self, stages: Stages, retrained: Trained) -> TargetSets:
+        """Return the targets of a try, computed or read once for all tries that have them in common."""
+        config = stages.experiment.config
+        # the stop rule decides whether targets may draw on the validation images
+        key = canonical([config["targets"], config["unlearn"]["stop"]])
+        if key not in self.targets:
+            self.targets[key] = target_sets(stages, self.original, retrained)
+        return self.targets[key]
 
     def nothing(self) -> Measured:
         """Measure the original."""

@@ -1,6 +1,5 @@
 """The search for the settings of one arm: tries on tuning pairs, then a choice among the best on fresh pairs."""
 
-import copy
 import dataclasses
 import functools
 import itertools
@@ -115,7 +114,7 @@ class Search:
 
     def compose(self, words: Sequence[str], pair: int) -> dict:
         """Resolve words into the config of a pair."""
-        config = copy.deepcopy(self.composed(tuple(words)))
+        config = self.composed(tuple(words))
         for name in SEEDS:
             OmegaConf.update(config, name, pair)
         return composed_run.resolved_config(config)
