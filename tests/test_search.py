@@ -305,7 +305,8 @@ def test_a_search_starts_at_doing_nothing_and_goes_on_where_it_was(tmp_path):
     (row,) = tuned.read_table(folder / "tuned" / "mnist_5k" / "mlp" / "random.yaml")["npo"]["soft"]
     assert (row["cost"], row["words"], row["tuned_on"]) == (0.5, winner["words"], winner["tuned_on"])
     seen = {"dataset": "mnist_5k", "images": 475, "seeds": [1000, 1001, 2000], "forget_sets": [1000, 1001, 2000]}
-    assert winner["tuned_on"] == seen | {"classes": [], "fixed": None, "test_images": 0}
+    seen |= {"classes": [], "fixed": None, "test_images": 0, "cost": 0.5, "recipe": winner["tuned_on"]["recipe"]}
+    assert winner["tuned_on"] == seen
     # the words that are printed make a run that carries it
     run = softtargets.run([*winner["words"], "seed=1001", f"hydra.run.dir={tmp_path / 'run'}"])
     assert run["tuned_on"] == winner["tuned_on"]

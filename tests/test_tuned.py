@@ -1,5 +1,6 @@
 """Tables of tuned values, and how Hydra finds an arm in them."""
 
+import re
 import sys
 
 import pytest
@@ -12,7 +13,7 @@ from test_bad_input import refused  # noqa: F401, a fixture
 
 import run
 import softtargets.cli.main
-from softtargets.config import tuned, tuned_on
+from softtargets.config import at_cost, tuned, tuned_on
 from softtargets.config.resolve import DECLARED, config_hash
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
@@ -25,6 +26,7 @@ SOFT = {"alpha": 3.7, "beta": 0.78, "lr": 0.0073}
 GUESS = {"alpha": 1.0, "beta": 1.0, "lr": 0.003}
 HARD = {"alpha": 1.3, "beta": 0.9, "lr": 0.0071}
 SEEN = {"dataset": "fashion_mnist", "images": 5700, "seeds": [1000, 1001], "forget_sets": [1000], "classes": []}
+TABLE = CONF / "tuned" / "fashion_mnist" / "mlp" / "random.yaml"
 ENTRY = "{values: {alpha: 2.5, lr: 0.25}}"
 
 
@@ -122,11 +124,12 @@ def test_a_search_adds_an_entry_at_its_cost_and_replaces_it(tmp_path):
         {"values": {"lr": 2.0}, "cost": 0.1},
         {"values": {"lr": 3.0}, "cost": 0.05},
     ]
-    for one in (*entries, {"values": {"lr": 4.0}, "cost": 0.1}):
+    other = {"values": {"lr": 5.0}, "cost": 0.1, "tuned_on": SEEN | {"recipe": "mlp-abc123"}}
+    for one in (*entries, {"values": {"lr": 4.0}, "cost": 0.1}, other):
         tuned.add(file, "npo", "soft", one)
     tuned.add(file, "npo", "hard", entries[1])
     table = tuned.read_table(file)
-    assert [one["values"]["lr"] for one in table["npo"]["soft"]] == [1, 3, 4]
+    assert [one["values"]["lr"] for one in table["npo"]["soft"]] == [1, 3, 4, 5]
     assert table["npo"]["hard"] == [entries[1]]
     assert "fewer" not in file.read_text()
     tuned.add(file, "npo", "hard", entries[1] | {"trials": 20})
@@ -174,14 +177,16 @@ def test_cfg_shows_the_values_of_the_arm(resolve, monkeypatch, capsys):
 
 def test_a_run_carries_what_its_values_were_tuned_on_and_its_hash_does_not(composed):
     config = composed(*NPO)
-    assert config["tuned_on"] == SEEN | {"classes": [], "fixed": None, "test_images": 0}
+    rest = {"fixed": None, "test_images": 0, "recipe": None, "cost": None}
+    assert config["tuned_on"] == SEEN | rest
     assert config_hash(config) == config_hash(
         {name: value for name, value in config.items() if name != "tuned_on"}
     )
     assert "tuned_on" not in composed(*NPO, "tuned=none")
     # what a search prints is what a run reads
-    word = tuned_on.typed(config["tuned_on"] | {"classes": [3]})
-    assert composed(*NPO, "tuned=none", word)["tuned_on"] == config["tuned_on"] | {"classes": [3]}
+    more = {"classes": [3], "recipe": "mlp lr=1-abc123", "cost": 0.1}
+    word = tuned_on.typed(config["tuned_on"] | more)
+    assert composed(*NPO, "tuned=none", word)["tuned_on"] == config["tuned_on"] | more
     for word, said in {
         "+tuned.tuned_on={seeds: [1]}": "tuned.tuned_on.dataset is required",
         "+tuned_on=1": "give it as \\+tuned.tuned_on",
@@ -201,6 +206,83 @@ def test_values_of_one_size_are_not_taken_silently_for_another():
     assert tuned_on.of_another_size(SEEN, "fashion_mnist", 57_000) == said
     assert tuned_on.of_another_size(SEEN, "mnist", 5_700).endswith("5,700 of mnist")
     assert tuned_on.of_another_size(SEEN, "fashion_mnist", 5_700) is None
+
+
+def test_settings_of_one_recipe_or_cost_are_not_taken_silently_for_another(composed):
+    words = ("dataset=fashion_mnist", "mu_algo=npo", "unlearn.cost=0.1", "training=mlp")
+    config, other = composed(*words), composed(*words[:-1], "training=mlp_efficient", "unlearn.cost=0.2")
+    seen = SEEN | {"recipe": tuned_on.recipe_of(config, config["choices"]), "cost": 0.1}
+    assert tuned_on.unlike(seen, config, config["choices"], 5700) == []
+    assert tuned_on.unlike(SEEN, other, other["choices"], 5700) == []  # of an older search nothing is known
+    size, recipe, cost = tuned_on.unlike(seen, other, other["choices"], 57_000)
+    assert size == tuned_on.of_another_size(SEEN, "fashion_mnist", 57_000)
+    assert re.fullmatch("settings were tuned with recipe mlp-.{6}, and are used with mlp_efficient-.{6}", recipe)
+    assert cost == "settings were tuned at unlearn.cost=0.1, and are used at 0.2"
+    # a recipe is known by its values, and not by the number format, which follows the machine
+    longer = composed(*words, "training.min_epochs=30")
+    assert tuned_on.unlike(seen, longer, longer["choices"], 5700)[0].startswith("settings were tuned with recipe")
+    narrow = composed(*words, "training.precision=float32")
+    assert tuned_on.unlike(seen, narrow, narrow["choices"], 5700) == []
+
+
+# what was searched at a cost
+
+AT_COST = ("dataset=fashion_mnist", "dataset.train_size=6000", "mu_algo=finetune", "unlearn.cost=0.1")
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        (AT_COST, True),
+        (("seed=3", "dataset.seed=3", "forget_set.seed=3", "targets=hard", *AT_COST), True),
+        ((*AT_COST, "architecture=mlp", "training=mlp", "forget_set=random", "unlearn.batch_size=64"), True),
+        ((*AT_COST[:3], "unlearn.cost=1e-1"), True),
+        ((*AT_COST[:2], "unlearn.cost=0.1", "mu_algo=retrain", "targets=soft"), True),
+        (AT_COST[:3], False),
+        ((*AT_COST[:3], "unlearn.cost=0.2"), False),
+        ((AT_COST[0], *AT_COST[2:]), False),
+        ((*AT_COST[1:], "dataset=mnist"), False),
+        ((*AT_COST, "architecture=cnn"), False),
+        ((*AT_COST, "architecture.hidden=400"), False),
+        ((*AT_COST, "training=mlp_efficient"), False),
+        ((*AT_COST, "training.epochs=30"), False),
+        ((*AT_COST, "forget_set=class"), False),
+        ((*AT_COST, "forget_set.fraction=0.2"), False),
+        ((*AT_COST, "checkpoint=mine.pt"), False),
+        ((*AT_COST, "tuned=none"), False),
+        ((*AT_COST, "unlearn=sgd"), False),
+        ((*AT_COST, "experiment=seed_grid"), False),
+        ((*AT_COST[:3], "unlearn.cost=much"), False),
+        ((*AT_COST[:2], "unlearn.cost=0.1", "mu_algo=relabel"), False),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_settings_with_a_cost_are_taken_where_all_is_as_it_was_searched(words, taken):
+    longer = at_cost.with_searched(words)
+    assert longer[len(longer) - len(words) :] == list(words)
+    assert (len(longer) > len(words)) is taken
+    typed = {word.partition("=")[0] for word in words}
+    assert not typed & {word.partition("=")[0] for word in longer[: len(longer) - len(words)]}
+
+
+def test_a_run_and_a_cell_of_a_sweep_take_the_settings_that_were_searched_at_its_cost(
+    monkeypatch, composed, tmp_path
+):
+    cells = []
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path))
+    monkeypatch.setattr(sweep.on_disk, "left", lambda found: cells.extend(found) or [])
+    typed(monkeypatch, "-m", *AT_COST[:2], "mu_algo=finetune,npo", "unlearn.cost=0.1,0.2")
+    (run_,) = typed(monkeypatch, *AT_COST)
+    (entry,) = [one for one in tuned.read_table(TABLE)["finetune"]["hard"] if one["cost"] == 0.1]
+    searched = composed(*entry["words"])
+    assert run_.unlearn.optimizer.lr == searched["unlearn"]["optimizer"]["lr"] == entry["values"]["lr"]
+    plain = [
+        composed(*AT_COST[:2], f"mu_algo={name}", f"unlearn.cost={cost}")
+        for name, cost in (("finetune", 0.2), ("npo", 0.2))
+    ]
+    hashes = [config_hash(one) for one in (searched, *plain)]
+    assert set(hashes) <= {cell.hash for cell in cells}
+    assert len(cells) == 4
 
 
 def test_every_cell_of_a_sweep_uses_its_own_values(monkeypatch, composed, tmp_path):

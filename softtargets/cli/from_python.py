@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from softtargets.cli import refusals
 from softtargets.cli.main import register_resolvers, run_one, translating
 from softtargets.compat import hydra_names
-from softtargets.config import allowed_targets, paths, recipes
+from softtargets.config import allowed_targets, at_cost, paths, recipes
 from softtargets.errors import BadInput, Failed
 from softtargets.execution import composed_run
 from softtargets.layout import CONF
@@ -32,7 +32,7 @@ def run(overrides: Iterable[str] = ()) -> dict:
     >>> result["choices"]["targets"], 0 <= result["distance"]["js_forget"] <= 0.6932  # nats, at most log 2
     ('soft', True)
     """
-    words = recipes.with_recipe(paths.quoted(_listed(overrides), several=False))
+    words = at_cost.with_searched(recipes.with_recipe(paths.quoted(_listed(overrides), several=False)))
     with hydra_for(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.RUN, with_log_configuration=False)
         _check(config)

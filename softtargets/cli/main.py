@@ -21,7 +21,7 @@ from yaml import YAMLError
 
 from softtargets.cli import help, refusals
 from softtargets.compat import hydra_names
-from softtargets.config import allowed_targets, paths, recipes
+from softtargets.config import allowed_targets, at_cost, paths, recipes
 from softtargets.errors import BadInput, Failed, program, visible
 from softtargets.layout import CONF
 from softtargets.system import files, signals
@@ -40,8 +40,9 @@ def command(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its exceptions instead of printing them
     try:
         with as_cloned(), refusing(), hydra_names.checking(allowed_targets.require_hydra_allowed):
-            words = paths.quoted(sys.argv[1:], several=bool({"-m", "--multirun"} & set(sys.argv)))
-            sys.argv[1:] = recipes.with_recipe(words)
+            several = bool({"-m", "--multirun"} & set(sys.argv))
+            words = recipes.with_recipe(paths.quoted(sys.argv[1:], several=several))
+            sys.argv[1:] = words if several else at_cost.with_searched(words)
             refusals.check_words(sys.argv[1:])
             main()
     except Exception as error:

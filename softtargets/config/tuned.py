@@ -7,10 +7,10 @@
 The keys are the algorithm, then the targets; `all` is any targets, for an algorithm that ignores forget targets.
 """
 
-# An arm is a list: at most one entry without a key `cost`, which runs use by default, and entries with the cost at
-# which they were searched. These also hold settings that are no numbers, such as the optimiser, in their `words`,
-# and no run takes them by itself: a part of them would be other settings. A mapping by cost would have floats as
-# keys, which YAML and OmegaConf's dotted names handle badly.
+# An arm is a list: at most one entry without a key `cost`, which runs use by default, and entries with the cost,
+# the recipe and the number of images for which they were searched. These also hold settings that are no numbers,
+# such as the optimiser, in their `words`, which at_cost.py types for the user. A mapping by cost would have floats
+# as keys, which YAML and OmegaConf's dotted names handle badly.
 
 import functools
 import os
@@ -81,8 +81,14 @@ def _is_table(table: object) -> bool:
 def _is_arm(entries: object) -> bool:
     if not isinstance(entries, list) or not entries or not all(map(_is_entry, entries)):
         return False
-    costs = [one.get("cost") for one in entries]
-    return len(set(costs)) == len(costs)
+    return len(set(map(_place, entries))) == len(entries)
+
+
+def _place(entry: dict) -> tuple:
+    """Return what tells an entry from the others of its arm: cost, number of training images and recipe."""
+    seen = entry.get("tuned_on") or {}
+    cost = entry.get("cost")
+    return (cost,) if cost is None else (cost, seen.get("images"), seen.get("recipe"))
 
 
 def _is_entry(entry: object) -> bool:
@@ -118,12 +124,15 @@ def entry(table: Table, algorithm: str, targets: str) -> dict | None:
 
 
 def add(file: Path, algorithm: str, targets: str, entry: dict) -> None:
-    """Put an arm's entry into a table, in place of that at the same cost; several processes may do so at once."""
+    """Put an arm's entry into a table; several processes may do so at once.
+
+    It replaces that of the same cost, recipe and number of images.
+    """
     make_folder(file.parent)
     with locked(file.with_name(f".{file.name}.lock"), busy=lambda: None):
         table = read_table(file) or {}
         arms = table.get(algorithm, {})
-        others = [one for one in arms.get(targets, []) if one.get("cost") != entry.get("cost")]
+        others = [one for one in arms.get(targets, []) if _place(one) != _place(entry)]
         entries = sorted([*others, entry], key=lambda one: one.get("cost", 0))
         write(file, table | {algorithm: arms | {targets: entries}})
 

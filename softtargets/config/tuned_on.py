@@ -1,6 +1,7 @@
 """Tuned on: the data that a search saw when it chose settings, which a run carries into its result."""
 
 import hashlib
+import re
 
 import pydantic
 
@@ -33,6 +34,10 @@ class TunedOn(pydantic.BaseModel):
     """Hash of a forget set that is the same whatever its seed, see `fixed_hash`."""
     test_images: int = 0
     """Test images that the score saw."""
+    recipe: str | None = None
+    """Recipe of training, see `recipe_of`; None where it is not known."""
+    cost: float | None = None
+    """Budget, `unlearn.cost`; None for a search without one."""
 
 
 def checked(node: object, where: str) -> dict:
@@ -49,13 +54,35 @@ def typed(tuned_on: dict) -> str:
 
 
 def _typed(value: object) -> str:
-    return f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return f"'{value}'" if re.search(r"[^\w.-]", str(value)) else str(value)
 
 
 def fixed_hash(forget_set: dict) -> str:
     """Return the first digits of the SHA-256 of a kind of forget set without its seed, files by their content."""
     node = {name: value for name, value in forget_set.items() if name != "seed"}
     return hashlib.sha256(canonical(node).encode()).hexdigest()[:DIGITS]
+
+
+def recipe_of(config: dict, choices: dict) -> str:
+    """Return the name of a config's recipe of training, with the first digits of its SHA-256.
+
+    The number format has no part in it: it follows the machine.
+    """
+    node = {name: value for name, value in config["training"].items() if name != "precision"}
+    return f"{choices['training']}-{hashlib.sha256(canonical(node).encode()).hexdigest()[:6]}"
+
+
+def unlike(tuned_on: dict, config: dict, choices: dict, images: int) -> list[str]:
+    """Return a sentence for all in which a run differs from what its settings were tuned on."""
+    size, recipe, cost = (tuned_on.get(name) for name in ("images", "recipe", "cost"))
+    said = [size and of_another_size(tuned_on, choices["dataset"], images)]
+    if recipe is not None and recipe != (used := recipe_of(config, choices)):
+        said.append(f"settings were tuned with recipe {recipe}, and are used with {used}")
+    if cost is not None and cost != (used := config["unlearn"].get("cost")):
+        said.append(f"settings were tuned at unlearn.cost={cost}, and are used at {used or 'null'}")
+    return [one for one in said if one]
 
 
 def of_another_size(tuned_on: dict, dataset: str, images: int) -> str | None:

@@ -132,10 +132,24 @@ def show_data(experiment: Experiment, console: Console) -> None:
         console.say(f"left out {experiment.data.copies_dropped} training images that are copies of other images")
     for note in experiment.data.notes:
         console.say(note)
-    if seen := experiment.config.get("tuned_on"):
-        dataset, images = experiment.config["choices"]["dataset"], len(experiment.data.train)
-        if said := tuned_on.of_another_size(seen, dataset, images):
-            console.say(f"{said}: tuned=none leaves them out")
+    for sentence in _tuning(experiment):
+        console.say(sentence)
+
+
+def _tuning(experiment: Experiment) -> list[str]:
+    """Return whether a search chose the settings of a run, at its budget, and for what else if not for this."""
+    config, cost = experiment.config, experiment.unlearning.cost
+    choices, seen = config["choices"], config.get("tuned_on") or {}
+    images, dataset = len(experiment.data.train), choices["dataset"]
+    if others := tuned_on.unlike(seen, config, choices, images):
+        return [f"{one}: tuned=none leaves them out" for one in others]
+    if cost is None:
+        return []
+    if seen.get("cost") == cost:
+        return [f"unlearn.cost={cost:g}: settings were searched at this budget, for this recipe and size"]
+    arm, recipe = f"{choices['mu_algo']} {choices['targets']}", tuned_on.recipe_of(config, choices)
+    where = f"{images:,} images of {dataset}, recipe {recipe}"
+    return [f"unlearn.cost={cost:g}: no search chose settings of {arm} for this budget ({where})"]
 
 
 def is_untrained(experiment: Experiment, original: Evaluation) -> bool:

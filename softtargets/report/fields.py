@@ -155,6 +155,8 @@ class TunedOnFields(_Read):
     classes: list[int]
     fixed: str | None
     test_images: int
+    recipe: str | None = None
+    cost: float | None = None
 
 
 class Result(_Read):

@@ -3,7 +3,7 @@
 import collections
 from collections.abc import Iterator
 
-from softtargets.config.tuned_on import RESERVED, fixed_hash, of_another_size
+from softtargets.config.tuned_on import RESERVED, fixed_hash, unlike
 from softtargets.report.runs import Run
 
 
@@ -17,8 +17,10 @@ def tuning_notes(runs: list[Run]) -> list[str]:
         for (cell, arm), group in sorted(arms.items())
         for what, count in collections.Counter(what for run in group for what in touched(run)).items()
     ]
-    sizes = {f"{cell}, {arm}: {said}" for (cell, arm), group in arms.items() for said in map(_size, group) if said}
-    return [*notes, *sorted(sizes), *_reserved(runs)]
+    others = {
+        f"{cell}, {arm}: {said}" for (cell, arm), group in arms.items() for run in group for said in _other(run)
+    }
+    return [*notes, *sorted(others), *_reserved(runs)]
 
 
 def touched(run: Run) -> Iterator[str]:
@@ -38,9 +40,10 @@ def touched(run: Run) -> Iterator[str]:
         yield "test images"
 
 
-def _size(run: Run) -> str | None:
+def _other(run: Run) -> list[str]:
+    """Return what a run's settings were tuned on and the run is not."""
     tuned_on, images = run.result.get("tuned_on"), run.result["data"]["sizes"].get("train")
-    return tuned_on and images and of_another_size(tuned_on, run.result["choices"]["dataset"], images)
+    return unlike(tuned_on, run.result["config"], run.result["choices"], images) if tuned_on and images else []
 
 
 def _reserved(runs: list[Run]) -> list[str]:

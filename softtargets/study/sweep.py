@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 
-from softtargets.config import paths, recipes
+from softtargets.config import at_cost, paths, recipes
 from softtargets.config.settings import PairSettings
 from softtargets.errors import BadInput, program, visible
 from softtargets.resumable.combinations import every_combination
@@ -83,7 +83,8 @@ def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str
         named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
         swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
     swept.pop("pairs", None)  # folder names show the seeds instead
-    return recipes.each_with_recipe(combinations, sweeper.config.hydra.searchpath), list(swept)
+    combinations = recipes.each_with_recipe(combinations, sweeper.config.hydra.searchpath)
+    return list(map(at_cost.with_searched, combinations)), list(swept)
 
 
 def _own_settings(sweeper: Sweeper, arguments: list[str]) -> PairSettings:

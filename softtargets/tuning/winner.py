@@ -5,7 +5,7 @@ import contextlib
 from hydra.utils import get_object
 
 from softtargets.config.resolve import decisive
-from softtargets.config.tuned_on import TunedOn, fixed_hash
+from softtargets.config.tuned_on import TunedOn, fixed_hash, recipe_of
 from softtargets.execution.experiment import Experiment
 from softtargets.marks import ForgetSet
 
@@ -21,6 +21,8 @@ def seen_by(pairs: list[int], experiment: Experiment) -> dict:
         forget_sets=pairs,
         classes=forget_set.get("classes", []),
         fixed=fixed_hash(forget_set) if is_fixed else None,
+        recipe=recipe_of(experiment.config, experiment.config["choices"]),
+        cost=experiment.config["unlearn"]["cost"],
     )
     return seen.model_dump()
 
