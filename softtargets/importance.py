@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from softtargets.linear import Linear
 from softtargets.losses import cross_entropy
 from softtargets.types import Samples
 
@@ -89,6 +90,7 @@ def _normalisation(layer: nn.BatchNorm1d | nn.BatchNorm2d, a: Tensor, delta: Ten
 
 RULES: dict[type, Callable[..., Squares]] = {
     nn.Linear: _linear,
+    Linear: _linear,
     nn.Conv2d: _convolution,
     nn.BatchNorm1d: _normalisation,
     nn.BatchNorm2d: _normalisation,
@@ -120,7 +122,7 @@ def _direct(model: nn.Module, samples: Samples) -> list[nn.Module]:
     with _noted(layers) as calls:
         model(samples.take(torch.arange(1)).inputs)
     once = {layer: notes[0] for layer, notes in calls.items() if len(notes) == 1}
-    dimensions = {nn.Linear: (2,), nn.Conv2d: (4,), nn.BatchNorm1d: (2, 3), nn.BatchNorm2d: (4,)}
+    dimensions = {nn.Linear: (2,), Linear: (2,), nn.Conv2d: (4,), nn.BatchNorm1d: (2, 3), nn.BatchNorm2d: (4,)}
     return [layer for layer, (inputs, _) in once.items() if inputs.dim() in dimensions[type(layer)]]
 
 

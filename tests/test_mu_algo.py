@@ -22,7 +22,8 @@ from softtargets.config.resolve import DECLARED
 from softtargets.datasets import mnist_5k
 from softtargets.execution.callables import checked_partial
 from softtargets.fit import Fit, predict
-from softtargets.importance import importance
+from softtargets.importance import _direct, importance
+from softtargets.linear import Linear
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
 from softtargets.mu_algo import INPUTS
@@ -385,7 +386,12 @@ def normalising():
     return nn.Sequential(*layers)
 
 
-@pytest.mark.parametrize("network", [Twice, convolving, normalising])
+def own():
+    """Linear layers of ours, which multiply by another library where that is faster."""
+    return nn.Sequential(nn.Flatten(), Linear(16, 8), nn.ReLU(), Linear(8, K))
+
+
+@pytest.mark.parametrize("network", [Twice, convolving, normalising, own])
 def test_ssds_importance_is_a_mean_over_samples_one_by_one(network):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -402,6 +408,11 @@ def test_ssds_importance_is_a_mean_over_samples_one_by_one(network):
     assert set(found) == set(expected)
     for name, squares in expected.items():
         torch.testing.assert_close(found[name], squares, rtol=1e-4, atol=1e-8)
+
+
+def test_the_importance_of_our_own_linear_layers_needs_no_gradients_of_single_samples():
+    model, data = own().eval(), samples(3, 1)
+    assert _direct(model, data) == [model[1], model[3]]
 
 
 def test_scrub_stays_first_flees_then_and_stays_again():
