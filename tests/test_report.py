@@ -35,6 +35,7 @@ from softtargets.report.leaks import leaks
 from softtargets.report.measures import MEASURES, Floors, js_of_probs
 from softtargets.report.pairs import pairings
 from softtargets.report.planned import write_plan
+from softtargets.report.requests import request_lines
 from softtargets.report.runs import read
 from softtargets.report.seeds import clipped_klom, exchanges, klom, over_seeds, permuted, ulira
 from softtargets.report.standing import standings
@@ -1687,3 +1688,22 @@ def test_what_was_tuned_on_is_on_screen_in_the_tables_and_on_the_page(folder, ca
     assert said in capsys.readouterr().out.splitlines()
     assert f"Tuned on what is judged here:\n\n- {said}\n" in (place / "summary.md").read_text()
     assert f"<li>{said}</li>" in (place / "report.html").read_text()
+
+
+def of_requests(seed: int, *drifts: tuple[float, float, float | None, float]) -> dict:
+    """A run with a request for each drift: of the unlearned model, of nothing, on earlier requests; and its cost."""
+    names = ("js_unlearned", "js_nothing", "js_earlier")
+    requests = [{"drift": dict(zip(names, one[:3], strict=True)), "cost": {"share": one[3]}} for one in drifts]
+    return result(seed=seed, requests=requests)
+
+
+def test_requests_are_means_over_runs_by_hand(folder):
+    runs = [
+        of_requests(0, (0.1, 0.2, None, 0.05), (0.2, 0.3, 0.4, 0.1)),
+        of_requests(1, (0.3, 0.2, None, 0.05), (0.3, 0.3, 0.2, 0.2)),
+    ]
+    (line,) = request_lines(read(folder(*runs, result(seed=2))))
+    assert line.endswith(
+        "hard (n = 2): after each of 2 requests the mean raw JS on all forgotten so far is 0.200, 0.250 nats (doing "
+        "nothing: 0.200, 0.300), on earlier requests alone –, 0.300. Each costs 0.050, 0.150 of its own retraining"
+    )
