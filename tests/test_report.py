@@ -1691,7 +1691,7 @@ def test_what_was_tuned_on_is_on_screen_in_the_tables_and_on_the_page(folder, ca
 
 
 def of_requests(seed: int, *drifts: tuple[float, float, float | None, float]) -> dict:
-    """A run with a request for each drift: of the unlearned model, of nothing, on earlier requests; and its cost."""
+    """A run with a request for each drift: of the unlearned model, of nothing, on earlier ones; and its cost."""
     names = ("js_unlearned", "js_nothing", "js_earlier")
     requests = [{"drift": dict(zip(names, one[:3], strict=True)), "cost": {"share": one[3]}} for one in drifts]
     return result(seed=seed, requests=requests)
@@ -1702,8 +1702,8 @@ def test_requests_are_means_over_runs_by_hand(folder):
         of_requests(0, (0.1, 0.2, None, 0.05), (0.2, 0.3, 0.4, 0.1)),
         of_requests(1, (0.3, 0.2, None, 0.05), (0.3, 0.3, 0.2, 0.2)),
     ]
-    (line,) = request_lines(read(folder(*runs, result(seed=2))))
+    (line,) = request_lines(read(folder(one, other, result(seed=2))))
     assert line.endswith(
-        "hard (n = 2): after each of 2 requests the mean raw JS on all forgotten so far is 0.200, 0.250 nats (doing "
-        "nothing: 0.200, 0.300), on earlier requests alone –, 0.300. Each costs 0.050, 0.150 of its own retraining"
+        "hard (n = 2): after each of 2 requests the mean raw JS on all forgotten so far is 0.200, 0.250 nats "
+        "(doing nothing: 0.200, 0.300), on earlier requests alone –, 0.300. Each costs 0.050, 0.150 of its own retraining"
     )

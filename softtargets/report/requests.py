@@ -24,7 +24,7 @@ def _line(cell: str, arm: str, found: list[list[dict]]) -> str:
     unlearned, nothing = (after(lambda one, n=name: one["drift"][f"js_{n}"]) for name in ("unlearned", "nothing"))
     earlier, share = after(lambda one: one["drift"]["js_earlier"]), after(lambda one: one["cost"]["share"])
     return (
-        f"{cell}, {arm} (n = {len(found)}): after each of {len(found[0])} requests the mean raw JS on all forgotten "
-        f"so far is {unlearned} nats (doing nothing: {nothing}), on earlier requests alone {earlier}. Each costs "
+        f"{cell}, {arm} (n = {len(found)}): after each of {len(found[0])} requests the mean raw JS on all "
+        f"forgotten so far is {unlearned} nats (doing nothing: {nothing}), on earlier requests alone {earlier}. Each costs "
         f"{share} of its own retraining"
     )
