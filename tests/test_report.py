@@ -1698,12 +1698,11 @@ def of_requests(seed: int, *drifts: tuple[float, float, float | None, float]) ->
 
 
 def test_requests_are_means_over_runs_by_hand(folder):
-    runs = [
-        of_requests(0, (0.1, 0.2, None, 0.05), (0.2, 0.3, 0.4, 0.1)),
-        of_requests(1, (0.3, 0.2, None, 0.05), (0.3, 0.3, 0.2, 0.2)),
-    ]
+    one = of_requests(0, (0.1, 0.2, None, 0.05), (0.2, 0.3, 0.4, 0.1))
+    other = of_requests(1, (0.3, 0.2, None, 0.05), (0.3, 0.3, 0.2, 0.2))
     (line,) = request_lines(read(folder(one, other, result(seed=2))))
     assert line.endswith(
         "hard (n = 2): after each of 2 requests the mean raw JS on all forgotten so far is 0.200, 0.250 nats "
-        "(doing nothing: 0.200, 0.300), on earlier requests alone –, 0.300. Each costs 0.050, 0.150 of its own retraining"
+        "(doing nothing: 0.200, 0.300), on earlier requests alone –, 0.300. Each costs 0.050, 0.150 of its own "
+        "retraining"
     )

@@ -25,6 +25,6 @@ def _line(cell: str, arm: str, found: list[list[dict]]) -> str:
     earlier, share = after(lambda one: one["drift"]["js_earlier"]), after(lambda one: one["cost"]["share"])
     return (
         f"{cell}, {arm} (n = {len(found)}): after each of {len(found[0])} requests the mean raw JS on all "
-        f"forgotten so far is {unlearned} nats (doing nothing: {nothing}), on earlier requests alone {earlier}. Each costs "
-        f"{share} of its own retraining"
+        f"forgotten so far is {unlearned} nats (doing nothing: {nothing}), on earlier requests alone {earlier}. "
+        f"Each costs {share} of its own retraining"
     )
