@@ -566,8 +566,9 @@ def test_shadows_are_an_ordinary_sweep_that_trains_and_stops(capsys, monkeypatch
     words = []
     monkeypatch.setattr(sys, "argv", ["softtargets"])
     monkeypatch.setattr(shadows, "command", lambda main: words.extend(sys.argv[1:]))
-    assert shadows.main(["dataset=mnist", "models=12", "references=3"]) == 0
-    assert words[:6] == ["-m", "stage=train", "mu_algo=none", "seed=range(12)", "dataset=mnist", "references=3"]
+    assert shadows.main(["dataset=mnist", "models=12", "references=3", "plan=true"]) == 0
+    decided = ["-m", "stage=train", "mu_algo=none", "seed=range(12)"]
+    assert words[:7] == [*decided, "dataset=mnist", "references=3", "plan=true"]
     said = capsys.readouterr().out
     assert can_show(12) in said
     assert "softtargets run -m 'seed=range(12)' dataset=mnist references=3 mu_algo=npo" in said
@@ -588,6 +589,7 @@ def test_shadows_train_what_the_store_lacks_and_runs_take_it_from_there(elsewher
         assert (found.returncode, found.stderr) == (0, "")
         return found.stdout
 
+    assert "models: 30 to train, 0 in the store" in typed("shadows", "models=10", "plan=true")
     assert "trained 30 models, reused 0 from the store" in typed("shadows", "models=10")
     assert "trained 6 models, reused 30 from the store" in typed("shadows", "models=12")
     arm = typed("run", "-m", "seed=range(2)", "references=2", "mu_algo=graddiff", "unlearn.epochs=1")

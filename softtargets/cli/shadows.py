@@ -22,7 +22,8 @@ USAGE = """softtargets shadows: models of many seeds for attacks per sample
 
 It says what so many models can show, and trains those that the store lacks: an ordinary sweep, as by
 softtargets run -m stage=train references=2 'seed=range(64)'. All other settings are those of a sweep, among them
-hydra/launcher=slurm. Type the same command again to resume; with more models=, the others are kept.
+hydra/launcher=slurm. With plan=true it only says what the store has and what is missing. Type the same command
+again to resume; with more models=, the others are kept.
 """
 DECIDED = {"seed", "stage", "mu_algo", "unlearn", "targets", "pairs", "-m", "--multirun"}
 
@@ -47,7 +48,7 @@ def main(words: list[str]) -> int:
     references = [] if _names(others) & {"references"} else ["references=2"]
     sys.argv[1:] = ["-m", "stage=train", "mu_algo=none", seeds, *references, *others, *folder]  # Hydra reads them
     command(run)
-    shared = shlex.join([seeds, *references, *others])
+    shared = shlex.join([seeds, *references, *(word for word in others if not word.startswith("plan="))])
     print(f"next, for each arm, on the same models: softtargets run -m {shared} mu_algo=npo")
     return 0
 
