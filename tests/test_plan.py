@@ -16,6 +16,7 @@ from softtargets.execution import pipeline
 from softtargets.store import entries, manifest
 from softtargets.study.records import Runs, budget, kinds_of_rest, kinds_of_unlearning, nearest
 from softtargets.system.files import read_json, write_json
+from softtargets.system.locks import locked
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_a_plan_for_slurm_says_how_cells_are_cut(here, own_store, words, arrays)
     assert not any(own_store.iterdir())
 
 
-def test_failed_and_finished_cells_are_counted(here, own_store, composed):
+def test_failed_finished_running_and_killed_cells_are_counted(here, own_store, composed):
     sweep = own_store / "runs" / "sweep"
     words = ("-m", *SMALL, "seed=0,1,2")
     # the folders of a sweep end with the hash of the config
@@ -152,7 +153,12 @@ def test_failed_and_finished_cells_are_counted(here, own_store, composed):
     write_json(sweep / failed / "error.json", {"error": "ValueError", "message": "", "traceback": ""})
     digest = config_hash(composed(*SMALL, "seed=2"))
     write_json(sweep / finished / "result.json", {"provenance": {"config_hash": digest}, "cost": {}})
-    said = planned(here, *words)
+    began = sweep / f"any-{config_hash(composed(*SMALL, 'seed=0'))[:12]}"
+    began.mkdir()
+    (began / "run.log").write_text("begun")
+    with locked(began / ".lock", busy=lambda: None):
+        assert planned(here, *words)["cells"] == "3: 1 finished, 0 missing, 1 failed, 1 running"
+    said = planned(here, *words)  # now it was killed
     assert said["cells"] == "3: 1 finished, 1 missing, 1 failed"
     assert said["models"] == "4 to train, 0 in the store"
 

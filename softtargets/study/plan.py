@@ -158,6 +158,6 @@ def _bytes(size: float) -> str:
 def _deciding(experiment: Experiment, config: dict) -> str:
     """Return what decides the models, predictions and targets of a run: runs with equal ones need the same."""
     groups = ("seed", "dataset", "forget_set", "architecture", "training", "targets", "device", "threads")
-    known = [config.get(name) for name in (*groups, "references", "sources")]
+    known = [config.get(name) for name in (*groups, "references", "sources", "checkpoint")]
     trained_for = [config["mu_algo"]] if {*TEACHING} & {*wanted(experiment)} else []
     return canonical([known, trained_for, experiment.unlearning.stop, experiment.settings.stage])

@@ -18,6 +18,7 @@ from softtargets.study.cells import SEED, SweepCell, by_data, checked, without_s
 from softtargets.study.composing import Composer
 from softtargets.study.plan import Plan
 from softtargets.study.records import Runs, Trainings, results_near
+from softtargets.system.locks import is_held
 
 OWN_RUNS = 3
 """Number of finished runs of each arm of a sweep from which others of the arm are estimated."""
@@ -26,7 +27,7 @@ NOTHING = "nothing runs, and nothing is written"
 
 def show_sweep(config: DictConfig, cells: list[SweepCell], compose: Composer, folder: Path) -> None:
     """Check the cells without a result, and print what a sweep would do and take."""
-    states = [cell.state() for cell in cells]
+    states = [_state(cell) for cell in cells]
     # one that stops after a stage looks at the store each time
     unfinished = [
         cell for cell, state in zip(cells, states, strict=True) if (cell.stage, state) != ("all", "finished")
@@ -62,9 +63,16 @@ def _show(experiments: Iterable[Experiment], folder: str | None, runs: Runs) -> 
 
 def _counts(states: list[str]) -> str:
     """Return how many cells are in each state, as in "12 finished, 23 missing, 1 failed"."""
-    number = collections.Counter("missing" if state == "waiting" else state for state in states)
+    number = collections.Counter(states)
     shown = ("finished", "missing", "failed", *(["running"] if number["running"] else []))
     return ", ".join(f"{number[state]:,} {state}" for state in shown)
+
+
+def _state(cell: SweepCell) -> str:
+    """Return the state of a cell. A run that was killed has begun, but nobody holds its lock: it is missing."""
+    state = cell.state()
+    killed = state == "running" and is_held(cell.folder / ".lock") is False
+    return "missing" if killed or state == "waiting" else state
 
 
 def _of_each_arm(cells: list[SweepCell]) -> list[SweepCell]:
