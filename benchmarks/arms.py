@@ -6,8 +6,12 @@ machine. Settings, such as tuning_pairs=2, go to every search; other data or mod
 Type the same command again to resume, with more `trials` to go on, or at the same time to share the tries: all
 state is in RUNS/search. An arm that cannot be run at that budget is named and passed over.
 
-`python benchmarks/arms.py table` prints the entries with a cost in Markdown, and `python benchmarks/arms.py cells`
-their words, one arm a line, as cells of a study.
+An arm that has an entry of so many tries is not searched again. The noise of a search and the blind objective:
+`python benchmarks/arms.py only=npo sampler_seed=1 tables=DIR`, or objective=blind, and then `python
+benchmarks/arms.py again tables=DIR`, which scores every entry in DIR as all others are, on the fresh pairs.
+
+`python benchmarks/arms.py table [tables=DIR]` prints the entries with a cost in Markdown, and `python
+benchmarks/arms.py cells` their words, one arm a line, as cells of a study.
 """
 
 import contextlib
@@ -47,10 +51,12 @@ def main(
         words = [f"{name}={value}" for name, value in (DATA | settings).items()]
         words += [f"mu_algo={algorithm}", *(f"targets={one}" for one in targets), f"unlearn.cost={cost}"]
         print(" ".join(words), flush=True)
+        if any(
+            one["words"][: len(words)] == words and one["trials"] >= int(trials) for *_, one in searched(tables)
+        ):
+            continue
         with named():
-            winner = softtargets.search(
-                [*words, f"trials={trials}"], say=lambda line: print(f"  {line}", flush=True)
-            )
+            winner = softtargets.search([*words, f"trials={trials}"], say=say)
             tuned.add(Path(tables, f"{winner['table']}.yaml"), *winner["arm"], row(winner))
 
 
@@ -73,36 +79,50 @@ def arms() -> list[list[str]]:
     return [one.split() for one in ARMS.split(",")]
 
 
-def searched() -> list[tuple[str, str, str, dict]]:
+def searched(tables: str) -> list[tuple[str, str, str, dict]]:
     """Return table, algorithm, targets and entry of everything that was searched at a cost."""
     return [
         (name, algorithm, targets, entry)
-        for name in tuned.names(CONF / "tuned")
-        for algorithm, entries in (tuned.read_table(CONF / "tuned" / f"{name}.yaml") or {}).items()
+        for name in tuned.names(Path(tables))
+        for algorithm, entries in (tuned.read_table(Path(tables, f"{name}.yaml")) or {}).items()
         for targets, several in entries.items()
         for entry in several
         if "cost" in entry
     ]
 
 
-def table() -> None:
-    """Print the entries with a cost: score on fresh pairs, 1 is doing nothing."""
-    head = ("table", "algorithm", "targets", "cost", "tries", "score", "settings")
+def again(tables: str = str(CONF / "tuned")) -> None:
+    """Score entries by the usual objective on the fresh pairs, by searches of one try with all settings typed."""
+    for name, algorithm, targets, one in searched(tables):
+        words = [word for word in one["words"] if not word.startswith(("tuned=", "unlearn.stop=", "+tuned."))]
+        if words == ["mu_algo=none"]:
+            print(f"{name} {algorithm} {targets}: does nothing, 1.000", flush=True)
+            continue
+        with named():
+            scores = softtargets.search([*words, "trials=1"], say=lambda line: None)["fresh_scores"]
+            print(f"{name} {algorithm} {targets} at {one['cost']:g}: {scores['0']:.3f}", flush=True)
+
+
+def table(tables: str = str(CONF / "tuned")) -> None:
+    """Print the entries with a cost: score on fresh pairs with its 95 % interval, 1 is doing nothing."""
+    head = ("table", "algorithm", "targets", "cost", "tries", "CPU s", "score", "95 %", "settings")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
-    for name, algorithm, targets, one in searched():
+    for name, algorithm, targets, one in searched(tables):
         drawn = [word for word in one["words"] if word.startswith(("unlearn", "mu_algo.", "++"))]
-        numbers = (f"{one['cost']:g}", str(one["trials"]), f"{one['score']:.3f}")
-        print(f"| {' | '.join((name, algorithm, targets, *numbers))} | `{' '.join(drawn)}` |")
+        ends = "{:.2f} to {:.2f}".format(*one["interval"]) if one.get("interval") else "–"
+        seconds = f"{one['cpu_s']:.0f}" if "cpu_s" in one else "–"
+        numbers = (f"{one['cost']:g}", str(one["trials"]), seconds, f"{one['score']:.3f}", ends)
+        print(f"| {' | '.join((name, algorithm, targets, *numbers))} | `{' '.join(drawn) or 'mu_algo=none'}` |")
 
 
-def cells() -> None:
+def cells(tables: str = str(CONF / "tuned")) -> None:
     """Print the words of every entry with a cost."""
-    for *_, one in searched():
+    for *_, one in searched(tables):
         print(f"- {shlex.join(one['words'])}")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] in (["table"], ["cells"]):
-        {"table": table, "cells": cells}[sys.argv[1]]()
-    else:
-        call(main, __doc__)
+    part = {"table": table, "cells": cells, "again": again}.get(" ".join(sys.argv[1:2]))
+    if part:
+        del sys.argv[1]
+    call(part or main, __doc__)

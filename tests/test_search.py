@@ -8,18 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import CONF, ROOT, SMALL
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from safetensors.torch import load_file
+from scipy import stats
 
 import softtargets
 from softtargets.config import tuned, tuned_on
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput, Failed
 from softtargets.tuning import tries
-from softtargets.tuning.pairs import Blind, NearRetrained, seeded
+from softtargets.tuning.pairs import Blind, NearRetrained, interval, seeded
 from softtargets.tuning.space import NOTHING_TO_SEARCH, read_space
 from softtargets.tuning.tries import Tries
 
@@ -160,6 +162,14 @@ def test_the_score_is_the_share_of_the_way_left_and_a_price_for_accuracy():
     with pytest.raises(Failed, match="nothing to search"):
         NearRetrained.score([(0.01, -0.01, 0.0)])
     assert Blind.score([(0.5, 0.1), (0.7, 0.2)]) == pytest.approx(0.6 + 0.3)
+
+
+def test_the_interval_of_a_score_is_that_of_a_mean_where_the_score_is_one():
+    left = [0.1, 0.4, 0.3, 0.8]
+    low, high = interval(NearRetrained.score, [(one, 1.0, 0.0) for one in left])
+    expected = stats.t.interval(0.95, 3, np.mean(left), stats.sem(left))
+    assert (low, high) == pytest.approx(expected, abs=1e-4)
+    assert interval(NearRetrained.score, [(0.1, 1.0, 0.0)]) is None
 
 
 # refusals, before any work
@@ -307,6 +317,8 @@ def test_a_search_starts_at_doing_nothing_and_goes_on_where_it_was(tmp_path):
     seen = {"dataset": "mnist_5k", "images": 475, "seeds": [1000, 1001, 2000], "forget_sets": [1000, 1001, 2000]}
     seen |= {"classes": [], "fixed": None, "test_images": 0, "cost": 0.5, "recipe": winner["tuned_on"]["recipe"]}
     assert winner["tuned_on"] == seen
+    assert row["interval"] is None  # of one fresh pair
+    assert row["cpu_s"] == winner["cpu_s"] > 0
     # the words that are printed make a run that carries it
     run = softtargets.run([*winner["words"], "seed=1001", f"hydra.run.dir={tmp_path / 'run'}"])
     assert run["tuned_on"] == winner["tuned_on"]

@@ -27,9 +27,10 @@ Table = dict[str, dict[str, list[dict]]]
 """Algorithm → targets → entries."""
 
 ANY_TARGETS = "all"
-NOTES = {"score", "before", "trials", "cost", "words", "tuned_on"}
-"""An entry's keys about its search: the best score, that of the first guess (with a `cost`, of doing nothing), the
-number of trials, the budget, the words of a run with these settings, and what the search saw: see tuned_on.py."""
+NOTES = {"score", "interval", "before", "trials", "cpu_s", "cost", "words", "tuned_on"}
+"""An entry's keys about its search: the best score and its 95 % interval, that of the first guess (with a `cost`,
+of doing nothing), the number of trials, their CPU seconds, the budget, the words of a run with these settings, and
+what the search saw: see tuned_on.py."""
 FORM = "ALGORITHM: {TARGETS: [{values: {SETTING: NUMBER}}]}, with powers of ten as in 1.0e-3"
 FULL = 60
 """Tries of a whole search at a cost."""

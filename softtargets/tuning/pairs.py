@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 import torch
+from scipy import stats
 from torch import nn
 
 from softtargets.config.tuned_on import RESERVED
@@ -199,6 +200,20 @@ class Blind(Pair):
         """Return B, see above."""
         loss, gap = map(statistics.mean, zip(*measures, strict=True))
         return loss + 2 * gap
+
+
+def interval(score: Callable[[Sequence[Measured]], float], measures: Sequence[Measured]) -> list[float] | None:
+    """Return the ends of the 95 % interval of a score, by a jackknife over its pairs; None for one pair.
+
+    A score is a ratio of means, so a pair has no score by itself. SE² = (n - 1) / n · Σ (s_i - mean)², where s_i
+    is the score without pair i. The quantile is that of t with n - 1 degrees of freedom.
+    """
+    n = len(measures)
+    if n < 2:
+        return None
+    without = [score([*measures[:i], *measures[i + 1 :]]) for i in range(n)]
+    half = stats.t.ppf(0.975, n - 1) * ((n - 1) * statistics.pvariance(without)) ** 0.5
+    return [round(float(score(measures) + sign * half), 4) for sign in (-1, 1)]
 
 
 OBJECTIVES = {"retrained": NearRetrained, "blind": Blind}

@@ -25,7 +25,7 @@ from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
-from softtargets.tuning.pairs import FRESH, OBJECTIVES, SEEDS, TUNING, WORST, Pair, seeded
+from softtargets.tuning.pairs import FRESH, OBJECTIVES, SEEDS, TUNING, WORST, Measured, Pair, interval, seeded
 from softtargets.tuning.space import NOTHING_TO_SEARCH, Space, draw, find_file, first_try, read_space
 from softtargets.tuning.tries import Tries
 from softtargets.tuning.winner import row, seen_by
@@ -99,6 +99,7 @@ class Search:
 
     def run(self) -> dict:
         """Try, choose, write and print."""
+        self.cpu = time.process_time()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space = self._space()
         self._check()
@@ -171,6 +172,7 @@ class Search:
             if trial is None:
                 return
             self._try(trial)
+            self._note_seconds()
             self._progress((time.monotonic() - started) / count)
 
     def _try(self, trial: optuna.Trial) -> None:
@@ -243,26 +245,46 @@ class Search:
             "words": words if winner else ["mu_algo=none"],
             "drawn": drawn,
             "score": min(scores.values()),
+            "interval": self._interval(winner),
             "score_on_tuning_pairs": winner.value if winner else None,
             "fresh_scores": scores,
             "budget": self.composed(self.all_words(())).unlearn.cost,
             "objective": self.settings.objective,
             "trials": len(self.tries.finished()),
+            "cpu_s": self._seconds(),
             "sampler_seed": self.settings.sampler_seed,
             "tuning_pairs": list(tuning),
             "fresh_pairs": list(fresh),
             "tuned_on": seen,
         }
 
-    def _fresh_score(self, one: FrozenTrial) -> float:
-        """Score a try on fresh pairs; a pair that an earlier call measured is not run again."""
+    def _note_seconds(self) -> None:
+        """Note the CPU seconds of this process so far, the models of pairs included."""
+        self.study.set_user_attr(f"cpu/{self.tries.process}", round(time.process_time() - self.cpu, 1))
+
+    def _seconds(self) -> float:
+        """Return the CPU seconds of all processes that worked on this search."""
+        return round(sum(value for name, value in self.study.user_attrs.items() if name.startswith("cpu/")), 1)
+
+    def _fresh(self, one: FrozenTrial) -> list[Measured | None]:
+        """Measure a try on fresh pairs; a pair that an earlier call measured is not run again."""
         measures = []
         for number in self._numbers(FRESH, self.settings.fresh_pairs):
             key = f"fresh/{one.number}/{number}"
             if key not in self.study.user_attrs:
                 self.study.set_user_attr(key, self._pair(number).tried(self.all_words(one.user_attrs["words"])))
+                self._note_seconds()
             measures.append(self.study.user_attrs[key])
+        return measures
+
+    def _fresh_score(self, one: FrozenTrial) -> float:
+        """Score a try on fresh pairs."""
+        measures = self._fresh(one)
         return WORST if None in measures else self._pair(FRESH).score(measures)
+
+    def _interval(self, winner: FrozenTrial | None) -> list[float] | None:
+        """Return the ends of the 95 % interval of a winner's score; None for doing nothing."""
+        return interval(self._pair(FRESH).score, self._fresh(winner)) if winner else None
 
     def _finish(self, winner: dict) -> dict:
         """Write winner.json and the row of the table, and print the words to type."""

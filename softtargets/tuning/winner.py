@@ -35,8 +35,10 @@ def row(winner: dict) -> dict:
         "values": {name: number for name, number in numbers.items() if number is not None},
         "cost": winner["budget"],
         "score": round(winner["score"], 4),
+        "interval": winner["interval"],
         "before": round(winner["fresh_scores"]["nothing"], 4),
         "trials": winner["trials"],
+        "cpu_s": winner["cpu_s"],
         "words": list(winner["words"]),
         "tuned_on": winner["tuned_on"],
     }
