@@ -39,6 +39,7 @@ SMALL = {
     "seed_grid.py": "",
     "stand_in.py": "images=300",
     "study.py": "{}",
+    "sweeps.py": "cells=3 watched=40 entries=5 seconds=2",
     "targets.py": f"seeds=1 only=statuses {FEW}",
 }
 """Words for a small size; {} is an empty folder."""

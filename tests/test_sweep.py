@@ -21,6 +21,7 @@ from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import LauncherEnd, reason
 from softtargets.resumable.slurm_queue import Queue
 from softtargets.study import cells as sweeps
+from softtargets.study import progress
 from softtargets.study.cells import SweepCell, missing, prepare, spread
 from softtargets.study.pairs import typed_out
 from softtargets.study.peak import peak_of_runs
@@ -363,6 +364,29 @@ def test_a_sweep_of_which_every_run_failed_leaves_a_page_that_names_them(tmp_pat
     text = (tmp_path / "summary.md").read_text()
     assert "No run finished" in text
     assert all(f"- {one.folder.name}: ValueError: no luck in {one.folder.name}\n" in text for one in cells)
+
+
+def test_a_large_finished_sweep_keeps_its_report_until_a_result_is_newer(tmp_path, capsys, monkeypatch):
+    reported = []
+    monkeypatch.setattr(progress, "verdicts", reported.append)
+    cells = [cell(tmp_path / f"seed={seed}-{seed}") for seed in range(progress.LARGE)]
+    for one in cells:
+        content = {"provenance": {"config_hash": one.hash}, "cost": {"made": ["original"], "from_store": []}}
+        write_json(one.outcome, content)
+    assert counts_of_runs(cells, missing({}, {}, {}, gave_up=False))
+    assert len(reported) == 1  # there is none
+    (tmp_path / "report.html").touch()
+    os.utime(tmp_path / "report.html", (2e9, 2e9))
+    assert counts_of_runs(cells, missing({}, {}, {}, gave_up=False))
+    out = capsys.readouterr().out
+    assert len(reported) == 1
+    assert "of an earlier call; no result is newer\n" in out
+    assert "100 of 100 runs finished, 0 failed; trained 100 models, reused 0 from the store" in out
+    os.utime(cells[-1].outcome, (3e9, 3e9))
+    assert counts_of_runs(cells, missing({}, {}, {}, gave_up=False))
+    cells[0].outcome.unlink()
+    assert not counts_of_runs(cells, missing({}, {}, {}, gave_up=False))
+    assert len(reported) == 3
 
 
 def test_a_sweep_that_never_began_leaves_no_page(tmp_path, capsys):

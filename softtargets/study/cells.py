@@ -78,10 +78,14 @@ class SweepCell:
     def state(self) -> str:
         """Return the state that the folder shows: finished, failed, running or waiting."""
         if result := _json(self.outcome):
-            return "finished" if result["provenance"]["config_hash"] == self.hash else "waiting"
+            return "finished" if self.has_made(result) else "waiting"
         if (self.folder / "error.json").exists():
             return "failed"
         return "running" if self.log_bytes() else "waiting"
+
+    def has_made(self, result: dict) -> bool:
+        """Return whether a result, or the content of a stage's file, is of this cell's config."""
+        return result["provenance"]["config_hash"] == self.hash
 
     def log_bytes(self) -> int:
         """Return the size of the run's log, which grows as soon as the run begins; 0 if there is no log."""

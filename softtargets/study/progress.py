@@ -3,6 +3,7 @@
 import collections
 import datetime
 import math
+import shlex
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import rich.progress_bar
 import rich.table
 import rich.text
 
-from softtargets.errors import BadInput, visible
+from softtargets.errors import BadInput, to_type, visible
 from softtargets.execution.run_files import digest_in, marks
 from softtargets.resumable.starting import Screen
 from softtargets.study.cells import Missing, SweepCell, _json
@@ -22,6 +23,8 @@ SHOWN = 3
 """Number of runs named for each reason of a failure, and of those that run now."""
 MINUTE = 60.0
 """Seconds between two lines of counts in a file."""
+LARGE = 100
+"""Cells from which on a report takes minutes, so that a finished sweep's is not written again."""
 ENDED = ("finished", "failed")
 
 
@@ -136,19 +139,36 @@ class Display(Screen):
 
 def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
     """Print how the sweep ended and return whether every cell is finished."""
-    without = [cell for cell in cells if cell.state() != "finished"]
+    without, trained, reused = [], 0, 0
+    for cell in cells:  # one after the other: thousands of results would fill the memory
+        result = _json(cell.outcome)
+        if not result or not cell.has_made(result):
+            without.append(cell)
+        if result:
+            trained, reused = trained + len(result["cost"]["made"]), reused + len(result["cost"]["from_store"])
     unbegun = [cell for cell in without if cell in missing.unbegun and not cell.error()]
     failed = [cell for cell in without if cell not in unbegun]
     _print_failures(failed, missing)
-    reused, trained = _trainings(cells)
     ended = f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(failed)} failed"
     ended += f", {len(unbegun)} {'stopped or ' * missing.stopped}not started" if unbegun else ""
     print(f"{ended}; trained {trained} models, reused {reused} from the store")
     folder = cells[0].folder.parent
     print(visible(f"sweep: {folder}"))
-    if cells[0].stage == "all" and len(unbegun) < len(cells):
+    if len(cells) >= LARGE and not without and _is_reported(folder, cells):
+        print(visible(f"report: {folder / 'report.html'}, of an earlier call; no result is newer"))
+        print(visible(f"to write it again: {to_type('report')} {shlex.quote(str(folder))}"))
+    elif cells[0].stage == "all" and len(unbegun) < len(cells):
         verdicts(folder)
     return not without
+
+
+def _is_reported(folder: Path, cells: list[SweepCell]) -> bool:
+    """Return whether the folder's report is newer than the result of every cell."""
+    try:
+        written = (folder / "report.html").stat().st_mtime
+        return all(cell.outcome.stat().st_mtime < written for cell in cells)
+    except OSError:
+        return False
 
 
 def _print_failures(failed: list[SweepCell], missing: Missing) -> None:
@@ -172,9 +192,3 @@ def verdicts(folder: Path) -> None:
         summarise(folder, folder, None, ENDPOINTS, None)
     except BadInput as error:
         print(visible(f"no verdict: {error}"))
-
-
-def _trainings(cells: list[SweepCell]) -> tuple[int, int]:
-    results = [result for cell in cells if (result := _json(cell.outcome))]
-    reused, trained = (sum(len(result["cost"][key]) for result in results) for key in ("from_store", "made"))
-    return reused, trained
