@@ -97,6 +97,25 @@ def test_an_array_that_a_limit_refuses_waits_for_other_jobs(monkeypatch, capsys)
         slurm_jobs._submit(Full(TOO_MANY, 1), ARRAY)
 
 
+def test_a_cell_that_fails_before_its_run_leaves_its_reason_and_stops_no_other_of_its_job(tmp_path):
+    (tmp_path / "1").mkdir()  # where the stub writes a file
+    job = slurm_jobs.Job(StubLauncher(tmp_path), [(number, [str(number)]) for number in range(3)])
+    reason = f"IsADirectoryError: [Errno 21] Is a directory: '{tmp_path / '1'}'"
+    assert job() == {0: None, 1: reason, 2: None}
+    assert (tmp_path / "2").read_text() == "ran\n"
+
+
+def test_a_job_that_raised_is_the_reason_of_all_its_cells(tmp_path):
+    class Raised(submitit.Job):
+        def exception(self):
+            trace = "Traceback (most recent call last):\n  File ...\nModuleNotFoundError: No module named 'hydra'"
+            return FailedJobError(f"Job (task=0) failed during processing with trace:\n{trace}\nYou can check")
+
+    task = slurm_jobs.Job(StubLauncher(tmp_path), [(4, ["4"]), (7, ["7"])])
+    reason = "its job raised ModuleNotFoundError: No module named 'hydra'"
+    assert slurm_jobs._returned(Raised(tmp_path, "1"), task) == {4: reason, 7: reason}
+
+
 def test_a_foreign_config_is_hashed_as_it_is_written_and_without_what_is_ignored():
     config = OmegaConf.create({"a": {"b": 1, "c": 2}, "d": "${a.b}", "hydra": {"job": 1}})
     changed = OmegaConf.create({"d": "${a.b}", "a": {"c": 3, "b": 1}, "hydra": {"job": 2}})

@@ -7,7 +7,7 @@ each array has a limit of its own for the jobs at a time, so that two of them wo
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import submitit
 from hydra.core.singleton import Singleton
@@ -43,10 +43,15 @@ class Job:
         """Run the cells that have not ended, and return `failures`."""
         for number, overrides in self.cells:
             if number not in self.failures:
-                end = self.launcher(list(overrides), "hydra.sweep.dir", number, str(number), self.state)
-                raised = end.status is JobStatus.FAILED
-                self.failures[number] = str(hydra_names.raised(end)) if raised else None
+                self.failures[number] = self._run(number, list(overrides))
         return self.failures
+
+    def _run(self, number: int, overrides: list[str]) -> str | None:
+        try:
+            end = self.launcher(overrides, "hydra.sweep.dir", number, str(number), self.state)
+        except Exception as error:  # before the run: Hydra cannot make its folder, say. The other cells can run
+            return f"{type(error).__name__}: {error}"
+        return str(hydra_names.raised(end)) if end.status is JobStatus.FAILED else None
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Return what SLURM queues again when it stops this job: the same cells, and how the first ones ended."""
@@ -68,7 +73,8 @@ def run_arrays(
         for array in arrays:
             while queue.waiting() + len(array) > room:
                 time.sleep(POLL)
-            jobs += _submit(executor, [Job(launcher, cells) for cells in array])
+            tasks = [Job(launcher, cells) for cells in array]
+            jobs += zip(_submit(executor, tasks), tasks, strict=True)
             queue.grow()
     except FailedJobError as error:
         refusal = error
@@ -106,21 +112,25 @@ def _submit(executor: submitit.AutoExecutor, array: list[Job]) -> list[submitit.
             time.sleep(PATIENCE)
 
 
-def _failures(jobs: list[submitit.Job], queue: Queue) -> dict[int, str]:
+def _failures(jobs: list[tuple[submitit.Job, Job]], queue: Queue) -> dict[int, str]:
     """Wait until every job has returned something, or has left the queue without; return the cells' messages.
 
     What a job returned is on disk: submitit itself would wait for ever for a job that was cancelled before it
     began and, without accounting, for any dead one.
     """
     found: dict[int, str | None] = {}
-    for job in jobs:
+    for job, task in jobs:
         while not job.paths.result_pickle.exists() and queue.silent_for() < GRACE:
             time.sleep(POLL)
-        found |= next(_returned(job), {})
+        if job.paths.result_pickle.exists():
+            found |= _returned(job, task)
     return {number: text for number, text in found.items() if text is not None}
 
 
-def _returned(job: submitit.Job) -> Iterator[dict[int, str | None]]:
-    """Yield what a job returned, if it returned."""
-    if job.paths.result_pickle.exists() and job.exception() is None:
-        yield job.result()
+def _returned(job: submitit.Job, task: Job) -> dict[int, str | None]:
+    """Return what a job returned; if it raised, as where the node lacks a package, the same for all its cells."""
+    if (error := job.exception()) is None:
+        return job.result()
+    lines = [line for line in str(error).splitlines() if re.match(r"[\w.]+: ", line)]
+    reason = lines[-1] if lines else " ".join(str(error).split())
+    return {number: f"its job raised {reason}" for number, _ in task.cells}
