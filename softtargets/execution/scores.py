@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 
 from jaxtyping import Float
@@ -12,6 +11,7 @@ from softtargets import store
 from softtargets.config import allowed_targets
 from softtargets.config.resolve import decisive
 from softtargets.config.settings import ForgetSetSettings
+from softtargets.config.validation import naming
 from softtargets.errors import BadInput
 from softtargets.execution.callables import instantiate_partial
 from softtargets.marks import ForgetSet
@@ -30,18 +30,12 @@ def needed(config: dict) -> functools.partial | None:
     if "_target_" not in node or inspect.isclass(instantiate_partial(node, "forget_set").func):
         return None  # refused elsewhere
     kind = instantiate_partial(node, "forget_set")
-    function = _declared(kind)
+    with naming(f"forget_set._target_={node['_target_']}"):
+        function = ForgetSet.of(kind).scores
     if function is None:
         return None
     takes = inspect.signature(function).parameters
     return functools.partial(function, **{key: one for key, one in kind.keywords.items() if key in takes})
-
-
-def _declared(kind: functools.partial) -> Callable | None:
-    try:
-        return ForgetSet.of(kind).scores
-    except TypeError as error:
-        raise BadInput(f"forget_set: {error}") from error
 
 
 def ingredients(config: dict, train: str, validation: str) -> dict:
