@@ -386,12 +386,12 @@ def normalising():
     return nn.Sequential(*layers)
 
 
-def own():
+def of_our_layers():
     """Linear layers of ours, which multiply by another library where that is faster."""
     return nn.Sequential(nn.Flatten(), Linear(16, 8), nn.ReLU(), Linear(8, K))
 
 
-@pytest.mark.parametrize("network", [Twice, convolving, normalising, own])
+@pytest.mark.parametrize("network", [Twice, convolving, normalising, of_our_layers])
 def test_ssds_importance_is_a_mean_over_samples_one_by_one(network):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -411,7 +411,7 @@ def test_ssds_importance_is_a_mean_over_samples_one_by_one(network):
 
 
 def test_the_importance_of_our_own_linear_layers_needs_no_gradients_of_single_samples():
-    model, data = own().eval(), samples(3, 1)
+    model, data = of_our_layers().eval(), samples(3, 1)
     assert _direct(model, data) == [model[1], model[3]]
 
 
