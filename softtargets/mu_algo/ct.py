@@ -26,6 +26,9 @@ def ct(original: nn.Module, forget: Samples, retain: Samples, fit: Fit) -> nn.Mo
 
     q → retain.targets. The forget set is not used, so its targets play no part. Kernels that are not square stay
     as they are, and networks without a square one larger than 1x1 are refused before any work.
+
+    Compared with DeepUnlearn's code on one network: equal after the first step. Differs from it: there the rate
+    falls to 0 by half a cosine over the epochs, where here the schedule of the run decides.
     """
     model = copy.deepcopy(original)
     with torch.no_grad():

@@ -31,6 +31,9 @@ def euk(
     k → layers, q → retain.targets; layers count as in `cfk`, from whose step this differs by the start alone. A
     network of fewer layers is trained whole, which is retrain on the targets. The running statistics of the last
     layers' batch normalisation start anew too.
+
+    Differs from the authors' code: there weights are drawn from N(0, 2 / fan_in) and biases are 0, whatever the
+    network's own initialisation, and batch normalisation is trained on from where it was.
     """
     model = copy.deepcopy(original)
     for layer, fresh in zip(last_layers(model, layers), last_layers(initialise(), layers), strict=True):
