@@ -146,14 +146,15 @@ def masked(source: Source) -> Float[Tensor, "n k"]:
 def tilted(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> Float[Tensor, "n k"]:
     """Return q_k ∝ p0_k exp(β s(k, y)) for k ≠ y, and q_y = 0; β → beta, p0 = softmax(z0). `masked` at β = 0.
 
-    TREW, Ebrahimpour-Boroojeny et al. 2026, arXiv 2506.20893: of all distributions over the other classes with a
-    given mean similarity to y, q has the least divergence from p0 (β is the multiplier). s(k, y) is the cosine
-    between the rows of the last linear layer's weights for k and y, after the mean of the rows is taken away.
+    TREW (tilted reweighting), Ebrahimpour-Boroojeny, Wang and Sundaram 2025, arXiv 2506.20893: of all
+    distributions over the other classes with a given mean similarity to y, q has the least divergence from p0 (β
+    is the multiplier). s(k, y) is the cosine between the rows of the last linear layer's weights for k and y,
+    after the mean of the rows is taken away.
 
-    Written from the paper's abstract and reviews. Differs from what these say of s: there a principal component
-    analysis of few dimensions comes before the cosine, here one of all dimensions (which is the mean's removal),
-    and a sharp softmax after it, here none. Made for whole classes. Networks that do not end in a linear layer are
-    refused.
+    Written from the paper's abstract and reviews, since no code of the authors is known to be public. Differs from
+    what these say of s: there a principal component analysis of few dimensions comes before the cosine, here one
+    of all dimensions (which is the mean's removal), and a sharp softmax after it, here none. Made for whole
+    classes. Networks that do not end in a linear layer are refused.
 
     >>> weights = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-2.0, 0.0]])
     >>> tilted(dataclasses.replace(source, class_weights=lambda: weights), beta=1.0)
@@ -226,8 +227,9 @@ def local_teacher(source: Source, *, samples: Annotated[int, Field(ge=1, le=10**
     original's last linear layer reads. The teacher is trained after the request, by the training's recipe for as
     many epochs, and its training counts in the cost of the unlearning.
 
-    Written from the paper's abstract. Differs from it: there the teacher is a smaller network, here one of the
-    run's architecture. Networks that do not end in a linear layer are refused.
+    Written from the paper's abstract, since no code of the authors is known to be public. Differs from it: there
+    the teacher is a smaller network, here one of the run's architecture. Networks that do not end in a linear
+    layer are refused.
 
     >>> local_teacher(dataclasses.replace(source, local=lambda samples: logits), samples=10)
     tensor([[0.7000, 0.2000, 0.1000],
