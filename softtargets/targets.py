@@ -151,7 +151,7 @@ def tilted(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> 
     is the multiplier). s(k, y) is the cosine between the rows of the last linear layer's weights for k and y,
     after the mean of the rows is taken away.
 
-    Written from the paper's abstract and reviews, since no code of the authors is known to be public. Differs from
+    Written from the paper's abstract and reviews, since we found no public code of the authors. Differs from
     what these say of s: there a principal component analysis of few dimensions comes before the cosine, here one
     of all dimensions (which is the mean's removal), and a sharp softmax after it, here none. Made for whole
     classes. Networks that do not end in a linear layer are refused.
@@ -227,7 +227,7 @@ def local_teacher(source: Source, *, samples: Annotated[int, Field(ge=1, le=10**
     original's last linear layer reads. The teacher is trained after the request, by the training's recipe for as
     many epochs, and its training counts in the cost of the unlearning.
 
-    Written from the paper's abstract, since no code of the authors is known to be public. Differs from it: there
+    Written from the paper's abstract, since we found no public code of the authors. Differs from it: there
     the teacher is a smaller network, here one of the run's architecture. Networks that do not end in a linear
     layer are refused.
 

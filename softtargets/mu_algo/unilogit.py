@@ -28,7 +28,7 @@ def unilogit(original: nn.Module, forget: Samples, retain: Samples, fit: Fit, *,
     step, so that they are no targets of a run, which are computed once: this is an algorithm, and the forget set's
     targets play no part. The divergence is the reverse one, with the model first.
 
-    Written from the formula alone, since no code of the authors is known to be public. Differs from the paper:
+    Written from the formula alone, since we found no public code of the authors. Differs from the paper:
     there the model continues text and K is the vocabulary; the retain term is one of its options.
     """
     model = copy.deepcopy(original)
