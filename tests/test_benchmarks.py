@@ -7,7 +7,9 @@ import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import authors
 import efficient
 import pytest
 from conftest import CONF, ROOT, options
@@ -43,7 +45,7 @@ SMALL = {
     "targets.py": f"seeds=1 only=statuses {FEW}",
 }
 """Words for a small size; {} is an empty folder."""
-ELSEWHERE = {"cifar.py", "efficient.py"}
+ELSEWHERE = {"authors.py", "cifar.py", "efficient.py"}
 """Run by tests of their own, or in need of images that no package brings (cifar.py)."""
 
 SCRIPTS = sorted(file.name for file in (ROOT / "benchmarks").glob("*.py") if file.name != "usage.py")
@@ -115,3 +117,76 @@ def test_an_efficient_recipe_is_the_winner_of_its_search(recipe):
     conf = OmegaConf.load(CONF / "training" / f"{recipe}.yaml")
     winner = efficient.chosen(efficient.means(rows))
     assert winner == efficient.Candidate(conf.epochs, conf.batch_size, conf.schedule.peak)
+
+
+@pytest.fixture
+def clones(tmp_path, monkeypatch):
+    """`clones(repository, **files)`: a folder with a clone of ours in place of the authors' one, at its commit."""
+
+    def laid(repository: str, **files: str) -> Path:
+        path = tmp_path / repository.partition("/")[2]
+        for name, text in files.items():
+            file = path / f"{name.replace('__', '/')}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        git = ["git", "-C", path, "-c", "user.name=a", "-c", "user.email=a@b"]
+        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "code"]):
+            subprocess.run([*git, *words], check=True)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+        others = [one for one in authors.REPOSITORIES if not one.startswith(f"{repository}@")]
+        monkeypatch.setattr(authors, "REPOSITORIES", (*others, f"{repository}@{commit}"))
+        return tmp_path
+
+    return laid
+
+
+def test_a_missing_clone_is_the_command_that_brings_it(called, tmp_path):
+    code, _, err = called("authors.py", str(tmp_path), "only=ssd")
+    assert (code, err.count("\n")) == (2, 1)
+    path = tmp_path / "selective-synaptic-dampening"
+    assert (
+        f"git clone https://github.com/if-loops/selective-synaptic-dampening {path} && git -C {path} check" in err
+    )
+
+
+def test_a_clone_at_another_commit_is_refused(called, clones):
+    folder = clones("if-loops/selective-synaptic-dampening", src__ssd="")
+    code, _, err = called("authors.py", str(folder), "only=ssd")  # the script's own list has another commit
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is at another commit" in err
+
+
+def test_each_clone_has_its_own_modules_and_leaves_none_behind(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "helper_of_theirs.py").write_text(f"NAME = {name!r}")
+        (tmp_path / name / "method.py").write_text(
+            "import matplotlib.pyplot as plt, helper_of_theirs, absent\nNAME = helper_of_theirs.NAME\n"
+            "class Own(absent.Base): pass\nleft, right = plt.draw().of(1)\ntext = f'{left:.2f}'"
+        )
+    before = dict(sys.modules)
+    for name in ("one", "other"):
+        with authors.imported(tmp_path / name, "method", "absent") as module:
+            assert (module.NAME, module.text) == (name, "")
+    assert sys.modules == before
+
+
+def test_code_that_does_nothing_is_as_far_as_doing_nothing(clones, capsys, tmp_path, monkeypatch):
+    helper = "thirdparty__repdistiller__helper__loops"
+    folder = clones("meghdadk/SCRUB", **{helper: "def train_negrad(*_, **__): pass"})
+    monkeypatch.setenv("SOFTTARGETS_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(ROOT)
+    authors.main(str(folder), "only=neggrad_plus", "pairs=2", *FEW.split())
+    first, *_, last = capsys.readouterr().out.splitlines()
+    nothing = re.search(r"JS_T (\d\.\d{4})", first)[1]
+    name, _, theirs, ours, *_ = [cell.strip() for cell in last.strip("|").split("|")]
+    assert (name, theirs) == ("neggrad_plus", nothing)
+    assert ours != theirs
+
+
+@pytest.mark.parametrize(
+    ("differences", "said"),
+    [([-1, 1, 0], "no worse beyond noise"), ([1, 1.1, 0.9], "worse"), ([-1, -1.1, -0.9], "nearer")],
+)
+def test_a_verdict_is_where_the_interval_lies(differences, said):
+    assert authors.verdict(*authors.interval(differences)) == said
