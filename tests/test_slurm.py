@@ -58,6 +58,13 @@ def troubled_once(original, forget, retain, fit):
     return original
 
 
+def bad_or_gated(original, forget, retain, fit):
+    """Raise with seed 0, and wait with the others, which nobody lets go on."""
+    if fit.seed == 0:
+        raise ArithmeticError("one bad seed")
+    return gated(original, forget, retain, fit)
+
+
 def algorithm(function) -> tuple[str, ...]:
     return f"mu_algo._target_=test_slurm.{function.__name__}", "~mu_algo.alpha", "plugins=[test_slurm]"
 
@@ -201,6 +208,14 @@ def test_every_run_of_an_array_is_tracked(folder, monkeypatch):
     whole_and_parts(server, 4)
     server.shutdown()
     server.server_close()
+
+
+def test_a_sweep_that_fails_fast_cancels_its_jobs(folder):
+    code, out, err = sweep(folder, *SLURM, *SMALL, *algorithm(bad_or_gated), "seed=range(4)", "fail_fast=1")
+    assert code == 1
+    assert "fail_fast=1: a run failed, so the sweep ends here: ArithmeticError: one bad seed" in err
+    assert "0 of 4 runs finished, 1 failed, 3 stopped or not started; " in out
+    assert not slurm("squeue", "--noheader").split()
 
 
 @pytest.mark.parametrize("state", ["RUNNING", "PENDING"])
