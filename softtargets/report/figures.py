@@ -223,7 +223,7 @@ def of_plane(
 ) -> Markup:
     """Draw lines with their bands, and dots at their points, or one of both."""
     areas = [_of_line(line, _area(line, plane)) for line in lines] if "line" in drawn else []
-    marks = [_of_line(line, _marks(line, plane)) for line in lines] if "dots" in drawn else []
+    marks = [_of_line(line, _marks(line, plane, at)) for at, line in enumerate(lines)] if "dots" in drawn else []
     whole = {"width": "100%", "height": "100%", "preserveAspectRatio": "none", "class_": "stretched"}
     stretched = tag("svg", *areas, viewBox="0 0 100 100", **whole)
     picture = tag("svg", *_frame(plane), stretched, *marks, width="100%", height=plane.height, class_="plane")
@@ -250,7 +250,8 @@ def _area(line: Line, plane: Plane) -> list[Markup]:
     return [band, tag("polyline", points=way, class_=f"line {look}")]
 
 
-def _marks(line: Line, plane: Plane) -> list[Markup]:
+def _marks(line: Line, plane: Plane, order: int) -> list[Markup]:
+    """Return the marks of a line; what is above the plane is an arrow, of which neighbours have other heights."""
     marks = []
     for number, (x, y, low, high) in enumerate(line.points):
         place = f"{plane.across(x):.2f}%"
@@ -267,7 +268,7 @@ def _marks(line: Line, plane: Plane) -> list[Markup]:
             size = "M" if low != high else "m"
             marks.append(tag("use", title, href=f"#{size}-{shape(line.algorithm)}", x=place, y=at, class_=look))
         else:
-            text = {"x": place, "y": 12, "text_anchor": "end", "class_": f"far {look}"}
+            text = {"x": place, "y": 12 + 13 * (order % 3), "text_anchor": "end", "class_": f"far {look}"}
             marks.append(tag("text", title, f"↑ {y:.1f}", **text))
     return marks
 

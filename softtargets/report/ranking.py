@@ -287,7 +287,7 @@ def _targets_line(verdicts: Sequence[Verdict]) -> str:
         + ", ".join(f"{words}{f' (in {count} cells)' if count > 1 else ''}" for words, count in each.items())
         for algorithm, each in counts.items()
     ]
-    more = [f"{len(said) - NAMED} more algorithms are in figure 3"] if len(said) > NAMED else []
+    more = [f"more in figure 3: {', '.join(list(counts)[NAMED:])}"] if len(said) > NAMED else []
     name = "Hard against soft" if any(v.one.name == "hard" for v in first) else "Comparison"
     return f"{name}: {'; '.join([*said[:NAMED], *more])}."
 

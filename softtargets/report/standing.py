@@ -45,7 +45,7 @@ class Setting:
         hidden = {"training"} if chosen["training"] == chosen["architecture"] else set()
         plain = ("dataset", "architecture", "forget_set")
         return " ".join(
-            str(value) if name in plain else f"{name}={value}"
+            str(value) if name in plain else f"{name}={typed(value)}"
             for name, value in chosen.items()
             if name not in hidden
         )
