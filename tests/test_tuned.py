@@ -16,8 +16,9 @@ import softtargets.cli.main
 from softtargets.config import at_cost, tuned, tuned_on
 from softtargets.config.resolve import DECLARED, config_hash
 from softtargets.errors import BadInput
-from softtargets.execution import composed_run
+from softtargets.execution import composed_run, pipeline
 from softtargets.execution.composed_run import CHOSEN
+from softtargets.execution.experiment import build
 from softtargets.study import cells, sweep
 from softtargets.system.files import read_json
 
@@ -283,6 +284,21 @@ def test_a_run_and_a_cell_of_a_sweep_take_the_settings_that_were_searched_at_its
     hashes = [config_hash(one) for one in (searched, *plain)]
     assert set(hashes) <= {cell.hash for cell in cells}
     assert len(cells) == 4
+
+
+def test_a_run_says_whether_a_search_chose_its_settings_at_its_cost(composed):
+    words = (*SMALL, "mu_algo=finetune", "unlearn.cost=0.5")
+    experiment = build(composed(*words))
+    (said,) = pipeline._tuning(experiment)
+    assert said.startswith(
+        "unlearn.cost=0.5: no search chose settings of finetune hard for this budget (475 images"
+    )
+    config = experiment.config
+    seen = SEEN | {"dataset": "mnist_5k", "images": 475, "recipe": tuned_on.recipe_of(config, config["choices"])}
+    for cost, ending in ((0.5, "at this budget, for this recipe and size"), (0.1, "tuned=none leaves them out")):
+        config["tuned_on"] = seen | {"cost": cost}
+        (said,) = pipeline._tuning(experiment)
+        assert said.endswith(ending)
 
 
 def test_every_cell_of_a_sweep_uses_its_own_values(monkeypatch, composed, tmp_path):
