@@ -132,8 +132,9 @@ class Fit:
         An epoch is a pass over `first`. For each of its batches the others yield one, each in its own shuffled
         order, which starts again at its end.
         """
-        # without end, and lazy: `_loop` takes as many batches as it makes steps
-        work = ((loss, batch) for batch in self.batches(first, *others))
+        # without end, and lazy: `_loop` takes as many batches as it makes steps. By `map`, which forgets a batch
+        # once it is out; a loop would keep it in memory while the next one is drawn
+        work = map(lambda batch: (loss, batch), self.batches(first, *others))  # noqa: C417
         return self._run(model, work, self.steps(len(first)))
 
     def in_turns(self, model: nn.Module, *turns: tuple[Callable[..., Tensor], Samples]) -> nn.Module:
@@ -182,7 +183,9 @@ class Fit:
 
     def batches(self, *streams: Samples) -> Iterator[tuple[Samples, ...]]:
         """Yield a batch of every stream, without end."""
-        return zip(*(self._stream(i, samples) for i, samples in enumerate(streams)), strict=True)
+        flowing = [self._stream(i, samples) for i, samples in enumerate(streams)]
+        while True:  # `zip` would keep each batch until it has the next
+            yield tuple(map(next, flowing))
 
     def _loop(self, model, optimizer, schedule, work: Iterator[tuple], steps: int) -> None:
         looks = self.looks(steps)
@@ -270,11 +273,12 @@ class Fit:
         draw = generator(self.seed, f"{self.name}/augmentation/{position}")
         for order in self.orders(position, len(samples)):
             for positions in order.to(samples.labels.device).split(self.batch_size):
-                batch = samples.take(positions)
-                if self.augmentation is None:
-                    yield batch
-                else:
-                    yield dataclasses.replace(batch, inputs=augmented(batch.inputs, draw, **self.augmentation))
+                yield self._augmented(samples.take(positions), draw)
+
+    def _augmented(self, batch: Samples, draw: torch.Generator) -> Samples:
+        if self.augmentation is None:
+            return batch
+        return dataclasses.replace(batch, inputs=augmented(batch.inputs, draw, **self.augmentation))
 
     def batches_digest(self, forget: Samples, retain: Samples) -> str:
         """Return the SHA-256 of the batch plan: batch size, and the first order of forget and retain stream."""
@@ -339,7 +343,8 @@ def predict(model: nn.Module, inputs: Tensor | Selection, batch_size: int = 256)
     torch.Size([5, 2])
     """
     with torch.no_grad(), evaluating(model):
-        return _stacked((model(batch).float() for batch in inputs.split(batch_size)), len(inputs))
+        # by `map`, which forgets a batch before it draws the next
+        return _stacked(map(lambda batch: model(batch).float(), inputs.split(batch_size)), len(inputs))  # noqa: C417
 
 
 @contextlib.contextmanager

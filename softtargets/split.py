@@ -26,12 +26,19 @@ from softtargets.datasets import Images
 from softtargets.errors import BadInput
 from softtargets.forget_sets import Candidates, Choice, wrong_labels
 from softtargets.marks import ForgetSet
-from softtargets.types import Evaluated, ForgottenLevel, MembershipTest, Samples, Selection, Split, generator
+from softtargets.types import (
+    Evaluated,
+    ForgottenLevel,
+    MembershipTest,
+    Samples,
+    Selection,
+    Split,
+    generator,
+    rows_at_once,
+)
 
 CALIBRATION = 1000
 """Number of images that temperatures are fitted on; spare images fill up a smaller validation set."""
-PART = 1 << 22
-"""Most bytes of images that are worked on at a time."""
 FORGOTTEN_CLASS = 0.01
 """Accuracy (1 %) at which a class counts as forgotten; a model that never saw it has 0."""
 
@@ -120,6 +127,7 @@ def _assemble(
         membership=_membership(forget, true, test, candidates.classes, generator(seed, "membership")),
         copies_dropped=copies,
         level=_level(true, forget, retain, validation, candidates.classes, generator(seed, "level")),
+        class_names=images.class_names,
         notes=(*images.notes, *chosen.notes),
     )
 
@@ -224,19 +232,13 @@ def _normaliser(mean: list[float], std: list[float]):
 
     def normalise(pixels: UInt8[Tensor, "n c h w"], index: Int64[Tensor, " m"]) -> Float[Tensor, "m c h w"]:
         inputs = torch.empty(len(index), *pixels.shape[1:])
-        size = _rows_at_once(pixels)
+        size = rows_at_once(pixels)
         # in parts and in place: all at once, they would be in memory twice more
         for part, at in zip(inputs.split(size), index.split(size), strict=True):
             part.copy_(pixels[at]).div_(255).sub_(mean_).div_(std_)
         return inputs
 
     return normalise
-
-
-def _rows_at_once(tensor: Shaped[Tensor, "n ..."]) -> int:
-    """Return how many rows of a tensor have at most `PART` bytes, at least one."""
-    row = math.prod(tensor.shape[1:]) * tensor.element_size()
-    return max(1, PART // max(1, row))
 
 
 def _membership(forget: Samples, true, test: Samples, classes: int, generator: Generator) -> MembershipTest:
@@ -430,7 +432,7 @@ def fingerprints(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
     count = -(-math.prod(inputs.shape[1:]) * inputs.element_size() // 8)
     bits = torch.Generator().manual_seed(0)
     weights = torch.randint(-(1 << 62), 1 << 62, (count,), generator=bits) * 2 + 1
-    prints, size = torch.empty(len(inputs), dtype=torch.int64), _rows_at_once(inputs)
+    prints, size = torch.empty(len(inputs), dtype=torch.int64), rows_at_once(inputs)
     # into one tensor: a list of parts would keep each between large temporary tensors, whose memory is then lost
     for part, out in zip(inputs.split(size), prints.split(size), strict=True):
         # int64 wraps round at 2^64, which is the modulus; in parts, since the product is as large as the words

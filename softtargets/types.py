@@ -8,11 +8,15 @@ The examples share:
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
+
+PART = 1 << 22
+"""Most bytes of images that are worked on at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Selection(Samples):
     def digest(self) -> str:
         """Return the hash of inputs and labels, which is that of `Samples` with the same content."""
         sha, shape = hashlib.sha256(), (len(self), *self.whole.inputs.shape[1:])
-        _feed(sha, shape, self.split(256))
+        _feed(sha, shape, self.split(rows_at_once(self.whole.inputs)))
         _feed(sha, (len(self),), [self.labels])
         return sha.hexdigest()
 
@@ -183,6 +187,8 @@ class Split(Evaluated):
     """The forget set's indices in the dataset's own training set."""
     copies_dropped: int
     """Training images left out as exact copies of test images or of other training images."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes as the dataset has them, in the order of the labels."""
     notes: tuple[str, ...] = ()
     """Sentences for the screen that say how the user's files were read."""
     train_scores: Float[Tensor, " train"] | None = None
@@ -196,6 +202,16 @@ class Split(Evaluated):
         # all but the forgotten positions; `isin` keeps their order
         everything = torch.arange(len(self.train), device=self.forget_positions.device)
         return everything[~torch.isin(everything, self.forget_positions)]
+
+
+def rows_at_once(tensor: Shaped[Tensor, "n ..."]) -> int:
+    """Return how many rows of a tensor have at most `PART` bytes, at least one.
+
+    >>> rows_at_once(torch.zeros(10, 1 << 19))
+    2
+    """
+    row = math.prod(tensor.shape[1:]) * tensor.element_size()
+    return max(1, PART // max(1, row))
 
 
 def digest(*tensors: Tensor) -> str:

@@ -1,6 +1,7 @@
 import contextlib
 import gzip
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from PIL import Image
 
 from softtargets.datasets import fashion_mnist, folder, mnist, mnist_5k
+from softtargets.errors import BadInput
+from softtargets.execution import load_data
 from softtargets.readers import idx_files, image_folder
 from softtargets.split import _without_copies
 from softtargets.system import memory
@@ -531,6 +534,7 @@ def test_what_many_pixels_need_in_memory_is_said_before_they_are_read(tmp_path, 
     monkeypatch.setattr(memory, "COPIES", 10_000_000)  # of 5 images of 8x8 pixels in grey: 320 bytes
     for free in (4_300_000_000, None):
         monkeypatch.setattr(memory, "available", lambda free=free: free)
+        memory._say.cache_clear()
         load(tmp_path)
         assert capsys.readouterr().err.endswith(
             ": 5 images of 8x8 pixels in 1 channels need up to 4.2 GB of memory\n"
@@ -540,6 +544,20 @@ def test_what_many_pixels_need_in_memory_is_said_before_they_are_read(tmp_path, 
     monkeypatch.setattr(image_folder, "_decode", lambda *args: next(first)(*args))
     with pytest.raises(ValueError, match=r"need up to 4\.2 GB of memory, and 4\.1 GB are free\. Set a smaller "):
         load(tmp_path)
+
+
+def test_what_other_datasets_need_in_memory_is_said_before_any_work(run, monkeypatch, capsys):
+    monkeypatch.setattr(memory, "COPIES", 3000)  # of 500 + 1,000 digits: 1,176,000 bytes, which are there already
+    said = r"1,500 images of 28x28 pixels in 1 channels need up to 4\.5 GB of memory"
+    for free, ends in ((4_526_824_000, contextlib.nullcontext()), (4_526_823_999, pytest.raises(BadInput))):
+        monkeypatch.setattr(memory, "available", lambda free=free: free)
+        for cache in (load_data._images, load_data._split):
+            cache.cache_clear()
+        with ends as refusal:
+            run("dataset=mnist_5k", "dataset.train_size=500", "stage=data")
+            assert re.search(f": {said}\n", capsys.readouterr().err)
+    advice = r"Set a smaller dataset\.train_size"
+    assert re.search(f"{said}, and 4.5 GB are free. {advice}", str(refusal.value))
 
 
 def test_free_memory_is_the_least_that_the_machine_and_its_groups_leave(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def test_images_are_those_of_the_dataset_at_their_index(place):
     assert len({one.index for one in shown}) == 3
     for one in shown:
         numpy.testing.assert_array_equal(decoded(one.address), digits.train_pixels[one.index, 0].numpy())
-        assert one.label == digits.train_labels[one.index]
+        assert one.class_name == f"class {digits.train_labels[one.index]}"
 
 
 def test_other_data_or_code_of_the_users_give_no_images(place, tmp_path):

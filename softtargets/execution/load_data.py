@@ -19,6 +19,7 @@ from softtargets.execution.callables import checked_partial, take_settings
 from softtargets.marks import Dataset, ForgetSet
 from softtargets.split import split
 from softtargets.store import Store
+from softtargets.system.memory import require_memory
 from softtargets.types import Selection, Split
 
 CODE = 1
@@ -88,6 +89,7 @@ def _split(dataset: str, forget_set: str, device: str, place: Path, scored: str 
         return chosen
 
     with naming("dataset"):
+        _require_memory(images, drawn.train_size)
         data = split(images, named, forget_seed=seed, **drawn.model_dump())
     return _moved(dataclasses.replace(data, train_scores=values), device)
 
@@ -107,6 +109,13 @@ def _images(loader: str, place: Path) -> Images:
         if not (known and Dataset.of(load).slow):
             return read()
         return _kept(node, known, sources, read, Store(place))
+
+
+def _require_memory(images: Images, train_size: int | None) -> None:
+    """Say what a run on these images needs in memory; raise ValueError if that is more than there is."""
+    count, *shape = images.train_pixels.shape
+    if len(shape) == 3:
+        require_memory(min(count, train_size or count) + len(images.test_labels), tuple(shape), read=True)
 
 
 def _kept(node: dict, known: dict[str, str], sources: dict, read: Callable[[], Images], store: Store) -> Images:

@@ -202,10 +202,12 @@ def sizes(data: Evaluated) -> dict[str, int]:
 def describe(data: Evaluated) -> dict:
     """Return sizes, shape and hashes of the data."""
     copies = {"copies_dropped": data.copies_dropped} if isinstance(data, Split) else {}
+    names = {"class_names": list(data.class_names)} if isinstance(data, Split) else {}
     hashes = {"train": _training_digest(data)} | {name: one.digest for name, one in data.evaluated().items()}
     return {
         "input_shape": list(data.input_shape),
         "classes": data.classes,
+        **names,
         "sizes": sizes(data),
         **copies,
         "membership_pairs": len(data.membership.members),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy
 from scipy import stats
 
-from softtargets.class_names import class_name, class_names
+from softtargets.class_names import class_names
 from softtargets.report import tables
 from softtargets.report.attacks import can_show
 from softtargets.report.figures import Line, Plane, facet, names, of_plane, round_ticks
@@ -207,8 +207,8 @@ def _gaps(entry: Entry) -> list[float | None]:
 
 
 def _classes(rows: list[tuple[Entry, list]]) -> Markup:
-    dataset, most = str(dict(rows[0][0].setting.settings)["dataset"]), max(len(gaps) for _, gaps in rows)
-    head = ["arm", *class_names(dataset, most)]
+    some = next(iter(rows[0][0].runs.values()))
+    head = ["arm", *class_names(some.result, max(len(gaps) for _, gaps in rows))]
     lines = [
         tag("tr", tag("th", mark(e.algorithm, e.targets), e.standing.arm, scope="row"), *map(_gap, gaps))
         for e, gaps in rows
@@ -272,12 +272,10 @@ def _worst(leak: Leak) -> Markup:
     if not leak.images:
         missing = f"{title}: no images, since the dataset of the runs is not on this machine as it was."
         return tag("p", missing)
-    dataset = str(dict(leak.setting.settings)["dataset"])
     shown = []
     for sample, area in zip(leak.images, leak.worst_auc, strict=True):
-        label = class_name(dataset, sample.label)
-        image = tag("img", src=sample.address, alt=f"training image {sample.index}, {label}", width=56)
-        shown.append(tag("figure", image, tag("figcaption", f"{sample.index} {label} {area:.2f}")))
+        image = tag("img", src=sample.address, alt=f"training image {sample.index}, {sample.class_name}", width=56)
+        shown.append(tag("figure", image, tag("figcaption", f"{sample.index} {sample.class_name} {area:.2f}")))
     about = tag("p", "Index in the training set, class, and AUC of the sample over models.")
     return tag("details", tag("summary", title), about, tag("div", *shown, class_="samples"))
 

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import io
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import PIL.Image
 from jaxtyping import UInt8
 from torch import Tensor
 
+from softtargets.class_names import class_name
 from softtargets.config import allowed_targets, resolve
 from softtargets.errors import BadInput
 from softtargets.execution.load_data import load_data
@@ -27,7 +29,7 @@ class Shown:
 
     index: int
     """In the dataset's own training set."""
-    label: int
+    class_name: str
     address: str
     """Its image as a PNG, in an address of the scheme data."""
 
@@ -53,7 +55,8 @@ def forget_images(run: Run, positions: Sequence[int]) -> tuple[Shown, ...]:
     mean, std = (inputs.new_tensor(config["dataset"][name]).view(1, -1, 1, 1) for name in ("mean", "std"))
     pixels = ((inputs * std + mean) * 255).round().clamp(0, 255).byte()
     rows = zip(data.forget_index[at].tolist(), data.forget.labels[at].tolist(), pixels, strict=True)
-    return tuple(Shown(index, label, _address(image)) for index, label, image in rows)
+    named = functools.partial(class_name, run.result)
+    return tuple(Shown(index, named(label), _address(image)) for index, label, image in rows)
 
 
 def _address(pixels: UInt8[Tensor, "channels height width"]) -> str:

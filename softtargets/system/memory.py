@@ -1,5 +1,6 @@
 """The memory of this machine and of this process, and what the images of a run need of it."""
 
+import functools
 import math
 import resource
 import sys
@@ -15,19 +16,30 @@ WORTH_A_LINE = 2 * 10**9
 GROUPS = Path("/sys/fs/cgroup")
 
 
-def require_memory(count: int, shape: tuple[int, int, int]) -> None:
+def require_memory(count: int, shape: tuple[int, int, int], *, read: bool = False) -> None:
     """Say on stderr what `count` images of a shape (channels, height, width) need in memory, if it is much.
 
-    Raises ValueError if that is more than this process may take.
+    `read` says that their pixels are in memory already, so that fewer can be taken but none made smaller. Raises
+    ValueError if the rest is more than this process may take.
     """
-    need, free = COPIES * count * math.prod(shape) + BASE, available()
+    pixels = count * math.prod(shape)
+    need, free = COPIES * pixels + BASE, available()
     if need < WORTH_A_LINE:
         return
     channels, height, width = shape
     what = f"{count:,} images of {width}x{height} pixels in {channels} channels"
     sentence = f"{what} need up to {need / 1e9:.1f} GB of memory"
-    if free is not None and need > free:
-        raise ValueError(f"{sentence}, and {free / 1e9:.1f} GB are free. Set a smaller dataset.size, or free some")
+    if free is not None and need - read * pixels > free:
+        setting = "train_size" if read else "size"
+        raise ValueError(
+            f"{sentence}, and {free / 1e9:.1f} GB are free. Set a smaller dataset.{setting}, or free some"
+        )
+    _say(sentence)
+
+
+@functools.lru_cache(maxsize=1)
+def _say(sentence: str) -> None:
+    """Print a sentence on stderr, unless it is the last one again: a folder's need is known before it is read."""
     print(f"{program()}: {sentence}", file=sys.stderr)
 
 

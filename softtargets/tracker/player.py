@@ -247,7 +247,7 @@ def _classes(result: dict):
     import plotly.graph_objects as go
 
     accuracies = {model: result["metrics"][model]["class_acc"] for model in MODELS}
-    names = class_names(result["choices"]["dataset"], len(accuracies["original"]))
+    names = class_names(result, len(accuracies["original"]))
     looks = {"original": OTHER[0], "retrained": REFERENCE, "unlearned": _colour(result)}
     bars = [go.Bar(x=names, y=y, name=model, marker={"color": looks[model]}) for model, y in accuracies.items()]
     return go.Figure(bars, {"yaxis": {"title": {"text": "test accuracy"}}})
