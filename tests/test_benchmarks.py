@@ -45,8 +45,8 @@ SMALL = {
     "targets.py": f"seeds=1 only=statuses {FEW}",
 }
 """Words for a small size; {} is an empty folder."""
-ELSEWHERE = {"authors.py", "cifar.py", "efficient.py"}
-"""Run by tests of their own, or in need of images that no package brings (cifar.py)."""
+ELSEWHERE = {"authors.py", "cifar.py", "cifar_frontier.py", "efficient.py"}
+"""Run by tests of their own, or in need of images or code that no package brings."""
 
 SCRIPTS = sorted(file.name for file in (ROOT / "benchmarks").glob("*.py") if file.name != "usage.py")
 
