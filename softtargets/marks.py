@@ -108,6 +108,10 @@ class Algorithm(Part):
     """`check_network(model, batch)` is tried before any work, and what it raises refuses the network. For one that
     does more with a network than to train it."""
 
+    promise: Callable | None = None
+    """`promise(**settings)` returns the ε and δ of its (ε, δ)-unlearning. A run unlearns from the retrained model
+    too, so that reports can audit it."""
+
     def __post_init__(self):
         """Set what `ignores_targets` implies."""
         # the class is frozen: `self.x = …` would raise

@@ -187,6 +187,7 @@ BY_HAND = {
         ("head_reset", "cfk", "euk"), lambda o: alone("r")(o) / 3 * (1 + 2 * 320 / (784 * 32 + 2 * 320))
     ),
     "gradasc": alone("f"),
+    "noisy_finetune": lambda o: o.s["steps"] * o.b + alone("r")(o),
     "ct": alone("r"),
     "msg": lambda o: 2 * o.f + alone("r")(o),
     **dict.fromkeys(("graddiff", "neggrad_plus", "relabel", "ugradsl_plus", "unilogit"), both),

@@ -17,7 +17,16 @@ from softtargets.execution.experiment import build
 from softtargets.marks import Algorithm
 
 TINY = ("dataset.train_size=300",)
-BASELINES = {"none", "none_calibrated", "early", "retrain", "head_reset", "class_mask", "teachers"}
+BASELINES = {
+    "none",
+    "none_calibrated",
+    "early",
+    "retrain",
+    "head_reset",
+    "class_mask",
+    "teachers",
+    "noisy_finetune",
+}
 """What methods are held against; these are no methods themselves."""
 NEEDS = {
     "forget_set=indices": ["forget_set.path=INDICES"],

@@ -7,10 +7,12 @@ import copy
 import dataclasses
 import functools
 import inspect
+import math
 import subprocess
 import sys
 
 import pytest
+import scipy.stats
 import torch
 import torch.nn.functional as F
 from conftest import CONF, ROOT, options
@@ -28,6 +30,7 @@ from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
 from softtargets.mu_algo import INPUTS
 from softtargets.mu_algo.boundary_shrink import value_range
+from softtargets.mu_algo.noisy_finetune import noise_scale
 from softtargets.mu_algo.ssd import ssd
 from softtargets.mu_algo.ugradsl_plus import crowding
 from softtargets.mu_algo.unsir import error_maximising
@@ -877,3 +880,33 @@ def test_algorithms_that_ignore_targets_are_marked_in_both_places():
         assert declared.get("ignores_targets", False) == marks.ignores_targets, name
         forget_side = marks.ignores_forget_targets and not marks.ignores_targets
         assert declared.get("ignores_forget_targets", False) == forget_side, name
+
+
+def exact_delta(epsilon: float, apart: float, sigma: float) -> float:
+    """The least δ of a Gaussian mechanism (Balle and Wang 2018, theorem 8)."""
+    phi = scipy.stats.norm.cdf
+    half, more = apart / (2 * sigma), epsilon * sigma / apart
+    return phi(half - more) - math.exp(epsilon) * phi(-half - more)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.2])
+@pytest.mark.parametrize("steps", [1, 7])
+@pytest.mark.parametrize("epsilon", [0.5, 3.0])
+def test_the_noise_keeps_its_promise_in_the_worst_case_and_half_of_it_does_not(epsilon, steps, decay):
+    # one weight, gradients that always point apart: both ends are Gaussian, and their exact δ is known
+    settings = {"radius": 2.0, "clip": 3.0, "rate": 0.1, "decay": decay, "steps": steps}
+    sigma = noise_scale(epsilon=epsilon, delta=1e-4, **settings)
+    apart, variance = 2 * 2.0, 0.0
+    for _ in range(steps):
+        apart, variance = (1 - decay) * apart + 2 * 0.1 * 3.0, (1 - decay) ** 2 * variance + sigma**2
+    assert 1e-7 < exact_delta(epsilon, apart, variance**0.5) < 1e-4
+    assert exact_delta(epsilon, apart, variance**0.5 / 2) > 1e-4
+
+
+def test_so_much_noise_leaves_the_same_of_two_originals():
+    settings = {"radius": 1e-3, "epsilon": 1e-3, "rate": 0.0}  # a ball too small, and noise too large, to tell
+    ends = [
+        algorithm("noisy_finetune", **settings)(network(seed), samples(20, 1), samples(30, 2), made())
+        for seed in (3, 4)
+    ]
+    assert (flat(ends[0]) - flat(ends[1])).norm() < 1e-2 * flat(ends[0]).norm()

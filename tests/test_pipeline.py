@@ -552,3 +552,18 @@ def test_a_run_in_the_folder_of_an_earlier_one_is_made(run, composed, monkeypatc
     second = pipeline.run_experiment(composed(*SMALL), folder, Console())
     assert second["provenance"]["finished"] >= first["provenance"]["finished"]
     assert (folder / "result.json").stat().st_mtime > 1.1e9
+
+
+def test_a_promise_is_in_the_result_with_what_it_makes_of_the_retrained_model(run):
+    result, folder = run(*SMALL, "mu_algo=noisy_finetune", "targets=soft")
+    assert result["promise"] == {"epsilon": 3.0, "delta": 1e-5}
+    margins = np.load(folder / "margins.npz")
+    assert margins["forget_twin"].shape == margins["forget_unlearned"].shape
+    assert not np.array_equal(margins["forget_twin"], margins["forget_unlearned"])
+
+
+def test_a_promise_allows_no_look_at_the_forget_set(composed):
+    with pytest.raises(
+        BadInput, match=r"unlearn\.stop=matched: looks at the forget set, and the promise of noisy"
+    ):
+        build(composed(*SMALL, "mu_algo=noisy_finetune", "unlearn.stop=matched"))

@@ -35,6 +35,7 @@ from softtargets.report.leaks import leaks
 from softtargets.report.measures import MEASURES, Floors, js_of_probs
 from softtargets.report.pairs import pairings
 from softtargets.report.planned import write_plan
+from softtargets.report.promises import audit_lines, audits
 from softtargets.report.requests import request_lines
 from softtargets.report.runs import read
 from softtargets.report.seeds import clipped_klom, exchanges, klom, over_seeds, permuted, ulira
@@ -1706,3 +1707,19 @@ def test_requests_are_means_over_runs_by_hand(folder):
         "(doing nothing: 0.200, 0.300), on earlier requests alone –, 0.300. Each costs 0.050, 0.150 of its own "
         "retraining"
     )
+
+
+@pytest.mark.parametrize(("apart", "broken"), [(0.0, False), (5.0, True)])
+def test_a_promise_is_broken_where_an_attack_shows_more(tmp_path, apart, broken):
+    # claims ε = 0.5: right where both are of one law, wrong where the noise was left out
+    promise = {"promise": {"epsilon": 0.5, "delta": 1e-5}}
+    leave(tmp_path, *(result(seed, **promise) for seed in range(20)))
+    draw = np.random.default_rng(0)
+    for file in tmp_path.glob("*/margins.npz"):
+        arrays = dict(np.load(file)) | {"forget_twin": draw.normal(size=2)}
+        np.savez(file, **arrays | {"forget_unlearned": draw.normal(size=2) + apart})
+    (audit,) = audits(read(tmp_path))
+    assert (audit.models, audit.is_broken) == (20, broken)
+    assert audit.shown <= audit.most
+    assert (audit.shown > 1) is broken
+    assert audit_lines(read(tmp_path))[0].count("broken" if broken else "not refuted") == 1

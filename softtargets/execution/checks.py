@@ -115,6 +115,15 @@ def require_early(unlearn: functools.partial, checkpoint: str | None) -> None:
         )
 
 
+def require_blind(unlearn: functools.partial, stop: str) -> None:
+    """Raise BadInput for a stop rule beside an algorithm with a promise: it looks at the forget set."""
+    if Algorithm.of(unlearn).promise and stop != "none":
+        raise BadInput(
+            f"unlearn.stop={stop}: looks at the forget set, and the promise of {unlearn.func.__name__} allows no "
+            "such look. Set unlearn.stop=none"
+        )
+
+
 def require_marks(unlearn: functools.partial, declared: AlgorithmSettings) -> None:
     """Raise BadInput if a config says that the algorithm ignores targets or a budget, and its marks do not."""
     marks, needed = Algorithm.of(unlearn), {name: name for name in ("ignores_targets", "ignores_forget_targets")}

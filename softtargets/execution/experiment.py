@@ -176,6 +176,7 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         checks.require_batch(name, settings_.batch_size, len(data.train))
     checks.require_early(unlearn, settings.checkpoint)
+    checks.require_blind(unlearn, unlearning.stop)
     checks.require_held_out(recipes, data, held_out_images(data, unlearning.stop))
     experiment = Experiment(
         config=config,

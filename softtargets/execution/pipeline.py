@@ -109,11 +109,22 @@ def _run(
         status=status_of(
             flag, fit.account, unlearned, (original, retrained, *further, *(one.unlearned for one in answers))
         ),
+        twin=twin_of(experiment, retrained, targets, reference["retrained"]),
         answers=answers,
         models_from=models_from,
         clock=run_clock,
     )
     return write_outputs(output, experiment, outcome, console, tracker)
+
+
+def twin_of(
+    experiment: Experiment, retrained: Trained, targets: TargetSets, reference: Evaluation
+) -> nn.Module | None:
+    """Return what an algorithm with a promise makes of the retrained model, which the promise speaks of."""
+    if Algorithm.of(experiment.unlearn).promise is None:
+        return None
+    trajectory = new_trajectory(experiment, reference)
+    return unlearn(experiment, retrained.model, targets, trajectory, Console.silent())[1]
 
 
 def answer_requests(stages: Stages, original: Trained, console: Console) -> list[Answer]:
@@ -268,6 +279,7 @@ def write_outputs(
     if experiment.settings.save_models:
         save_models(output, outcome.models)
     which = {"forget_index": experiment.data.forget_index.cpu().numpy()} | result.score_arrays(experiment.data)
+    which |= result.twin_arrays(outcome.twin, experiment.data.forget)
     arrays = result.margin_arrays(outcome.evaluations, outcome.further_evaluations) | which
     path = run_files.write_result(output, result.finite(content), arrays)
     console.result(content)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from softtargets import RESULT_SCHEMA
 from softtargets.config.resolve import decisive
 from softtargets.cost import Spent
-from softtargets.evaluation import matched
+from softtargets.evaluation import matched, metrics
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis
 from softtargets.evaluation.evaluate import Evaluation, change, distance
 from softtargets.evaluation.faces import faces
@@ -26,10 +26,11 @@ from softtargets.execution.rehearsal import answers_cost
 from softtargets.execution.requests import Answer
 from softtargets.execution.run_clock import RunClock
 from softtargets.execution.target_sets import TargetSets
-from softtargets.fit import Fit
+from softtargets.fit import Fit, predict
 from softtargets.marks import Algorithm
+from softtargets.mu_algo import INPUTS
 from softtargets.system.memory import peak_bytes
-from softtargets.types import Evaluated, Split, digest, model_digest
+from softtargets.types import Evaluated, Samples, Split, digest, model_digest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,8 @@ class Outcome:
     diagnosis: Diagnosis
     trajectory: Trajectory
     status: str
+    twin: nn.Module | None = None
+    """What an algorithm with a promise makes of the retrained model."""
     answers: Sequence[Answer] = ()
     """What each request made, where there are several. The unlearned model is then that of the last one, and
     `spent` what all of them took."""
@@ -90,6 +93,7 @@ def content(experiment: Experiment, outcome: Outcome) -> dict:
             further=outcome.further_evaluations,
         ),
         "evidence": described(experiment.own_measures, outcome.extra_metrics["unlearned"]),
+        **promise(experiment),
         **({"requests": [request(one, outcome) for one in outcome.answers]} if outcome.answers else {}),
         "diagnosis": dataclasses.asdict(outcome.diagnosis),
         "trajectory": trajectory.columns,
@@ -259,6 +263,22 @@ def run_costs(experiment: Experiment, outcome: Outcome) -> dict:
         "steps": account.steps,
         "stopped": account.stopped,
     } | costs_of_requests(outcome)
+
+
+def promise(experiment: Experiment) -> dict:
+    """Return the ε and δ that the algorithm promises; nothing without a promise."""
+    promised = Algorithm.of(experiment.unlearn).promise
+    if promised is None:
+        return {}
+    settings = {name: value for name, value in experiment.unlearn.keywords.items() if name not in INPUTS}
+    return {"promise": dict(zip(("epsilon", "delta"), promised(**settings), strict=True))}
+
+
+def twin_arrays(twin: nn.Module | None, forget: Samples) -> dict[str, numpy.ndarray]:
+    """Return the margins on the forget set of what the algorithm makes of the retrained model, where it does."""
+    if twin is None:
+        return {}
+    return {"forget_twin": metrics.margins(predict(twin, forget.inputs), forget.labels).cpu().numpy()}
 
 
 def request(answer: Answer, outcome: Outcome) -> dict:

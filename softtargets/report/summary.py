@@ -22,6 +22,7 @@ from softtargets.report.leaks import leaks
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import Content, page
 from softtargets.report.pairs import pairings
+from softtargets.report.promises import audit_lines
 from softtargets.report.requests import request_lines
 from softtargets.report.retraining import BreakEven, break_evens
 from softtargets.report.runs import Run, finished, read
@@ -89,7 +90,7 @@ def summarise(
         for line in tables.primary_lines(report.contrasts):
             print(visible(line))
         show_standings(report.standings)
-        for line in [*tables.retraining_lines(report.break_evens), *request_lines(runs)]:
+        for line in [*tables.retraining_lines(report.break_evens), *request_lines(runs), *audit_lines(runs)]:
             print(visible(line))
         show(
             [verdict for verdict in verdicts if verdict.measure == verdicts[0].measure and verdict.where == "end"]
@@ -126,7 +127,7 @@ def write_report(
     first, least = primary.of(runs), break_evens(runs)
     pairs = wanted.pairings(runs) if wanted and runs else pairings(runs)
     arms, tuning, attacked = entries(runs, stands, measures), tuning_notes(runs), leaks(runs)
-    said = [*tables.retraining_lines(least), *request_lines(runs)]
+    said = [*tables.retraining_lines(least), *request_lines(runs), *audit_lines(runs)]
     lines = [*tables.primary_lines(first), *said]
     content = Content(folder.resolve().name, runs, arms, verdicts, pairs, over, attacked, known, measures, lines)
     texts = {
