@@ -24,7 +24,7 @@ SHOWN = 3
 MINUTE = 60.0
 """Seconds between two lines of counts in a file."""
 LARGE = 100
-"""Cells from which on the report of a finished sweep is not written again: on 500 pairs it takes 50 CPU s."""
+"""Cells from which on the report of a finished sweep is not written again: its attacks take long."""
 ENDED = ("finished", "failed")
 
 
