@@ -24,8 +24,8 @@ from torch import Generator, Tensor
 
 from softtargets.errors import BadInput
 from softtargets.marks import forget_set
-from softtargets.memorisation import Halves, estimates
-from softtargets.ranges import Count, Fraction, Place, Weight
+from softtargets.memorisation import estimates
+from softtargets.ranges import Count, Fraction, Halves, Place, Weight
 from softtargets.worst_case import still_known
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")

@@ -10,17 +10,13 @@ parts of 70 %; ours are halves.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int64
-from pydantic import Field
 from torch import Tensor, nn
 
+from softtargets.ranges import Halves
 from softtargets.types import Samples, generator
-
-Halves = Annotated[int, Field(ge=2, le=10**4, multiple_of=2)]
-"""Number of models on halves of the data: even, since the other half of each trains one too."""
 
 
 @dataclasses.dataclass(frozen=True)

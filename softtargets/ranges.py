@@ -25,3 +25,6 @@ Place = Annotated[str, Field(min_length=1), AfterValidator(_with_home)]
 Natural = Annotated[int, Field(ge=0, le=10**9)]
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+Halves = Annotated[int, Field(ge=2, le=10**4, multiple_of=2)]
+"""Number of models on halves of the data: even, since the other half of each trains one too."""

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from softtargets.memorisation import Halves, Laboratory, halves
-from softtargets.ranges import Count, Fraction, Weight
+from softtargets.memorisation import Laboratory, halves
+from softtargets.ranges import Count, Fraction, Halves, Weight
 from softtargets.types import Samples, generator
 
 BATCH = 256

@@ -138,7 +138,11 @@ def limits(hint: object) -> set[float]:
     """Bounds at any depth of an annotation, and the choices of a Literal of numbers."""
     if typing.get_origin(hint) is typing.Literal:
         return {float(choice) for choice in typing.get_args(hint) if not isinstance(choice, str)}
-    numbers = {getattr(hint, name) for name in ("ge", "gt", "le", "lt") if getattr(hint, name, None) is not None}
+    numbers = {
+        getattr(hint, name)
+        for name in ("ge", "gt", "le", "lt", "multiple_of")
+        if getattr(hint, name, None) is not None
+    }
     inner = [*typing.get_args(hint), *getattr(hint, "metadata", ())]
     return set(map(float, numbers)).union(*map(limits, inner))
 

@@ -21,7 +21,7 @@ from yaml import YAMLError
 
 from softtargets.cli import help, refusals
 from softtargets.compat import hydra_names
-from softtargets.config import allowed_targets, at_cost, paths, recipes
+from softtargets.config import allowed_targets, paths, recipes
 from softtargets.errors import BadInput, Failed, program, visible
 from softtargets.layout import CONF
 from softtargets.system import files, signals
@@ -36,6 +36,8 @@ def command(main: Callable[[], None]) -> None:
         with refusing():
             print(help.help_page(sys.argv[1:]))
         return
+    from softtargets.config import at_cost  # it imports pydantic, which the pages of --help need not wait for
+
     register_resolvers()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its exceptions instead of printing them
     try:

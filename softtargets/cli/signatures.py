@@ -95,8 +95,10 @@ def _limits(calls: Iterable[ast.expr]) -> str:
     bounds = {word.arg: _number(word.value) for field in fields for word in field.keywords}
     low = f"from {bounds['ge']}" if "ge" in bounds else f"above {bounds['gt']}" if "gt" in bounds else ""
     high = f"at most {bounds['le']}" if "le" in bounds else f"below {bounds['lt']}" if "lt" in bounds else ""
+    if "multiple_of" in bounds:
+        high += f", a multiple of {bounds['multiple_of']}"
     if "ge" in bounds and "le" in bounds:
-        return f"{low} to {bounds['le']}"
+        return f"{low} to {high.removeprefix('at most ')}"
     return " and ".join(filter(None, [low, high])) or _length(bounds)
 
 
