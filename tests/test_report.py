@@ -1621,6 +1621,10 @@ def test_the_benchmark_lays_results_that_reports_read(tmp_path, capsys):
         (["--compare", "targets=hard"], "--compare targets=hard: must be SETTING=A,B"),
         (["--compare", "targets=hard,hard"], "--compare targets=hard,hard: must be SETTING=A,B"),
         *(
+            (["--compare", f"{name}=0,1"], f"--compare {name}=0,1: {name} makes the pairs; compare any other")
+            for name in ("seed", "dataset.seed", "forget_set.seed")
+        ),
+        *(
             ([f"--margin={value}"], f": --margin={value}: must be a finite number above zero, such as ")
             for value in ("-1", "0", "nan", "inf", "-inf", "wide", "", "0,1")
         ),

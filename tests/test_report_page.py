@@ -23,6 +23,7 @@ from test_standing import FAR, FLOOR, NOTHING, planted
 
 from softtargets.report import page as building
 from softtargets.report import palette
+from softtargets.report.comparison import comparison
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import MEASURES
 from softtargets.report.runs import read
@@ -100,6 +101,17 @@ def test_the_headline_has_the_best_arm_the_targets_and_how_far_to_trust_them(rep
         "Trust: 64 runs began, 64 finished, 0 failed, 0 diverged, 0 did not stay at matched forgetting; n = 8 "
         in text
     )
+
+
+def test_a_comparison_of_algorithms_is_called_so(tmp_path):
+    runs = [*planted("npo", 0.6), *planted("relabel", 0.3)]
+    page = summarise(leave(tmp_path, *runs), tmp_path, comparison("mu_algo=npo,relabel"), ENDPOINTS, None)
+    text = Page(page.read_text()).text
+    assert "Comparison: relabel is closer than npo." in text
+    assert re.search(
+        r"shows a mean difference between compared arms of \S+ by probabilities \(.*, nats\), with 80", text
+    )
+    assert "Figure 3. The compared arms, pair by pair" in text
 
 
 def test_the_table_has_six_columns_and_every_arm_the_nearest_first(report):

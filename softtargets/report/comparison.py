@@ -7,6 +7,7 @@ from pathlib import Path
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
 from softtargets.report.pairs import SHARED, SHARED_MODELS, Pairing, pairings
+from softtargets.report.planned import SEEDS
 from softtargets.report.runs import Cell, Run, typed
 
 FOLDER = "folder"
@@ -93,6 +94,8 @@ def comparison(text: str) -> Comparison:
             f"--compare {text}: must be SETTING=A,B, two values of one setting (targets=hard,soft), "
             "or two folders A,B"
         )
+    if name in SEEDS:
+        raise BadInput(f"--compare {text}: {name} makes the pairs; compare any other setting")
     if equals:
         return Comparison(name, *arms)
     for folder in arms:

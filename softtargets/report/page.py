@@ -297,7 +297,9 @@ def _pairs_figure(content: Content) -> Markup:
             else tag("p", "Nothing to compare: no algorithm has two kinds of targets here.")
         )
 
-    return _section("figure3", "Figure 3. Hard against soft, pair by pair", about, *_panels(content, draw))
+    names = {verdict.one.name for _, verdict, _ in compared}
+    title = "Hard against soft" if not names or "hard" in names else "The compared arms"
+    return _section("figure3", f"Figure 3. {title}, pair by pair", about, *_panels(content, draw))
 
 
 def _differences(name: str, rows: list[tuple[Entry, figures.Row]], measure: Measure, unfolded: bool) -> Markup:

@@ -283,7 +283,7 @@ def _targets_line(verdicts: Sequence[Verdict]) -> str:
         algorithm = dict(verdict.cell.settings).get("mu_algo", "")
         counts[algorithm][f"{verdict.other.name} {_outcome(verdict)} {verdict.one.name}"] += 1
     said = [
-        f"{algorithm}: "
+        (f"{algorithm}: " if algorithm else "")
         + ", ".join(f"{words}{f' (in {count} cells)' if count > 1 else ''}" for words, count in each.items())
         for algorithm, each in counts.items()
     ]
@@ -296,20 +296,24 @@ def _outcome(verdict: Verdict) -> str:
     """Return what is shown of the second arm against the first."""
     if verdict.paired is None or verdict.paired.n < LEAST:
         return "has no verdict against"
+    is_equivalent = verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL
     if verdict.p is not None and verdict.p < LEVEL:
-        return "is closer than" if verdict.paired.ahead > 0 else "is farther than"
+        outcome = "is closer" if verdict.paired.ahead > 0 else "is farther"
+        return f"{outcome}{', though by less than the margin,' if is_equivalent else ''} than"
     if verdict.paired.mean is None:
         return "has no verdict against"
-    if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
+    if is_equivalent:
         return "is equivalent to"
-    return "is not shown to differ from"
+    low, high = verdict.paired.low, verdict.paired.high
+    apart = low is not None and high is not None and low * high > 0
+    return f"is not shown{', after correction for all tests,' if apart else ''} to differ from"
 
 
 def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict]) -> str:
     """Say which difference this many pairs can show."""
     first = [v for v in verdicts if v.where == "end" and v.measure is verdicts[0].measure]
     known = [v.paired.detectable for v in first if v.paired and v.paired.detectable and not v.logarithms]
-    between = "between targets" if known else "to doing nothing"
+    between = "between compared arms" if known else "to doing nothing"
     if not known:
         faces = [row.entry.standing.faces[0] for row in rows]
         known = [
@@ -323,4 +327,6 @@ def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict]) -> str:
         return f"fewer than {LEAST} pairs show nothing" if few else "too few values are finite to show anything"
     sizes = sorted({row.entry.standing.design.pairs for row in rows})
     n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    return f"n = {n} shows a difference {between} of {statistics.median(known):.2g} on average (80 % power)"
+    measure = verdicts[0].measure if between.endswith("arms") else rows[0].entry.standing.faces[0].measure
+    difference = f"a mean difference {between} of {statistics.median(known):.2g} by {measure.label}"
+    return f"n = {n} shows {difference}, with 80 % power"
