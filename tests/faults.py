@@ -41,19 +41,8 @@ VICTIMS = {"run": ("parent",), "sweep": ("parent",), "local": ("parent", "worker
 GRACE = 15.0
 """Seconds within which a process that was signalled, and all that it started, must be gone."""
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
-UNEQUAL = (
-    "train_s",
-    "retrain_s",
-    "teachers_s",
-    "targets_s",
-    "unlearn_s",
-    "rte",
-    "share_seconds",
-    "peak_bytes",
-    "made",
-    "from_store",
-)
-"""What of a result's cost depends on the clock, on what its process did before, or on who came first."""
+UNEQUAL = ("rte", "share_seconds", "peak_bytes", "made", "from_store")
+"""What of a result's cost depends on the process or on who came first. Names that end in `_s` are seconds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +147,9 @@ class Place:
 def read(path: Path) -> tuple[str, str]:
     """Return config hash and numbers of a result: what may not depend on when and how often it was asked for."""
     result = read_json(path)
-    result["cost"] = {name: value for name, value in result["cost"].items() if name not in UNEQUAL}
+    result["cost"] = {
+        name: value for name, value in result["cost"].items() if name not in UNEQUAL and not name.endswith("_s")
+    }
     provenance = result.pop("provenance")
     files = [path.with_name(f"{name}.safetensors") for name in ("original", "retrained", "unlearned")]
     contents = [file.read_bytes() for file in (path.with_name("margins.npz"), *files)]
