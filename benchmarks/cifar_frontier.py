@@ -1,6 +1,6 @@
 """The frontier on CIFAR-10 (JPEG): how near do five arms come to retraining at three budgets?
 
-`nice -n 19 python benchmarks/cifar_frontier.py path=DIR [trials=20] [pairs=10] [folder=runs/cifar_frontier]` reads
+`python benchmarks/cifar_frontier.py path=DIR [trials=20] [pairs=10] [folder=runs/cifar_frontier]` reads
 DIR/train/CLASS/* and DIR/test/CLASS/*, searches settings of each arm at cost .1, and then runs every arm at costs
 .05, .1 and .2 on distinct pairs, into `folder`. 10,000 images, resnet9 for 15 epochs, random 10 %. About 11 CPU
 hours on one core that multiplies in bf16; models go into the store, and tries into RUNS/search: type the same

@@ -434,6 +434,17 @@ retrain-ascends: the sign of the loss
 - return F.cross_entropy
 + return -F.cross_entropy
 
+== softtargets/mu_algo/noisy_finetune.py
+> test_mu_algo.py::test_the_noise_keeps_its_promise_in_the_worst_case_and_half_of_it_does_not
+
+noisy-too-little: the noise that the promise needs
+- root = math.sqrt(log + epsilon) - math.sqrt(log)
++ root = 2 * (math.sqrt(log + epsilon) - math.sqrt(log))
+
+noisy-one-end: two ends that are pulled apart by their gradients
+- apart = 2 * radius * kept**steps + 2 * rate * clip * sum(powers)
++ apart = 2 * radius * kept**steps + rate * clip * sum(powers)
+
 == softtargets/mu_algo/head_reset.py
 > test_mu_algo.py::test_a_reset_head_is_trained_alone_from_that_of_a_new_model
 
