@@ -1,7 +1,6 @@
 """Images of a forget set for the page, from the dataset that a run's config.yaml names."""
 
 import base64
-import dataclasses
 import functools
 import io
 from collections.abc import Sequence
@@ -16,22 +15,12 @@ from softtargets.errors import BadInput
 from softtargets.execution.load_data import load_data
 from softtargets.readers import downloads
 from softtargets.report.runs import Run
+from softtargets.report.samples import Shown
 
 MOST = 64
 """Most pixels of a side; a larger image is scaled down."""
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name for images of so many channels."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """A sample of the forget set."""
-
-    index: int
-    """In the dataset's own training set."""
-    class_name: str
-    address: str
-    """Its image as a PNG, in an address of the scheme data."""
 
 
 def forget_images(run: Run, positions: Sequence[int]) -> tuple[Shown, ...]:

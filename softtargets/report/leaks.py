@@ -9,8 +9,8 @@ import numpy
 
 from softtargets.report import attacks
 from softtargets.report.attacks import Population, Scores
-from softtargets.report.images import Shown, forget_images
 from softtargets.report.runs import Run
+from softtargets.report.samples import Shown
 from softtargets.report.seeds import Margins, exchanges, sharing, usual_range
 from softtargets.report.standing import Setting, placed
 from softtargets.report.statistics import holm
@@ -180,8 +180,14 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
             curve=tuple((float(rate), scores.tpr(rate)) for rate in RATES),
             worst=tuple(worst.tolist()),
             worst_auc=tuple(by_sample[worst].tolist()),
-            images=forget_images(arm.run, worst.tolist()) if attack is _lira else (),
+            images=_images(arm.run, worst.tolist()) if attack is _lira else (),
         )
+
+
+def _images(run: Run, positions: list[int]) -> tuple[Shown, ...]:
+    from softtargets.report.images import forget_images  # it imports torch, for which other reports need not wait
+
+    return forget_images(run, positions)
 
 
 def _rates(scores: Scores) -> list[float]:
