@@ -49,6 +49,9 @@ def test_every_cell_is_in_one_job_and_no_array_is_too_large():
 def test_a_cut_is_described_in_words():
     assert described(cut(range(1500), 1, 1001)) == "1,500 cells: 2 arrays of at most 1,001 jobs"
     assert described(cut(range(300), 2, 1001)) == "300 cells: 150 jobs of at most 2 cells, in 1 array"
+    assert described(cut(range(2), 2, 1001)) == "2 cells: 1 job of at most 2 cells, in 1 array"
+    assert described(cut(range(1), 1, 1001)) == "1 cell: 1 array"
+    assert described(cut(range(2), 1, 1)) == "2 cells: 2 arrays of at most 1 job"
 
 
 @pytest.mark.parametrize(

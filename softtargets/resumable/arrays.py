@@ -23,6 +23,10 @@ def described(arrays: list[list[list[Cell]]]) -> str:
     """Return in words how cells are cut, as in "300 cells: 150 jobs of at most 2 cells, in 8 arrays"."""
     jobs = [job for array in arrays for job in array]
     cells = sum(map(len, jobs))
-    shared = f"{len(jobs):,} jobs of at most {len(jobs[0])} cells, in " if len(jobs) < cells else ""
-    parts = "1 array" if len(arrays) == 1 else f"{len(arrays):,} arrays of at most {len(arrays[0]):,} jobs"
-    return f"{cells:,} cells: {shared}{parts}"
+    shared = f"{_number(len(jobs), 'job')} of at most {len(jobs[0])} cells, in " if len(jobs) < cells else ""
+    parts = "" if len(arrays) == 1 else f" of at most {_number(len(arrays[0]), 'job')}"
+    return f"{_number(cells, 'cell')}: {shared}{_number(len(arrays), 'array')}{parts}"
+
+
+def _number(number: int, one: str) -> str:
+    return f"{number:,} {one}{'s' * (number != 1)}"

@@ -13,7 +13,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from softtargets.errors import Failed
-from softtargets.system.files import Damaged, clear, read_json, write_json
+from softtargets.system.files import clear, read_json_or_none, write_json
 from softtargets.system.locks import locked
 from softtargets.system.memory import peak_bytes
 from softtargets.system.signals import is_end
@@ -37,14 +37,6 @@ def config_hash(config: DictConfig, ignored: Sequence[str] = ()) -> str:
     return hashlib.sha256(OmegaConf.to_yaml(kept, sort_keys=True).encode()).hexdigest()
 
 
-def content(file: Path) -> dict | None:
-    """Return the content of a file of `Recorded`; None if it is missing or damaged."""
-    try:
-        return read_json(file)
-    except (OSError, Damaged):
-        return None
-
-
 class Recorded:
     """An app's task function; how each of its runs in a sweep ends is written into the run's folder.
 
@@ -61,7 +53,7 @@ class Recorded:
         digest = config_hash(config, self.ignored)
         with locked(folder / ".lock", busy=lambda: None):
             clear(folder)
-            earlier = content(folder / FINISHED)
+            earlier = read_json_or_none(folder / FINISHED)
             if earlier and earlier["config_hash"] == digest:
                 return earlier["value"]
             write_json(folder / BEGUN, {"host": socket.gethostname(), "pid": os.getpid(), "at": _now()})

@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from softtargets.errors import BadInput, visible
 from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import launch, reason
-from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash, content
+from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash
 from softtargets.resumable.starting import Screen, in_folder, prepare_folder, queue_of, starter
-from softtargets.system.files import make_folder, require_writable
+from softtargets.system.files import make_folder, read_json_or_none, require_writable
 
 NAME = 255 - 13
 """Longest name of a folder before its hash, in bytes."""
@@ -36,7 +36,7 @@ class Cell:
 
     def state(self) -> str:
         """Return the state that the folder shows: finished, failed, running or waiting."""
-        result = content(self.folder / FINISHED)
+        result = read_json_or_none(self.folder / FINISHED)
         if result and result["config_hash"] == self.hash:
             return "finished"
         if (self.folder / ERROR).exists():
@@ -45,7 +45,7 @@ class Cell:
 
     def error(self) -> str | None:
         """Return what the run raised, in one line; None if its folder does not say."""
-        report = content(self.folder / ERROR)
+        report = read_json_or_none(self.folder / ERROR)
         return report and f"{report['error']}: {report['message']}"
 
 
@@ -80,9 +80,8 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
     folder = _folder(sweeper)
     cells = _cells(sweeper, arguments, folder)
     missing = [cell for cell in cells if cell.state() != "finished"]
-    print(
-        f"{len(cells)} runs, {len(cells) - len(missing)} finished by earlier calls: {visible(folder)}", flush=True
-    )
+    runs = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
+    print(f"{runs}, {len(cells) - len(missing)} finished by earlier calls: {visible(folder)}", flush=True)
     known = _launch(sweeper, missing, folder) if missing else {}
     without = [cell for cell in missing if cell.state() != "finished"]
     _print_failures(without, known)
@@ -150,7 +149,7 @@ def _launch(sweeper: Sweeper, cells: list[Cell], folder: Path) -> dict[Cell, str
 def _peak(folder: Path) -> int | None:
     """Return the most memory that a finished run of this sweep took, in bytes; None if none has finished."""
     files = itertools.islice(folder.glob(f"*/{FINISHED}"), LOOKED)
-    return max((result["peak_bytes"] for file in files if (result := content(file))), default=None)
+    return max((result["peak_bytes"] for file in files if (result := read_json_or_none(file))), default=None)
 
 
 def _print_failures(cells: list[Cell], known: dict[Cell, str]) -> None:

@@ -27,7 +27,7 @@ from softtargets.execution import composed_run, run_files
 from softtargets.report.planned import write_plan
 from softtargets.study.composing import Composer
 from softtargets.study.pairs import OWN
-from softtargets.system.files import Damaged, canonical, make_folder, read_json, write_json
+from softtargets.system.files import Damaged, canonical, make_folder, read_json, read_json_or_none, write_json
 from softtargets.system.locks import locked
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class SweepCell:
 
     def state(self) -> str:
         """Return the state that the folder shows: finished, failed, running or waiting."""
-        if result := _json(self.outcome):
+        if result := read_json_or_none(self.outcome):
             return "finished" if self.has_made(result) else "waiting"
         if (self.folder / "error.json").exists():
             return "failed"
@@ -96,21 +96,13 @@ class SweepCell:
 
     def error(self) -> str | None:
         """Return why the run has no result, in one line; None if its folder does not say."""
-        if report := _json(self.folder / "error.json"):
+        if report := read_json_or_none(self.folder / "error.json"):
             return f"{report['error']}: {report['message']}"
         return (
             "its result is of another config, because a file that it reads has changed"
-            if _json(self.outcome)
+            if read_json_or_none(self.outcome)
             else None
         )
-
-
-def _json(path: Path) -> dict | None:
-    """Return the content of a JSON file; None if the file is missing or damaged."""
-    try:
-        return read_json(path)
-    except (OSError, Damaged):
-        return None
 
 
 def resolve_machine_once(folder: Path, settings: dict) -> dict:
@@ -306,7 +298,7 @@ def _make_ready(cell: SweepCell) -> None:
 def _print_changes(folder: Path, unfinished: list[SweepCell]) -> None:
     """Print the files that have changed since an earlier call, and save their hashes for the next call."""
     now = {f"{name}={path}": sha256 for cell in unfinished for name, path, sha256 in cell.contents}
-    before = _json(folder / CONTENTS) or {}
+    before = read_json_or_none(folder / CONTENTS) or {}
     for name in sorted(name for name in now if before.get(name, now[name]) != now[name]):
         was, is_ = (files[name][: contents.SHOWN] for files in (before, now))
         print(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from softtargets.study.cells import SweepCell, _json
+from softtargets.study.cells import SweepCell
+from softtargets.system.files import read_json_or_none
 
 LOOKED = 100
 """Number of results that are asked for the memory that their run took."""
@@ -37,7 +38,7 @@ def _choices(config: DictConfig, cells: list[SweepCell], group: str) -> set[str]
 
 def _peaks(files: Iterable[Path], wanted: dict[str, set[str]]) -> list[int]:
     """Return the memory that the first `LOOKED` of these runs took, if they chose what is wanted."""
-    results = (result for file in itertools.islice(files, LOOKED) if (result := _json(file)))
+    results = (result for file in itertools.islice(files, LOOKED) if (result := read_json_or_none(file)))
     return [
         result["cost"]["peak_bytes"]
         for result in results

@@ -16,8 +16,9 @@ import rich.text
 from softtargets.errors import BadInput, to_type, visible
 from softtargets.execution.run_files import digest_in, marks
 from softtargets.resumable.starting import Screen
-from softtargets.study.cells import Missing, SweepCell, _json
+from softtargets.study.cells import Missing, SweepCell
 from softtargets.study.nearest import Nearest
+from softtargets.system.files import read_json_or_none
 
 SHOWN = 3
 """Number of runs named for each reason of a failure, and of those that run now."""
@@ -90,7 +91,7 @@ class Display(Screen):
         return changed
 
     def _take(self, cell: SweepCell, state: str) -> None:
-        if state == "finished" and cell.stage == "all" and (result := _json(cell.outcome)):
+        if state == "finished" and cell.stage == "all" and (result := read_json_or_none(cell.outcome)):
             self.nearest.add(result)
         if state == "failed" and (reason := cell.error()):
             self.reasons[reason] += 1
@@ -141,7 +142,7 @@ def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
     """Print how the sweep ended and return whether every cell is finished."""
     without, trained, reused = [], 0, 0
     for cell in cells:  # one after the other: thousands of results would fill the memory
-        result = _json(cell.outcome)
+        result = read_json_or_none(cell.outcome)
         if not result or not cell.has_made(result):
             without.append(cell)
         if result:
@@ -151,7 +152,7 @@ def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
     _print_failures(failed, missing)
     ended = f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(failed)} failed"
     ended += f", {len(unbegun)} {'stopped or ' * missing.stopped}not started" if unbegun else ""
-    print(f"{ended}; trained {trained} models, reused {reused} from the store")
+    print(f"{ended}; trained {trained} model{'s' * (trained != 1)}, reused {reused} from the store")
     folder = cells[0].folder.parent
     print(visible(f"sweep: {folder}"))
     if len(cells) >= LARGE and not without and _is_reported(folder, cells):

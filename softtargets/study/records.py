@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from softtargets import store
 from softtargets.execution.demands import speed
-from softtargets.study.cells import _json
-from softtargets.system.files import canonical
+from softtargets.system.files import canonical, read_json_or_none
 
 LOOKED = 1000
 """Number of trainings in the store that are read, the newest ones."""
@@ -93,7 +92,7 @@ class Runs:
             self._add(file)
 
     def _add(self, file: Path) -> None:
-        result = _json(file)
+        result = read_json_or_none(file)
         if not result or "run_cpu_s" not in result["cost"]:  # older ones do not say what they took
             return
         cost, config = result["cost"], result["config"]

@@ -181,6 +181,14 @@ def read_json(path: Path) -> dict:
     return value
 
 
+def read_json_or_none(path: Path) -> dict | None:
+    """Return the content of a file that `write_json` wrote; None if the file is missing, unreadable or damaged."""
+    try:
+        return read_json(path)
+    except (OSError, Damaged):
+        return None
+
+
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
