@@ -58,6 +58,7 @@ BAD = {
     "device=cuda:99": "this machine has none. Choose one of auto, cpu",
     "evidence=svc": "evidence=[svc]",
     "architecture.hidden=[3]": "integer; several values make a sweep: -m",
+    "training.augmentation=[flip]": "must be a group of settings",
     "seed=0..4": "-m 'seed=range(0,5)'",
     "seed=range(5)": "-m as the first",
     "targets=HARD": "did you mean hard?",

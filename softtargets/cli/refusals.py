@@ -91,7 +91,10 @@ def refusal(error: Exception) -> str:
     if match := re.search(r"Sweep parameters '(.+?)' requires --multirun", text):
         return f"{match[1]}: several values make a sweep; type -m as the first argument"
     if match := re.fullmatch(r"Error merging override (.+)", text, re.DOTALL):
-        return f"{match[1]}: {_line(error.__cause__)}"
+        reason = _line(error.__cause__)
+        if reason == "Cannot merge DictConfig with ListConfig":
+            reason = f"must be a group of settings. Set one, as in {match[1].partition('=')[0]}.SETTING=VALUE"
+        return f"{match[1]}: {reason}"
     if file := hydra_names.option_file(error):
         return f"{file}: {_line(error if str(error) else error.__cause__ or error)}. The file must be plain YAML"
     return _line(error)
