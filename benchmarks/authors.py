@@ -1,11 +1,11 @@
 """Our algorithms beside the public code of their authors, at equal tuning.
 
-`python benchmarks/authors.py DIR [only=scrub,ssd] [pairs=5] [settings]` reads your own clones of the authors'
+`python benchmarks/authors.py DIR [only=scrub,ssd] [pairs=10] [settings]` reads your own clones of the authors'
 repositories in DIR, each at the commit that REPOSITORIES names. For one that is missing it prints the command. It
-runs Fashion-MNIST with 6,000 images, mlp, a random 10 % to forget. Both sides of a method try the same rates, the
-authors' default first, with the same optimiser, batch size and number of gradient samples, on two tuning pairs.
-The best rate of each side runs on fresh pairs. The table in Markdown has JS_T to the retrained model on the forget
-set, in nats, and the 95 % interval of ours minus theirs.
+runs Fashion-MNIST with 6,000 images, mlp, a random 10 % to forget. Both sides of a method try the same rates and
+lengths, the authors' default rate first, with the same optimiser, number of steps and number of gradient samples,
+on two tuning pairs. The best setting of each side runs on fresh pairs. The table in Markdown has JS_T to the
+retrained model on the forget set, in nats, and the 95 % interval of ours minus theirs.
 
 Only the adapters are here. What the authors' modules import for printing, plots and data has a stand-in.
 """
@@ -75,8 +75,9 @@ REPOSITORIES = (
 DATA = ("dataset=fashion_mnist", "dataset.train_size=6000", "tuned=none")
 TUNING, FRESH = (900, 901), 910
 """Seeds of the tuning pairs, and the first of the fresh ones."""
-EPOCHS, BATCH = 1, 128
-"""Passes over the sets that a method reads (two where it alternates or reads the forget set alone); batch size."""
+LENGTHS, BATCH = (1, 2), 128
+"""Passes over the sets that a method reads (twice as many where it alternates or reads the forget set alone), and
+samples of a step: of each set where the authors draw a batch from each, of both where they mix them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,13 +112,19 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """Both sides of one row of the table; each takes a pair and a rate and returns the unlearned model."""
+    """Both sides of one row of the table; each takes a pair, a rate and a length and returns the model."""
 
     repository: str
-    theirs: Callable[[Path, Pair, float], nn.Module]
-    ours: Callable[[Pair, float], nn.Module]
+    theirs: Callable[[Path, Pair, float, int], nn.Module]
+    ours: Callable[[Pair, float, int], nn.Module]
     rates: tuple[float, ...]
     """The authors' default first. Of ssd it is α."""
+    lengths: tuple[int, ...] = LENGTHS
+
+    @property
+    def grid(self) -> list[tuple[float, int]]:
+        """Return every rate at every length."""
+        return list(itertools.product(self.rates, self.lengths))
 
 
 def main(folder: str, *words: str) -> None:
@@ -126,16 +133,16 @@ def main(folder: str, *words: str) -> None:
     settings = [word for word in words if word.partition("=")[0] not in options]
     chosen = selected(options.get("only"))
     clones = {method.repository: clone(Path(folder), method.repository) for method in chosen.values()}
-    count = int(options.get("pairs", "5"))
+    count = int(options.get("pairs", "10"))
     tuning = [pair(seed, *settings) for seed in TUNING]
     fresh = [pair(seed, *settings) for seed in range(FRESH, FRESH + count)]
     nothing = statistics.fmean(one.distance(one.original) for one in fresh)
     print(f"Doing nothing: JS_T {nothing:.4f}; {count} fresh pairs.\n")
-    print("| method | rate: theirs, ours | JS_T: theirs | ours | ours - theirs, 95 % | ours is |")
-    print("|---|---|---|---|---|---|")
+    print("| method | rate × passes: theirs | ours | JS_T: theirs | ours | ours - theirs, 95 % | ours is |")
+    print("|---|---|---|---|---|---|---|")
     for name, method in chosen.items():
         theirs = functools.partial(method.theirs, clones[method.repository])
-        print(row(name, method.rates, theirs, method.ours, tuning, fresh), flush=True)
+        print(row(name, method.grid, theirs, method.ours, tuning, fresh), flush=True)
 
 
 def selected(only: str | None) -> dict[str, Method]:
@@ -168,7 +175,9 @@ def pair(seed: int, *settings: str) -> Pair:
         models = (stages.original().model, stages.retrained().model)
     data = experiment.data
     unseen = data.validation if data.spare is None else data.spare
-    return Pair(seed, *models, hard(data.forget), hard(data.retain), unseen, experiment.initialised)
+    # no temperature can be fitted on a class that the retrained model has never seen
+    kept = torch.isin(unseen.labels, data.retain.labels).nonzero().flatten()
+    return Pair(seed, *models, hard(data.forget), hard(data.retain), unseen.take(kept), experiment.initialised)
 
 
 def hard(samples: Samples) -> Samples:
@@ -176,33 +185,32 @@ def hard(samples: Samples) -> Samples:
     return samples.retarget(F.one_hot(samples.labels, samples.targets.shape[1]).float())
 
 
-def row(name: str, rates: tuple, theirs: Callable, ours: Callable, tuning: list[Pair], fresh: list[Pair]) -> str:
+def row(name: str, grid: list, theirs: Callable, ours: Callable, tuning: list[Pair], fresh: list[Pair]) -> str:
     """Search both sides on the tuning pairs, run the winners on the fresh ones, and return a line of the table."""
-    won = [
-        min(rates, key=lambda rate: statistics.fmean(p.score(run(side, p, rate)) for p in tuning))
-        for side in (theirs, ours)
-    ]
+    won = [best(side, grid, tuning) for side in (theirs, ours)]
     them, us = (
-        [p.distance(run(side, p, rate)) for p in fresh] for side, rate in zip((theirs, ours), won, strict=True)
+        [p.distance(run(side, p, *setting)) for p in fresh]
+        for side, setting in zip((theirs, ours), won, strict=True)
     )
     low, high = interval([a - b for a, b in zip(us, them, strict=True)])
+    settings = " | ".join(f"{rate:g} × {length}" for rate, length in won)
     means = f"{statistics.fmean(them):.4f} | {statistics.fmean(us):.4f}"
-    return f"| {name} | {won[0]:g}, {won[1]:g} | {means} | {low:+.4f} to {high:+.4f} | {verdict(low, high)} |"
+    return f"| {name} | {settings} | {means} | {low:+.4f} to {high:+.4f} | {verdict(low, high)} |"
 
 
-def best(side: Callable, rates: tuple[float, ...], tuning: list[Pair]) -> float:
-    """Return the rate with the least mean score on the tuning pairs; a model that is not finite has none."""
-    scores = {rate: statistics.fmean(one.score(run(side, one, rate)) for one in tuning) for rate in rates}
-    return min(scores, key=lambda rate: math.inf if math.isnan(scores[rate]) else scores[rate])
+def best(side: Callable, grid: list[tuple[float, int]], tuning: list[Pair]) -> tuple[float, int]:
+    """Return the setting with the least mean score on the tuning pairs; a model that is not finite has none."""
+    scores = {setting: statistics.fmean(one.score(run(side, one, *setting)) for one in tuning) for setting in grid}
+    return min(scores, key=lambda setting: math.inf if math.isnan(scores[setting]) else scores[setting])
 
 
-def run(side: Callable, one: Pair, rate: float) -> nn.Module:
+def run(side: Callable, one: Pair, rate: float, epochs: int) -> nn.Module:
     """Run one side on a copy of the original, from the pair's seed, whatever ran before it."""
     copied = dataclasses.replace(one, original=copy.deepcopy(one.original))
     with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # theirs were written for other versions
         torch.manual_seed(one.seed)
-        return side(copied, rate).eval()
+        return side(copied, rate, epochs).eval()
 
 
 def interval(differences: list[float]) -> tuple[float, float]:
@@ -221,7 +229,11 @@ def verdict(low: float, high: float) -> str:
 
     >>> verdict(-0.2, 0.1), verdict(0.1, 0.2), verdict(-0.2, -0.1)
     ('no worse beyond noise', 'worse', 'nearer')
+    >>> verdict(math.nan, math.nan)
+    'not finite'
     """
+    if math.isnan(low + high):
+        return "not finite"
     return "worse" if low > 0 else "nearer" if high < 0 else "no worse beyond noise"
 
 
@@ -312,26 +324,26 @@ def sgd(model: nn.Module, rate: float, decay: float = 5e-4) -> torch.optim.SGD:
     return torch.optim.SGD(free, lr=rate, momentum=0.9, weight_decay=decay)
 
 
-def tuned(model: nn.Module, batches: DataLoader, rate: float) -> nn.Module:
+def tuned(model: nn.Module, batches: DataLoader, rate: float, epochs: int) -> nn.Module:
     """Fine-tune on hard labels: the loop of authors whose own is in a script that cannot be imported."""
     optimizer = sgd(model, rate)
     model.train()
-    for inputs, labels in itertools.chain.from_iterable(itertools.repeat(batches, EPOCHS)):
+    for inputs, labels in itertools.chain.from_iterable(itertools.repeat(batches, epochs)):
         optimizer.zero_grad()
         F.cross_entropy(model(inputs), labels).backward()
         optimizer.step()
     return model
 
 
-def optml(function: str, masked: bool = False) -> Callable[[Path, Pair, float], nn.Module]:
+def optml(function: str, masked: bool = False) -> Callable[[Path, Pair, float, int], nn.Module]:
     """Return the adapter of a function of SalUn's or l1-sparse's authors, which share a loop."""
 
-    def unlearned(folder: Path, one: Pair, rate: float) -> nn.Module:
+    def unlearned(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
         place = folder / "Classification" if (folder / "Classification").is_dir() else folder
         loaders = {"forget": loader(one.forget), "retain": loader(one.retain)}
         args = argparse.Namespace(
             decreasing_lr="91,136", rewind_epoch=0, unlearn_lr=rate, momentum=0.9, weight_decay=5e-4,
-            imagenet_arch=False, arch="mlp", unlearn=function, unlearn_epochs=EPOCHS, warmup=0, print_freq=10**9,
+            imagenet_arch=False, arch="mlp", unlearn=function, unlearn_epochs=epochs, warmup=0, print_freq=10**9,
             dataset="cifar10", num_classes=one.forget.targets.shape[1], no_l1_epochs=0, alpha=5e-4,
         )  # fmt: skip
         more = {"mask": remembered((place, one.seed), lambda: salient(place, one, args))} if masked else {}
@@ -350,9 +362,9 @@ def salient(place: Path, one: Pair, args: argparse.Namespace) -> dict[str, Tenso
         return torch.load(Path(module.scratch) / "with_0.5.pt")
 
 
-def their_scrub(folder: Path, one: Pair, rate: float) -> nn.Module:
+def their_scrub(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
     """Run SCRUB's own passes, in their order, with their falling rate."""
-    student_model, epochs = copy.deepcopy(one.original), 2 * EPOCHS
+    student_model, epochs = copy.deepcopy(one.original), 2 * epochs
     optimizer = torch.optim.Adam(student_model.parameters(), lr=rate)
     opt = argparse.Namespace(
         distill="kd", gamma=1, alpha=0.5, beta=0, print_freq=10**9,
@@ -373,29 +385,29 @@ def their_scrub(folder: Path, one: Pair, rate: float) -> nn.Module:
     return student_model
 
 
-def their_neggrad(folder: Path, one: Pair, rate: float) -> nn.Module:
+def their_neggrad(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
     """Run NegGrad+ of SCRUB's authors."""
     optimizer = sgd(one.original, rate)
     batches, entropy = (loader(one.retain), loader(one.forget)), nn.CrossEntropyLoss()
     with imported(folder, "thirdparty.repdistiller.helper.loops") as loops:
-        for epoch in range(EPOCHS):
+        for epoch in range(epochs):
             loops.train_negrad(epoch, *batches, one.original, entropy, optimizer, 0.95, None, quiet=True)
     return one.original
 
 
-def their_bad_teacher(folder: Path, one: Pair, rate: float) -> nn.Module:
+def their_bad_teacher(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
     """Run the bad teacher's own function."""
     model = copy.deepcopy(one.original)
     sets = [TensorDataset(s.inputs, s.labels) for s in (one.retain, one.forget)]
     with imported(folder, "unlearn") as module:
         module.blindspot_unlearner(
             model, one.initialised("untrained"), one.original, *sets,
-            epochs=EPOCHS, lr=rate, batch_size=BATCH, num_workers=0, device="cpu",
+            epochs=epochs, lr=rate, batch_size=BATCH, num_workers=0, device="cpu",
         )  # fmt: skip
     return model
 
 
-def their_boundary(folder: Path, one: Pair, rate: float) -> nn.Module:
+def their_boundary(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
     """Run boundary shrink's own function, with the range of these images in place of CIFAR's constants."""
     low, high = value_range(one.forget, one.retain)
     exact = torch.optim.SGD
@@ -406,11 +418,11 @@ def their_boundary(folder: Path, one: Pair, rate: float) -> nn.Module:
         with mock.patch.object(torch.optim, "SGD", lambda p, lr, momentum: exact(p, lr=rate, momentum=momentum)):
             return module.boundary_shrink(
                 one.original, loader(one.forget), None, None, None, "cpu", False,
-                poison_epoch=2 * EPOCHS, path=f"{module.scratch}/",
+                poison_epoch=2 * epochs, path=f"{module.scratch}/",
             )  # fmt: skip
 
 
-def their_ssd(folder: Path, one: Pair, alpha: float) -> nn.Module:
+def their_ssd(folder: Path, one: Pair, alpha: float, epochs: int) -> nn.Module:
     """Run selective synaptic dampening's own class, in its batches of 64 by whose mean gradient it squares."""
     settings = dict.fromkeys(("lower_bound", "exponent", "magnitude_diff", "forget_threshold"), 1)
     settings |= {"min_layer": -1, "max_layer": -1, "dampening_constant": 1, "selection_weighting": alpha}
@@ -422,15 +434,15 @@ def their_ssd(folder: Path, one: Pair, alpha: float) -> nn.Module:
     return one.original
 
 
-def their_sfron(folder: Path, one: Pair, rate: float) -> nn.Module:
-    """Run SFRon's own class, for EPOCHS passes over the retain set in place of 1,500 steps."""
+def their_sfron(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
+    """Run SFRon's own class, for `epochs` passes over the retain set in place of 1,500 steps."""
     batches = {"forget_train": loader(one.forget), "retain_train": loader(one.retain)}
     batches |= {"forget_valid": None, "retain_valid": None}
     args = argparse.Namespace(num_classes=one.forget.targets.shape[1], seed=one.seed)
     stand_ins = ("utils", "trainer", "models", "dataset")
     with imported(folder / "Classification", "unlearn.sfron", *stand_ins) as module:
         method = module.SFRon(one.original, nn.CrossEntropyLoss(), module.scratch, args)
-        method.n_iters, method.retain_lr, method.eval = EPOCHS * len(batches["retain_train"]), rate, False
+        method.n_iters, method.retain_lr, method.eval = epochs * len(batches["retain_train"]), rate, False
         method.prepare_unlearn(batches)
         return method.get_unlearned_model()
 
@@ -448,10 +460,10 @@ class Normalised(nn.Module):
         return self.model(pixels * (self.high - self.low) + self.low)
 
 
-def their_amun(folder: Path, one: Pair, rate: float) -> nn.Module:
+def their_amun(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
     """Fine-tune on the neighbours that AMUN's own attack returns, and on the retain set."""
     neighbours = remembered((folder, one.seed), lambda: attacked(folder, one))
-    return tuned(one.original, loader(one.retain, neighbours), rate)
+    return tuned(one.original, loader(one.retain, neighbours), rate, epochs)
 
 
 def attacked(folder: Path, one: Pair) -> Samples:
@@ -464,25 +476,33 @@ def attacked(folder: Path, one: Pair) -> Samples:
     return Samples(images.detach() * (high - low) + low, labels, one.forget.targets)
 
 
-def their_layers(again: bool) -> Callable[[Path, Pair, float], nn.Module]:
+def their_layers(again: bool) -> Callable[[Path, Pair, float, int], nn.Module]:
     """Return the adapter of CF-k, or of EU-k, which draws its last layer again; k = 1."""
 
-    def unlearned(folder: Path, one: Pair, rate: float) -> nn.Module:
+    def unlearned(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
         with imported(folder / "src", "methods", "learn", "utils") as module:
             module.resetFinalResnet(one.original, 1, "mlp", Nothing(), reinit=again)
-        model = tuned(one.original, loader(one.retain), rate)
+        model = tuned(one.original, loader(one.retain), rate, epochs)
         return model.requires_grad_(True)
 
     return unlearned
 
 
-def fitted(one: Pair, rate: float, samples: int, streams: int = 1, decay: float = 5e-4, adam: bool = False) -> Fit:
+def fitted(
+    one: Pair,
+    rate: float,
+    samples: int,
+    streams: int = 1,
+    decay: float = 5e-4,
+    adam: bool = False,
+    batch: int = BATCH,
+) -> Fit:
     """Return our loop for as many gradient samples as theirs takes, at a constant rate."""
     kind = functools.partial(torch.optim.SGD, momentum=0.9, weight_decay=decay)
     return Fit(
-        epochs=EPOCHS,
-        lengths=(round(samples / BATCH / streams),),
-        batch_size=BATCH,
+        epochs=1,
+        lengths=(round(samples / batch / streams),),
+        batch_size=batch,
         optimizer=functools.partial(torch.optim.Adam, lr=rate) if adam else functools.partial(kind, lr=rate),
         schedule=None,
         clip_norm=None,
@@ -493,61 +513,67 @@ def fitted(one: Pair, rate: float, samples: int, streams: int = 1, decay: float 
 
 
 def ours(algorithm: Callable, over: str = "retain", streams: int = 1, **settings) -> Callable:
-    """Return our side: an algorithm on hard labels, for EPOCHS passes over the sets that `over` names."""
+    """Return our side: an algorithm on hard labels, for so many passes over the sets that `over` names."""
 
-    def unlearned(one: Pair, rate: float) -> nn.Module:
+    def unlearned(one: Pair, rate: float, epochs: int) -> nn.Module:
         sizes = {"retain": len(one.retain), "forget": len(one.forget)}
-        samples = EPOCHS * sum(sizes[name] for name in over.split("+"))
+        samples = epochs * sum(sizes[name] for name in over.split("+"))
         return algorithm(one.original, one.forget, one.retain, fitted(one, rate, samples, streams), **settings)
 
     return unlearned
 
 
-def mixed(one: Pair) -> float:
-    """Return α by which the mean losses of both sets weigh as in a pass over both: |D_r| / |D_f|."""
-    return len(one.retain) / len(one.forget)
+def mixed(one: Pair, rate: float, epochs: int, decay: float = 0.0, **settings) -> tuple[Fit, float]:
+    """Return our loop, and α, in place of theirs over batches of both sets, in as many steps and samples.
+
+    A step of ours reads half a batch from each set. By α = |D_r| / |D_f| the mean losses of both sets weigh as in
+    a pass over both. The rate is that of a mean over both sets, as theirs is.
+    """
+    alpha, samples = len(one.retain) / len(one.forget), epochs * (len(one.retain) + len(one.forget))
+    # Adam's step has the same length whatever the loss is multiplied by
+    scale = 1 if settings.get("adam") else 1 + alpha
+    return fitted(one, rate / scale, samples, 2, decay * scale, batch=BATCH // 2, **settings), alpha
 
 
-def our_relabel(one: Pair, rate: float, algorithm: Callable = relabel, **settings) -> nn.Module:
-    """Run relabel or salun on random wrong labels; the rate is that of a mean over both sets, as theirs is."""
-    classes, alpha = one.forget.targets.shape[1], mixed(one)
+def our_relabel(one: Pair, rate: float, epochs: int, algorithm: Callable = relabel, **settings) -> nn.Module:
+    """Run relabel or salun on random wrong labels."""
+    classes = one.forget.targets.shape[1]
     wrong = wrong_labels(one.forget.labels, classes, generator(one.seed, "authors"))
     forget = one.forget.retarget(F.one_hot(wrong, classes).float())
-    samples, decay = EPOCHS * (len(one.retain) + len(forget)), 0.0 if algorithm is salun else 5e-4
-    fit = fitted(one, rate / (1 + alpha), samples, 2, decay * (1 + alpha))
+    fit, alpha = mixed(one, rate, epochs, 0.0 if algorithm is salun else 5e-4)
     return algorithm(one.original, forget, one.retain, fit, alpha=alpha, **settings)
 
 
-def our_bad_teacher(one: Pair, rate: float) -> nn.Module:
+def our_bad_teacher(one: Pair, rate: float, epochs: int) -> nn.Module:
     """Run relabel from an untrained model on the forget set and the original on the retain set."""
     forget = one.forget.retarget(predict(one.initialised("untrained"), one.forget.inputs).softmax(1))
     retain = one.retain.retarget(predict(one.original, one.retain.inputs).softmax(1))
-    fit = fitted(one, rate, EPOCHS * (len(retain) + len(forget)), 2, adam=True)
-    return relabel(one.original, forget, retain, fit, alpha=mixed(one))
+    fit, alpha = mixed(one, rate, epochs, adam=True)
+    return relabel(one.original, forget, retain, fit, alpha=alpha)
 
 
-def our_scrub(one: Pair, rate: float) -> nn.Module:
+def our_scrub(one: Pair, rate: float, epochs: int) -> nn.Module:
     """Run SCRUB from the original's own predictions."""
     forget = one.forget.retarget(predict(one.original, one.forget.inputs).softmax(1))
-    fit = dataclasses.replace(fitted(one, rate, 0, adam=True), epochs=2 * EPOCHS, lengths=None)
+    fit = dataclasses.replace(fitted(one, rate, 0, adam=True), epochs=2 * epochs, lengths=None)
     return scrub(one.original, forget, one.retain, fit, alpha=0.5, gamma=1.0, temperature=2.0, max_passes=3)
 
 
-def our_boundary(one: Pair, rate: float) -> nn.Module:
+def our_boundary(one: Pair, rate: float, epochs: int) -> nn.Module:
     """Run boundary shrink with the authors' step, a tenth of the range."""
     low, high = value_range(one.forget, one.retain)
-    fit = fitted(one, rate, 2 * EPOCHS * len(one.forget), decay=0.0)
+    fit = fitted(one, rate, 2 * epochs * len(one.forget), decay=0.0)
     return boundary_shrink(one.original, one.forget, one.retain, fit, epsilon=0.1 * float((high - low).max()))
 
 
-def our_ssd(one: Pair, alpha: float) -> nn.Module:
-    """Run selective synaptic dampening."""
+def our_ssd(one: Pair, alpha: float, epochs: int) -> nn.Module:
+    """Run selective synaptic dampening, which has no length."""
     return ssd(one.original, one.forget, one.retain, fitted(one, 0.1, 0), alpha=alpha, lam=1.0)
 
 
-def our_euk(one: Pair, rate: float) -> nn.Module:
+def our_euk(one: Pair, rate: float, epochs: int) -> nn.Module:
     """Run EU-k with k = 1."""
-    fit = fitted(one, rate, EPOCHS * len(one.retain))
+    fit = fitted(one, rate, epochs * len(one.retain))
     fresh = functools.partial(one.initialised, "euk")
     return euk(one.original, one.forget, one.retain, fit, initialise=fresh, layers=1)
 
@@ -561,7 +587,7 @@ METHODS = {
         SCRUB, their_neggrad, ours(neggrad_plus, "retain+retain", 2, alpha=0.95), (1e-2, 3e-3, 1e-3, 3e-4)
     ),
     "bad_teacher": Method(
-        "vikram2000b/bad-teaching-unlearning", their_bad_teacher, our_bad_teacher, (1e-2, 1e-3, 1e-4, 1e-5)
+        "vikram2000b/bad-teaching-unlearning", their_bad_teacher, our_bad_teacher, (1e-4, 1e-3, 1e-5, 1e-6)
     ),
     "gradasc": Method(SALUN, optml("GA"), ours(gradasc, "forget"), STEEP),
     "relabel": Method(SALUN, optml("RL"), our_relabel, (1e-2, 3e-3, 1e-3, 1e-4)),
@@ -576,7 +602,9 @@ METHODS = {
     "boundary_shrink": Method(
         "TY-LEE-KR/Boundary-Unlearning-Code", their_boundary, our_boundary, (1e-5, 1e-4, 1e-3, 1e-2)
     ),
-    "ssd": Method("if-loops/selective-synaptic-dampening", their_ssd, our_ssd, (10.0, 5.0, 2.0, 1.5)),
+    "ssd": Method(
+        "if-loops/selective-synaptic-dampening", their_ssd, our_ssd, (10.0, 20.0, 50.0, 5.0, 2.0, 1.5), (1,)
+    ),
     "sfron": Method(
         "K1nght/Unified-Unlearning-w-Remain-Geometry",
         their_sfron,

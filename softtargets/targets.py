@@ -146,15 +146,15 @@ def masked(source: Source) -> Float[Tensor, "n k"]:
 def tilted(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> Float[Tensor, "n k"]:
     """Return q_k ∝ p0_k exp(β s(k, y)) for k ≠ y, and q_y = 0; β → beta, p0 = softmax(z0). `masked` at β = 0.
 
-    TREW (tilted reweighting), Ebrahimpour-Boroojeny, Wang and Sundaram 2025, arXiv 2506.20893: of all
+    TREW (tilted reweighting), Ebrahimpour-Boroojeny, Wang and Sundaram, ICML 2026, arXiv 2506.20893: of all
     distributions over the other classes with a given mean similarity to y, q has the least divergence from p0 (β
     is the multiplier). s(k, y) is the cosine between the rows of the last linear layer's weights for k and y,
     after the mean of the rows is taken away.
 
-    Written from the paper's abstract and reviews, since we found no public code of the authors. Differs from
-    what these say of s: there a principal component analysis of few dimensions comes before the cosine, here one
-    of all dimensions (which is the mean's removal), and a sharp softmax after it, here none. Made for whole
-    classes. Networks that do not end in a linear layer are refused.
+    Written from the paper's abstract and public reviews: we could read neither its full text nor its code
+    (CrowdDynamicsLab/ICML_TREW). Differs from what the reviews say of s: there a principal component analysis of
+    few dimensions comes before the cosine, here one of all dimensions (which is the mean's removal), and a sharp
+    softmax after it, here none. The paper's β is 10. Made for whole classes. Networks that do not end in a linear layer are refused.
 
     >>> weights = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-2.0, 0.0]])
     >>> tilted(dataclasses.replace(source, class_weights=lambda: weights), beta=1.0)
@@ -227,9 +227,9 @@ def local_teacher(source: Source, *, samples: Annotated[int, Field(ge=1, le=10**
     original's last linear layer reads. The teacher is trained after the request, by the training's recipe for as
     many epochs, and its training counts in the cost of the unlearning.
 
-    Written from the paper's abstract, since we found no public code of the authors. Differs from it: there
-    the teacher is a smaller network, here one of the run's architecture. Networks that do not end in a linear
-    layer are refused.
+    Written from the paper's abstract alone: we could not read its full text and found no public code. How near
+    neighbours are chosen, their number and the loss are ours. Differs from the abstract: there the teacher is
+    a small network, here one of the run's architecture. Networks that do not end in a linear layer are refused.
 
     >>> local_teacher(dataclasses.replace(source, local=lambda samples: logits), samples=10)
     tensor([[0.7000, 0.2000, 0.1000],
@@ -299,10 +299,11 @@ def marginal(source: Source) -> Float[Tensor, "n k"]:
     Pseudo-probabilities that align with the model's overall distribution, Zhao et al. 2024 (PPU, later AdaProb),
     arXiv 2411.02622. The other choice there, uniform ones, is `uniform`.
 
-    Differs from the authors' code: there the forget samples' rows are random (or uniform), and an iterative
-    scaling fits them and all other rows to given class sums. Rows that start as the same and have the share of
-    each class among the retained ones are what such a scaling leaves as they are. The retain set's own targets
-    are the setting `targets/retain`.
+    Differs from the authors' code (zzhao71/AdaProb): there the forget samples' rows are random (or uniform), and
+    an iterative scaling fits them and all other rows to given class sums. Rows of ours are what such a scaling to
+    the class sums of the retain set leaves as they are: that code changes them by 1.5e-8. Its own class sums are
+    those of the random rows and the others, which changes nothing (1.2e-7): its targets are the random rows. The
+    retain set's own targets are the setting `targets/retain`.
 
     >>> marginal(dataclasses.replace(source, retained=lambda: logits))
     tensor([[0.4000, 0.1500, 0.4500],

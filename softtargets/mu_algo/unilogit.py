@@ -28,8 +28,9 @@ def unilogit(original: nn.Module, forget: Samples, retain: Samples, fit: Fit, *,
     step, so that they are no targets of a run, which are computed once: this is an algorithm, and the forget set's
     targets play no part. The divergence is the reverse one, with the model first.
 
-    Written from the formula alone, since we found no public code of the authors. Differs from the paper:
-    there the model continues text and K is the vocabulary; the retain term is one of its options.
+    Written from the abstract and formula: we could not read the full text or the authors' own code. Code of
+    others that follows it (vValkroVv/unlearning) has the same loss and gradient, bit by bit, on one network and
+    one batch of 32. Differs from the paper: there the model continues text and K is the vocabulary.
     """
     model = copy.deepcopy(original)
 
