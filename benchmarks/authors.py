@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from glance import composed
@@ -219,9 +220,10 @@ def interval(differences: list[float]) -> tuple[float, float]:
     >>> interval([0.0, 2.0])
     (-11.706..., 13.706...)
     """
-    half = student.ppf(0.975, len(differences) - 1) * statistics.stdev(differences) / math.sqrt(len(differences))
+    # numpy's deviation of numbers with one that is not finite is nan; that of `statistics` raises
+    half = student.ppf(0.975, len(differences) - 1) * np.std(differences, ddof=1) / math.sqrt(len(differences))
     mean = statistics.fmean(differences)
-    return mean - half, mean + half
+    return float(mean - half), float(mean + half)
 
 
 def verdict(low: float, high: float) -> str:

@@ -154,7 +154,8 @@ def tilted(source: Source, *, beta: Annotated[float, Field(ge=0, le=10**6)]) -> 
     Written from the paper's abstract and public reviews: we could read neither its full text nor its code
     (CrowdDynamicsLab/ICML_TREW). Differs from what the reviews say of s: there a principal component analysis of
     few dimensions comes before the cosine, here one of all dimensions (which is the mean's removal), and a sharp
-    softmax after it, here none. The paper's β is 10. Made for whole classes. Networks that do not end in a linear layer are refused.
+    softmax after it, here none. The paper's β is 10. Made for whole classes. Networks that do not end in a
+    linear layer are refused.
 
     >>> weights = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-2.0, 0.0]])
     >>> tilted(dataclasses.replace(source, class_weights=lambda: weights), beta=1.0)
@@ -253,11 +254,11 @@ def oracle(source: Source) -> Float[Tensor, "n k"]:
 def held_out(source: Source, *, pooled: bool) -> Float[Tensor, "n k"]:
     """Return q(x) = P_y, the mean of softmax(z0) over the held-out images whose label is that of x.
 
-    ReGUn, 2026, arXiv 2603.11210, with its selector `class_informed` and aggregation `mean_probs`.
-    Nothing is trained. There all samples of a batch have one target, the mean over as many held-out images with
-    the labels of the batch, drawn anew for every batch. Its expectation is the mean of P_y over the batch.
-    pooled=true gives every sample the mean of P_y over the whole set, which a random batch has on average. Of a
-    set of one class both are the same.
+    Reference-Guided Unlearning, ReGUn, Mirlach, Laguna and Vogt 2026, arXiv 2603.11210, with its selector
+    `class_informed` and aggregation `mean_probs`. Nothing is trained. There all samples of a batch have one
+    target, the mean over as many held-out images with the labels of the batch, drawn anew for every batch. Its
+    expectation is the mean of P_y over the batch. pooled=true gives every sample the mean of P_y over the whole
+    set, which a random batch has on average. Of a set of one class both are the same.
 
     Here all held-out images of a class count and nothing is drawn, since the targets of a run are fixed.
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import authors
 import efficient
@@ -28,6 +29,7 @@ SMALL = {
     "frontier.py": "",
     "gemm.py": "",
     "glance.py": FEW,
+    "importances.py": "images=4",
     "last_bits.py": f"seeds=1 {FEW}",
     "leaks.py": f"models=10 {FEW}",
     "levels.py": "studies=3 draws=9 folder={}",
@@ -179,14 +181,26 @@ def test_code_that_does_nothing_is_as_far_as_doing_nothing(clones, capsys, tmp_p
     authors.main(str(folder), "only=neggrad_plus", "pairs=2", *FEW.split())
     first, *_, last = capsys.readouterr().out.splitlines()
     nothing = re.search(r"JS_T (\d\.\d{4})", first)[1]
-    name, _, theirs, ours, *_ = [cell.strip() for cell in last.strip("|").split("|")]
+    name, _, _, theirs, ours, *_ = [cell.strip() for cell in last.strip("|").split("|")]
     assert (name, theirs) == ("neggrad_plus", nothing)
     assert ours != theirs
 
 
 @pytest.mark.parametrize(
     ("differences", "said"),
-    [([-1, 1, 0], "no worse beyond noise"), ([1, 1.1, 0.9], "worse"), ([-1, -1.1, -0.9], "nearer")],
+    [
+        ([-1, 1, 0], "no worse beyond noise"),
+        ([1, 1.1, 0.9], "worse"),
+        ([-1, -1.1, -0.9], "nearer"),
+        ([1, float("nan")], "not finite"),
+    ],
 )
 def test_a_verdict_is_where_the_interval_lies(differences, said):
     assert authors.verdict(*authors.interval(differences)) == said
+
+
+def test_a_setting_whose_models_are_not_finite_wins_no_search(monkeypatch):
+    monkeypatch.setattr(authors, "run", lambda side, one, *setting: side(*setting))
+    scores = {(0.3, 1): float("nan"), (0.2, 1): 2.0, (0.1, 1): 1.0}
+    tuning = [SimpleNamespace(score=lambda score: score)] * 2
+    assert authors.best(lambda *setting: scores[setting], list(scores), tuning) == (0.1, 1)
