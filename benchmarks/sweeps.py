@@ -23,7 +23,7 @@ from typing import NamedTuple
 from usage import call
 
 from softtargets.errors import BadInput
-from softtargets.execution import run_files
+from softtargets.resumable.progress_marks import mark
 from softtargets.system.files import read_json, write_json
 
 ROOT = Path(__file__).parents[1]
@@ -168,7 +168,7 @@ def end(cell) -> None:
     cell.folder.mkdir(parents=True)
     (cell.folder / "run.log").write_text("began\n")
     write_json(cell.outcome, {"provenance": {"config_hash": cell.hash}, "choices": {}, "status": "ok"})
-    run_files.mark(cell.folder, "ended")
+    mark(cell.folder, "ended")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,5 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
 """The folder of configs: beside the code in an installed copy, at the top of a checkout."""
-MARKS = ".progress"
-"""The folder in a sweep's folder with the marks that its runs leave."""
 PLANS = ".plans"
 """The folder in a sweep's folder with a file for each call, which says what it means to run."""

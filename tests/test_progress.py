@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import rich.console
 
-from softtargets.execution.run_files import mark
+from softtargets.resumable.progress_marks import mark
 from softtargets.study import progress
 from softtargets.study.cells import SweepCell
 from softtargets.study.nearest import Nearest
@@ -102,8 +102,12 @@ def test_a_file_gets_a_line_a_minute_at_most_and_the_end(watched, tmp_path):
     assert file.getvalue().splitlines() == [
         "0 of 3 done (0 from an earlier call), 0 failed, 1 running; 0:00:00 so far",
         "1 of 3 done (0 from an earlier call), 0 failed, 0 running; 0:01:01 so far, 0:02:02 left",
-        "2 of 3 done (0 from an earlier call), 0 failed, 0 running; 0:01:20 so far, 0:00:40 left",
+        "2 of 3 done (0 from an earlier call), 0 failed, 0 running; 0:01:20 so far",
     ]
+    display.update()
+    leave(tmp_path / "c", "run.log", "begun")
+    display.update()  # as of a run that Ctrl-C has stopped
+    assert display.counts() == "2 of 3 done (0 from an earlier call), 0 failed, 1 begun"
 
 
 def test_the_first_failures_of_a_reason_are_said_at_once_with_the_path_of_their_error(watched, tmp_path):

@@ -16,10 +16,12 @@ from slurm_stub import StubLauncher
 from submitit.core.utils import FailedJobError
 
 from softtargets.errors import BadInput
-from softtargets.resumable import slurm_jobs, slurm_queue, workers
+from softtargets.resumable import slurm_jobs, slurm_queue, sweep, workers
 from softtargets.resumable.arrays import cut, described
-from softtargets.resumable.recorded import config_hash
+from softtargets.resumable.progress_marks import mark
+from softtargets.resumable.recorded import FINISHED, config_hash
 from softtargets.system import memory
+from softtargets.system.files import write_json
 
 APP = ROOT / "tests/toy_app/app.py"
 
@@ -125,6 +127,20 @@ def test_a_foreign_config_is_hashed_as_it_is_written_and_without_what_is_ignored
     assert config_hash(config, ["a.c", "not.there"]) == config_hash(changed, ["a.c", "not.there"])
     assert config_hash(config) != config_hash(changed)
     assert config.a.c == 2, "the config itself stays whole"
+
+
+def test_a_watcher_of_a_foreign_sweep_asks_for_no_run_that_left_no_mark(tmp_path, monkeypatch, capsys):
+    cells = [sweep.Cell((), tmp_path / f"x={number}-{number:012x}", "h") for number in range(3)]
+    counts, asked, state = sweep.Counts(cells, tmp_path), [], sweep.Cell.state
+    monkeypatch.setattr(sweep.Cell, "state", lambda cell: asked.append(cell) or state(cell))
+    counts.update()
+    write_json(cells[1].folder / FINISHED, {"config_hash": "h"})
+    mark(cells[1].folder, "ended")
+    counts.update()
+    counts.update()
+    assert asked == [cells[1]]
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["0 of 3 done, 0 failed, 0 running", "1 of 3 done, 0 failed, 0 running"]
 
 
 def start(notes: Path, *words: str) -> subprocess.Popen:

@@ -29,6 +29,7 @@ from softtargets.config.validation import NotTaken
 from softtargets.errors import BadInput, Failed, nearest
 from softtargets.execution import memory, run_files
 from softtargets.layout import CONF
+from softtargets.resumable.progress_marks import mark
 from softtargets.system.files import clear, require_writable, share_all
 from softtargets.system.locks import locked
 from softtargets.system.signals import is_end
@@ -60,7 +61,7 @@ def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
         try:
             share_all(output)  # what Hydra wrote
             if swept:
-                files.callback(run_files.mark, output, "ended")
+                files.callback(mark, output, "ended")
                 log = files.enter_context(_cell(output))
             return _run(cfg, hydra, output, log)
         except (Exception, SystemExit) as error:
@@ -84,7 +85,7 @@ def _cell(output: Path) -> Iterator[TextIO]:
         with (output / "run.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             print(f"{now}: process {os.getpid()} on {socket.gethostname()}", file=log, flush=True)
-            run_files.mark(output, "began")
+            mark(output, "began")
             yield log
 
 

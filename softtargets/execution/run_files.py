@@ -2,13 +2,11 @@
 
 import contextlib
 import datetime
-import os
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softtargets.layout import MARKS
-from softtargets.system.files import Damaged, atomic, make_folder, read_json, share, write_json
+from softtargets.system.files import Damaged, atomic, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy
@@ -19,40 +17,6 @@ NAMES = (
     *("tracking.jsonl", "clearml.zip", "clearml.json"),
 )
 """Every file that a run may leave in its folder, except its log."""
-
-
-def mark(folder: Path, state: str) -> None:
-    """Leave an empty file that says that a sweep's run `began` or `ended`.
-
-    All of a sweep lie in one folder, which its watcher lists instead of asking for the files of every run. What
-    counts is in the run's own folder, so a mark that cannot be left is no error.
-    """
-    with contextlib.suppress(OSError):
-        make_folder(folder.parent / MARKS)
-        if state == "began":
-            remove_marks(folder)
-        mark = folder.parent / MARKS / f"{digest_in(folder)}.{state}"
-        mark.touch()
-        share(mark)
-
-
-def remove_marks(folder: Path) -> None:
-    """Remove the marks of a run."""
-    for state in ("began", "ended"):
-        (folder.parent / MARKS / f"{digest_in(folder)}.{state}").unlink(missing_ok=True)
-
-
-def marks(sweep: Path) -> list[str]:
-    """Return the names of all marks in a sweep's folder, as in 0123456789ab.began."""
-    try:
-        return os.listdir(sweep / MARKS)
-    except OSError:
-        return []
-
-
-def digest_in(folder: Path) -> str:
-    """Return the digits of the config's hash with which the name of a run's folder ends."""
-    return folder.name.rpartition("-")[2]
 
 
 def write_result(folder: Path, result: dict, margins: "dict[str, numpy.ndarray]") -> Path:

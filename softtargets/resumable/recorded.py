@@ -13,6 +13,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from softtargets.errors import Failed
+from softtargets.resumable.progress_marks import mark
 from softtargets.system.files import clear, read_json_or_none, write_json
 from softtargets.system.locks import locked
 from softtargets.system.memory import peak_bytes
@@ -57,11 +58,15 @@ class Recorded:
             if earlier and earlier["config_hash"] == digest:
                 return earlier["value"]
             write_json(folder / BEGUN, {"host": socket.gethostname(), "pid": os.getpid(), "at": _now()})
-            value = self._run(config, folder)
-            kept = value if isinstance(value, PLAIN) else None
-            (folder / ERROR).unlink(missing_ok=True)
-            result = {"config_hash": digest, "value": kept, "peak_bytes": peak_bytes(), "at": _now()}
-            write_json(folder / FINISHED, result)
+            mark(folder, "began")
+            try:
+                value = self._run(config, folder)
+                kept = value if isinstance(value, PLAIN) else None
+                (folder / ERROR).unlink(missing_ok=True)
+                result = {"config_hash": digest, "value": kept, "peak_bytes": peak_bytes(), "at": _now()}
+                write_json(folder / FINISHED, result)
+            finally:
+                mark(folder, "ended")
             return value
 
     def _run(self, config: DictConfig, folder: Path) -> object:

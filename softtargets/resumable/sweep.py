@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from softtargets.errors import BadInput, visible
 from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import launch, reason
+from softtargets.resumable.progress_marks import changed, digest_in, remove_marks
 from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash
 from softtargets.resumable.starting import Screen, in_folder, prepare_folder, queue_of, starter
 from softtargets.system.files import make_folder, read_json_or_none, require_writable
@@ -52,7 +53,8 @@ class Cell:
 class Counts(Screen):
     """The progress of a sweep: a line whenever its counts have changed."""
 
-    def __init__(self, cells: list[Cell]):
+    def __init__(self, cells: list[Cell], folder: Path):
+        self.folder, self.by_digest = folder, {digest_in(cell.folder): cell for cell in cells}
         self.states = dict.fromkeys(cells, "waiting")
         self.last = ""
 
@@ -61,8 +63,9 @@ class Counts(Screen):
         self.update()
 
     def update(self) -> None:
-        """Read the states of cells that are not finished, and print the counts."""
-        self.states |= {cell: cell.state() for cell, state in self.states.items() if state != "finished"}
+        """Read the states of the cells that left marks, and print the counts."""
+        for cell in changed(self.folder, self.by_digest, self.states):
+            self.states[cell] = cell.state()
         count = collections.Counter(self.states.values())
         line = (
             f"{count['finished']} of {len(self.states)} done, {count['failed']} failed, {count['running']} running"
@@ -128,7 +131,7 @@ def _cells(sweeper: Sweeper, arguments: list[str], folder: Path) -> list[Cell]:
 def _launch(sweeper: Sweeper, cells: list[Cell], folder: Path) -> dict[Cell, str]:
     """Run the cells; return the reasons, as far as the launcher knows them, why some have no result."""
     prepare_folder(sweeper.config, folder)
-    screen = Counts(cells)
+    screen = Counts(cells, folder)
     queue = queue_of(sweeper.config, folder, screen)
     cells = [cell for cell in cells if cell.state() != "finished"]  # jobs of an earlier call may have run some
     if not cells:
@@ -137,6 +140,7 @@ def _launch(sweeper: Sweeper, cells: list[Cell], folder: Path) -> dict[Cell, str
         make_folder(cell.folder)
         for name in (BEGUN, ERROR):
             (cell.folder / name).unlink(missing_ok=True)
+        remove_marks(cell.folder)
     runs = [[*cell.overrides, *in_folder(folder, cell.folder.name)] for cell in cells]
     start = starter(sweeper, runs, queue, sweeper.config.hydra.sweeper.runs_per_gpu, _peak(folder))
     with screen:

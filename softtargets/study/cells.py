@@ -23,8 +23,9 @@ from softtargets.config.resolve import config_hash
 from softtargets.config.settings import LauncherSettings, SweeperSettings
 from softtargets.config.validation import validated as check_model
 from softtargets.errors import BadInput, program
-from softtargets.execution import composed_run, run_files
+from softtargets.execution import composed_run
 from softtargets.report.planned import write_plan
+from softtargets.resumable.progress_marks import remove_marks
 from softtargets.study.composing import Composer
 from softtargets.study.pairs import OWN
 from softtargets.system.files import Damaged, canonical, make_folder, read_json, read_json_or_none, write_json
@@ -182,11 +183,12 @@ def _differing(overrides: list[str], swept: list[str], names: dict) -> str:
     return name[:NAME].decode(errors="ignore") or "run"
 
 
-SEED = re.compile(r"seed=\d+")
+SEED = re.compile(r"(dataset\.|forget_set\.)?seed=\d{1,9}")
+"""A seed of a run or of its data. A larger number may be too large, so it is checked."""
 
 
 def check_cells(unfinished: list[SweepCell], compose: Composer, elsewhere: bool) -> None:
-    """Check that each cell can run, once for cells that differ only in the seed; raise BadInput otherwise."""
+    """Check that each cell can run, once for cells that differ only in seeds; raise BadInput otherwise."""
     if not unfinished:
         return
     from softtargets.execution.parts import Parts  # which imports torch
@@ -210,7 +212,7 @@ def checked(cell: SweepCell, compose: Composer, parts: "Parts", elsewhere: bool)
 
 
 def without_seed(cell: SweepCell) -> tuple[str, ...]:
-    """Return the overrides of a cell but its seed."""
+    """Return the overrides of a cell but its seeds."""
     return tuple(word for word in cell.overrides if not SEED.fullmatch(word))
 
 
@@ -289,7 +291,7 @@ def _make_ready(cell: SweepCell) -> None:
     """Create a cell's folder; delete the error of an earlier failure, and a damaged result."""
     make_folder(cell.folder / HYDRA)  # here, because a failure in the launcher would end the other runs too
     (cell.folder / "error.json").unlink(missing_ok=True)
-    run_files.remove_marks(cell.folder)
+    remove_marks(cell.folder)
     with contextlib.suppress(FileNotFoundError):
         _print_damage(cell.outcome)
     cell.outcome.unlink(missing_ok=True)  # a stage file or a damaged result; no cell here has a whole one

@@ -14,7 +14,7 @@ import rich.table
 import rich.text
 
 from softtargets.errors import BadInput, to_type, visible
-from softtargets.execution.run_files import digest_in, marks
+from softtargets.resumable.progress_marks import changed, digest_in
 from softtargets.resumable.starting import Screen
 from softtargets.study.cells import Missing, SweepCell
 from softtargets.study.nearest import Nearest
@@ -46,13 +46,15 @@ class Display(Screen):
 
     def __init__(self, cells: list[SweepCell], unfinished: list[SweepCell], fail_fast: int | None = None):
         self.cells, self.unfinished, self.fail_fast = cells, unfinished, fail_fast
-        self.by_hash = {digest_in(cell.folder): cell for cell in unfinished}
+        self.by_digest = {digest_in(cell.folder): cell for cell in unfinished}
         self.states = dict.fromkeys(unfinished, "waiting")
         self.nearest = Nearest()
         self.reasons: collections.Counter[str] = collections.Counter()
         self.screen = rich.console.Console(highlight=False, soft_wrap=True, emoji=False)
         self.started = time.monotonic()
         self.last, self.said = "", -math.inf
+        self.over = False
+        """Whether nobody watches any more: what has begun and not ended may run on, as on SLURM, or be stopped."""
 
     def __enter__(self):
         self.live = rich.live.Live(console=self.screen, refresh_per_second=2, transient=True)
@@ -62,6 +64,7 @@ class Display(Screen):
 
     def __exit__(self, *_):
         self.live.stop()
+        self.over = True
         if not self.screen.is_terminal:
             self._say_counts()
 
@@ -70,7 +73,7 @@ class Display(Screen):
 
         Raises FailFast as soon as `fail_fast` runs failed for one reason.
         """
-        for cell in self._changed():
+        for cell in changed(self.cells[0].folder.parent, self.by_digest, self.states):
             if (state := cell.state()) != self.states[cell]:
                 self.states[cell] = state
                 self._take(cell, state)
@@ -78,17 +81,6 @@ class Display(Screen):
             self.live.update(self.page())
         elif time.monotonic() - self.said > MINUTE and {"running", *ENDED} & {*self.states.values()}:
             self._say_counts()
-
-    def _changed(self) -> list[SweepCell]:
-        """Return the cells whose marks show that they may have another state now."""
-        changed = []
-        for name in marks(self.cells[0].folder.parent):
-            digest, _, mark = name.partition(".")
-            cell = self.by_hash.get(digest)
-            before = self.states.get(cell, "finished")
-            if before != "finished" and not (mark == "began" and before == "running"):
-                changed.append(cell)
-        return changed
 
     def _take(self, cell: SweepCell, state: str) -> None:
         if state == "finished" and cell.stage == "all" and (result := read_json_or_none(cell.outcome)):
@@ -125,14 +117,14 @@ class Display(Screen):
         earlier, states = len(self.cells) - len(self.unfinished), list(self.states.values())
         done, failed, running = (states.count(state) for state in ("finished", "failed", "running"))
         line = f"{earlier + done} of {len(self.cells)} done ({earlier} from an earlier call)"
-        return f"{line}, {failed} failed, {running} running"
+        return f"{line}, {failed} failed, {running} {'begun' if self.over and running else 'running'}"
 
     def times(self) -> str:
         """Return the time so far, and the time left at the pace so far."""
         seconds = time.monotonic() - self.started
         ended = sum(state in ENDED for state in self.states.values())
         words = f"{datetime.timedelta(seconds=round(seconds))} so far"
-        if ended and ended < len(self.states):
+        if 0 < ended < len(self.states) and not self.over:
             left = seconds / ended * (len(self.states) - ended)
             words += f", {datetime.timedelta(seconds=round(left))} left"
         return words

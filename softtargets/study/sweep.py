@@ -53,7 +53,7 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
     with on_disk.one_warming(folder, cells):
         missing = on_disk.Missing({}, frozenset())
         if unfinished:
-            missing = _launch(sweeper, Display(cells, unfinished, own.fail_fast), folder)
+            missing = _launch(sweeper, cells, unfinished, own.fail_fast, folder)
         finished = counts_of_runs(cells, missing)
     _track(config, folder)
     return finished
@@ -107,14 +107,21 @@ def _words(parser: OverridesParser, line: str, number: int) -> list[str]:
     return words
 
 
-def _launch(sweeper: Sweeper, display: Display, folder: Path) -> on_disk.Missing:
+def _launch(
+    sweeper: Sweeper,
+    cells: list[on_disk.SweepCell],
+    unfinished: list[on_disk.SweepCell],
+    fail_fast: int | None,
+    folder: Path,
+) -> on_disk.Missing:
     """Start the unfinished cells, wait until all have ended, and return the cells without a result."""
-    _prepare(sweeper.config, display, folder)
-    on_disk.plan(folder, display.cells)
-    queue = queue_of(sweeper.config, folder, display)
+    _prepare(sweeper.config, unfinished, folder)
+    on_disk.plan(folder, cells)
+    queue = queue_of(sweeper.config, folder, Display(cells, unfinished))
     # jobs of an earlier call may have finished some cells meanwhile
-    unfinished = on_disk.spread(on_disk.left(display.unfinished))
+    unfinished = on_disk.spread(on_disk.left(unfinished))
     hopeless = on_disk.prepare(folder, unfinished) if unfinished else {}
+    display = Display(cells, unfinished, fail_fast)  # a new one: its pace and failures are those of this call
     began = {cell: cell.log_bytes() for cell in unfinished if cell not in hopeless}
     end = LauncherEnd()
     if began:
@@ -145,13 +152,9 @@ def _starter(sweeper: Sweeper, cells: list[on_disk.SweepCell], folder: Path, que
     return starter(sweeper, runs, queue, per_gpu, peak_of_runs(config, cells, folder))
 
 
-def _prepare(config: DictConfig, display: Display, folder: Path) -> None:
+def _prepare(config: DictConfig, unfinished: list[on_disk.SweepCell], folder: Path) -> None:
     """Make the sweep's folder; raise BadInput for a device that the launcher contradicts."""
-    if (
-        on_slurm(config)
-        and config.hydra.launcher.gpus_per_node
-        and "device=cpu" in display.unfinished[0].overrides
-    ):
+    if on_slurm(config) and config.hydra.launcher.gpus_per_node and "device=cpu" in unfinished[0].overrides:
         raise BadInput("device=cpu, but SLURM would give every run a GPU. Set device=cuda or hydra/launcher=slurm")
     prepare_folder(config, folder)
 
