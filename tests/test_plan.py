@@ -14,6 +14,7 @@ from softtargets.console import Console
 from softtargets.errors import BadInput
 from softtargets.execution import pipeline
 from softtargets.store import entries, manifest
+from softtargets.study import planning
 from softtargets.study.records import Runs, budget, kinds_of_rest, kinds_of_unlearning, nearest
 from softtargets.system.files import read_json, write_json
 from softtargets.system.locks import locked
@@ -169,6 +170,18 @@ def test_a_plan_of_pairs_counts_each_draw_of_the_data(here, own_store):
     assert said["models"] == "4 to train, 0 in the store"
     said = planned(here, "-m", *SMALL, "forget_set.seed=0,1")
     assert said["models"] == "3 to train, 0 in the store", "one original, and two retrained"
+
+
+def test_of_many_draws_some_are_looked_at_and_the_models_are_counted_for_all(here, own_store, monkeypatch):
+    whole = planned(here, "-m", *SMALL, "pairs=6", "targets=hard,out_of_fold_3")
+    monkeypatch.setattr(planning, "DRAWS", 2)
+    said = planned(here, "-m", *SMALL, "pairs=6", "targets=hard,out_of_fold_3")
+    assert said.pop("data") == "2 of 6 draws looked at, and the others estimated from them"
+    assert said["models"] == "12 to train, 0 in the store"
+    assert said["teachers"] == "18 to train, 0 in the store"
+    assert said == whole
+    said = planned(here, "-m", *SMALL, "forget_set.seed=range(6)")
+    assert said["models"] == "7 to train, 0 in the store", "one original, and six retrained"
 
 
 def test_a_plan_prepares_no_images(here, own_store):

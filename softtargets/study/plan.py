@@ -1,11 +1,14 @@
 """The plan of a sweep or a run: what is to be done, and what it will take. It does nothing of it."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from softtargets.execution.algorithm_inputs import wanted
 from softtargets.execution.demands import Model, demands, network_bytes
 from softtargets.execution.experiment import Experiment
+from softtargets.execution.teachers import LOCAL
 from softtargets.study.records import Runs, Trainings, budget, kinds_of_rest, kinds_of_unlearning, nearest
 from softtargets.system.files import canonical
 
@@ -24,14 +27,14 @@ class Sum:
     many: str
     """Names of a part and of several."""
     total: float = 0.0
-    number: int = 0
+    number: float = 0.0
     """Of the parts that are in it."""
-    rough: int = 0
+    rough: float = 0.0
     """Number of those that are estimated from runs of other algorithms."""
-    unknown: int = 0
+    unknown: float = 0.0
     """Number of the parts of which no record says anything."""
 
-    def add(self, value: float | None, times: int = 1, rough: bool = False) -> None:
+    def add(self, value: float | None, times: float = 1.0, rough: bool = False) -> None:
         """Add an estimate so many times; None is one of which nothing is known."""
         if value is None:
             self.unknown += times
@@ -40,12 +43,28 @@ class Sum:
             self.rough += times * rough
 
     def __str__(self) -> str:
-        roughly = f" ({self.rough:,} roughly: {ROUGH})" if self.rough else ""
+        roughly = f" ({round(self.rough):,} roughly: {ROUGH})" if self.rough else ""
         return f"{self.counted(self.number)}{roughly}"
 
-    def counted(self, number: int) -> str:
+    def counted(self, number: float) -> str:
         """Return so many parts in words."""
-        return f"{number:,} {self.one if number == 1 else self.many}"
+        whole = round(number)
+        return f"{whole:,} {self.one if whole == 1 else self.many}"
+
+
+class Weight(NamedTuple):
+    """How many there are of what a run is and trains, where a plan looks at some of the draws of the data only."""
+
+    runs: float = 1.0
+    originals: float = 1.0
+    """And of all else that is trained on the training set."""
+    retrained: float = 1.0
+    """And of all else that depends on the forget set."""
+
+    def of(self, model: Model) -> float:
+        """Return how many models there are of this one."""
+        after = model.name.startswith(("retrained", LOCAL))
+        return self.retrained if after else self.originals
 
 
 @dataclasses.dataclass
@@ -55,7 +74,7 @@ class Kind:
     config: dict
     saved: int
     """Bytes of the models that such a run saves in its folder."""
-    number: int = 0
+    number: float = 0.0
 
 
 class Plan:
@@ -67,40 +86,51 @@ class Plan:
         """Those that the runs need, by key."""
         self.derived: dict[tuple[str, str], int] = {}
         """Bytes of what is computed from models, by stage and key."""
+        self.number: dict[str | tuple[str, str], float] = collections.defaultdict(float)
+        """How many there are of each of these."""
         self.kinds: dict[str, Kind] = {}
         self.seen: set[str] = set()
         self.device = "cpu"
 
-    def add(self, experiment: Experiment) -> None:
-        """Add a run."""
+    def add(self, experiment: Experiment, weight: Weight) -> None:
+        """Add a run that stands for so many."""
         config = experiment.decisive
         self.device = config["device"]
         if experiment.settings.stage == "all":
-            self._count(experiment, config)
+            self._count(experiment, config, weight.runs)
         deciding = _deciding(experiment, config)
         if deciding not in self.seen:
             self.seen.add(deciding)
             run = demands(experiment, self.trainings.keys)
-            self.models |= {model.key: model for model in run.models.values()}
-            self.derived |= run.derived(self.trainings.digests([model.key for model in run.models.values()]))
+            models = {model.key: model for model in run.models.values()}
+            derived = run.derived(self.trainings.digests(models))
+            self.models |= models
+            self.derived |= derived
+            weights = {key: weight.of(model) for key, model in models.items()} | dict.fromkeys(
+                derived, weight.retrained
+            )
+            for key, number in weights.items():
+                self.number[key] = max(self.number[key], number)
 
-    def _count(self, experiment: Experiment, config: dict) -> None:
+    def _count(self, experiment: Experiment, config: dict, times: float) -> None:
         name = canonical([kinds_of_rest(config)[0], experiment.settings.save_models])
         if name not in self.kinds:
             saved = 3 * network_bytes(experiment) if experiment.settings.save_models else 0
             self.kinds[name] = Kind(config, saved)
-        self.kinds[name].number += 1
+        self.kinds[name].number += times
 
     @property
-    def missing(self) -> list[Model]:
-        """Return the models that the store lacks."""
-        return [model for key, model in self.models.items() if key not in self.trainings.keys]
+    def missing(self) -> dict[str, Model]:
+        """Return the models that the store lacks, by key."""
+        return {key: model for key, model in self.models.items() if key not in self.trainings.keys}
 
     def lines(self) -> Iterator[str]:
         """Yield what is to be trained, and the hours and the disk to come, a line each."""
         for what, teacher in (("models", False), ("teachers", True)):
-            to_train = sum(model.teacher is teacher for model in self.missing)
-            needed = sum(model.teacher is teacher for model in self.models.values())
+            to_train, needed = (
+                round(sum(self.number[key] for key, model in some.items() if model.teacher is teacher))
+                for some in (self.missing, self.models)
+            )
             yield f"{what}: {to_train:,} to train, {needed - to_train:,} in the store"
         yield from (estimates := [self._hours(), self._disk()])
         if any(NO_RECORD in line for line in estimates):
@@ -109,9 +139,9 @@ class Plan:
     def _hours(self) -> str:
         unit, clock = ("CPU", "cpu_seconds") if self.device == "cpu" else ("GPU", "seconds")
         trainings, runs = Sum("training", "trainings"), Sum("run", "runs")
-        for model in self.missing:
+        for key, model in self.missing.items():
             step = self.trainings.step_seconds(model.speed, clock)
-            trainings.add(None if step is None else step * model.steps / HOUR)
+            trainings.add(None if step is None else step * model.steps / HOUR, self.number[key])
         for kind in self.kinds.values():
             seconds, rough = self._beside_trainings(kind.config)
             runs.add(seconds and seconds / HOUR, kind.number, rough)
@@ -130,10 +160,11 @@ class Plan:
             Sum("entry of the store", "entries of the store"),
             Sum("folder of a run", "folders of runs"),
         )
-        for size in [model.bytes for model in self.missing] + [
-            size for key, size in self.derived.items() if key not in self.trainings.derived
-        ]:
-            entries.add(float(size))
+        sizes = {key: model.bytes for key, model in self.missing.items()} | {
+            key: size for key, size in self.derived.items() if key not in self.trainings.derived
+        }
+        for key, size in sizes.items():
+            entries.add(float(size), self.number[key])
         for kind in self.kinds.values():
             size = nearest(self.runs.bytes, kinds_of_rest(kind.config))
             folders.add(size and size.value + kind.saved, kind.number)

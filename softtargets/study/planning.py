@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from softtargets.execution.load_data import load_data
 from softtargets.execution.parts import Parts
 from softtargets.resumable.arrays import described
 from softtargets.resumable.starting import arrays_of, on_slurm
-from softtargets.study.cells import SEED, SweepCell, by_data, checked, without_seed
+from softtargets.study.cells import SweepCell, by_data, checked, without_seed
 from softtargets.study.composing import Composer
-from softtargets.study.plan import Plan
+from softtargets.study.plan import Plan, Weight
 from softtargets.study.records import Runs, Trainings, results_near
 from softtargets.system.locks import is_held
 
 OWN_RUNS = 3
 """Number of finished runs of each arm of a sweep from which others of the arm are estimated."""
+DRAWS = 50
+"""Number of draws of an arm's data that are looked at: each takes a tenth of a second, or more."""
 NOTHING = "nothing runs, and nothing is written"
 
 
@@ -40,8 +43,15 @@ def show_sweep(config: DictConfig, cells: list[SweepCell], compose: Composer, fo
         cell for cell, state in zip(cells, states, strict=True) if (cell.stage, state) == ("all", "finished")
     ]
     own = [cell.outcome for cell in _of_each_arm(finished)]
-    experiments = _experiments(unfinished, compose, on_slurm(config))
-    _show(experiments, config.store.dir, Runs(results_near(Path(config.runs_dir), own)))
+    weights = dict(_of_some_draws(unfinished))
+    drawn, draws = (len({cell.data for cell in some}) for some in (weights, unfinished))
+    if drawn < draws:
+        print(f"data: {drawn:,} of {draws:,} draws looked at, and the others estimated from them", flush=True)
+    _show(
+        _experiments(weights, compose, on_slurm(config)),
+        config.store.dir,
+        Runs(results_near(Path(config.runs_dir), own)),
+    )
     if on_slurm(config):
         print(f"arrays: {described(arrays_of(config, unfinished))}")
 
@@ -50,13 +60,13 @@ def show_run(experiment: Experiment) -> None:
     """Print what one run would do and take."""
     print(f"plan of one run: {NOTHING}", flush=True)
     runs = Runs(results_near(Path(experiment.config["runs_dir"]), []))
-    _show([experiment], experiment.settings.store.dir, runs)
+    _show([(experiment, Weight())], experiment.settings.store.dir, runs)
 
 
-def _show(experiments: Iterable[Experiment], folder: str | None, runs: Runs) -> None:
+def _show(experiments: Iterable[tuple[Experiment, Weight]], folder: str | None, runs: Runs) -> None:
     plan = Plan(Trainings(store.store_folder(folder)), runs)
-    for experiment in experiments:
-        plan.add(experiment)
+    for experiment, weight in experiments:
+        plan.add(experiment, weight)
     for line in plan.lines():
         print(line)
 
@@ -86,13 +96,32 @@ def _of_each_arm(cells: list[SweepCell]) -> list[SweepCell]:
     return few
 
 
-def _experiments(cells: list[SweepCell], compose: Composer, elsewhere: bool) -> Iterator[Experiment]:
-    """Yield the experiment of every cell, those with equal data one after the other.
+def _of_some_draws(cells: list[SweepCell]) -> Iterator[tuple[SweepCell, Weight]]:
+    """Yield the cells of at most `DRAWS` draws of the data of each arm, with how many each stands for."""
+    arms: dict[tuple[str, ...], list[SweepCell]] = collections.defaultdict(list)
+    for cell in cells:
+        arms[without_seed(cell)].append(cell)
+    for arm in arms.values():
+        draws = list(dict.fromkeys(cell.data for cell in arm))
+        number = min(DRAWS, len(draws))
+        chosen = {draws[i * len(draws) // number] for i in range(number)}
+        few = [cell for cell in arm if cell.data in chosen]
+        # a cell's keys of its models need no draw, so the numbers of models are exact
+        originals, retrained = (
+            len({cell.models[i] for cell in arm}) / len({cell.models[i] for cell in few}) for i in (0, 1)
+        )
+        yield from ((cell, Weight(len(arm) / len(few), originals, retrained)) for cell in few)
 
-    One is built and checked for all that differ in the seed alone; the others are that one with other values.
+
+def _experiments(
+    weights: dict[SweepCell, Weight], compose: Composer, elsewhere: bool
+) -> Iterator[tuple[Experiment, Weight]]:
+    """Yield the experiment of every cell with its weight, those with equal data one after the other.
+
+    One is built and checked for all that differ in seeds alone; the others are that one with other values.
     """
     parts, known = Parts(), {}
-    for cell in by_data(cells):
+    for cell in by_data(list(weights)):
         *overrides, device, precision = cell.overrides
         machine = dict(word.split("=") for word in (device, precision))
         arm = without_seed(cell)
@@ -106,7 +135,8 @@ def _experiments(cells: list[SweepCell], compose: Composer, elsewhere: bool) -> 
         most, drawn_by = fields["unlearning"].evaluate_samples, config["forget_set"]["seed"]
         settings = fields["settings"].model_copy(update={"seed": config["seed"], "device": machine["device"]})
         monitored = parts.sampled(monitored_subset, data, most, drawn_by)
-        yield Experiment(**fields | {"config": config, "settings": settings}, data=data, monitored=monitored)
+        built = Experiment(**fields | {"config": config, "settings": settings}, data=data, monitored=monitored)
+        yield built, weights[cell]
 
 
 def _without_data(experiment: Experiment) -> dict[str, object]:
@@ -116,5 +146,5 @@ def _without_data(experiment: Experiment) -> dict[str, object]:
 
 
 def _seed(cell: SweepCell, usual: int) -> int:
-    typed = [word for word in cell.overrides if SEED.fullmatch(word)]
+    typed = [word for word in cell.overrides if re.fullmatch(r"seed=\d+", word)]
     return int(typed[-1].partition("=")[2]) if typed else usual
