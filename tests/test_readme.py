@@ -1,4 +1,4 @@
-"""What the README shows of a user's own algorithm and measure, run as it stands there."""
+"""What README and docs/own.md show: a user's own algorithm, targets and measure are run as they stand there."""
 
 import json
 import os
@@ -16,27 +16,57 @@ from omegaconf import open_dict
 
 from softtargets.execution import composed_run
 
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+OWN = "docs/own.md"
 
 
-@pytest.mark.long
-def test_the_algorithm_in_the_readme_runs_from_a_package_of_ones_own(tmp_path):
-    for block in (*blocks("python"), *blocks("yaml")):
+def blocks(language: str, page: str = "README.md") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def lines_with(word: str) -> list[str]:
+    """Return the commands of docs/own.md that have this word."""
+    return [line for block in blocks("bash", OWN) for line in block.splitlines() if word in line]
+
+
+@pytest.fixture
+def package(tmp_path) -> Path:
+    """The folder in which the parts of docs/own.md lie, each in its file."""
+    for block in (*blocks("python", OWN), *blocks("yaml", OWN)):
         file = tmp_path / block.splitlines()[0].removeprefix("# ")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(block)
+    return tmp_path
+
+
+def called(line: str, *settings: str, folder: Path) -> None:
+    """Run a command of the page with further settings, in the folder of its package."""
+    command = line.replace("python run.py", f"{sys.executable} {ROOT / 'run.py'}", 1)
+    ended = subprocess.run(
+        " ".join((command, *settings)), shell=True, cwd=folder, capture_output=True, text=True, env=os.environ
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.long
+def test_the_targets_of_the_page_drive_a_run_from_a_package_of_ones_own(package):
+    (line,) = lines_with("targets/forget=flat")
+    small = [word for word in SMALL if not word.startswith("mu_algo=")]
+    called(line, *small, "save_models=true", "hydra.run.dir=flat", folder=package)
+    result = json.loads((package / "flat/result.json").read_text())
+    assert result["choices"]["targets"].startswith("flat")
+    # descent to half of the uniform distribution makes the model less sure of the forget set
+    assert result["metrics"]["unlearned"]["forget_loss"] > result["metrics"]["original"]["forget_loss"]
+
+
+@pytest.mark.long
+def test_the_algorithm_of_the_page_runs_from_a_package_of_ones_own(package, tmp_path):
     code = (tmp_path / "mine/pull.py").read_text().splitlines()
     assert sum(bool(line) for line in code) < 20
-    (line,) = [line for block in blocks("bash") for line in block.splitlines() if "mu_algo=pull" in line]
-    (asked,) = re.findall(r'"evidence=\[mine\..*?"', (ROOT / "README.md").read_text())
+    (line,) = lines_with("mu_algo=pull")
+    (asked,) = re.findall(r'"evidence=\[mine\..*?"', (ROOT / OWN).read_text())
     small = [word for word in SMALL if not word.startswith("mu_algo=")]
-    settings = " ".join((*small, "unlearn.stop=none", "unlearn.optimizer.lr=0.1", asked))
-    command = line.replace("python run.py", f"{sys.executable} {ROOT / 'run.py'}", 1) + f" {settings}"
-    found = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
-    assert found.returncode == 0, found.stderr
-    (line,) = [line for block in blocks("bash") for line in block.splitlines() if "--mu-algo" in line]
+    called(line, *small, "unlearn.stop=none", "unlearn.optimizer.lr=0.1", asked, folder=package)
+    (line,) = lines_with("--mu-algo")
     command = line.replace("pytest ", f"{sys.executable} -m pytest -n0 -p no:cacheprovider {ROOT}/", 1)
     tried = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert "16 passed" in tried.stdout.splitlines()[-1], tried.stdout
