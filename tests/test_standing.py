@@ -13,6 +13,7 @@ from scipy import stats
 from softtargets.errors import BadInput
 from softtargets.report import contrast, retraining, tables
 from softtargets.report.__main__ import main
+from softtargets.report.comparison import comparison
 from softtargets.report.contrast import contrasts, headlines
 from softtargets.report.counts import of_arms
 from softtargets.report.endpoint import cautious_gap_difference, failing, gap_difference
@@ -173,7 +174,7 @@ def test_several_arms_of_early_stopping_have_their_names(tmp_path):
         run["config"] = run["config"] | {"unlearn": {"batch_size": 7}}
     words = judged(tmp_path, runs)["npo hard"]
     assert (
-        "; nearer than early unlearn.batch_size=null by 0.0072; nearer than early unlearn.batch_size=7 by 0.0036"
+        "; nearer than early unlearn.optimizer.lr=0.1 by 0.0072; nearer than early unlearn.batch_size=7 by 0.0036"
         in words
     )
 
@@ -535,6 +536,78 @@ def test_crossed_pairs_of_which_a_run_diverged_have_no_primary_contrast(tmp_path
     runs[0]["status"] = "diverged"
     with pytest.raises(BadInput, match="a run diverged, and forget sets that are crossed with seeds need all"):
         contrasts(read(leave(tmp_path / "lost", *runs)), named(0.05))
+
+
+def test_arms_of_one_setting_stand_together_whichever_of_them_vary_it(tmp_path):
+    runs = []
+    for algorithm, size in (("npo", 500), ("relabel", 500), ("relabel", 5000), ("relabel", None)):
+        runs += [run | {"config": run["config"] | size_of(size)} for run in planted(algorithm, 0.5, n=2)]
+    runs += planted("finetune", 0.5, n=2)  # not there is not null
+    there = {
+        (one.setting.name.partition("random")[2].strip(), one.arm)
+        for one in standings(read(leave(tmp_path, *runs)))
+    }
+    sizes = {"dataset.train_size=500", "dataset.train_size=5000", "dataset.train_size=null"}
+    assert there == {("dataset.train_size=500", "npo hard"), ("", "finetune hard")} | {
+        (size, "relabel hard") for size in sizes
+    }
+
+
+def size_of(size: int | None) -> dict:
+    return {"dataset": {"train_size": size}}
+
+
+def two_arms(place, asked: str) -> dict[tuple[str, str, str], tuple[int, list[str]]]:
+    """Pairs of every comparison of two arms in a cell, and what is left out."""
+    return {
+        (one.cell.name, one.one, one.other): (len(one.pairs), one.refused)
+        for one in comparison(asked).pairings(read(place))
+    }
+
+
+def test_algorithms_are_compared_whatever_further_sweeps_vary(tmp_path):
+    def runs(algorithm: str, lr: float, size: int = 500, n: int = 3) -> list[dict]:
+        config = {"unlearn": {"optimizer": {"lr": lr}}} | size_of(size)
+        return [run | {"config": run["config"] | config} for run in planted(algorithm, 0.5, n=n)]
+
+    first = leave(tmp_path / "first", *runs("npo", 0.1), *runs("relabel", 0.2))
+    cell = "fashion_mnist mlp random targets=hard"
+    assert two_arms(first, "mu_algo=npo,relabel") == {(cell, "npo", "relabel"): (3, [])}
+
+    leave(tmp_path / "further", *runs("npo", 0.3, n=1), *runs("relabel", 0.2, 5000), *runs("finetune", 0.1))
+    cell = "fashion_mnist mlp random dataset.train_size=500 targets=hard"
+    assert two_arms(tmp_path, "mu_algo=npo,relabel") == {
+        (cell, "npo unlearn.optimizer.lr=0.1", "relabel"): (3, []),
+        (cell, "npo unlearn.optimizer.lr=0.3", "relabel"): (
+            1,
+            [f"run{at + 3}: seed {at} with forget_set.seed={at} is in one arm alone" for at in (1, 2)],
+        ),
+    }
+    assert main([str(tmp_path), "--compare", "mu_algo=npo,relabel"]) == 0
+    page = Page((tmp_path / "report.html").read_text())
+    assert "relabel hard less npo unlearn.optimizer.lr=0.1" in page.text
+
+
+def test_algorithms_with_equal_budgets_are_compared_budget_by_budget(tmp_path):
+    def runs(algorithm: str, cost: float) -> list[dict]:
+        config = {"unlearn": {"cost": cost}}
+        return [run | {"config": run["config"] | config} for run in planted(algorithm, 0.5, n=2)]
+
+    costs = {"npo": (0.05, 0.1), "relabel": (0.05, 0.1, 0.2), "finetune": (0.1,)}
+    leave(tmp_path, *[run for name, each in costs.items() for cost in each for run in runs(name, cost)])
+    assert two_arms(tmp_path, "mu_algo=npo,relabel") == {
+        (f"fashion_mnist mlp random targets=hard unlearn.cost={cost}", "npo", "relabel"): (2, [])
+        for cost in costs["npo"]
+    }
+    assert two_arms(tmp_path, "mu_algo=npo,finetune") == {
+        ("fashion_mnist mlp random targets=hard unlearn.cost=0.1", "npo", "finetune"): (2, [])
+    }
+
+
+def test_a_seed_that_is_there_twice_is_not_said_to_be_in_one_arm_alone(tmp_path):
+    leave(tmp_path, *planted("npo", 0.5, n=2), *planted("npo", 0.5, n=1), *planted("relabel", 0.5, n=2))
+    (said,) = two_arms(tmp_path, "mu_algo=npo,relabel").values()
+    assert said == (1, ["run0, run2: seed 0 is there 2 times", "run3: seed 0 is there 2 times in npo"])
 
 
 COMPARED = [

@@ -2,15 +2,19 @@
 
 import collections
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
-from softtargets.report.pairs import SHARED, SHARED_MODELS, Pairing, pairings
+from softtargets.report.pairs import SHARED, SHARED_MODELS, Pairing, paired, pairings
 from softtargets.report.planned import SEEDS
-from softtargets.report.runs import Cell, Run, typed
+from softtargets.report.runs import Cell, Factors, Run, typed
 
 FOLDER = "folder"
+BUDGET = "unlearn.cost"
+Variant = tuple[Run, Factors]
+"""A run of an arm, with the settings that the arm brings with it."""
 FOLLOWS = {
     "mu_algo": ("unlearn", "unlearn.", "mu_algo."),
     "architecture": ("training", "training.", "architecture."),
@@ -47,11 +51,53 @@ class Comparison:
     def pairings(self, runs: list[Run]) -> list[Pairing]:
         """Pair the two arms in every cell that has both; raises BadInput where none has."""
         shared = SHARED if self.name in ("targets", FOLDER) or self.name.startswith("targets.") else SHARED_MODELS
-        grouped = runs if self.name == "targets" else [run for one in runs if (run := self._placed(one))]
-        found = pairings(grouped, (self.one, self.other), shared)
+        if self.name == "targets":
+            found = pairings(runs, (self.one, self.other), shared)
+        else:
+            cells = collections.defaultdict(lambda: collections.defaultdict(list))
+            for run in runs:
+                if placed := self._placed(run):
+                    cells[placed.cell][placed.arm].append((placed, self._own(run)))
+            found = [each for cell, arms in cells.items() for each in self._paired(cell, arms, shared)]
         if not found:
             raise BadInput(f"{self}: no cell has both; {self._there(runs)}")
         return found
+
+    def _paired(self, cell: Cell, arms: dict[str, list[Variant]], shared: tuple[str, ...]) -> list[Pairing]:
+        """Pair both arms of a cell, which may have variants: by the values that both have, else each with each."""
+        runs = [arms.get(text, []) for text in (self.one, self.other)]
+        budgets = {dict(own).get(BUDGET, _MISSING) for side in runs for _, own in side}
+        sides = [_variants(side, [BUDGET] if len(budgets) > 1 else []) for side in runs]
+        both = [dict.fromkeys(name for own in side for name, _ in own) for side in sides]
+        common = [name for name in both[0] if name in both[1]]
+        couples = [(one, other) for one in sides[0] for other in sides[1]]
+        equal = [couple for couple in couples if len({_part(own, common) for own in couple}) == 1]
+        if not equal:  # they share no value: all of them tell the arms apart
+            equal, common = couples, []
+        return [
+            paired(
+                self._cell_of(cell, _part(one, common)),
+                (_with(self.one, one, common), _with(self.other, other, common)),
+                sides[0][one],
+                sides[1][other],
+                shared,
+            )
+            for one, other in equal
+        ]
+
+    def _cell_of(self, cell: Cell, common: Factors) -> Cell:
+        cell = Cell((*cell.settings, *common))
+        return dataclasses.replace(cell, name=cell.shown())
+
+    def _own(self, run: Run) -> Factors:
+        """Return the settings that the compared one brings with it."""
+        own = dict(setting for setting in run.cell.settings if _is(setting[0], FOLLOWS.get(self.name, ())))
+        cost = run.result["config"].get("unlearn", {}).get("cost")
+        if self.name == "mu_algo" and cost is not None:  # a budget counts even where an algorithm has no other
+            own[BUDGET] = cost
+        if own.get("unlearn.schedule.peak") == own.get("unlearn.optimizer.lr"):
+            own.pop("unlearn.schedule.peak", None)  # in the presets it follows the learning rate
+        return tuple(own.items())
 
     def _placed(self, run: Run) -> Run | None:
         """Return a run as one of the two arms, in a cell of all that is not compared; None for any other."""
@@ -105,6 +151,26 @@ def comparison(text: str) -> Comparison:
 
 
 _MISSING = object()
+
+
+def _variants(runs: list[Variant], varied_between: Collection[str]) -> dict[Factors, list[Run]]:
+    """Sort the runs of an arm by those of its own settings in which they differ, or differ from the other arm."""
+    names = {name for _, own in runs for name, _ in own}
+    varied = {name for name in names if len({dict(own).get(name, _MISSING) for _, own in runs}) > 1}
+    varied |= set(varied_between)
+    groups: dict[Factors, list[Run]] = {}
+    for run, own in runs:
+        groups.setdefault(_part(own, varied), []).append(run)
+    return groups
+
+
+def _part(settings: Factors, names: Collection[str]) -> Factors:
+    return tuple((name, value) for name, value in settings if name in names)
+
+
+def _with(arm: str, own: Factors, common: Collection[str]) -> str:
+    """Name an arm with the settings in which it differs from others of the same value."""
+    return " ".join([arm, *(f"{name}={typed(value)}" for name, value in own if name not in common)])
 
 
 def _renamed(run: Run, cell: Cell) -> Run:

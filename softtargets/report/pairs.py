@@ -91,9 +91,14 @@ def paired(
     """Pair the runs of two arms."""
     refused: list[str] = []
     first, second = _by_pair(ones, refused), _by_pair(others, refused)
+    times = [
+        (arm, collections.Counter(run.pair for run in runs))
+        for arm, runs in zip(names, (ones, others), strict=True)
+    ]
     for seeds in sorted(first.keys() ^ second.keys()):
-        run = first.get(seeds) or second[seeds]
-        refused.append(f"{run.name}: {_seeds(seeds)} is in one arm alone")
+        run, (arm, of_other) = (first[seeds], times[1]) if seeds in first else (second[seeds], times[0])
+        several = f"there {of_other[seeds]} times in {arm}"
+        refused.append(f"{run.name}: {_seeds(seeds)} is {several if of_other[seeds] else 'in one arm alone'}")
     pairs = []
     for seeds in sorted(first.keys() & second.keys()):
         pair = first[seeds], second[seeds]

@@ -49,20 +49,24 @@ def ranked(
     """
     winners = [winner for group in by_setting(entries).values() if (winner := best(group)) and wins(winner)]
     bests = set(map(id, winners))
-    compared = {
-        (id(entry), verdict.measure.name): verdict
-        for entry, verdict, _ in comparisons(entries, verdicts, pairings)
-    }
+    compared = collections.defaultdict(list)
+    for entry, verdict, _ in comparisons(entries, verdicts, pairings):
+        compared[id(entry), verdict.measure.name].append(verdict)
     return [
         _ranked(
             entry,
-            compared.get((id(entry), measures[0].name)),
+            sorted(compared[id(entry), measures[0].name], key=_nearness),
             measures[0],
             id(entry) in bests,
             counts_of[entry.setting, entry.standing.arm],
         )
         for entry in entries
     ]
+
+
+def _nearness(verdict: Verdict) -> float:
+    """Return the distance of the arm that others are compared with: the row of an arm shows its nearest rival."""
+    return math.inf if verdict.one.mean is None else verdict.one.mean
 
 
 def comparisons(
@@ -85,7 +89,8 @@ def by_setting(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     return dict(groups)
 
 
-def _ranked(entry: Entry, verdict: Verdict | None, measure: Measure, is_best: bool, counts: Counts) -> Ranked:
+def _ranked(entry: Entry, compared: list[Verdict], measure: Measure, is_best: bool, counts: Counts) -> Ranked:
+    verdict = compared[0] if compared else None
     way = entry.ways.get(measure.name)
     values = _finite(entry, measure)
     mean = measure.average(values)
@@ -100,7 +105,7 @@ def _ranked(entry: Entry, verdict: Verdict | None, measure: Measure, is_best: bo
         short_verdict(entry, verdict),
     )
     numbers = ["" if x is None else x for x in (mean, left, paired and paired.mean)]
-    keys, details = (*cells[:2], *numbers, cells[5]), tuple(_details(entry, verdict, counts))
+    keys, details = (*cells[:2], *numbers, cells[5]), tuple(_details(entry, compared, counts))
     return Ranked(entry, cells, keys, details, is_best, _brief(entry, cells, way, verdict))
 
 
@@ -188,7 +193,7 @@ def _than(one: Against, face: OnFace) -> str:
     return f"{said} as {reference}" if said == "the same" else f"{said} than {reference}"
 
 
-def _details(entry: Entry, verdict: Verdict | None, counts: Counts):
+def _details(entry: Entry, compared: list[Verdict], counts: Counts):
     standing = entry.standing
     yield "where it stands", say_standing(standing)
     yield "pairs", standing.design.shown
@@ -204,8 +209,11 @@ def _details(entry: Entry, verdict: Verdict | None, counts: Counts):
             "utility",
             f"test accuracy less the retrained model's: at least {gate.accuracy:+.4f} (one-sided 95 %)",
         )
-    if verdict is None:
-        return
+    for verdict in compared:
+        yield from _of_comparison(verdict)
+
+
+def _of_comparison(verdict: Verdict):
     yield f"against {verdict.one.name}", verdict.words
     if verdict.paired is not None:
         paired = verdict.paired

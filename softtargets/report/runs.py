@@ -22,6 +22,10 @@ from softtargets.system.files import Damaged, canonical, read_json
 
 FACTORS = ("dataset", "architecture", "forget_set", "mu_algo", "training", "unlearn")
 """Choices that make a cell, within which arms are compared."""
+SETTING = ("dataset", "architecture", "forget_set", "training")
+"""Choices that all algorithms of a ranking share."""
+OF_SETTING = (*SETTING, "references")
+"""Groups and settings that all algorithms of a ranking share."""
 OWN = ("seed", "device", "threads", "precision", "choices")
 """Settings that make neither a cell nor an arm."""
 DRAWS = ("forget_set.seed", "dataset.seed")
@@ -29,6 +33,8 @@ DRAWS = ("forget_set.seed", "dataset.seed")
 READABLE = (1, RESULT_SCHEMA)
 """Results of schema 1 have another matched point, which is computed anew where they are read."""
 Factors = tuple[tuple[str, object], ...]
+Placed = tuple[Path, dict, dict[str, object]]
+"""A run's folder, its result, and its config by dotted names."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -151,8 +157,11 @@ def finished(folder: Path) -> list[Run]:
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for place, result in placed_results:
         names = Chosen(result["choices"]).names(result["config"])  # before, a preset's name stood for any parts
-        groups[tuple((name, names[name]) for name in FACTORS)][names["targets"]].append((place, result))
-    runs = [run for chosen, arms in groups.items() for run in _varied(chosen, arms)]
+        groups[tuple((name, names[name]) for name in FACTORS)][names["targets"]].append(
+            (place, result, dict(flat(result["config"])))
+        )
+    apart = _apart(groups)
+    runs = [run for chosen, arms in groups.items() for run in _varied(chosen, arms, apart[_setting(chosen)])]
     return [_named(run) for run in _by_data(runs)]
 
 
@@ -186,27 +195,50 @@ def _matched_anew(result: dict) -> dict | None:
     return None if point is None else dict.fromkeys(("js_forget", "js_test", "mia_gap")) | point
 
 
-def _varied(chosen: Factors, arms: dict[str, list[tuple[Path, dict]]]) -> Iterator[Run]:
-    """Tell runs of the same choices apart by the settings in which runs of one arm differ.
+def _setting(chosen: Factors) -> Factors:
+    """Return the choices that make a setting, in which all algorithms stand in one ranking."""
+    return tuple((name, value) for name, value in chosen if name in SETTING)
+
+
+def _apart(groups: dict[Factors, dict[str, list[Placed]]]) -> dict[Factors, list[str]]:
+    """Return by its choices the names in which runs of a setting differ, whatever their algorithms."""
+    configs = collections.defaultdict(list)
+    for chosen, arms in groups.items():
+        for group in arms.values():
+            configs[_setting(chosen)] += [config for *_, config in group]
+    return {
+        setting: [name for name in _differing(several) if name.partition(".")[0] in OF_SETTING]
+        for setting, several in configs.items()
+    }
+
+
+def _varied(chosen: Factors, arms: dict[str, list[Placed]], apart: list[str]) -> Iterator[Run]:
+    """Tell runs of the same choices apart by the settings in which runs of one arm differ, and by those `apart`.
 
     Settings of the targets make arms of their own. All others make cells, for the arms that do not vary them too.
     """
-    configs = {arm: [dict(flat(result["config"])) for _, result in group] for arm, group in arms.items()}
+    configs = {arm: [config for *_, config in group] for arm, group in arms.items()}
     varied = {arm: _differing(group) for arm, group in configs.items()}
-    beside = sorted({name for names in varied.values() for name in names if not name.startswith("targets.")})
+    there = {name for names in varied.values() for name in names if not name.startswith("targets.")}
+    beside = sorted(there.union(apart))
     for arm, group in arms.items():
         own = [name for name in varied[arm] if name.startswith("targets.")]
-        for (place, result), config in zip(group, configs[arm], strict=True):
-            targets = [f"{name.removeprefix('targets.')}={_plain(config.get(name))}" for name in own]
-            rest = tuple((name, _plain(config.get(name))) for name in beside)
+        for place, result, config in group:
+            targets = [f"{name.removeprefix('targets.')}={_plain(config[name])}" for name in own if name in config]
+            rest = tuple((name, _plain(config[name])) for name in beside if name in config)
             yield Run(place, result, Cell(chosen + rest), " ".join([arm, *targets]))
 
 
 def _differing(configs: list[dict]) -> list[str]:
-    varied = sorted(
-        {name for config in configs for name, value in config.items() if configs[0].get(name) != value}
-    )
-    return [name for name in varied if name.partition(".")[0] not in OWN and name not in DRAWS]
+    """Return the names of settings that differ; one that only some configs have differs, too, even from null."""
+    first, missing = configs[0], object()
+    varied = {
+        name
+        for config in configs
+        for name in config.keys() | first.keys()
+        if config.get(name, missing) != first.get(name, missing)
+    }
+    return [name for name in sorted(varied) if name.partition(".")[0] not in OWN and name not in DRAWS]
 
 
 def _plain(value: object) -> object:
@@ -217,14 +249,22 @@ def _plain(value: object) -> object:
 
 
 def _by_data(runs: list[Run]) -> list[Run]:
-    """Set runs apart whose settings are the same and whose data are not: a file that was read may have changed."""
+    """Set runs apart whose settings are the same and whose data are not: a file that was read may have changed.
+
+    All algorithms of a setting are set apart by the same hashes, or none of them could be compared.
+    """
     arms = collections.defaultdict(list)
     for run in runs:
         arms[run.cell, run.draw, run.arm].append(run)
     differing = collections.defaultdict(dict)
     for (cell, draw, _), group in arms.items():
-        differing[cell, draw] |= dict.fromkeys(_telling([run.data for run in group]))
-    return [_in_cell(run, list(differing[run.cell, run.draw])) for run in runs]
+        differing[_shared(cell), draw] |= dict.fromkeys(_telling([run.data for run in group]))
+    return [_in_cell(run, list(differing[_shared(run.cell), run.draw])) for run in runs]
+
+
+def _shared(cell: Cell) -> Factors:
+    """Return what a cell shares with those of other algorithms."""
+    return tuple((name, value) for name, value in cell.settings if name.partition(".")[0] in OF_SETTING)
 
 
 def _telling(data: list[dict[str, str]]) -> list[str]:
