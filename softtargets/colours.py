@@ -17,7 +17,7 @@ COLOURS = {
 """Of a kind of targets on a light and on a dark ground: hard labels are neutral. Any two differ by ΔE76 ≥ 20 for
 readers with deuteranopia, protanopia and neither (simulated as in Machado 2009)."""
 OTHER = ("#8c8c8c", "#8c8c8c")
-"""Of further kinds, which their labels tell apart."""
+"""Of further kinds where all colours are in use: their labels tell them apart."""
 KIND_OF = {"self": "soft", "out_of_fold_3": "out_of_fold", "masked": "delete", "negative_smoothing": "ugradsl"}
 """Presets whose forget targets are of a kind (`targets/forget`)."""
 
@@ -26,6 +26,11 @@ def kind(targets: str | None) -> str:
     """Return the kind of an arm's targets: a colour's name, "other", or "none" for an arm that ignores targets."""
     if targets is None:
         return "none"
-    forget = targets.partition(" ")[0].partition("/")[0]
-    named = KIND_OF.get(forget, forget)
+    named = forget_kind(targets)
     return named if named in COLOURS else "other"
+
+
+def forget_kind(targets: str) -> str:
+    """Return the kind of an arm's forget targets, be it one without a colour of its own."""
+    forget = targets.partition(" ")[0].partition("/")[0]
+    return KIND_OF.get(forget, forget)

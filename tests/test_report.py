@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import hashlib
 import io
 import itertools
 import json
@@ -275,6 +276,59 @@ def test_what_is_no_result_is_named(tmp_path, content, said):
     (tmp_path / "none").mkdir()
     with pytest.raises(BadInput, match="no finished run"):
         read(tmp_path / "none")
+
+
+def nan(place: Path) -> None:
+    left = result(9)
+    left["distance"] = left["distance"] | {"js_forget": math.nan}
+    text = json.dumps(left, indent=1).removesuffix("\n}")  # as `write_json` would, which refuses it
+    sealed = hashlib.sha256(text.encode()).hexdigest()
+    write_text(place / "result.json", f'{text},\n "sha256": "{sealed}"\n}}\n')
+
+
+DAMAGED = {
+    "torn": (lambda place: write_text(place / "result.json", "{"), "result.json: damaged, not JSON"),
+    "not finite": (nan, "result.json: distance.js_forget: input should be a finite number"),
+    "of another version": (
+        lambda place: write_json(place / "result.json", {"schema": 99}),
+        "result.json: of another version",
+    ),
+    "odd": (
+        lambda place: write_json(place / "result.json", result(9, config={"unlearn": 3})),
+        "result.json: config.unlearn: must be a group of settings",
+    ),
+    "without arrays": (lambda place: (place / "margins.npz").unlink(), "margins.npz: missing or damaged"),
+    "with torn arrays": (lambda place: write_text(place / "margins.npz", "PK"), "margins.npz: missing or damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_run_that_cannot_be_read_is_set_aside_counted_and_named(folder, capsys, damage):
+    place = folder(*both(6), result(6, js_forget=0.5))
+    break_it, said = DAMAGED[damage]
+    break_it(place / "run12")
+    assert main([str(place)]) == 0
+    assert f"set aside: run12: {said}" in capsys.readouterr().err
+    page, text = Page((place / "report.html").read_text()).text, (place / "summary.md").read_text()
+    for shown in (page, text):
+        assert "12 finished, 0 failed, 1 set aside (their files cannot be read)" in shown
+        assert f"run12: {said}" in shown
+    assert len(lines_of(place / "runs.csv")) == 12
+    assert "run12: seed 6 is in one arm alone" not in text
+
+
+def test_where_no_run_can_be_read_the_first_is_named(folder, capsys):
+    place = folder(*both(2))
+    for file in place.glob("*/result.json"):
+        write_text(file, "{")
+    assert main([str(place)]) == 2
+    assert re.fullmatch(
+        r"softtargets.report: \S+: no run below it can be read: run0: result.json: damaged, not JSON: .*, "
+        r"and 3 more; call their sweep again, or give another folder\n",
+        capsys.readouterr().err,
+    )
+    failed(place / "lost", "no luck")
+    assert main([str(place)]) == 0
 
 
 # runs that were not made alike
@@ -1161,7 +1215,7 @@ def test_results_behind_links_are_read_once(tmp_path):
 
 
 ARMS_PLANNED = ("hard", "soft", "uniform")
-LOST = ("failed", "unfinished", "unbegun")
+LOST = ("failed", "unfinished", "unbegun", "set_aside")
 
 
 def failed(place, message: str) -> None:
@@ -1226,7 +1280,10 @@ def test_a_plan_says_what_is_missing_in_all_and_for_each_arm(folder, capsys):
         assert lost in shown
         assert all(f"run{number}: planned, and never began" in shown for number in (9, 12, 13, 14))
     arms = {row["arm"]: row for row in lines_of(place / "arms.csv")}
-    assert [[arms[arm][name] for name in LOST] for arm in ("hard", "soft")] == [["0", "0", "0"], ["1", "0", "1"]]
+    assert [[arms[arm][name] for name in LOST] for arm in ("hard", "soft")] == [
+        ["0", "0", "0", "0"],
+        ["1", "0", "1", "0"],
+    ]
 
 
 def test_without_a_plan_no_run_is_said_to_be_missing(folder):

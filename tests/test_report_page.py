@@ -21,8 +21,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from test_standing import FAR, FLOOR, NOTHING, planted
 
+from softtargets.report import numbers, palette
 from softtargets.report import page as building
-from softtargets.report import palette
 from softtargets.report.comparison import comparison
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import MEASURES
@@ -88,13 +88,13 @@ def test_markup_escapes_all_but_markup():
 
 def test_the_headline_has_the_best_arm_the_targets_and_how_far_to_trust_them(report):
     text = Page(report.read_text()).text
-    assert "Best arm: fashion_mnist mlp random: relabel out_of_fold leaves 23% [" in text
+    assert "Best arm by probabilities: fashion_mnist mlp random: relabel out_of_fold leaves 23% [" in text
     assert (
         "of the way from doing nothing to retraining (n = 8, 8 forget sets; retraining at equal cost leaves 40%)"
         in text
     )
     assert (
-        "Hard against soft: npo: soft is closer than hard; "
+        "Hard against soft by probabilities: npo: soft is closer than hard; "
         "relabel: out_of_fold is closer than hard, uniform is farther than hard." in text
     )
     assert (
@@ -107,7 +107,7 @@ def test_a_comparison_of_algorithms_is_called_so(tmp_path):
     runs = [*planted("npo", 0.6), *planted("relabel", 0.3)]
     page = summarise(leave(tmp_path, *runs), tmp_path, comparison("mu_algo=npo,relabel"), ENDPOINTS, None)
     text = Page(page.read_text()).text
-    assert "Comparison: relabel is closer than npo." in text
+    assert "Comparison by probabilities: relabel is closer than npo." in text
     assert re.search(
         r"shows a mean difference between compared arms of \S+ by probabilities \(.*, nats\), with 80", text
     )
@@ -181,6 +181,21 @@ def test_the_headline_gives_no_verdict_on_few_pairs(tmp_path):
     assert "mlp random: no verdict below 5 pairs; the lowest mean: relabel hard leaves" in text
 
 
+@pytest.mark.parametrize("kinds", [["mine", "yours"], [f"mine{at}" for at in range(14)]], ids=len)
+def test_own_kinds_have_the_colours_that_are_free(kinds):
+    known = palette.colours_of(["hard", "soft", *kinds])
+    own = [known[palette.colour(name)] for name in kinds]
+    assert len(set(own)) == min(len(kinds), 11)  # ten of twelve are free, and grey
+    assert own.count(palette.OTHER) == max(0, len(kinds) - 10)
+    assert not {palette.COLOURS["hard"], palette.COLOURS["soft"]} & set(own)
+    assert (
+        palette.colours_of(reversed(kinds))[palette.colour(kinds[0])]
+        == palette.colours_of(kinds)[palette.colour(kinds[0])]
+    )
+    text = palette.legend([("npo", name) for name in ["hard", *kinds]])
+    assert (">mine<" in text or ">mine0<" in text, "other kinds" in text) == (True, len(kinds) > 11)
+
+
 def test_only_an_arm_that_is_nearer_than_doing_nothing_is_called_best(tmp_path):
     for name, runs in {"far": planted("npo", 1.4), "few": list(planted("npo", 0.2))[:4]}.items():
         text = reported(tmp_path / name, *runs).read_text()
@@ -196,7 +211,7 @@ def test_only_an_arm_that_is_nearer_than_doing_nothing_is_called_best(tmp_path):
 def test_where_every_run_diverged_nothing_is_said_of_their_differences(tmp_path):
     runs = [diverged(seed, arm) for arm in ("hard", "soft") for seed in range(5)]
     text = Page(reported(tmp_path, *runs).read_text()).text
-    assert "Best arm: none has a finite distance." in text
+    assert "Best arm by JS on the forget set: none has a finite distance." in text
     assert "gradasc: soft has no verdict against hard." in text
     assert "10 diverged, 0 did not stay at matched forgetting; too few values are finite to show anything." in text
 
@@ -217,6 +232,104 @@ def test_a_plane_keeps_intervals_inside_and_marks_what_loses_utility(tmp_path):
         r'class="(k-hard lossy)"><title>npo', plane
     )
     assert "lossy" not in "".join(re.findall(r"<use[^>]*>(?=<title>relabel)", plane))
+
+
+def prepared(*left: float) -> list[dict]:
+    """Runs of arms that need models from before the request."""
+    runs = [run for at, one in enumerate(left) for run in planted("relabel", one, targets=f"soft{at or ''}")]
+    return [run | {"cost": run["cost"] | {"prepared_share": 4.5}} for run in runs]
+
+
+def test_arms_with_models_from_before_the_request_are_ranked_apart_under_a_word_why(tmp_path, capsys):
+    served = planted("teachers", 0.05, comparison_only=True, **NOTHING)
+    page = Page(reported(tmp_path, *prepared(0.1, 0.2), *served, *planted("npo", 0.6)).read_text())
+    why = "Ranked apart: arms with models from before the request, whose cost the request does not pay"
+    only = "Ranked apart: arms for comparison only, which are no answer to a request"
+    assert [row[0] if len(row) == 1 else row[1].partition(" (")[0] for row in page.arms()] == [
+        "npo hard",
+        why,
+        "relabel soft",
+        "relabel soft1",
+        only,
+        "teachers",
+    ]
+    text = (tmp_path / "summary.md").read_text()
+    assert text.index("## Where every arm stands") < text.index(f"## {why}") < text.index(f"## {only}")
+    assert papers(tmp_path).index("npo") < papers(tmp_path).index(r"\multicolumn{6}{@{}l}{Ranked apart: arms with")
+    assert "random: ranked apart, arms with models" in " ".join(capsys.readouterr().out.split())
+    assert "; with models from before the request; without these npo hard leaves 60%)" in page.text
+
+
+def test_the_headline_names_its_face_and_says_n_and_interval_where_no_arm_keeps_utility(tmp_path):
+    left = {"js_t_forget": 0.3, "disagreement_forget": 0.6, "mia_gap": 0.5}
+    other = dict(zip(left, (0.4, 0.2, 0.6), strict=True))
+    runs = [*planted("npo", left), *planted("relabel", other)]
+    text = Page(reported(tmp_path / "kept", *runs).read_text()).text
+    for face, arm in (("probabilities", "npo"), ("decisions", "relabel"), ("privacy", "npo")):
+        assert f"Best arm by {face}: fashion_mnist mlp random: {arm} hard leaves" in text
+    said = "by decisions: none keeps its utility; the nearest, relabel hard leaves"
+    for run in runs:
+        run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
+    text = Page(reported(tmp_path / "lost", *runs).read_text()).text
+    assert re.search(
+        rf"{said} 20% \[1\d%, 2\d%\] of the way from doing nothing to retraining \(n = 8, 8 forget sets\)\.", text
+    )
+
+
+def test_small_effects_have_the_digits_of_their_interval_everywhere(tmp_path, capsys):
+    runs = [*planted("npo", 0.5), *planted("npo", 0.5, targets="soft")]
+    for run in runs[8:]:
+        run["faces"]["js_t_forget"]["unlearned"] += 1e-6 * (1 + 0.1 * run["choices"]["seed"])
+    page = Page(reported(tmp_path, *runs).read_text())
+    row = next(row for row in page.arms() if row[1] == "npo soft")
+    mean = re.match(r"\+(0\.0000\d+) \[\+(0\.0000\d+), \+(0\.0000\d+)\] than hard", row[4])
+    assert [float(number) for number in mean.groups()] == pytest.approx([1.35e-6, 1.15e-6, 1.55e-6], abs=2e-7)
+    for text in (page.text, (tmp_path / "summary.md").read_text(), papers(tmp_path)):
+        assert not re.search(r"0\.0+ \[|[-−]0\.0+(?!\d)", text)
+
+
+def test_equal_differences_are_not_called_infinite(tmp_path):
+    hard = both(5)[:5]
+    soft = [run | {"choices": run["choices"] | {"targets": "soft"}} for run in hard]
+    page = Page(reported(tmp_path, *hard, *soft).read_text())
+    assert "every pair has the same difference, so that none can be called detectable" in page.text
+
+
+@pytest.mark.parametrize(
+    ("numbers_of", "least", "width", "shown"),
+    [
+        ((0.23, 0.2, 0.27), 2, 0.07, ["0.23", "0.20", "0.27"]),
+        ((0.0034, 0.0021, 0.0052), 2, 0.0031, ["0.003", "0.002", "0.005"]),
+        ((-0.00004,), 4, None, ["−0.00004"]),
+        ((-0.00004, -0.2, 0.2), 4, 0.4, ["0.0000", "−0.2000", "0.2000"]),
+        ((3e-11,), 4, None, ["3e-11"]),
+        ((0.0, -0.0), 2, None, ["0.00", "0.00"]),
+        ((1e300,), 2, math.inf, ["1e+300"]),
+    ],
+)
+def test_numbers_have_the_digits_that_show_their_interval(numbers_of, least, width, shown):
+    assert numbers.written(numbers_of, least, width) == shown
+
+
+def test_legends_name_what_is_drawn_alone(report, tmp_path):
+    words = ("small triangle", "dashed line", "Pale marks", "Grey arms", "Costs before the request")
+    text = Page(reported(tmp_path, *planted("npo", 0.3)).read_text()).text
+    assert not [word for word in words if word in text]
+    text = Page(report.read_text()).text
+    assert [word for word in words if word in text] == ["small triangle", "dashed line"]
+
+
+def test_half_of_the_arms_are_on_the_axis_however_far(tmp_path):
+    page = Page(
+        reported(tmp_path, *planted("npo", 3.0), *planted("relabel", 5.0), *planted("scrub", 60)).read_text()
+    )
+    assert "60.0 →" in page.text
+    assert "5.0 →" not in page.text
+    assert page.text.count("↑ 60.0") == 4
+    assert (
+        'href="#m-plus"'
+        in re.search(r'<g data-algorithm="scrub"[^>]*>(.*?)</g>', (tmp_path / "report.html").read_text())[1]
+    )
 
 
 def test_many_runs_have_their_means_alone_and_a_sentence_that_says_so(tmp_path, monkeypatch):
@@ -241,7 +354,10 @@ def test_a_far_arm_is_an_arrow_with_its_number_and_an_arm_without_utility_is_gre
     assert "7.0 →" in Page(text).text
     rows = re.findall(r'<tr class="(k-hard[^"]*)"', text)
     assert sum("greyed" in row for row in rows) == sum("greyed" not in row for row in rows) > 0
-    assert Page(text).text.startswith("runs") or "Best arm: fashion_mnist mlp random: npo hard" in Page(text).text
+    assert (
+        Page(text).text.startswith("runs")
+        or "Best arm by probabilities: fashion_mnist mlp random: npo hard" in Page(text).text
+    )
 
 
 LOST = {
@@ -451,7 +567,7 @@ class TestInABrowser:
         try:
             wide.get(report.as_uri())
             assert len(rows(wide)) == 8
-            assert "Best arm:" in wide.find_element(By.TAG_NAME, "header").text
+            assert "Best arm by" in wide.find_element(By.TAG_NAME, "header").text
             assert [one for one in wide.find_elements(By.CSS_SELECTOR, "#figure1") if one.is_displayed()]
             assert not [one for one in wide.find_elements(By.CSS_SELECTOR, ".scripted") if one.is_displayed()]
             wide.find_element(By.CSS_SELECTOR, "#arms summary").click()
@@ -472,7 +588,7 @@ class TestInABrowser:
         assert len(rows(laptop)) == 1
         (shown,) = [
             one
-            for one in laptop.find_elements(By.CSS_SELECTOR, "#figure1 ~ *, [data-measure]")
+            for one in laptop.find_elements(By.CSS_SELECTOR, "section [data-measure]")
             if one.get_attribute("data-measure") and one.is_displayed()
         ][:1]
         assert shown.get_attribute("data-measure") == "mia_gap"
@@ -480,6 +596,7 @@ class TestInABrowser:
             one.text for one in shown.find_elements(By.CSS_SELECTOR, ".chart th[scope=row]") if one.is_displayed()
         ]
         assert labels == ["soft"]
+        assert "Best arm by privacy" in laptop.find_element(By.TAG_NAME, "header").text
 
     def test_a_filter_of_the_setting_leaves_its_rows_in_the_figures(self, wide, marked):
         wide.get("about:blank")
@@ -527,6 +644,32 @@ class TestInABrowser:
             assert laptop.execute_script(cut) <= 0, "no column is off the screen"
         finally:
             laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    @pytest.mark.parametrize("width", [1400, 390])
+    def test_no_column_of_the_comparisons_is_off_the_screen(self, laptop, width):
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        laptop.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        try:
+            laptop.execute_script(
+                "for (const one of document.querySelectorAll('.part, .part details')) one.open = true"
+            )
+            boxes = laptop.execute_script(
+                "return [...document.querySelectorAll('.stacked')].map((a) => [a.parentElement.scrollWidth, "
+                "a.parentElement.clientWidth, a.querySelector('td.verdict').getBoundingClientRect().width])"
+            )
+            assert boxes
+            assert all(there <= seen and verdict > 300 for there, seen, verdict in boxes)
+        finally:
+            laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def test_sorting_leaves_arms_apart_that_are_ranked_apart(self, wide, tmp_path):
+        wide.get(reported(tmp_path, *prepared(0.1, 0.2), *planted("npo", 0.6), *planted("scrub", 0.3)).as_uri())
+        for _ in range(2):
+            wide.find_elements(By.CSS_SELECTOR, "#arms thead button")[2].click()
+        names = [text.split()[2 if text.startswith("Ranked") else 3] for text in rows(wide)]
+        assert names == ["npo", "scrub", "arms", "relabel", "relabel"]
+        choose(wide, "algorithm", "npo")
+        assert len(rows(wide)) == 1
 
     def test_a_keyboard_comes_to_the_table_in_few_steps(self, laptop):
         body, reached = laptop.find_element(By.TAG_NAME, "body"), []
@@ -693,10 +836,12 @@ def test_many_arms_are_several_tables_for_a_paper(tmp_path):
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex and booktabs")
 def test_it_compiles_into_a_column(tmp_path):
-    names = [" ^~|{}<>&%$#_" + "\\", "relabel", "a" * 20 + "_long_name"]
+    names = [" ^~|{}<>&%$#_" + "\\", "≤ ≥ é ñ ß ł ‖ α – 長", "a" * 20 + "_long_name"]
     names += ["npo", "scrub", "salun", "rmu"]
     arms = [planted(name, 0.5, targets=arm, n=5) for name in names for arm in ("hard", "soft")]
-    reported(tmp_path / "runs", *(_stirred(run, at) for at, run in enumerate(itertools.chain(*arms))))
+    runs = [_stirred(run, at) for at, run in enumerate(itertools.chain(*arms))]
+    reported(tmp_path / "runs", *runs, *prepared(0.3))
+    assert papers(tmp_path / "runs").isascii()
     head = r"\documentclass[twocolumn]{article}\usepackage{array,booktabs}\hbadness=10000\begin{document}"
     (tmp_path / "paper.tex").write_text(f"{head}\n{papers(tmp_path / 'runs')}\n\\end{{document}}\n")
     made = subprocess.run(

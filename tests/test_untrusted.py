@@ -27,7 +27,7 @@ from softtargets.config import names
 from softtargets.console import Console
 from softtargets.errors import BadInput, visible
 from softtargets.readers import idx_files
-from softtargets.report import runs
+from softtargets.report import runs, tables
 from softtargets.report.__main__ import main
 from softtargets.store.__main__ import main as look_after
 from softtargets.system.files import Damaged, read_json, write_json
@@ -287,10 +287,12 @@ def test_latex_has_commands_of_ours_alone(shown):
     ours = {"begin", "end", "toprule", "midrule", "bottomrule", "textbackslash", "textasciitilde"}
     ours |= {"textasciicircum", "pm", "delta", "Delta", "\\", "times", "allowbreak", "caption", "label", "textbf"}
     ours |= {"centering", "scriptsize", "setlength", "tabcolsep", "belowcaptionskip", "raggedright"}
-    ours |= {"arraybackslash", "columnwidth"}
+    ours |= {"arraybackslash", "columnwidth", "multicolumn", *tables.GREEK.values(), *tables.ACCENTS.values()}
+    ours |= {name for sign in tables.SIGNS.values() for name in re.findall(r"\\([A-Za-z]+)", sign)}
     ours |= set("&%$#_{}")
     assert set(re.findall(r"\\([A-Za-z]+|.)", text)) <= ours
-    assert "^" not in text
+    assert text.isascii()
+    assert not re.search(r"(?<!\\)\^", text)
 
 
 def test_spreadsheets_find_no_formula(shown):

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
-from softtargets.report.folders import Census, Lost
+from softtargets.report.folders import ASIDE, Census, Lost
 from softtargets.report.planned import Arm
 from softtargets.report.runs import Run
 
@@ -25,19 +25,22 @@ class Counts:
     diverged: int
     unmatched: int
     """Finished without divergence, and did not stay at matched forgetting."""
+    aside: int
+    """With a result that is damaged or odd, and is no part of the report."""
     is_planned: bool
     """Whether sweeps planned them all, so that none can be missing unseen."""
 
     @property
     def all(self) -> int:
         """Return the number of runs that are known."""
-        return self.finished + self.failed + self.unfinished + self.unbegun
+        return self.finished + self.failed + self.unfinished + self.unbegun + self.aside
 
     @property
     def shown(self) -> str:
         """Return the numbers in words; of what is rare those above 0."""
         start = "planned" if self.is_planned else "began"
         rare = {"still running or killed": self.unfinished, "never began": self.unbegun}
+        rare["set aside (their files cannot be read)"] = self.aside
         parts = [
             f"{self.all:,} {'run' if self.all == 1 else 'runs'} {start}",
             f"{self.finished:,} finished, {self.failed:,} failed",
@@ -50,7 +53,7 @@ class Counts:
 def counts(runs: Sequence[Run], lost: Sequence[Lost], planned: int) -> Counts:
     """Count `runs` that finished and those that are lost, of which sweeps planned so many."""
     states = collections.Counter(one.state for one in lost)
-    known = {name: states[name] for name in ("failed", "unfinished", "unbegun")}
+    known = {name: states[name] for name in ("failed", "unfinished", "unbegun")} | {"aside": states[ASIDE]}
     diverged = sum(run.result["status"] == "diverged" for run in runs)
     unmatched = sum(
         run.result["matched"] is None

@@ -23,7 +23,7 @@ RUNS = (*FACTORS, "targets", "seed", "status")
 """Columns where there is no run, and with it no metric."""
 PLACE = ("cell", *FACTORS, "measure", "where")
 ARMS = (*PLACE, "arm", "n", "runs", "mean", "sd", "low", "high", "mean_with_diverged", "diverged")
-ARMS += ("never_matched", "failed", "unfinished", "unbegun")
+ARMS += ("never_matched", "failed", "unfinished", "unbegun", "set_aside")
 ARMS += ("without_trajectory", "not_measured", "statuses", "floor", "nothing", "floor_corrected")
 ARMS += ("cost_share", "cost_share_seconds", "cost_prepared_share")
 ARMS += ("against", "pairs", "difference", "difference_low", "difference_high", "p", "verdict")
@@ -144,9 +144,11 @@ def _arm(by_itself: Verdict, values: list[Value], interval: tuple[Value, Value])
 
 
 def _lost(counts: Counts) -> Row:
-    return (
-        {name: getattr(counts, name) for name in ("failed", "unfinished", "unbegun")} if counts.is_planned else {}
-    )
+    """Return the runs that are no part of an arm, where it is known whose they are."""
+    if not counts.is_planned:
+        return {}
+    known = {name: getattr(counts, name) for name in ("failed", "unfinished", "unbegun")}
+    return known | {"set_aside": counts.aside}
 
 
 def _cost(cost: Cost) -> Row:

@@ -4,6 +4,8 @@ import math
 
 import pydantic
 
+from softtargets.config.resolve import GROUPS
+
 
 class _Read(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
@@ -179,6 +181,13 @@ class Result(_Read):
     cost: CostFields
     data: Data
     provenance: dict
+
+    @pydantic.model_validator(mode="after")
+    def _groups(self) -> "Result":
+        for name in GROUPS:
+            if not isinstance(self.config.get(name, {}), dict):
+                raise ValueError(f"config.{name}: must be a group of settings")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _every_class(self) -> "Result":

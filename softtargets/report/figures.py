@@ -3,14 +3,16 @@
 import collections
 import dataclasses
 import math
+import statistics
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from softtargets.report import numbers
 from softtargets.report.markup import Markup, joined, tag
-from softtargets.report.palette import kind, mark, shape
+from softtargets.report.palette import colour, mark, shape
 from softtargets.report.way_left import Entry, Points, Way
 
 FARTHEST = 2.0
-"""Share of the way at which an axis ends: arms that are farther are an arrow with a number."""
+"""Share of the way at which an axis usually ends: arms that are farther are an arrow with a number."""
 NO_FLOOR = "the retrained model (no floor)"
 """Name of the place 0 where no distance between retrained models is known."""
 HEIGHT = 22
@@ -36,6 +38,11 @@ class Axis:
         return self.low <= value <= self.high
 
 
+def edge_of(means: Collection[float]) -> float:
+    """Return where an axis ends: `FARTHEST`, or farther where more than half of the arms are beyond it."""
+    return max(FARTHEST, statistics.median_low([abs(mean) for mean in means])) if means else FARTHEST
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One row of a figure of rows."""
@@ -53,16 +60,18 @@ class Row:
 
 
 def axis(ways: Collection[Way], marked: list[tuple[float, str, str]], shaded: bool = True) -> Axis:
-    """Return an axis with all marked lines, and all pairs of the arms whose mean is within `FARTHEST`."""
-    near = [way for way in ways if way.mean is not None and abs(way.mean) <= FARTHEST]
+    """Return an axis with all marked lines, and all pairs of the arms whose mean is within its edge."""
+    means = [way.mean for way in ways if way.mean is not None]
+    farthest = edge_of(means)
+    near = [way for way in ways if way.mean is not None and abs(way.mean) <= farthest]
     shown = [
         x for way in near for x in (way.low, way.high, way.mean, *(x for _, x in way.points)) if x is not None
     ]
-    shown = [min(max(x, -FARTHEST), FARTHEST) for x in shown] + [place for place, *_ in marked]
+    shown = [min(max(x, -farthest), farthest) for x in shown] + [place for place, *_ in marked]
     shown += [] if near or shaded else [-1.0, 1.0]
     low, high = min(shown), max(shown)
     room = 0.06 * (high - low or 1.0)
-    beyond = any(way.mean is not None and way.mean > FARTHEST for way in ways)
+    beyond = any(mean > farthest for mean in means)
     return Axis(low - room, high + (3 if beyond else 1) * room, tuple(marked), (0.0, 1.0) if shaded else None)
 
 
@@ -94,7 +103,7 @@ def _row(row: Row, axis: Axis) -> Markup:
     shown = "–" if row.way.mean is None else row.way.shown
     small = tag("small", row.note) if row.note else None
     cells = (label, tag("td", _track(row, axis), class_="track"), tag("td", shown, small, class_="number"))
-    classes = f"k-{kind(row.targets)}{' greyed' * row.greyed}{' best' * row.is_best}"
+    classes = f"k-{colour(row.targets)}{' greyed' * row.greyed}{' best' * row.is_best}"
     return tag("tr", *cells, class_=classes, data_algorithm=row.algorithm, data_targets=row.targets)
 
 
@@ -135,7 +144,9 @@ def _lines(axis: Axis) -> list[Markup]:
 def _dots(axis: Axis, points: Points, algorithm: str, middle: float) -> list[Markup]:
     """Return a mark for every pair, a little up or down so that equal ones are seen."""
     return [
-        tag("use", tag("title", f"{name}; {x:.3f}"), href=f"#m-{shape(algorithm)}", x=axis.at(x), y=middle + up)
+        tag(
+            "use", tag("title", f"{name}; {_exact(x)}"), href=f"#m-{shape(algorithm)}", x=axis.at(x), y=middle + up
+        )
         for (name, x), up in zip(points, _shifts(), strict=False)
         if axis.has(x)
     ]
@@ -150,14 +161,19 @@ def _mean(way: Way, axis: Axis, algorithm: str, middle: float) -> list[Markup]:
     ends = [min(max(x, axis.low), axis.high) for x in (way.low, way.high) if x is not None]
     interval = []
     if ends:
-        edges = tag("title", f"95 % interval; {way.low:.3f}; {way.high:.3f}")
+        edges = tag("title", f"95 % interval; {_exact(way.low)}; {_exact(way.high)}")
         places = {"x1": axis.at(ends[0]), "x2": axis.at(ends[1]), "y1": middle, "y2": middle}
         interval = [tag("line", edges, **places, class_="between")]
-    name = tag("title", f"mean; {way.mean:.3f}")
+    name = tag("title", f"mean; {_exact(way.mean)}")
     return [
         *interval,
         tag("use", name, href=f"#M-{shape(algorithm)}", x=axis.at(way.mean), y=middle, class_="mean"),
     ]
+
+
+def _exact(x: float) -> str:
+    """Return a number for the data of a figure: at least three decimals, and more where it is small."""
+    return numbers.number(x, 3).replace("−", "-")
 
 
 def _ends(axis: Axis) -> Markup:
@@ -172,7 +188,7 @@ def _ends(axis: Axis) -> Markup:
 
 def _numbers(axis: Axis) -> Markup:
     ticks = round_ticks(axis.low, axis.high, 6)
-    texts = [tag("text", f"{tick:.2g}", x=axis.at(tick), y=12, text_anchor="middle") for tick in ticks]
+    texts = [tag("text", f"{tick + 0.0:.4g}", x=axis.at(tick), y=12, text_anchor="middle") for tick in ticks]
     return tag("svg", *texts, width="100%", height=16, class_="ends", aria_hidden="true")
 
 
@@ -245,9 +261,9 @@ def _area(line: Line, plane: Plane) -> list[Markup]:
     edges = [f"{x:.2f},{low:.2f}" for x, _, low, _ in places] + [
         f"{x:.2f},{up:.2f}" for x, *_, up in reversed(places)
     ]
-    look = f"k-{kind(line.targets)} {line.look}".strip()
-    band = tag("polygon", points=" ".join(edges), class_=f"band {look}")
-    return [band, tag("polyline", points=way, class_=f"line {look}")]
+    classes = f"k-{colour(line.targets)} {line.look}".strip()
+    band = tag("polygon", points=" ".join(edges), class_=f"band {classes}")
+    return [band, tag("polyline", points=way, class_=f"line {classes}")]
 
 
 def _marks(line: Line, plane: Plane, order: int) -> list[Markup]:
@@ -256,20 +272,24 @@ def _marks(line: Line, plane: Plane, order: int) -> list[Markup]:
     for number, (x, y, low, high) in enumerate(line.points):
         place = f"{plane.across(x):.2f}%"
         lossy = "lossy" if line.lossy and line.lossy[number] else ""
-        look = " ".join(filter(None, [f"k-{kind(line.targets)}", line.look, lossy]))
+        classes = " ".join(filter(None, [f"k-{colour(line.targets)}", line.look, lossy]))
         name = line.titles[number] if line.titles else line.name
         title = tag("title", f"{name}; {x:.4g}; {y:.4g}")
         inside = plane.y[0] <= y <= plane.y[1]
         if low != high and inside:
             ends = [f"{min(max(plane.down(edge), 0), 100):.2f}%" for edge in (low, high)]
-            marks.append(tag("line", x1=place, x2=place, y1=ends[0], y2=ends[1], class_=f"between {look}"))
+            marks.append(tag("line", x1=place, x2=place, y1=ends[0], y2=ends[1], class_=f"between {classes}"))
         if inside:
             at = f"{plane.down(y):.2f}%"
             size = "M" if low != high else "m"
-            marks.append(tag("use", title, href=f"#{size}-{shape(line.algorithm)}", x=place, y=at, class_=look))
+            marks.append(tag("use", title, href=f"#{size}-{shape(line.algorithm)}", x=place, y=at, class_=classes))
         else:
-            text = {"x": place, "y": 12 + 13 * (order % 3), "text_anchor": "end", "class_": f"far {look}"}
-            marks.append(tag("text", title, f"↑ {y:.1f}", **text))
+            height = 12 + 13 * (order % 3)
+            text = {"x": place, "dx": -7, "y": height, "text_anchor": "end", "class_": f"far {classes}"}
+            marks.append(
+                tag("use", title, href=f"#m-{shape(line.algorithm)}", x=place, y=height - 4, class_=classes)
+            )
+            marks.append(tag("text", f"↑ {y:.1f}", **text))
     return marks
 
 
@@ -286,7 +306,9 @@ def _frame(plane: Plane) -> list[Markup]:
             x, anchor = PLACES.get(look, (0, "start"))
             parts.append(tag("text", name, x=x, y=f"{at:.2f}%", dy=-3, text_anchor=anchor, class_="name"))
     ticks = [y for y in plane.heights if plane.y[0] <= y <= plane.y[1]]
-    texts = [tag("text", f"{y:.3g}", x=-5, y=f"{plane.down(y):.2f}%", dy=4, text_anchor="end") for y in ticks]
+    texts = [
+        tag("text", f"{y + 0.0:.3g}", x=-5, y=f"{plane.down(y):.2f}%", dy=4, text_anchor="end") for y in ticks
+    ]
     return [*parts, *texts]
 
 
@@ -314,16 +336,17 @@ def frontier(entries: Sequence[Entry], measure: str) -> tuple[list[Line], Plane]
     marked = [(0.0, "another retraining" if floors else NO_FLOOR, "zero"), (1.0, "doing nothing", "one")]
     marked += [(e.ways[measure].mean, "early stopping", "early") for e in entries if e.algorithm == "early"][:1]
     marked = [one for one in marked if one[0] is not None]
-    room = 0.04 * (min(highest, FARTHEST) - lowest)
+    top = min(highest, edge_of([y for line in lines for _, y, *_ in line.points]))
+    room = 0.04 * (top - lowest)
     return lines, Plane(
         edges,
-        (lowest - room, min(highest, FARTHEST) + room),
+        (lowest - room, top + room),
         _ticks(edges),
         "cost after the request, as a share of retraining (log scale)",
         "share of the way left",
         logarithmic=True,
         marked=tuple(marked),
-        heights=(0.0, 0.5, 1.0, 1.5, 2.0),
+        heights=tuple(round_ticks(lowest - room, top + room, 5)),
         height=320,
     )
 

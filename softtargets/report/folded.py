@@ -9,7 +9,7 @@ import numpy
 from scipy import stats
 
 from softtargets.class_names import class_names
-from softtargets.report import tables
+from softtargets.report import numbers, tables
 from softtargets.report.attacks import can_show
 from softtargets.report.figures import Line, Plane, facet, names, of_plane, round_ticks
 from softtargets.report.leaks import Leak
@@ -224,7 +224,7 @@ def _gap(value: float | None) -> Markup:
         return tag("td", "–", class_="number")
     share = f"--share:{min(abs(value) * 300, 60):.0f}%"
     look = "less" if value < 0 else "more"
-    return tag("td", f"{value:+.3f}".replace("-", "−"), class_=f"number {look}", style=share)
+    return tag("td", numbers.number(value, 3, "+"), class_=f"number {look}", style=share)
 
 
 def diagnosis(entries: Sequence[Entry]) -> Markup:
@@ -296,7 +296,22 @@ def verdict_tables(verdicts: Sequence[Verdict]) -> list[Markup]:
         tag(
             "details",
             tag("summary", title),
-            table(title, ("cell", "arms", *tables.HEAD), [tables.verdict_row(one) for one in group], texts=3),
+            _comparisons(title, group),
         )
         for title, group in tables.grouped(list(verdicts)).items()
     ]
+
+
+def _comparisons(title: str, group: Sequence[Verdict]) -> Markup:
+    """Return a table of six columns, in which a verdict opens every number; a narrow window stacks the cells."""
+    head = tag("tr", *(tag("th", name, scope="col") for name in tables.COMPARED))
+    lines = []
+    for verdict in group:
+        *cells, words = tables.compared_row(verdict)
+        every = zip(tables.HEAD[1:], tables.verdict_row(verdict)[3:], strict=True)
+        opened = tag("dl", *(part for name, text in every for part in (tag("dt", name), tag("dd", text))))
+        known = zip(tables.COMPARED, cells, strict=False)
+        shown = [tag("td", cell, data_name=name) for name, cell in known]
+        lines.append(tag("tr", *shown, tag("td", tag("details", tag("summary", words), opened), class_="verdict")))
+    whole = tag("table", tag("caption", title), tag("thead", head), tag("tbody", *lines), class_="stacked")
+    return tag("div", whole, class_="wide", tabindex=0, role="region", aria_label=title)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from softtargets.errors import BadInput
@@ -60,12 +60,13 @@ class Lost:
     """A run without a result, or a folder in which runs may be."""
 
     state: str
-    """failed, unfinished (it runs, or was killed), unbegun or unreadable."""
+    """failed, unfinished (it runs, or was killed), unbegun, unreadable, or set aside (its files are damaged)."""
     why: str
     arm: Arm | None = None
     """As its sweep planned it, where one did."""
 
 
+ASIDE = "set aside"
 BEGUN = Lost("unfinished", "it is running, or its process was killed")
 UNBEGUN = Lost("unbegun", "planned, and never began")
 
@@ -78,6 +79,21 @@ class Census:
     """Of every planned run, by its folder."""
     lost: dict[str, Lost]
     """By the names of their folders."""
+
+    def with_aside(self, folder: Path, why_of: Mapping[Path, str]) -> "Census":
+        """Return it with the runs in these folders below `folder` set aside, each for its reason."""
+        more = {_name(place, folder): Lost(ASIDE, why, self.arm_of.get(place)) for place, why in why_of.items()}
+        return Census(self.arm_of, self.lost | more)
+
+
+def aside(lost: Mapping[str, Lost]) -> dict[str, Lost]:
+    """Return the runs that are set aside."""
+    return {name: one for name, one in lost.items() if one.state == ASIDE}
+
+
+def without_result(lost: Mapping[str, Lost]) -> dict[str, Lost]:
+    """Return what has no result at all."""
+    return {name: one for name, one in lost.items() if one.state != ASIDE}
 
 
 def census(folder: Path) -> Census:

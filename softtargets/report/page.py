@@ -11,7 +11,7 @@ from importlib import resources
 
 from softtargets.report import figures, folded, palette, tables
 from softtargets.report.counts import of_all, of_arms, without_any
-from softtargets.report.folders import Census
+from softtargets.report.folders import Census, aside, without_result
 from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import Measure
@@ -19,7 +19,7 @@ from softtargets.report.pairs import Pairing
 from softtargets.report.ranking import HEAD, Ranked, by_setting, comparisons, headline, ranked
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
-from softtargets.report.standing import placed
+from softtargets.report.standing import APART, placed
 from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict
 from softtargets.report.way_left import Entry, Way, best, difference, wins
@@ -63,7 +63,11 @@ class Content:
     @property
     def headline(self) -> list[str]:
         """Return what the report comes to, in three lines; without runs, what became of them."""
-        return headline(self.rows, self.verdicts, of_all(self.runs, self.known))
+        return self.headline_by(None)
+
+    def headline_by(self, measure: Measure | None) -> list[str]:
+        """Return the headline by a measure, or by the first that is compared."""
+        return headline(self.rows, self.verdicts, of_all(self.runs, self.known), measure)
 
     @property
     def is_crowded(self) -> bool:
@@ -92,7 +96,7 @@ def page(content: Content) -> str:
     parts = {
         "HASH": digest,
         "TITLE": tag("title", f"{content.title} – SoftTargets report"),
-        "STYLE": style + palette.styles(),
+        "STYLE": style + palette.styles(entry.targets for entry in content.entries),
         "BODY": _body(content),
         "SCRIPT": script,
     }
@@ -102,23 +106,30 @@ def page(content: Content) -> str:
 
 def _body(content: Content) -> Markup:
     if not content.runs:
-        return joined(_header(content, [tables.NO_RUN, *content.headline]), tag("main", *_notes(content)))
+        said = _lines([tables.NO_RUN, *content.headline], [])
+        return joined(_header(content, said), tag("main", *_notes(content)))
     main = [_way_figure(content), _frontier_figure(content), _pairs_figure(content), _table(content)]
     main += [*_folded(content), *_notes(content)]
-    return joined(palette.shapes(), _header(content, content.headline), _bar(content), tag("main", *main))
+    arms = [entry.standing.arm for entry in content.entries]
+    said = _panels(content, lambda measure: _lines(content.headline_by(measure), arms))
+    said = said or [_lines(content.headline, arms)]  # without a measure of a distance
+    return joined(palette.shapes(), _header(content, joined(*said)), _bar(content), tag("main", *main))
 
 
-def _header(content: Content, lines: list[str]) -> Markup:
-    bests = [row.entry.standing.arm for row in content.rows if row.is_best] if content.runs else []
+def _lines(lines: list[str], arms: Sequence[str]) -> Markup:
     said = [
-        tag("li", tag("b", f"{start}{colon}"), *_stressed(rest, bests))
+        tag("li", tag("b", f"{start}{colon}"), *_stressed(rest, arms))
         for start, colon, rest in (line.partition(":") for line in lines)
     ]
+    return tag("ol", *said, class_="headline")
+
+
+def _header(content: Content, said: Markup) -> Markup:
     more = tag("ul", *(tag("li", line) for line in content.lines), class_="primary") if content.lines else None
     return tag(
         "header",
         tag("h1", f"{content.title}: how far from retraining"),
-        tag("ol", *said, class_="headline"),
+        said,
         more,
     )
 
@@ -173,9 +184,11 @@ def _panels(content: Content, draw) -> list[Markup]:
 def _way_figure(content: Content) -> Markup:
     about = (
         "Share of the way from another retraining (0) to doing nothing (1) that each arm leaves: a dot for every "
-        "pair, the mean and its 95 % interval. Nearer to 0 is better. Grey arms lose utility. A small triangle "
-        "marks retraining from scratch at the arm's cost."
+        "pair, the mean and its 95 % interval. Nearer to 0 is better."
     )
+    about += " Grey arms lose utility." if _some_lose_utility(content) else ""
+    if any(_at_equal_cost(entry) for entry in content.entries):
+        about += " A small triangle marks retraining from scratch at the arm's cost."
     about += f" {MEANS_ALONE}" if content.is_crowded else ""
     ways = [{name: content.drawn(way) for name, way in entry.ways.items()} for entry in content.entries]
     settings = by_setting(
@@ -201,9 +214,9 @@ def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) 
     unit = (
         "share of the logarithmic way" if group[0].setting.by_logarithms and measure.face else "share of the way"
     )
-    nearest = best(group)
+    first = best(group, measure.name)
     drawn = figures.of_rows(
-        [_row(e, measure, ways, e is nearest and wins(e)) for e in _grouped(group)],
+        [_row(e, measure, ways, e is first and wins(e, measure.name)) for e in _grouped(group)],
         axis,
         f"{measure.label}: {name}",
         unit,
@@ -229,8 +242,7 @@ def _grouped(group: Sequence[Entry]) -> list[Entry]:
 
 
 def _row(entry: Entry, measure: Measure, ways: dict[str, Way], is_best: bool) -> figures.Row:
-    face = entry.standing.faces[0]
-    equal = [one.reference for one in face.against if one.reference.endswith(" at equal cost")]
+    equal = _at_equal_cost(entry)
     references = [(name, ways[arm].mean) for name in equal if (arm := name.removesuffix(" at equal cost")) in ways]
     gated = entry.standing.gate.passed is False
     note = "loses utility" if gated else "for comparison only" if entry.standing.comparison_only else ""
@@ -248,12 +260,24 @@ def _row(entry: Entry, measure: Measure, ways: dict[str, Way], is_best: bool) ->
     )
 
 
+def _at_equal_cost(entry: Entry) -> list[str]:
+    """Return what retraining at an arm's cost is called, once for each arm of it."""
+    there = [one.reference for one in entry.standing.faces[0].against]
+    return [name for name in there if name.endswith(" at equal cost")]
+
+
+def _some_lose_utility(content: Content) -> bool:
+    return any(entry.standing.gate.passed is False for entry in content.entries)
+
+
 def _frontier_figure(content: Content) -> Markup:
-    about = (
-        "The nearest arm at each cost, with 95 % bands. The dashed line is retraining from scratch for that cost: "
-        "an arm above it is beaten by starting anew. Pale marks lose utility. Costs before the request (teachers) "
-        "are not in it."
-    )
+    about = "The nearest arm at each cost, with 95 % bands."
+    if any(entry.algorithm == "retrain" and entry.standing.share for entry in content.entries):
+        about += " The dashed line is retraining from scratch for that cost: an arm above it is beaten by starting"
+        about += " anew."
+    about += " Pale marks lose utility." if _some_lose_utility(content) else ""
+    if any(entry.standing.prepared for entry in content.entries):
+        about += " Costs before the request (teachers) are not in it."
     settings = by_setting(content.entries)
 
     def draw(measure: Measure) -> Markup:
@@ -316,15 +340,27 @@ def _table(content: Content) -> Markup:
         "table",
         tag("caption", f"Distance: {content.distance}, mean ± standard deviation over pairs"),
         tag("thead", head),
-        tag("tbody", *map(_table_row, content.rows)),
+        *_rankings(content.rows),
         id="arms",
     )
     box = tag("div", whole, class_="wide bounded", tabindex=0, role="region", aria_label="All arms, scrolls")
     about = (
-        "Every arm of every setting, the nearest first; arms that need models from before the request come after "
-        "the others. A verdict opens tests, runs, floors and settings that differ."
+        "Every arm of every setting, the nearest first. A verdict opens tests, runs, floors and settings that "
+        "differ."
     )
     return _section("table", "Table of arms", about, box, figure=False)
+
+
+def _rankings(rows: Sequence[Ranked]) -> list[Markup]:
+    """Return the body of the table of arms; those that are ranked apart have a body each, under a word why."""
+    groups = {at: [row for row in rows if row.entry.standing.group == at] for at in (0, *APART)}
+    parts = []
+    for at, group in groups.items():
+        if group:
+            why = tag("th", f"Ranked apart: arms {APART[at]}", colspan=len(HEAD), scope="rowgroup") if at else None
+            head = tag("tr", why, class_="apart") if why else None
+            parts.append(tag("tbody", head, *map(_table_row, group)))
+    return parts
 
 
 def _table_row(row: Ranked) -> Markup:
@@ -389,7 +425,8 @@ def _notes(content: Content) -> list[Markup]:
     lists = {
         "Tuned on what is judged here": tuning_notes(list(content.runs)),
         "Arms of which no run finished": tables.without_a_run(without_any(content.runs, content.known)),
-        "Runs without a result": tables.why_without_result(content.known.lost),
+        "Set aside, since a file cannot be read": tables.why_without_result(aside(content.known.lost)),
+        "Runs without a result": tables.why_without_result(without_result(content.known.lost)),
         "Differs between the arms beside the targets": tables.settings(verdicts),
         "Left out": tables.refused(verdicts),
     }

@@ -1,6 +1,10 @@
 """One look for an arm wherever it is drawn: the colour says the kind of its targets, the shape its algorithm."""
 
-from softtargets.colours import COLOURS, OTHER, kind
+import hashlib
+import itertools
+from collections.abc import Iterable
+
+from softtargets.colours import COLOURS, OTHER, forget_kind, kind
 from softtargets.report.markup import Markup, joined, tag
 
 SHAPES = {
@@ -40,9 +44,28 @@ def shape(algorithm: str) -> str:
     return ALGORITHMS.get(algorithm, "ring")
 
 
-def styles() -> str:
-    """Return the colours as CSS, for a light and for a dark ground."""
-    colours = COLOURS | {"other": OTHER, "none": ("#1b1f24", "#e6eaee")}
+def colour(targets: str | None) -> str:
+    """Return the name of a colour for a kind of targets; kinds of users have names of their own."""
+    name = kind(targets)
+    return f"own-{hashlib.sha256(forget_kind(targets).encode()).hexdigest()[:8]}" if name == "other" else name
+
+
+def colours_of(kinds: Iterable[str | None]) -> dict[str, tuple[str, str]]:
+    """Return the colours by their names, on a light and a dark ground.
+
+    Users' kinds, by their names, have those that no other kind of these uses, but for that of hard labels; grey is
+    what is left for further ones.
+    """
+    named = {colour(targets): forget_kind(targets) for targets in kinds if targets is not None}
+    own = sorted((name for name in named if name not in COLOURS), key=named.get)
+    free = [pair for name, pair in COLOURS.items() if name not in named and name != "hard"]
+    further = dict(itertools.zip_longest(own, free[: len(own)], fillvalue=OTHER))
+    return COLOURS | {"none": ("#1b1f24", "#e6eaee")} | further
+
+
+def styles(kinds: Iterable[str | None]) -> str:
+    """Return the colours of these kinds of targets as CSS, for a light and for a dark ground."""
+    colours = colours_of(kinds)
     light, dark = ("".join(f".k-{name}{{--c:{pair[at]}}}" for name, pair in colours.items()) for at in (0, 1))
     return f"{light}@media screen and (prefers-color-scheme:dark){{{dark}}}"
 
@@ -57,15 +80,17 @@ def shapes() -> Markup:
 def mark(algorithm: str, targets: str | None) -> Markup:
     """Return an arm's mark as a small picture for legends and tables."""
     picture = tag("use", href=f"#m-{shape(algorithm)}", x=7, y=7)
-    return tag("svg", picture, width=14, height=14, aria_hidden="true", class_=f"mark k-{kind(targets)}")
+    return tag("svg", picture, width=14, height=14, aria_hidden="true", class_=f"mark k-{colour(targets)}")
 
 
 def legend(arms: list[tuple[str, str | None]]) -> Markup:
     """Return what the colours and shapes of these arms, algorithm and targets, say."""
     kinds = dict.fromkeys(targets for _, targets in arms if targets is not None)
-    by_kind = {kind(targets): targets for targets in reversed(kinds)}
-    order = sorted(by_kind, key=lambda name: [*COLOURS, "other"].index(name))
-    colours = [_entry("gradasc", by_kind[name], "other kinds" if name == "other" else name) for name in order]
+    known, by_look = colours_of(kinds), {colour(targets): targets for targets in reversed(kinds)}
+    order = sorted(by_look, key=list(known).index)
+    grey = [name for name in order if known[name] == OTHER]
+    colours = [_entry("gradasc", by_look[name], forget_kind(by_look[name])) for name in order if name not in grey]
+    colours += [_entry("gradasc", by_look[grey[0]], "other kinds")] if grey else []
     algorithms = [_entry(name, None, name) for name in dict.fromkeys(name for name, _ in arms)]
     parts = [("Colour, targets:", colours), ("Shape, algorithm:", algorithms)]
     return tag(

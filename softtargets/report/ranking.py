@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from softtargets.report.counts import Counts
 from softtargets.report.measures import Measure
+from softtargets.report.numbers import number, percent, with_interval, written
 from softtargets.report.pairs import Pairing
 from softtargets.report.standing import Against, OnFace, Setting, say_standing, word
-from softtargets.report.statistics import LEAST, LEVEL
+from softtargets.report.statistics import LEAST, LEVEL, Paired
 from softtargets.report.verdicts import Verdict
-from softtargets.report.way_left import Entry, Way, best, wins
+from softtargets.report.way_left import Entry, Way, best, nearest, wins
 
 HEAD = ("setting", "arm", "distance", "against doing nothing", "difference", "verdict")
 """Columns of the table of arms."""
@@ -136,14 +137,16 @@ def _finite(entry: Entry, measure: Measure) -> list[float]:
 def _distance(mean: float | None, values: list[float]) -> str:
     if mean is None:
         return "–"
-    return f"{mean:.4f} ± {statistics.stdev(values):.4f}" if len(values) > 1 else f"{mean:.4f}"
+    if len(values) < 2:
+        return number(mean, 4)
+    sd = statistics.stdev(values)
+    return " ± ".join(written([mean, sd], 4, sd))
 
 
 def _left(way: Way | None) -> str:
     if way is None or way.mean is None:
         return "–" if way is None else way.reason
-    between = "" if way.low is None else f" [{way.low:.0%}, {way.high:.0%}]".replace("-", "−")
-    return f"leaves {way.mean:.0%}{between}"
+    return f"leaves {percent(way.mean, way.low, way.high)}"
 
 
 def _difference(verdict: Verdict | None) -> str:
@@ -151,13 +154,11 @@ def _difference(verdict: Verdict | None) -> str:
     if verdict is None or verdict.paired is None or verdict.paired.mean is None:
         return "–"
     paired, than = verdict.paired, f" than {verdict.one.name}"
-    numbers = [-x for x in (paired.mean, paired.high, paired.low) if x is not None]
-    if verdict.logarithms:
-        texts = [f"×{math.exp(x):.2f}" for x in numbers]
-    else:
-        texts = [f"{x:+.4f}".replace("-", "−") for x in numbers]
-    between = f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else ""
-    return f"{texts[0]}{between}{than}"
+    numbers = [None if x is None else -x for x in (paired.mean, paired.high, paired.low)]
+    if not verdict.logarithms:
+        return f"{with_interval(*numbers, 4, '+')}{than}"
+    ratios = [None if x is None else math.exp(x) for x in numbers]
+    return f"×{with_interval(*ratios, 2).replace('[', '[×').replace(', ', ', ×')}{than}"
 
 
 def short_verdict(entry: Entry, verdict: Verdict | None) -> str:
@@ -207,7 +208,7 @@ def _details(entry: Entry, compared: list[Verdict], counts: Counts):
     if gate.passed is not None:
         yield (
             "utility",
-            f"test accuracy less the retrained model's: at least {gate.accuracy:+.4f} (one-sided 95 %)",
+            f"test accuracy less the retrained model's: at least {number(gate.accuracy, 4, '+')} (one-sided 95 %)",
         )
     for verdict in compared:
         yield from _of_comparison(verdict)
@@ -231,57 +232,82 @@ def _numbers(values: dict[str, float | None]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
 
 
-def headline(rows: Sequence[Ranked], verdicts: Sequence[Verdict], counts: Counts) -> list[str]:
-    """Return three lines: the best arm, hard against soft, and how far to trust both; without runs the last."""
+def headline(
+    rows: Sequence[Ranked], verdicts: Sequence[Verdict], counts: Counts, measure: Measure | None = None
+) -> list[str]:
+    """Return three lines: the best arm, hard against soft, and how far to trust both; without runs the last.
+
+    They speak of one measure, by default the first of those that are compared.
+    """
     if not rows:
         return [f"Trust: {counts.shown}."]
-    trust = f"Trust: {counts.shown}; {_detectable(rows, verdicts)}."
-    return [_best_line(rows), _targets_line(verdicts), trust]
+    measure = measure or verdicts[0].measure
+    ends = [one for one in verdicts if one.where == "end" and one.measure is measure]
+    trust = f"Trust: {counts.shown}; {_detectable(rows, ends, measure)}."
+    return [_best_line([row.entry for row in rows], measure), _targets_line(ends, measure), trust]
 
 
 NAMED = 3
 """Most settings and algorithms that a line of the headline names."""
 
 
-def _best_line(rows: Sequence[Ranked]) -> str:
-    settings = by_setting([row.entry for row in rows])
-    bests = [one for group in settings.values() if (one := best(group))]
+def _best_line(entries: Sequence[Entry], measure: Measure) -> str:
+    settings = by_setting(entries)
+    bests = [one for group in settings.values() if (one := best(group, measure.name))]
     if not bests:
-        return f"Best arm: none{_nearest(rows)}."
-    said = [_best(entry, settings[entry.setting.name]) for entry in bests[:NAMED]]
+        return f"Best arm{_by(measure)}: none{_nearest(entries, measure)}."
+    said = [_best(entry, settings[entry.setting.name], measure) for entry in bests[:NAMED]]
     more = [f"{len(bests) - NAMED} more settings are below"] if len(bests) > NAMED else []
-    return f"Best arm: {'; '.join([*said, *more])}."
+    return f"Best arm{_by(measure)}: {'; '.join([*said, *more])}."
 
 
-def _nearest(rows: Sequence[Ranked]) -> str:
+def _by(measure: Measure) -> str:
+    """Name the measure that a line speaks of."""
+    return f" by {measure.label.partition(' (')[0]}"
+
+
+def _nearest(entries: Sequence[Entry], measure: Measure) -> str:
     """Say which arm is the nearest where none keeps its utility."""
-    known = [row.entry for row in rows if not row.entry.baseline and row.entry.left is not None]
-    nearest = min(known, key=lambda entry: entry.left, default=None)
-    if nearest is None:
+    entry = nearest(entries, measure.name)
+    if entry is None:
         return " has a finite distance"
-    return f" keeps its utility; the nearest, {nearest.standing.arm}, leaves {nearest.left:.0%} of the way"
+    return f" keeps its utility; the nearest, {_leaves(entry, measure)} ({entry.standing.design.shown})"
 
 
-def _best(entry: Entry, group: Sequence[Entry]) -> str:
-    way = next(iter(entry.ways.values()))
-    between = "" if way.low is None else f" [{way.low:.0%}, {way.high:.0%}]".replace("-", "−")
-    few = entry.standing.design.units < LEAST
-    name = f"no verdict below {LEAST} pairs; the lowest mean: {entry.standing.arm}" if few else entry.standing.arm
-    said = f"{entry.setting.name}: {name} leaves {way.mean:.0%}{between} of the way from doing nothing"
-    beside = "" if way.mean < 1 else "; no arm is nearer than doing nothing"
-    return f"{said} to retraining ({entry.standing.design.shown}{_opponent(entry, group)}{beside})"
+def _leaves(entry: Entry, measure: Measure) -> str:
+    way = entry.ways[measure.name]
+    shown = percent(way.mean, way.low, way.high)
+    return f"{entry.standing.arm} leaves {shown} of the way from doing nothing to retraining"
 
 
-def _opponent(entry: Entry, group: Sequence[Entry]) -> str:
+def _best(entry: Entry, group: Sequence[Entry], measure: Measure) -> str:
+    few = f"no verdict below {LEAST} pairs; the lowest mean: " if entry.standing.design.units < LEAST else ""
+    beside = [entry.standing.design.shown, *_apart(entry, group, measure), *_opponent(entry, group, measure)]
+    beside += [] if entry.ways[measure.name].mean < 1 else ["no arm is nearer than doing nothing"]
+    return f"{entry.setting.name}: {few}{_leaves(entry, measure)} ({'; '.join(beside)})"
+
+
+def _apart(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
+    """Say of an arm with models from before the request so, and which is the best without these."""
+    if not entry.standing.group:
+        return []
+    other = best([one for one in group if not one.standing.group], measure.name)
+    without = (
+        [f"without these {other.standing.arm} leaves {percent(other.left_by(measure.name))}"] if other else []
+    )
+    return ["with models from before the request", *without]
+
+
+def _opponent(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
     """Say what the nearest retraining at equal cost leaves."""
-    known = {one.standing.arm: one.left for one in group}
+    known = {one.standing.arm: one.left_by(measure.name) for one in group}
     names = [one.reference.removesuffix(" at equal cost") for one in entry.standing.faces[0].against]
     equal = [known[name] for name in names if known.get(name) is not None and name.startswith("retrain")]
-    return f"; retraining at equal cost leaves {min(equal):.0%}" if equal else ""
+    return [f"retraining at equal cost leaves {percent(min(equal))}"] if equal else []
 
 
-def _targets_line(verdicts: Sequence[Verdict]) -> str:
-    first = [v for v in verdicts if v.where == "end" and v.measure is verdicts[0].measure and v.other is not None]
+def _targets_line(verdicts: Sequence[Verdict], measure: Measure) -> str:
+    first = [one for one in verdicts if one.other is not None]
     if not first:
         return (
             "Hard against soft: not compared, since no algorithm was run with two kinds of targets in one setting."
@@ -297,7 +323,7 @@ def _targets_line(verdicts: Sequence[Verdict]) -> str:
     ]
     more = [f"more in figure 3: {', '.join(list(counts)[NAMED:])}"] if len(said) > NAMED else []
     name = "Hard against soft" if any(v.one.name == "hard" for v in first) else "Comparison"
-    return f"{name}: {'; '.join([*said[:NAMED], *more])}."
+    return f"{name}{_by(measure)}: {'; '.join([*said[:NAMED], *more])}."
 
 
 def _outcome(verdict: Verdict) -> str:
@@ -317,24 +343,30 @@ def _outcome(verdict: Verdict) -> str:
     return f"is not shown{', after correction for all tests,' if apart else ''} to differ from"
 
 
-def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict]) -> str:
-    """Say which difference this many pairs can show."""
-    first = [v for v in verdicts if v.where == "end" and v.measure is verdicts[0].measure]
-    known = [v.paired.detectable for v in first if v.paired and v.paired.detectable and not v.logarithms]
+def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict], measure: Measure) -> str:
+    """Say which difference this many pairs can show by a measure, or why none can be said."""
+    tests = [one.paired for one in verdicts if one.paired and not one.logarithms]
+    known = [paired.detectable for paired in tests if paired.detectable]
     between = "between compared arms" if known else "to doing nothing"
     if not known:
-        faces = [row.entry.standing.faces[0] for row in rows]
-        known = [
-            one.paired.detectable
-            for face in faces
-            for one in face.against[:1]
-            if one.paired and one.paired.detectable and not face.logarithms
-        ]
+        faces = [face for row in rows for face in row.entry.standing.faces if face.measure.name == measure.name]
+        to_nothing = [face.against[0].paired for face in faces if face.against and not face.logarithms]
+        tests += [paired for paired in to_nothing if paired]
+        known = [paired.detectable for paired in tests if paired.detectable]
     if not known:
-        few = all(row.entry.standing.design.units < LEAST for row in rows)
-        return f"fewer than {LEAST} pairs show nothing" if few else "too few values are finite to show anything"
+        return _why_nothing(rows, tests)
     sizes = sorted({row.entry.standing.design.pairs for row in rows})
     n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    measure = verdicts[0].measure if between.endswith("arms") else rows[0].entry.standing.faces[0].measure
     difference = f"a mean difference {between} of {statistics.median(known):.2g} by {measure.label}"
     return f"n = {n} shows {difference}, with 80 % power"
+
+
+def _why_nothing(rows: Sequence[Ranked], tests: Sequence[Paired]) -> str:
+    """Say why it cannot be said which difference the pairs can show."""
+    if all(row.entry.standing.design.units < LEAST for row in rows):
+        return f"fewer than {LEAST} pairs show nothing"
+    if any(paired.sd == 0 for paired in tests):
+        return "every pair has the same difference, so that none can be called detectable"
+    if any(row.entry.standing.faces[0].logarithms for row in rows):
+        return "distances are compared as logarithms, of which the detectable ratio is in the tables"
+    return "too few values are finite to show anything"

@@ -32,9 +32,19 @@ DRAWS = ("forget_set.seed", "dataset.seed")
 """Settings that draw other data for the same question: with the run's seed they make the pairs."""
 READABLE = (1, RESULT_SCHEMA)
 """Results of schema 1 have another matched point, which is computed anew where they are read."""
+AWAY_OR_AGAIN = "; take its run's folder away, or make it again"
 Factors = tuple[tuple[str, object], ...]
 Placed = tuple[Path, dict, dict[str, object]]
 """A run's folder, its result, and its config by dotted names."""
+
+
+class Unreadable(BadInput):
+    """A run of which a file is damaged, odd, or of another version."""
+
+    def __init__(self, file: Path, why: str, advice: str = "", names: tuple[str, ...] = ()):
+        super().__init__(f"{file}{why}{advice}")
+        self.file, self.why, self.names = file, f"{file.name}{why}", names
+        """The file, what is wrong with it, and the arrays that were wanted of it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,27 +116,28 @@ class Run:
         return forget_set | {f"{name}_set": hashes[name] for name in ("train", "test")}
 
     def of_forget_set(self, *names: str) -> list[numpy.ndarray]:
-        """Read arrays of margins.npz, a row a sample of the forget set; raises BadInput for any other."""
+        """Read arrays of margins.npz, a row a sample of the forget set; raises Unreadable for any other."""
         arrays, data = self.arrays(*names), self.result["data"]
         for name, array in zip(names, arrays, strict=True):
             shape = (data["sizes"]["forget"], data["classes"])[: 2 if "probs" in name else 1]
             if array.shape != shape or array.dtype.kind != "f":
-                raise BadInput(
-                    f"{self.folder / 'margins.npz'}: {name} is {array.dtype} of shape {array.shape}, and must be "
-                    f"floats of shape {shape}; take its run's folder away, or make it again"
-                )
+                said = f": {name} is {array.dtype} of shape {array.shape}, and must be floats of shape {shape}"
+                raise Unreadable(self.folder / "margins.npz", said, AWAY_OR_AGAIN, names)
         return arrays
 
     def arrays(self, *names: str) -> list[numpy.ndarray]:
-        """Read arrays of margins.npz; raises BadInput where it is missing or damaged."""
+        """Read arrays of margins.npz; raises Unreadable where it is missing or damaged."""
         file = self.folder / "margins.npz"
         try:
             with numpy.load(file) as left:
                 return [left[name] for name in names]
         except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
-            raise BadInput(
-                f"{file}: missing or damaged ({error}); take its run's folder away, or make it again"
-            ) from error
+            raise Unreadable(file, f": missing or damaged ({error})", AWAY_OR_AGAIN, names) from error
+
+    def check(self, *names: str) -> None:
+        """Read arrays of margins.npz as reports do, those of the forget set by their shape; raises Unreadable."""
+        of_forget_set = all(name.startswith("forget_") for name in names)
+        (self.of_forget_set if of_forget_set else self.arrays)(*names)
 
     @property
     def name(self) -> str:
@@ -153,7 +164,38 @@ def finished(folder: Path) -> list[Run]:
     Raises BadInput where there is no such folder, or a run that is damaged or lacks a field that reports need.
     """
     require_folder(folder)
-    placed_results = [(file.parent, _result(file)) for file in result_files(folder)]
+    return _arranged([(file.parent, _result(file)) for file in result_files(folder)])
+
+
+def readable(folder: Path) -> tuple[list[Run], list[Unreadable]]:
+    """Read every finished run below `folder` whose result can be read, and what is wrong with the others.
+
+    Raises BadInput where there is no such folder.
+    """
+    require_folder(folder)
+    results, unreadable = [], []
+    for file in result_files(folder):
+        try:
+            results.append((file.parent, _result(file)))
+        except Unreadable as error:
+            unreadable.append(error)
+    return _arranged(results), unreadable
+
+
+def without_damaged(runs: list[Run], wanted: tuple[str, ...]) -> tuple[list[Run], list[Unreadable]]:
+    """Return the runs whose margins.npz has the `wanted` arrays, and what is wrong with the others."""
+    whole, unreadable = [], []
+    for run in runs:
+        try:
+            run.check(*wanted)
+            whole.append(run)
+        except Unreadable as error:
+            unreadable.append(error)
+    return whole, unreadable
+
+
+def _arranged(placed_results: list[tuple[Path, dict]]) -> list[Run]:
+    """Return runs in their cells and arms."""
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for place, result in placed_results:
         names = Chosen(result["choices"]).names(result["config"])  # before, a preset's name stood for any parts
@@ -166,20 +208,21 @@ def finished(folder: Path) -> list[Run]:
 
 
 def _result(file: Path) -> dict:
-    """Read a result; raises BadInput where it is not one, or where a field is missing or of another type."""
-    away = "take it away to report on the others, or call its sweep again"
+    """Read a result; raises Unreadable where it is not one, or where a field is missing or of another type."""
+    away = "; take it away to report on the others, or call its sweep again"
     try:
         result = read_json(file)
     except Damaged as error:
-        raise BadInput(f"{error}; {away}") from error
+        raise Unreadable(file, str(error).removeprefix(str(file)), away) from error
     except OSError as error:
-        raise BadInput(f"{file}: cannot be read ({error.strerror}); {away}") from error
+        raise Unreadable(file, f": cannot be read ({error.strerror})", away) from error
     if "schema" not in result:
-        raise BadInput(f"{file}: not the result of a run; take the file away to report on the others")
+        raise Unreadable(file, ": not the result of a run", "; take the file away to report on the others")
     if result["schema"] not in READABLE:
-        raise BadInput(f"{file}: of another version, whose results this one (schema {RESULT_SCHEMA}) cannot read")
+        said = f": of another version, whose results this one (schema {RESULT_SCHEMA}) cannot read"
+        raise Unreadable(file, said)
     if said := wrong(result):
-        raise BadInput(f"{file}: {said}; another version of softtargets may have written it; {away}")
+        raise Unreadable(file, f": {said}; another version of softtargets may have written it", away)
     return result if result["schema"] == RESULT_SCHEMA else result | {"matched": _matched_anew(result)}
 
 

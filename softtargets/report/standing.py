@@ -23,6 +23,11 @@ OF_ARM = ("mu_algo", "unlearn", "folder")
 """Choices that make an arm of a setting, as do the settings of these groups."""
 NEAR = 0.1
 """Costs count as equal where they differ by no more than this share of the larger."""
+APART = {
+    1: "with models from before the request, whose cost the request does not pay",
+    2: "for comparison only, which are no answer to a request",
+}
+"""Groups of arms that are ranked apart, and why."""
 BY_LOGARITHMS = ("class", "mislabelled")
 """Forget sets where any method comes most of the way from doing nothing: distances are compared as logarithms."""
 
@@ -142,7 +147,7 @@ class Standing:
     @property
     def shown(self) -> str:
         """Return the arm's name, and why it stands after nearer ones."""
-        notes = {0: "", 1: " (with models from before the request)", 2: " (for comparison only)"}
+        notes = {0: "", 1: " (with models from before the request)", 2: " (for comparison only)"}  # see `APART`
         return self.arm + notes[self.group]
 
     @property

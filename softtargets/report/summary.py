@@ -1,6 +1,7 @@
 """The report on a folder of runs: read, paired, compared, written."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from softtargets.report.comparison import Comparison
 from softtargets.report.contrast import Contrast, Named, contrasts
 from softtargets.report.costs import costs
 from softtargets.report.counts import without_any
-from softtargets.report.folders import Census, Lost, census
+from softtargets.report.folders import Census, Lost, aside, census, without_result
 from softtargets.report.leaks import leaks
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import Content, page
@@ -25,7 +26,7 @@ from softtargets.report.pairs import pairings
 from softtargets.report.promises import audit_lines
 from softtargets.report.requests import request_lines
 from softtargets.report.retraining import BreakEven, break_evens
-from softtargets.report.runs import Run, finished, read
+from softtargets.report.runs import Run, Unreadable, read, readable, without_damaged
 from softtargets.report.seeds import OverSeeds, over_seeds
 from softtargets.report.standing import Standing, standings
 from softtargets.report.tuning import tuning_notes
@@ -98,7 +99,8 @@ def summarise(
     else:
         print(tables.NO_RUN)
     _show_tuning(tuning_notes(runs))
-    _show_missing(len(runs), report.known.lost)
+    _show_missing(len(runs), without_result(report.known.lost))
+    _warn_of(aside(report.known.lost))
     same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
     same += "; rows in runs.csv, arms.csv, pairs.csv, standing.csv and attacks.csv" if runs else ""
     print(visible(f"report: {out / 'report.html'}; {same}"))
@@ -115,12 +117,45 @@ def write_report(
 ) -> Report:
     """Write tables (.csv, .md, .tex) and report.html on the runs below `folder` to `out`, by the measures `names`.
 
-    Raises BadInput if there is no run at all, if arms `wanted` or in `primary` are nowhere together, and where
-    `out` cannot be written to.
+    A run of which a file cannot be read is set aside, and the report goes on. Raises BadInput if there is no
+    other, if arms `wanted` or in `primary` are nowhere together, and where `out` cannot be written to.
     """
-    runs, known = finished(folder), census(folder)
-    if not runs and not known.lost:
+    known, (runs, damaged) = census(folder), readable(folder)
+    while True:
+        there = known.with_aside(folder, {error.file.parent: error.why for error in damaged})
+        _require_any(folder, runs, there.lost)
+        try:
+            return _write(folder, out, runs, there, wanted, names, margin, primary)
+        except Unreadable as error:  # margins.npz is read where it is needed
+            runs, more = without_damaged(runs, error.names)
+            if not more:  # of --margins, whose runs are not those of the report
+                raise
+            damaged += more
+
+
+def _require_any(folder: Path, runs: list[Run], lost: dict[str, Lost]) -> None:
+    """Raise BadInput where there is nothing to report on."""
+    if runs or without_result(lost):
+        return
+    if not lost:
         raise BadInput(f"{folder}: no result of a run below it; give a folder which holds result.json files")
+    name, first = next(iter(lost.items()))
+    others = f", and {len(lost) - 1} more" if len(lost) > 1 else ""
+    said = f"no run below it can be read: {name}: {first.why}{others}"
+    raise BadInput(f"{folder}: {said}; call their sweep again, or give another folder")
+
+
+def _write(
+    folder: Path,
+    out: Path,
+    runs: list[Run],
+    known: Census,
+    wanted: Comparison | None,
+    names: tuple[str, ...],
+    margin: float | None,
+    primary: PrimaryOptions,
+) -> Report:
+    """Analyse the runs and write everything; raises Unreadable, before it writes, where an array is damaged."""
     runs = wanted.named(runs) if wanted else runs
     measures = chosen_measures(runs, names)
     verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
@@ -204,8 +239,8 @@ def chosen_measures(runs: list[Run], names: tuple[str, ...]) -> tuple[Measure, .
 def show_standings(standings: list[Standing]) -> None:
     """Print where every arm stands, setting by setting."""
     screen = rich.console.Console(highlight=False, emoji=False)
-    for name, group in tables.by_setting(standings).items():
-        title = Text(visible(f"{name}: where every arm stands, the nearest first"))
+    for title, group in tables.rankings(standings).items():
+        title = Text(visible(title))
         table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, title_justify="left")
         for column in ("arm", "cost", "JS_T", "against what is simpler"):
             table.add_column(column, overflow="fold")
@@ -246,6 +281,14 @@ def _show_tuning(notes: list[str]) -> None:
         print(visible(sentence))
     if len(notes) > NAMED:
         print(f"{len(notes) - NAMED} more arms were tuned on what is judged here, named in summary.md")
+
+
+def _warn_of(aside: dict[str, Lost]) -> None:
+    """Name on stderr the first runs that are set aside, with the reason."""
+    for sentence in tables.why_without_result(aside)[:NAMED]:
+        print(visible(f"set aside: {sentence}"), file=sys.stderr)
+    if len(aside) > NAMED:
+        print(f"set aside: {len(aside) - NAMED} more, named in summary.md", file=sys.stderr)
 
 
 def _show_missing(there: int, missing: dict[str, Lost]) -> None:

@@ -1,5 +1,6 @@
 """Verdicts as a table: CSV with everything, Markdown and LaTeX with what fits a page."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -9,14 +10,15 @@ from softtargets.report.contrast import Contrast, headlines, say_contrast
 from softtargets.report.costs import REQUESTS, Cost
 from softtargets.report.counts import Counts
 from softtargets.report.csv_files import csv_text
-from softtargets.report.folders import Lost
+from softtargets.report.folders import Lost, aside, without_result
 from softtargets.report.leaks import Leak
+from softtargets.report.numbers import number, with_interval, written
 from softtargets.report.ranking import HEAD as HEAD_OF_ARMS
 from softtargets.report.ranking import Ranked
 from softtargets.report.retraining import BreakEven, say_break_even
 from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds, Permuted
-from softtargets.report.standing import Standing, say_standing
+from softtargets.report.standing import APART, Standing, say_standing
 from softtargets.report.verdicts import WHERE, Arm, Verdict, diverged
 
 HEAD = (
@@ -47,7 +49,38 @@ SIGNS = {
     "|": r"$|$",
     "<": r"$<$",
     ">": r"$>$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "≈": r"$\approx$",
+    "→": r"$\to$",
+    "←": r"$\gets$",
+    "∞": r"$\infty$",
+    "·": r"$\cdot$",
+    "√": r"$\surd$",
+    "‖": r"$\Vert$",
+    "…": r"\dots{}",
+    "–": "--",
+    "—": "---",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "ß": r"\ss{}",
+    "æ": r"\ae{}",
+    "ø": r"\o{}",
+    "ł": r"\l{}",
 }
+"""Letters that every TeX knows by a command: a table is ASCII alone, and compiles whatever its encoding."""
+GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "ε": "epsilon", "η": "eta", "θ": "theta", "λ": "lambda"}
+GREEK |= {"μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "phi", "ω": "omega"}
+SIGNS |= {letter: rf"$\{name}$" for letter, name in GREEK.items()}
+ACCENTS = dict(
+    zip(
+        "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327\u0328",
+        "`'^~=u.\"rHvck",
+        strict=True,
+    )
+)
+"""Combining accents, with the commands that set them over a letter."""
 
 
 def cell_name(verdict: Verdict) -> str:
@@ -60,31 +93,32 @@ def verdict_row(verdict: Verdict) -> list[str]:
     paired, arms = verdict.paired, [_arm(arm, diverged(verdict)) for arm in verdict.arms]
     arms += ["–"] * (verdict.other is None)
     start = [cell_name(verdict), verdict.names, verdict.words]
-    corrected = ", ".join(_number(arm.corrected, ".2f") for arm in verdict.arms)
-    reference = (_number(verdict.floor, ".4f"), _number(verdict.nothing, ".4f"), corrected)
+    corrected = ", ".join(_number(arm.corrected, 2) for arm in verdict.arms)
+    reference = (_number(verdict.floor, 4), _number(verdict.nothing, 4), corrected)
     if paired is None:
         return [*start, "0", *arms, *7 * ["–"], *reference]
-    mean = ("log " if verdict.logarithms else "") + _number(paired.mean, "+.4f")
-    between = "" if paired.low is None else f" [{paired.low:+.4f}, {paired.high:+.4f}]"
-    tests = (_p(verdict.p), _p(paired.equivalence_p), _number(paired.detectable, ".4f"))
-    sizes = (_number(paired.dz, "+.2f"), f"{paired.cliff:+.2f}", f"{paired.wins:.0%}")
+    difference = "–" if paired.mean is None else with_interval(paired.mean, paired.low, paired.high, 4, "+")
+    difference = f"log {difference}" if verdict.logarithms else difference
+    tests = (_p(verdict.p), _p(paired.equivalence_p), _number(paired.detectable, 4))
+    sizes = (_number(paired.dz, 2, "+"), f"{paired.cliff:+.2f}", f"{paired.wins:.0%}")
     n = f"{paired.n} ({paired.measured} measured)" if paired.lost else str(paired.n)
-    return [*start, n, *arms, f"{mean}{between}", *tests, *sizes, *reference]
+    return [*start, n, *arms, difference, *tests, *sizes, *reference]
 
 
 def _arm(arm: Arm, diverged: str) -> str:
-    shown = "–" if arm.mean is None else f"{arm.mean:.4f}" + ("" if arm.sd is None else f" ± {arm.sd:.4f}")
+    values = [value for value in (arm.mean, arm.sd) if value is not None]
+    shown = " ± ".join(written(values, 4, arm.sd)) or "–"
     counts = {diverged: arm.diverged, "never matched": arm.censored, "without trajectory": arm.unwatched}
     counts |= {"not measured": arm.unmeasured}
     said = [f"{count} {name}" for name, count in counts.items() if count]
     if arm.diverged and arm.mean_with_diverged is not None:
-        said.append(f"{arm.mean_with_diverged:.4f} with the diverged")
+        said.append(f"{_number(arm.mean_with_diverged, 4)} with the diverged")
     said += [f"status {status}: {count}" for status, count in arm.flags.items()]
     return f"{shown} ({', '.join(said)})" if said else shown
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else f"{value:{form}}"
+def _number(value: float | None, least: int, sign: str = "") -> str:
+    return "–" if value is None else number(value, least, sign)
 
 
 def _p(value: float | None) -> str:
@@ -109,17 +143,20 @@ def retraining_lines(least: list[BreakEven]) -> list[str]:
     return [f"{one.setting.name}: {say_break_even(one)}" for one in least]
 
 
-def by_setting(standings: list[Standing]) -> dict[str, list[Standing]]:
-    """Sort standings under the names of their settings."""
+def rankings(standings: list[Standing]) -> dict[str, list[Standing]]:
+    """Sort standings under titles, by their settings and by what they need from before a request."""
     groups: dict[str, list[Standing]] = {}
     for one in standings:
-        groups.setdefault(one.setting.name, []).append(one)
+        said = (
+            f"ranked apart, arms {APART[one.group]}" if one.group else "where every arm stands, the nearest first"
+        )
+        groups.setdefault(f"{one.setting.name}: {said}", []).append(one)
     return groups
 
 
 def standing_row(one: Standing) -> list[str]:
     """Return what the screen shows of an arm's standing."""
-    return [one.shown, _number(one.share, ".3f"), _number(one.faces[0].mean, ".4f"), say_standing(one)]
+    return [one.shown, _number(one.share, 3), _number(one.faces[0].mean, 4), say_standing(one)]
 
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], about: str = "") -> str:
@@ -155,9 +192,13 @@ def markdown(
     """
     parts = ["\n".join(f"- {_cell(line)}" for line in lines)] if lines and verdicts else []
     parts += [] if verdicts else [NO_RUN, *map(_cell, lines)]
-    if rows:
-        shown = [_bold(row.cells, 1) if row.is_best else row.cells for row in rows]
-        parts += [_table("Where every arm stands, the nearest first", HEAD_OF_ARMS, shown)]
+    titles = {0: "Where every arm stands, the nearest first"}
+    titles |= {at: f"Ranked apart: arms {why}" for at, why in APART.items()}
+    for at, title in titles.items():
+        shown = [
+            _bold(row.cells, 1) if row.is_best else row.cells for row in rows if row.entry.standing.group == at
+        ]
+        parts += [_table(title, HEAD_OF_ARMS, shown)] if shown else []
     parts += [_table(title, COMPARED, map(compared_row, group)) for title, group in grouped(verdicts).items()]
     if over:
         about = (
@@ -189,8 +230,8 @@ def _over_short(one: OverSeeds) -> list[str]:
 
 def over_row(one: OverSeeds) -> list[str]:
     """Return what a page shows of margins over seeds, under `OVER`."""
-    numbers = [_number(value, ".3f") for value in (one.klom, one.klom_floor)]
-    numbers += [*_permuted(one.bounded), *(_number(value, ".3f") for value in (one.ulira, one.ulira_floor))]
+    numbers = [_number(value, 3) for value in (one.klom, one.klom_floor)]
+    numbers += [*_permuted(one.bounded), *(_number(value, 3) for value in (one.ulira, one.ulira_floor))]
     numbers += _permuted(one.attack)[1:]  # U-LiRA itself is in the table already
     return [one.cell.name, one.arm, str(one.seeds), *numbers]
 
@@ -211,7 +252,7 @@ def leak_row(leak: Leak) -> list[str]:
     area = (f"{leak.auc:.3f}", _range(leak.low, leak.high), _range(leak.null_low, leak.null_high), _p(leak.p))
     rate = (f"{leak.tpr_at_01:.3f}", _range(leak.tpr_at_01_low, leak.tpr_at_01_high), f"{leak.tpr_at_01_null:.3f}")
     low_rate = f"{leak.tpr_at_001:.3f} ({leak.tpr_at_001_null:.3f})"
-    bound = (_number(leak.epsilon, ".2f"), f"{leak.epsilon_most:.2f}")
+    bound = (_number(leak.epsilon, 2), f"{leak.epsilon_most:.2f}")
     first = (leak.setting.name, leak.arm, leak.attack, str(leak.models))
     return [*first, *area, f"{leak.balanced_accuracy:.3f}", *rate, low_rate, *bound]
 
@@ -231,14 +272,14 @@ COST = ("cell", "targets", "runs", "share (in CPU seconds)", "prepared", TOTAL)
 
 
 def _cost_row(cost: Cost) -> list[str]:
-    spread = [_number(cost.total(count) if cost.prepared_share else None, ".3f") for count in REQUESTS]
-    share = f"{_number(cost.share, '.3f')} ({_number(cost.share_seconds, '.3f')})"
+    spread = [_number(cost.total(count) if cost.prepared_share else None, 3) for count in REQUESTS]
+    share = f"{_number(cost.share, 3)} ({_number(cost.share_seconds, 3)})"
     return [
         cost.cell.name,
         cost.arm,
         str(cost.runs),
         share,
-        _number(cost.prepared_share, ".3f"),
+        _number(cost.prepared_share, 3),
         ", ".join(spread),
     ]
 
@@ -260,7 +301,8 @@ def _notes(
     titles = {"Tuned on what is judged here": tuning}
     titles |= {"Differs between the arms beside the targets": settings(verdicts), "Left out": refused(verdicts)}
     titles |= {"Arms of which no run finished": without_a_run(runless)}
-    titles |= {"Runs without a result": why_without_result(lost)}
+    titles |= {"Set aside, since a file cannot be read": why_without_result(aside(lost))}
+    titles |= {"Runs without a result": why_without_result(without_result(lost))}
     lists = [
         "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in lines)])
         for title, lines in titles.items()
@@ -305,6 +347,8 @@ def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
     return groups
 
 
+SHORT = {1: "with models from before the request", 2: "for comparison only"}
+"""Groups of arms that are ranked apart, in a column's width."""
 WIDTHS = (0.2, 0.04, 0.135, 0.13, 0.16, 0.245)
 """Of the columns for a paper, as shares of the width of its column."""
 PAPER_ROWS = 10
@@ -336,7 +380,15 @@ def _paper_table(name: str, rows: list[Ranked], label: str, number: int) -> str:
     lines += [rf"\caption{{{_tex(said)}}}\label{{tab:softtargets-{number}}}"]
     lines += [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
     lines += [f"{' & '.join(map(_tex, FOR_PAPER))} \\\\", r"\midrule"]
-    lines += [f"{' & '.join(_paper_row(row))} \\\\" for row in rows]
+    for at, row in enumerate(rows):
+        group = row.entry.standing.group
+        if group and (at == 0 or rows[at - 1].entry.standing.group != group):
+            apart = _tex(f"Ranked apart: arms {SHORT[group]}")
+            lines += [
+                r"\midrule",
+                rf"\multicolumn{{6}}{{@{{}}l}}{{{apart}}} \\",
+            ]
+        lines.append(f"{' & '.join(_paper_row(row))} \\\\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 
@@ -349,12 +401,22 @@ def _tex(text: str, longest: int | None = None) -> str:
     """Escape what LaTeX would read as a command, and let names break, at the latest after `longest` letters."""
     parts, since = [], 0
     for letter in visible(text):
-        parts.append(ESCAPED.get(letter) or SIGNS.get(letter) or letter)
+        parts.append(ESCAPED.get(letter) or SIGNS.get(letter) or _ascii(letter))
         since = 0 if letter == " " else since + 1
         if letter in "_=/" or since == longest:
             parts.append(r"\allowbreak{}")
             since = 0
     return "".join(parts)
+
+
+def _ascii(letter: str) -> str:
+    """Return a letter without a meaning to LaTeX in ASCII: an accent as a command, others by their number."""
+    if letter.isascii():
+        return letter
+    base, *accents = unicodedata.normalize("NFD", letter)
+    if base.isascii() and len(accents) == 1 and accents[0] in ACCENTS:
+        return rf"\{ACCENTS[accents[0]]}{{{base}}}"
+    return f"[U+{ord(letter):04X}]"
 
 
 LONGEST = 9

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy
 
 from softtargets.report.measures import Floors, Measure
+from softtargets.report.numbers import with_interval
 from softtargets.report.pairs import Pairing, analysed, by_pair
 from softtargets.report.runs import Cell, Run
 from softtargets.report.standing import Setting, Standing, has_logarithms, placed
@@ -42,8 +43,7 @@ class Way:
         """Return mean and interval."""
         if self.mean is None:
             return self.reason or "–"
-        between = "" if self.low is None else f" [{self.low:.2f}, {self.high:.2f}]"
-        return f"{self.mean:.2f}{between}".replace("-", "−")
+        return with_interval(self.mean, self.low, self.high, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,32 +69,24 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """Return what tells it from arms of the same algorithm, settings by the last part of their names."""
-        words = self.standing.arm.split(" ")[1:]
-        short = [_short(word) for word in words]
-        text = " ".join(_without_repeats(short)) or self.algorithm
+        """Return what tells it from arms of the same algorithm."""
+        text = self.standing.arm.partition(" ")[2] or self.algorithm
         return f"{self.algorithm} {text}" if self.baseline and text != self.algorithm else text
 
     @property
     def left(self) -> float | None:
         """Return the share of the way that it leaves by the first measure."""
-        return next((way.mean for way in self.ways.values()), None)
+        return self.left_by(None)
+
+    def left_by(self, measure: str | None) -> float | None:
+        """Return the share of the way that it leaves by a measure, or by the first."""
+        way = self.ways.get(measure) if measure else next(iter(self.ways.values()), None)
+        return way and way.mean
 
     @property
     def baseline(self) -> bool:
         """Return whether it is there to be beaten."""
         return self.algorithm in BASELINES or self.standing.comparison_only
-
-
-def _short(word: str) -> str:
-    name, equals, value = word.partition("=")
-    return f"{name.rpartition('.')[2]}={value}" if equals else name
-
-
-def _without_repeats(words: list[str]) -> list[str]:
-    """Return words without a peak that repeats the learning rate, as recipes have it."""
-    rates = {word.partition("=")[2] for word in words if word.startswith("lr=")}
-    return [word for word in words if not (word.startswith("peak=") and word.partition("=")[2] in rates)]
 
 
 def entries(runs: list[Run], standings: list[Standing], measures: Iterable[Measure]) -> list[Entry]:
@@ -141,7 +133,7 @@ def way(measure: Measure, runs: list[Run], logarithms: bool, floor: float | None
     paired = _compare(measure, one, nothing, there, logarithms)
     # a single gap with a sign is mostly noise: doing nothing is at its mean
     beside = numpy.full_like(nothing, nothing.mean()) if measure.signed else nothing
-    points = _names(there), 1 + _apart(measure, one, beside, logarithms) / scale
+    points = _names(there), 1 + _shares(_apart(measure, one, beside, logarithms), scale)
     return _way(paired, points, scale, 1.0, floor is not None)
 
 
@@ -165,8 +157,15 @@ def _apart(measure: Measure, one: Values, other: Values, logarithms: bool) -> Va
     """Return the difference of every pair, whose mean over all pairs is that of the comparison."""
     if measure.signed:
         one, other = _unsigned(one), _unsigned(other)
-    with numpy.errstate(invalid="ignore"):  # both runs of a pair may have diverged: that is no difference
+    # both runs of a pair may have diverged: that is no difference; huge values may have an infinite one
+    with numpy.errstate(invalid="ignore", over="ignore"):
         return numpy.log(one) - numpy.log(other) if logarithms else one - other
+
+
+def _shares(apart: Values, scale: float) -> Values:
+    """Return differences as shares of the way; infinity for those that are too far for a number."""
+    with numpy.errstate(over="ignore"):
+        return apart / scale
 
 
 def _unsigned(gaps: Values) -> Values:
@@ -186,7 +185,9 @@ def _way(paired: Paired, points: tuple[list[str], Values], scale: float, start: 
     if paired.mean is None:
         lost = paired.n - paired.measured
         return Way(None, None, None, finite, f"{lost} of {paired.n} runs diverged", floor_known)
-    numbers = (None if x is None else start + x / scale for x in (paired.mean, paired.low, paired.high))
+    numbers = [None if x is None else start + x / scale for x in (paired.mean, paired.low, paired.high)]
+    if not all(x is None or math.isfinite(x) for x in numbers):
+        return Way(None, None, None, finite, "too far for a number", floor_known)
     return Way(*numbers, finite, None, floor_known)
 
 
@@ -205,18 +206,24 @@ def difference(verdict: Verdict, pairing: Pairing) -> Way:
     runs = [pair[0] for pair in pairs]
     apart = _apart(measure, other, one, verdict.logarithms)
     paired = _compare(measure, other, one, runs, verdict.logarithms)
-    return _way(paired, (_names(runs), apart / scale), scale, 0.0, verdict.floor is not None)
+    return _way(paired, (_names(runs), _shares(apart, scale)), scale, 0.0, verdict.floor is not None)
 
 
-def wins(entry: Entry) -> bool:
+def wins(entry: Entry, measure: str | None = None) -> bool:
     """Return whether an arm is nearer to retraining than doing nothing is, by enough pairs to say so."""
-    return entry.left is not None and entry.left < 1 and entry.standing.design.units >= LEAST
+    left = entry.left_by(measure)
+    return left is not None and left < 1 and entry.standing.design.units >= LEAST
 
 
-def best(group: Sequence[Entry]) -> Entry | None:
-    """Return the arm of a setting that is nearest by the first measure, of those that keep their utility.
+def best(group: Sequence[Entry], measure: str | None = None) -> Entry | None:
+    """Return the arm of a setting that is nearest by a measure, or the first, of those that keep their utility.
 
     Arms whose utility is not known count as keeping it; baselines, and arms that only compare, are no candidates.
     """
-    able = [e for e in group if not e.baseline and e.standing.gate.passed is not False and e.left is not None]
-    return min(able, key=lambda entry: entry.left, default=None)
+    return nearest([e for e in group if e.standing.gate.passed is not False], measure)
+
+
+def nearest(group: Sequence[Entry], measure: str | None = None) -> Entry | None:
+    """Return the arm that is nearest by a measure, or the first, whether it keeps its utility or not."""
+    able = [entry for entry in group if not entry.baseline and entry.left_by(measure) is not None]
+    return min(able, key=lambda entry: entry.left_by(measure), default=None)
