@@ -6,6 +6,7 @@ Values are distances: less is better, and a positive difference is in favour of 
 import dataclasses
 import functools
 import math
+import sys
 from collections.abc import Callable
 from statistics import fmean
 
@@ -17,6 +18,8 @@ LEVEL = 0.05
 POWER = 0.8
 LEAST = 5
 """Pairs below which there is no verdict, interval, equivalence or detectable difference."""
+LARGEST = 1e150
+"""Difference beyond which a mean and what builds on it are not computed."""
 EPSILON = float(numpy.finfo(float).eps)
 Values = Float[numpy.ndarray, " n"]
 Cells = Int[numpy.ndarray, "n 2"]
@@ -119,9 +122,11 @@ def _largest(*columns: Values) -> float:
 def _moments(
     difference: Values, margin: float, rounding: float, error: Callable[[Values], "Error"]
 ) -> dict[str, float | None]:
-    n = len(difference)
+    n, largest = len(difference), float(numpy.abs(difference).max(initial=0.0))
     names = ("mean", "sd", "low", "high", "lower", "upper", "t_p", "dz", "equivalence_p", "detectable")
     size = dict.fromkeys(names)
+    if largest > LARGEST:  # no float holds the squares
+        return size
     if n:
         size["mean"] = mean = float(difference.mean())
     if n < 2:
@@ -211,7 +216,7 @@ def _ranked(difference: Values) -> Values:
     """Replace infinite differences by finite ones of the highest rank."""
     finite = numpy.abs(difference[numpy.isfinite(difference)])
     # ranks use only the order: any number above all finite differences will do
-    beyond = 2 * finite.max(initial=0.0) + 1
+    beyond = min(2 * float(finite.max(initial=0.0)) + 1, sys.float_info.max)
     return numpy.clip(difference, -beyond, beyond)
 
 

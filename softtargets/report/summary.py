@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy
 import rich.box
 import rich.console
 import rich.table
@@ -158,7 +159,8 @@ def _write(
     """Analyse the runs and write everything; raises Unreadable, before it writes, where an array is damaged."""
     runs = wanted.named(runs) if wanted else runs
     measures = chosen_measures(runs, names)
-    verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
+    with numpy.errstate(over="ignore"):  # of values whose squares no float holds: these become infinite
+        verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
     first, least = primary.of(runs), break_evens(runs)
     pairs = wanted.pairings(runs) if wanted and runs else pairings(runs)
     arms, tuning, attacked = entries(runs, stands, measures), tuning_notes(runs), leaks(runs)
