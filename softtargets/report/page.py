@@ -272,9 +272,12 @@ def _some_lose_utility(content: Content) -> bool:
 
 def _frontier_figure(content: Content) -> Markup:
     about = "The nearest arm at each cost, with 95 % bands."
-    if any(entry.algorithm == "retrain" and entry.standing.share for entry in content.entries):
-        about += " The dashed line is retraining from scratch for that cost: an arm above it is beaten by starting"
-        about += " anew."
+    known = [entry.setting for entry in content.entries if entry.algorithm == "retrain" and entry.standing.share]
+    if known:
+        drawn = "dashed line" if len(known) > len(set(known)) else "black bar"
+        about += (
+            f" The {drawn} is retraining from scratch for that cost: an arm above it is beaten by starting anew."
+        )
     about += " Pale marks lose utility." if _some_lose_utility(content) else ""
     if any(entry.standing.prepared for entry in content.entries):
         about += " Costs before the request (teachers) are not in it."
