@@ -243,19 +243,17 @@ def _setting(chosen: Factors) -> Factors:
     return tuple((name, value) for name, value in chosen if name in SETTING)
 
 
-def _apart(groups: dict[Factors, dict[str, list[Placed]]]) -> dict[Factors, list[str]]:
-    """Return by its choices the names in which runs of a setting differ, whatever their algorithms."""
-    configs = collections.defaultdict(list)
+def _apart(groups: dict[Factors, dict[str, list[Placed]]]) -> dict[Factors, set[str]]:
+    """Return by its choices what tells all arms of a setting apart: in what runs of one of them differ."""
+    names: dict[Factors, set[str]] = collections.defaultdict(set)
     for chosen, arms in groups.items():
         for group in arms.values():
-            configs[_setting(chosen)] += [config for *_, config in group]
-    return {
-        setting: [name for name in _differing(several) if name.partition(".")[0] in OF_SETTING]
-        for setting, several in configs.items()
-    }
+            varied = _differing([config for *_, config in group])
+            names[_setting(chosen)] |= {name for name in varied if name.partition(".")[0] in OF_SETTING}
+    return names
 
 
-def _varied(chosen: Factors, arms: dict[str, list[Placed]], apart: list[str]) -> Iterator[Run]:
+def _varied(chosen: Factors, arms: dict[str, list[Placed]], apart: set[str]) -> Iterator[Run]:
     """Tell runs of the same choices apart by the settings in which runs of one arm differ, and by those `apart`.
 
     Settings of the targets make arms of their own. All others make cells, for the arms that do not vary them too.
@@ -263,7 +261,7 @@ def _varied(chosen: Factors, arms: dict[str, list[Placed]], apart: list[str]) ->
     configs = {arm: [config for *_, config in group] for arm, group in arms.items()}
     varied = {arm: _differing(group) for arm, group in configs.items()}
     there = {name for names in varied.values() for name in names if not name.startswith("targets.")}
-    beside = sorted(there.union(apart))
+    beside = sorted(there | apart)
     for arm, group in arms.items():
         own = [name for name in varied[arm] if name.startswith("targets.")]
         for place, result, config in group:
