@@ -682,7 +682,8 @@ def test_what_the_sentence_withholds_is_in_no_table(folder):
     }
     page = Page((place / "report.html").read_text())
     (shown,) = page.tables["JS on the forget set, at matched forgetting"][1:]
-    assert (shown[3], shown[6]) == ("6 (2 measured)", "–")
+    assert shown[3:5] == ["–", "n = 6 (2 measured), p 1.000"]
+    assert "dz–δ" in shown[5]  # what a click opens
 
 
 def test_diverged_runs_have_one_count_and_the_status_another(folder):

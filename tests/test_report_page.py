@@ -335,10 +335,8 @@ def test_half_of_the_arms_are_on_the_axis_however_far(tmp_path):
     assert "60.0 →" in page.text
     assert "5.0 →" not in page.text
     assert page.text.count("↑ 60.0") == 3  # by each face
-    assert (
-        'href="#m-plus"'
-        in re.search(r'<g data-algorithm="scrub"[^>]*>(.*?)</g>', (tmp_path / "report.html").read_text())[1]
-    )
+    drawn = re.findall(r'<g data-algorithm="scrub"[^>]*>(.*?)</g>', (tmp_path / "report.html").read_text())
+    assert 'href="#m-plus"' in "".join(drawn)
 
 
 def test_many_runs_have_their_means_alone_and_a_sentence_that_says_so(tmp_path, monkeypatch):
