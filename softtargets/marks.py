@@ -108,6 +108,10 @@ class Algorithm(Part):
     """`check_network(model, batch)` is tried before any work, and what it raises refuses the network. For one that
     does more with a network than to train it."""
 
+    sharded: bool = False
+    """Original and retrained model of its run are ensembles, with a network for each of as many shards of the
+    training set as its setting `shards` says."""
+
     promise: Callable | None = None
     """`promise(**settings)` returns the ε and δ of its (ε, δ)-unlearning. A run unlearns from the retrained model
     too, so that reports can audit it."""

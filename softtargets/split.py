@@ -14,16 +14,15 @@ The examples share:
 """
 
 import dataclasses
-import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64, Shaped, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
-from torch.nn.functional import pad
 
 from softtargets.datasets import Images
 from softtargets.errors import BadInput
+from softtargets.fingerprints import fingerprints, prints_of
 from softtargets.forget_sets import Candidates, Choice, wrong_labels
 from softtargets.marks import ForgetSet
 from softtargets.types import (
@@ -31,7 +30,6 @@ from softtargets.types import (
     ForgottenLevel,
     MembershipTest,
     Samples,
-    Selection,
     Split,
     generator,
     rows_at_once,
@@ -390,8 +388,8 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
     retained = index[~torch.isin(index, index[positions])]
     if len(retained) != len(data.retain) or not torch.equal(data.forget_index, index[positions]):
         raise ValueError("forget_set and retain_set do not make up the training set")
-    prints = {name: _prints(getattr(data, name)) for name in ("train", "forget", "retain")}
-    unseen = {name: _prints(getattr(data, name)) for name in ("validation", "test")}
+    prints = {name: prints_of(getattr(data, name)) for name in ("train", "forget", "retain")}
+    unseen = {name: prints_of(getattr(data, name)) for name in ("validation", "test")}
     # sorted, since equal lists of fingerprints mean equal content: nothing was lost, added or changed
     if not torch.equal(
         torch.cat([prints["forget"], prints["retain"]]).sort().values, prints["train"].sort().values
@@ -402,46 +400,13 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
     _refuse_shared(unseen["test"], prints["train"], "test_set", "training set")
     _refuse_shared(unseen["test"], unseen["validation"], "test_set", "validation_set")
     if data.spare is not None:
-        spare = _prints(data.spare)
+        spare = prints_of(data.spare)
         _refuse_shared(spare, prints["train"], "spare_set", "training set")
         for name in unseen:
             _refuse_shared(spare, unseen[name], "spare_set", f"{name}_set")
-
-
-def _prints(samples: Samples) -> Int64[Tensor, " n"]:
-    """Return the fingerprints of a set's inputs."""
-    if isinstance(samples, Selection):
-        return _prints(samples.whole)[samples.rows]
-    return fingerprints(samples.inputs)
 
 
 def _refuse_shared(one, other, name: str, other_name: str) -> None:
     shared = int(torch.isin(one, other).sum())
     if shared:
         raise ValueError(f"{shared} images of the {name} are in the {other_name} too; each may be in one only")
-
-
-def fingerprints(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, " n"]:
-    """Return a hash of every row: a randomly weighted sum of its 64-bit words modulo 2^64, equal for equal rows.
-
-    >>> one, copy, other = fingerprints(torch.tensor([[1, 2], [1, 2], [2, 1]])).tolist()
-    >>> one == copy, one == other
-    (True, False)
-    """
-    # odd weights are invertible modulo 2^64: rows that differ in one word never collide
-    count = -(-math.prod(inputs.shape[1:]) * inputs.element_size() // 8)
-    bits = torch.Generator().manual_seed(0)
-    weights = torch.randint(-(1 << 62), 1 << 62, (count,), generator=bits) * 2 + 1
-    prints, size = torch.empty(len(inputs), dtype=torch.int64), rows_at_once(inputs)
-    # into one tensor: a list of parts would keep each between large temporary tensors, whose memory is then lost
-    for part, out in zip(inputs.split(size), prints.split(size), strict=True):
-        # int64 wraps round at 2^64, which is the modulus; in parts, since the product is as large as the words
-        torch.sum(_words(part) * weights, 1, out=out)
-    return prints
-
-
-def _words(inputs: Shaped[Tensor, "n ..."]) -> Int64[Tensor, "n words"]:
-    """Return the bytes of every row as 64-bit words."""
-    raw = inputs.flatten(1).contiguous().view(torch.uint8)
-    # filled up with zeros to whole words: all rows have one length, so that no two become equal by it
-    return pad(raw, (0, -raw.shape[1] % 8)).view(torch.int64)

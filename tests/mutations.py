@@ -445,6 +445,17 @@ noisy-one-end: two ends that are pulled apart by their gradients
 - apart = 2 * radius * kept**steps + 2 * rate * clip * sum(powers)
 + apart = 2 * radius * kept**steps + rate * clip * sum(powers)
 
+== softtargets/mu_algo/sisa.py
+> test_mu_algo.py::test_sisa_trains_the_touched_networks_anew_and_keeps_the_others
+
+sisa-on-all-data: a network learns from its own shard alone
+- retain.take(left[number])
++ retain
+
+sisa-with-the-forgotten: the touched networks are those to train anew
+- for number, part in enumerate(shards_of(forget, shards)) if len(part)}
++ for number, part in enumerate(shards_of(forget, shards)) if not len(part)}
+
 == softtargets/mu_algo/head_reset.py
 > test_mu_algo.py::test_a_reset_head_is_trained_alone_from_that_of_a_new_model
 
@@ -710,7 +721,7 @@ retrained-on-everything: the forget set is trained on
 - self.trained("retrained", self.experiment.data.retain)
 + self.trained("retrained", self.experiment.data.train)
 
-== softtargets/execution/pipeline.py
+== softtargets/execution/unlearning.py
 > test_trajectory.py::test_unlearning_is_timed_without_the_evaluation_on_its_way
 
 timed-with-evaluation: evaluation is no cost of unlearning

@@ -26,6 +26,7 @@ BASELINES = {
     "class_mask",
     "teachers",
     "noisy_finetune",
+    "sisa",
 }
 """What methods are held against; these are no methods themselves."""
 NEEDS = {

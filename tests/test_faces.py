@@ -21,8 +21,9 @@ from softtargets.evaluation.evaluate import evaluate, predict_sets
 from softtargets.evaluation.faces import Calibration, faces, more_sets, noisy, shifted
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
+from softtargets.fingerprints import fingerprints
 from softtargets.fit import predict
-from softtargets.split import audited, fingerprints
+from softtargets.split import audited
 from softtargets.store import Store
 from softtargets.temperature import fitted_temperature
 from softtargets.types import Evaluated, Samples

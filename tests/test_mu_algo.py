@@ -22,7 +22,9 @@ from torch import nn
 from softtargets.architectures import mlp, resnet9
 from softtargets.config.resolve import DECLARED
 from softtargets.datasets import mnist_5k
+from softtargets.ensembles import Ensemble
 from softtargets.execution.callables import checked_partial
+from softtargets.fingerprints import shards_of
 from softtargets.fit import Fit, predict
 from softtargets.importance import _direct, importance
 from softtargets.linear import Linear
@@ -70,8 +72,16 @@ def bound_as_in_a_run(node: DictConfig, **changes) -> functools.partial:
     bound = checked_partial(plain, "mu_algo", given=("original", "forget", "retain", "fit"), named=INPUTS)
     taken = inspect.signature(bound.func).parameters
     inputs = {"initialise": lambda: network(1), "validation": samples(40, 7), "early_original": network(2)}
+    inputs["train"] = trained
     given = {name: value for name, value in inputs.items() if name in taken}
     return (Answered if "out_of_fold" in taken else functools.partial)(bound, **given)
+
+
+def trained(name: str, samples: Samples, fit: Fit) -> nn.Module:
+    """Train a new network for an algorithm, as a run does by its recipe."""
+    model = network(len(name))
+    own = made(name=name, account=fit.account)
+    return own(model, lambda batch: F.cross_entropy(model(batch.inputs), batch.labels), samples)
 
 
 class Answered(functools.partial):
@@ -189,7 +199,8 @@ class TestEveryAlgorithm:
         unlearned = contender(network(), samples(forget, 1, soft), samples(retain, 2, soft), fit)
         assert flat(unlearned).isfinite().all()
         assert not fit.account.diverged
-        assert bool(fit.account.steps) != Algorithm.of(contender).has_no_loop
+        if not Algorithm.of(contender).sharded:  # whose trainings are counted there, by fits of their own
+            assert bool(fit.account.steps) != Algorithm.of(contender).has_no_loop
         if fit.account.steps:
             assert not torch.equal(flat(unlearned), flat(network()))
 
@@ -880,6 +891,35 @@ def test_algorithms_that_ignore_targets_are_marked_in_both_places():
         assert declared.get("ignores_targets", False) == marks.ignores_targets, name
         forget_side = marks.ignores_forget_targets and not marks.ignores_targets
         assert declared.get("ignores_forget_targets", False) == forget_side, name
+
+
+def test_sisa_trains_the_touched_networks_anew_and_keeps_the_others():
+    pool, count = samples(60, 5), 3
+    shards = shards_of(pool, count)
+    forget, others = pool.take(shards[1][:2]), torch.cat([shards[0], shards[1][2:], shards[2]])
+    retain = pool.take(others)
+    original = Ensemble([network(seed) for seed in (11, 12, 13)]).eval()
+    before = flat(original)
+    found = algorithm("sisa", shards=count)(original, forget, retain, made())
+    kept = [flat(one) for one in found.networks]
+    assert all(torch.equal(kept[i], flat(original.networks[i])) for i in (0, 2))
+    by_hand = trained("shard 2", pool.take(shards[1][2:]), made())
+    assert torch.equal(kept[1], flat(by_hand))
+    means = sum(one(pool.inputs).softmax(1) for one in found.networks) / count
+    assert torch.allclose(found(pool.inputs).softmax(1), means, atol=1e-6)
+    assert torch.equal(flat(original), before)
+    assert not {*map(id, found.networks)} & {*map(id, original.networks)}
+
+
+def test_an_image_has_one_shard_whatever_set_it_is_in():
+    pool = samples(3000, 6)
+    shards = shards_of(pool, 5)
+    assert torch.cat(shards).sort().values.equal(torch.arange(3000))
+    assert all(520 <= len(part) <= 680 for part in shards)  # 600 each, within 3.7 standard deviations
+    order = torch.randperm(3000, generator=torch.Generator().manual_seed(1))[:500]
+    places = {int(at): number for number, part in enumerate(shards) for at in part}
+    for number, part in enumerate(shards_of(pool.select(order), 5)):
+        assert {places[int(order[at])] for at in part} == {number}
 
 
 def exact_delta(epsilon: float, apart: float, sigma: float) -> float:

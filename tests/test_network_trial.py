@@ -348,6 +348,8 @@ def test_no_size_of_a_set_fails_with_batch_normalisation(network, forget, retain
     sets = samples(forget, 1), samples(retain, 2)
     for name in options("mu_algo"):
         chosen = algorithm(name, noise=3, copies=1, steps=2) if name == "unsir" else algorithm(name)
+        if Algorithm.of(chosen).sharded:  # a run refuses so few samples
+            continue
         if name == "noisy_finetune":  # it puts the original's weights into a new network
             chosen = functools.partial(chosen, initialise=GOOD[network])
         found = diagnose(original, chosen, *sets, fit(), predict(original, sets[0].inputs).softmax(1))

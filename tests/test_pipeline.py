@@ -25,12 +25,12 @@ from softtargets.errors import BadInput
 from softtargets.evaluation.diagnosis import MEANING
 from softtargets.evaluation.evaluate import evaluate, predict_sets
 from softtargets.evaluation.faces import Calibration, Face, js_t
-from softtargets.execution import pipeline, provenance
+from softtargets.execution import pipeline, provenance, unlearning
 from softtargets.execution.agenda import agenda
-from softtargets.execution.algorithm_inputs import with_inputs
+from softtargets.execution.algorithm_inputs import prepared
+from softtargets.execution.demands import demands
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
-from softtargets.execution.target_sets import target_sets
 from softtargets.fit import predict
 from softtargets.losses import cross_entropy
 from softtargets.store import Store, manifest, store_folder
@@ -144,10 +144,9 @@ def test_retraining_at_the_whole_cost_is_one_more_retrained_model(composed, reci
         return Face(logits, calibration.temperatures(logits), {})
 
     def unlearned(experiment):
-        targets = target_sets(stages, original, retrained)
-        taken, targets = with_inputs(experiment, stages, original, retrained, targets)
-        trajectory = pipeline.new_trajectory(taken, evaluate(stages.logits(retrained), taken.data))
-        model = pipeline.unlearn(taken, original.model, targets, trajectory, Console())[1]
+        taken, targets = prepared(stages, original, retrained)
+        trajectory = unlearning.new_trajectory(taken, evaluate(stages.logits(retrained), taken.data))
+        model = unlearning.unlearn(taken, original.model, targets, trajectory, Console())[1]
         return face(predict_sets(model, taken.data, stages.more_sets))
 
     references = [face(stages.logits(one)) for one in (retrained, *stages.further_references())]
@@ -567,3 +566,33 @@ def test_a_promise_allows_no_look_at_the_forget_set(composed):
         BadInput, match=r"unlearn\.stop=matched: looks at the forget set, and the promise of noisy"
     ):
         build(composed(*SMALL, "mu_algo=noisy_finetune", "unlearn.stop=matched"))
+
+
+SISA = (*SMALL, "mu_algo=sisa", "mu_algo.shards=2")
+
+
+def test_sisa_is_an_ensemble_judged_against_its_own_retraining(run, composed):
+    result, folder = run(*SISA, "save_models=true", "references=2")
+    assert result["ensemble"] == {"shards": 2, "touched": 2}
+    assert result["cost"]["share"] == pytest.approx(1)  # both shards: as much as retraining
+    names = [f"{name}, shard {i} of 2" for name in ("original", "retrained", "retrained/2") for i in (1, 2)]
+    assert [*result["cost"]["made"], *result["cost"]["from_store"]] == names
+    assert result["faces"]["js_t_forget"]["unlearned"] < result["faces"]["js_t_forget"]["nothing"]
+    assert {len(model.networks) for model in softtargets.load(folder)} == {2}
+    found = demands(build(composed(*SISA, "references=2")), ()).models
+    entries = store_folder(None) / "model"
+    assert {name: (entries / model.key).is_dir() for name, model in found.items()} == dict.fromkeys(names, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["mu_algo.shards=100"], r"mu_algo\.shards=100: leaves a shard without one of .* samples to retain"),
+        (["checkpoint=mine.pt"], r"checkpoint=.*mine\.pt: sisa starts from an ensemble of its own"),
+        (["evidence=[probe]"], "evidence: probe needs one network, and sisa has an ensemble"),
+        (["unlearn.cost=0.5"], r"unlearn\.cost=0\.5: sisa costs more, and takes no steps; must be 1\.0 or more"),
+    ],
+)
+def test_what_an_ensemble_cannot_do_is_refused(composed, words, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        build(composed(*SISA, *words))

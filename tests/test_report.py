@@ -32,9 +32,10 @@ from softtargets.report import alike, csv_files, rows, tables
 from softtargets.report.__main__ import main
 from softtargets.report.attacks import can_show, lira
 from softtargets.report.costs import cheaper_from
+from softtargets.report.ensembles import ensemble_lines
 from softtargets.report.leaks import leaks
 from softtargets.report.measures import MEASURES, Floors, js_of_probs
-from softtargets.report.pairs import pairings
+from softtargets.report.pairs import SHARED_MODELS, pairings, same
 from softtargets.report.planned import write_plan
 from softtargets.report.promises import audit_lines, audits
 from softtargets.report.requests import request_lines
@@ -1785,3 +1786,24 @@ def test_a_promise_is_broken_where_an_attack_shows_more(tmp_path, apart, broken)
     assert audit.shown <= audit.most
     assert (audit.shown > 1) is broken
     assert audit_lines(read(tmp_path))[0].count("broken" if broken else "not refuted") == 1
+
+
+def test_an_ensemble_is_paired_by_seed_and_its_price_is_said(tmp_path):
+    own = {"original": "e0", "retrained": "e1", "forget_set": "forget_set", "batches": "batches0"}
+    accuracy = dict.fromkeys(("original", "retrained", "unlearned"), ACCURACIES | {"test_acc": 0.75})
+    more = {"hashes": own, "metrics": accuracy, "cost": {"unlearn_s": 1.0, "share": 0.4}}
+    leave(
+        tmp_path,
+        result(choices={"mu_algo": "sisa"}, ensemble={"shards": 5, "touched": 2}, **more),
+        result(),
+        result(1),
+    )
+    sisa, plain = (
+        next(run for run in read(tmp_path) if run.result["choices"]["mu_algo"] == name)
+        for name in ("sisa", "gradasc")
+    )
+    assert same(sisa, plain, SHARED_MODELS)
+    assert not same(plain, next(run for run in read(tmp_path) if run.seed == 1), SHARED_MODELS)
+    (line,) = ensemble_lines(read(tmp_path))
+    assert "lie in 2 of 5 shards. Training the networks of these anew costs 0.40 of retraining." in line
+    assert "accuracy is 0.750 before the request, that of one network on the same data 0.850 (n = 1)" in line

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from softtargets.datasets import Images, mnist_5k
 from softtargets.execution import load_data
+from softtargets.fingerprints import fingerprints
 from softtargets.forget_sets import Choice, class_fraction, marked, mislabelled, random, whole_classes
-from softtargets.split import FORGOTTEN_CLASS, fingerprints, guard, sampled, split
+from softtargets.split import FORGOTTEN_CLASS, guard, sampled, split
 from softtargets.types import Samples, Split
 
 NAMES = ("train", "forget", "retain", "validation", "test")

@@ -16,7 +16,7 @@ from softtargets.console import Console
 from softtargets.evaluation import trajectory as trajectory_module
 from softtargets.evaluation.evaluate import evaluate, predict_sets
 from softtargets.evaluation.matched import level, point
-from softtargets.execution import pipeline
+from softtargets.execution import unlearning
 from softtargets.execution.experiment import build
 from softtargets.execution.target_sets import TargetSets
 
@@ -25,7 +25,7 @@ def followed(composed, *overrides):
     """An experiment, and its trajectory against an untrained model in the place of the retrained one."""
     experiment = build(composed(*SMALL, *overrides))
     retrained = evaluate(predict_sets(experiment.initialised("retrained"), experiment.data), experiment.data)
-    return experiment, pipeline.new_trajectory(experiment, retrained)
+    return experiment, unlearning.new_trajectory(experiment, retrained)
 
 
 def test_a_row_is_the_evaluation_of_the_model_at_that_step(composed):
@@ -188,10 +188,10 @@ def test_unlearning_is_timed_without_the_evaluation_on_its_way(composed, monkeyp
             fit.watch(passing(7, original), step)
         return original
 
-    monkeypatch.setattr(pipeline.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(unlearning.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(trajectory_module, "predict_sets", lambda *asked: passing(100, predict_sets(*asked)))
     data, original = experiment.data, experiment.initialised("original")
     targets = TargetSets(data.forget, data.retain, seconds=0.0, teachers={})
     timed = dataclasses.replace(experiment, unlearn=algorithm)
-    _, _, spent = pipeline.unlearn(timed, original, targets, trajectory, Console())
+    _, _, spent = unlearning.unlearn(timed, original, targets, trajectory, Console())
     assert (spent.seconds, trajectory.seconds) == (21, 300)

@@ -22,6 +22,8 @@ def trainings(experiment: Experiment, teachers: dict[str, Samples]) -> dict[str,
     data, references = experiment.data, range(2, experiment.settings.references + 1)
     sets = {} if experiment.checkpoint else {"original": data.train}
     sets |= dict.fromkeys(["retrained", *(f"retrained/{number}" for number in references)], data.retain)
+    if experiment.shards:
+        sets = {one: part for name, own in sets.items() for one, part in experiment.sharded(name, own).items()}
     early = {"early_original": data.train} if "early_original" in wanted(experiment) else {}
     return sets | teachers | early
 
@@ -29,6 +31,8 @@ def trainings(experiment: Experiment, teachers: dict[str, Samples]) -> dict[str,
 def _unlearning(experiment: Experiment) -> int:
     """Estimate the gradient samples of the unlearning; two streams, as most algorithms have."""
     u = experiment.unlearning
+    if experiment.shards:
+        return experiment.epochs * sum(experiment.touched)
     if u.cost is not None:
         return int(u.cost * experiment.retraining_samples)
     samples = u.epochs * len(experiment.data.forget)

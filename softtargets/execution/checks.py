@@ -8,6 +8,7 @@ from torch import nn
 
 from softtargets.config.settings import AlgorithmSettings, DatasetSettings
 from softtargets.errors import BadInput
+from softtargets.fingerprints import shards_of
 from softtargets.fit import batch_norms
 from softtargets.forget_sets import numbered
 from softtargets.marks import Algorithm, Targets
@@ -93,6 +94,26 @@ def require_whole_classes(unlearn: functools.partial, data: Split) -> None:
             f"forget_set: {unlearn.func.__name__} forgets whole classes, and this forget set is a part of one. "
             "Choose forget_set=class"
         )
+
+
+def require_shards(unlearn: functools.partial, data: Split) -> None:
+    """Raise BadInput where a shard of an ensemble has no sample to retain."""
+    if Algorithm.of(unlearn).sharded:
+        shards = unlearn.keywords["shards"]
+        if not all(map(len, shards_of(data.retain, shards))):
+            raise BadInput(
+                f"mu_algo.shards={shards}: leaves a shard without one of {len(data.retain):,} samples to retain. "
+                "Choose fewer shards"
+            )
+
+
+def require_no_ensemble(unlearn: functools.partial, checkpoint: str | None, evidence: list[str]) -> None:
+    """Raise BadInput for an ensemble in the place of what has to be one network."""
+    name = unlearn.func.__name__
+    if Algorithm.of(unlearn).sharded and checkpoint is not None:
+        raise BadInput(f"checkpoint={checkpoint}: {name} starts from an ensemble of its own. Set checkpoint=null")
+    if Algorithm.of(unlearn).sharded and "probe" in evidence:
+        raise BadInput(f"evidence: probe needs one network, and {name} has an ensemble. Leave probe out")
 
 
 def require_statistics(unlearn: functools.partial, model: nn.Module) -> None:

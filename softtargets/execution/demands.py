@@ -80,9 +80,10 @@ class Demands:
         for name, samples in self.predicted:
             if name in known:
                 key = store.key("logits", of_logits(self.experiment, known[name], samples))
-            elif name in self.models:
-                own = self.experiment.data.forget.digest if self.models[name].teacher else samples.digest
-                key = f"{self.models[name].key} {own} {len(samples)}"
+            elif stand_in := self._stand_in(name):
+                teacher = name in self.models and self.models[name].teacher
+                own = self.experiment.data.forget.digest if teacher else samples.digest
+                key = f"{stand_in} {own} {len(samples)}"
             else:  # an untrained network is not kept, nor what is read inside a network
                 continue
             entries["logits", key] = _answers_bytes("logits", samples)
@@ -90,11 +91,16 @@ class Demands:
 
     def _targets(self, known: dict[str, str]) -> dict[tuple[str, str], int]:
         entries = {}
-        by_name = {name: known.get(name) or self.models[name].key for name in EVALUATED}
+        by_name = {name: known.get(name) or self._stand_in(name) for name in EVALUATED}
         for side in ("forget", "retain"):
             key = store.key("targets", of_targets(self.experiment, side, **by_name))
             entries["targets", key] = _answers_bytes("targets", getattr(self.experiment.data, side))
         return entries
+
+    def _stand_in(self, name: str) -> str:
+        """Return what stands for a model's digest: the keys of its entries; nothing for one without."""
+        shards = [model.key for one, model in self.models.items() if one.startswith(f"{name}, shard ")]
+        return " ".join(shards) if shards or name not in self.models else self.models[name].key
 
 
 def demands(experiment: Experiment, in_store: Container[str]) -> Demands:
@@ -110,7 +116,8 @@ def demands(experiment: Experiment, in_store: Container[str]) -> Demands:
     for name, samples in trainings(experiment, teachers).items():
         stand_in = _stand_in(name, models, in_store) if name in teachers else None
         models[name] = _model(experiment, name, samples, name in teachers, stand_in)
-    evaluated = [name for name in {*models, *EVALUATED} if name.partition("/")[0] in EVALUATED]
+    wholes = {name.partition(", shard ")[0] for name in models}
+    evaluated = [name for name in {*wholes, *EVALUATED} if name.partition("/")[0] in EVALUATED]
     sets = [*experiment.data.evaluated().values(), *_more_sets(experiment.data).values()]
     predicted = [(name, samples) for name in evaluated for samples in sets]
     return Demands(experiment, models, predicted + [answer for side in sides for answer in side.answers])

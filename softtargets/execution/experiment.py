@@ -39,6 +39,7 @@ from softtargets.execution.network_trial import Trial
 from softtargets.execution.optimisers import build_optimisation, build_unlearning
 from softtargets.execution.own_measures import OwnMeasure, own_measures
 from softtargets.execution.parts import Parts
+from softtargets.fingerprints import shards_of
 from softtargets.fit import Fit, epochs_for
 from softtargets.heads import check_head
 from softtargets.losses import cross_entropy
@@ -95,6 +96,22 @@ class Experiment:
     def config_hash(self) -> str:
         """Return the hash of all settings that can change the result."""
         return config_hash(self.config)
+
+    @property
+    def shards(self) -> int | None:
+        """Return how many networks make the original, each trained on a shard; None where it is one network."""
+        return self.unlearn.keywords["shards"] if Algorithm.of(self.unlearn).sharded else None
+
+    def sharded(self, name: str, samples: Samples) -> dict[str, Samples]:
+        """Return the samples of each network of the ensemble `name`, by the network's name."""
+        parts = enumerate(shards_of(samples, self.shards), 1)
+        return {f"{name}, shard {number} of {self.shards}": samples.select(part) for number, part in parts}
+
+    @property
+    def touched(self) -> list[int]:
+        """Count the retained samples of each shard that holds samples to forget."""
+        sides = zip(*(shards_of(side, self.shards) for side in (self.data.forget, self.data.retain)), strict=True)
+        return [len(retained) for forgotten, retained in sides if len(forgotten)]
 
     @property
     def epochs(self) -> int:
@@ -170,6 +187,7 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
     recipes = {name: parts(_recipe, node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
     checks.require_distributions(unlearn, recipes)
     checks.require_whole_classes(unlearn, data)
+    checks.require_shards(unlearn, data)
     training = parts(build_optimisation, Training, config["training"], "training", settings.device)
     _try_augmentation(training, data)
     unlearning = parts(build_unlearning, config["unlearn"], settings.device)
@@ -177,6 +195,7 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
         checks.require_batch(name, settings_.batch_size, len(data.train))
     checks.require_early(unlearn, settings.checkpoint)
     checks.require_blind(unlearn, unlearning.stop)
+    checks.require_no_ensemble(unlearn, settings.checkpoint, settings.evidence)
     checks.require_held_out(recipes, data, held_out_images(data, unlearning.stop))
     experiment = Experiment(
         config=config,
@@ -308,6 +327,8 @@ def _batch_sizes(experiment: Experiment) -> list[int]:
     for recipe in experiment.recipes.values():
         folds = recipe.kind.keywords.get("folds", 0)
         streams += [len(data.train) - (len(data.train) + more) // folds for more in (0, folds - 1) if folds]
+    if experiment.shards:
+        streams += [len(part) for side in (data.train, data.retain) for part in shards_of(side, experiment.shards)]
     batches = set()
     for size in (experiment.training.batch_size, experiment.unlearning.batch_size):
         batches |= {min(n, size) for n in streams} | {n % size for n in streams}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from softtargets.console import Console
+from softtargets.ensembles import Ensemble
 from softtargets.evaluation import metrics
 from softtargets.evaluation.evaluate import Logits
 from softtargets.evaluation.faces import more_sets
@@ -100,6 +101,25 @@ class Stages:
 
     def trained(self, name: str, samples: Samples) -> Trained:
         """Return the model `name` trained on `samples`; initialisation and batches follow from its name."""
+        if self.experiment.shards:
+            return self._ensemble(name, samples)
+        return self._one(name, samples)
+
+    def _ensemble(self, name: str, samples: Samples) -> Trained:
+        """Return an ensemble, a network for each shard of `samples`; each network has its own entry."""
+        each = [self._one(one, part) for one, part in self.experiment.sharded(name, samples).items()]
+        model = Ensemble(one.model for one in each).eval()
+        return Trained(
+            name,
+            model,
+            model_digest(model),
+            seconds=sum(one.seconds for one in each),
+            cpu_seconds=sum(one.cpu_seconds for one in each),
+            diverged=any(one.diverged for one in each),
+            from_store=all(one.from_store for one in each),
+        )
+
+    def _one(self, name: str, samples: Samples) -> Trained:
         return self._stored(name, samples, functools.partial(self._train, name, samples))
 
     def _stored(self, name: str, samples: Samples, train: Callable) -> Trained:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shlex
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,29 +11,27 @@ from torch import nn
 
 from softtargets.config import tuned_on
 from softtargets.console import Console
-from softtargets.cost import Meter, Spent, clock, total
+from softtargets.cost import total
 from softtargets.errors import BadInput, to_type
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis, diagnose, learnt_nothing
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.evaluation.evidence import confidence_attack, relearn_steps
 from softtargets.evaluation.probes import probe
-from softtargets.evaluation.trajectory import Trajectory
 from softtargets.execution import requests, result, run_files
 from softtargets.execution.agenda import agenda
-from softtargets.execution.algorithm_inputs import with_inputs
+from softtargets.execution.algorithm_inputs import prepared
 from softtargets.execution.calibration import seconds_a_sample
 from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.memory import decided_by
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.own_measures import take
-from softtargets.execution.rehearsal import rule_samples
-from softtargets.execution.requests import Answer
 from softtargets.execution.result import Outcome
 from softtargets.execution.run_clock import RunClock
 from softtargets.execution.saved_models import save_models
 from softtargets.execution.scoring import scored
-from softtargets.execution.target_sets import TargetSets, target_sets
-from softtargets.fit import Account, Fit, predict
+from softtargets.execution.target_sets import TargetSets
+from softtargets.execution.unlearning import new_trajectory, unlearn
+from softtargets.fit import Account, predict
 from softtargets.marks import Algorithm
 from softtargets.store import Store, store_folder
 from softtargets.system.files import make_folder, write_text
@@ -72,8 +69,7 @@ def _run(
     further = stages.further_references()
     reference = {model.name: evaluate(stages.logits(model), data) for model in (original, retrained)}
     further_evaluations = [evaluate(stages.logits(model), data) for model in further]
-    targets = target_sets(stages, original, retrained)
-    experiment, targets = with_inputs(experiment, stages, original, retrained, targets)
+    experiment, targets = prepared(stages, original, retrained)
     models_from = {"made": stages.trained_now, "from_store": stages.from_store}
     several = requests.count_of(experiment.config) > 1
     if stage == "train":
@@ -85,7 +81,7 @@ def _run(
     diagnosis = diagnose_targets(experiment, original.model, targets, reference["original"], console, untrained)
     trajectory, answers = new_trajectory(experiment, reference["retrained"]), []
     if several:
-        answers = answer_requests(stages, original, console)
+        answers = requests.answers(stages, original)
         fit, unlearned, spent = answers[-1].fit, answers[-1].unlearned.model, total(one.spent for one in answers)
     else:
         fit, unlearned, spent = unlearn(experiment, original.model, targets, trajectory, console)
@@ -125,15 +121,6 @@ def twin_of(
         return None
     trajectory = new_trajectory(experiment, reference)
     return unlearn(experiment, retrained.model, targets, trajectory, Console.silent())[1]
-
-
-def answer_requests(stages: Stages, original: Trained, console: Console) -> list[Answer]:
-    """Unlearn the run's requests one after the other; see `requests.answers`."""
-
-    def one(experiment: Experiment, start: nn.Module, targets: TargetSets, retrained: Evaluation):
-        return unlearn(experiment, start, targets, new_trajectory(experiment, retrained), console)
-
-    return requests.answers(stages, original, one)
 
 
 def show_data(experiment: Experiment, console: Console) -> None:
@@ -196,38 +183,6 @@ def diagnosis_flag(experiment: Experiment, diagnosis: Diagnosis, untrained: bool
         return "untrained"
     matter = not Algorithm.of(experiment.unlearn).ignores_forget_targets
     return diagnosis.flag(**experiment.settings.diagnosis.model_dump(), targets_matter=matter)
-
-
-def new_trajectory(experiment: Experiment, retrained: Evaluation) -> Trajectory:
-    """Return an empty trajectory, which will compare the model with the retrained one while it unlearns."""
-    monitored = experiment.monitored
-    logits = {name: retrained.logits[name][positions] for name, positions in monitored.positions.items()}
-    u = experiment.unlearning
-    return Trajectory(monitored.split, logits, u.looks if u.stop == "matched" else 0)
-
-
-@decided_by("unlearn.batch_size")
-def unlearn(
-    experiment: Experiment, original: nn.Module, targets: TargetSets, trajectory: Trajectory, console: Console
-) -> tuple[Fit, nn.Module, Spent]:
-    """Run the algorithm; returns its fit, the unlearned model and what it took, evaluation excluded."""
-    meter, now = Meter(original, experiment.data.input_shape), clock(experiment.settings.device)
-
-    def watch(model: nn.Module, step: int) -> bool:
-        with meter.paused():
-            return trajectory(model, step, trajectory.looks == 1 or fit.account.settled)
-
-    with console.progress("unlearn") as progress:
-        fit = experiment.unlearning_fit(progress, watch)
-        started, cpu = time.perf_counter(), now()
-        with meter:
-            unlearned = experiment.unlearn(original, targets.forget, targets.retain, fit)
-        took = (
-            time.perf_counter() - started - trajectory.seconds - meter.seconds,
-            now() - cpu - trajectory.cpu_seconds - meter.cpu_seconds,
-        )
-    looked = rule_samples(experiment, len(trajectory.columns["step"]))
-    return fit, unlearned.eval(), Spent(*took, meter.forward, meter.backward, looked)
 
 
 def extra_metrics(

@@ -1,7 +1,6 @@
 """Requests: parts of the forget set, each unlearned from the model that the request before left."""
 
 import dataclasses
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +10,15 @@ from softtargets.cost import Spent
 from softtargets.evaluation import metrics
 from softtargets.evaluation.evaluate import Evaluation, change, distance, evaluate, predict_sets
 from softtargets.execution import checks
-from softtargets.execution.algorithm_inputs import with_inputs
+from softtargets.execution.algorithm_inputs import prepared
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.rehearsal import budgeted
-from softtargets.execution.target_sets import TargetSets, target_sets
+from softtargets.execution.target_sets import TargetSets
+from softtargets.execution.unlearning import new_trajectory, unlearn
 from softtargets.fit import Fit, predict
 from softtargets.split import held_out_images, requests, sampled
 from softtargets.types import Split, model_digest
-
-Unlearn = Callable[[Experiment, nn.Module, TargetSets, Evaluation], tuple[Fit, nn.Module, Spent]]
-"""`unlearn(experiment, start, targets, retrained)`: one request."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,11 +59,12 @@ def _of(experiment: Experiment, data: Split, seed: int) -> Experiment:
     monitored = sampled(data, unlearning.evaluate_samples, seed)
     one = dataclasses.replace(experiment, data=data, monitored=monitored)
     checks.require_whole_classes(one.unlearn, data)
+    checks.require_shards(one.unlearn, data)
     checks.require_held_out(one.recipes, data, held_out_images(data, unlearning.stop))
     return one if unlearning.cost is None else budgeted(one)
 
 
-def answers(stages: Stages, original: Trained, unlearn: Unlearn) -> list[Answer]:
+def answers(stages: Stages, original: Trained) -> list[Answer]:
     """Unlearn one request after the other: the first from the original, each from what the one before left."""
     start, answered = original, []
     for number, one in enumerate(parts := experiments(stages.experiment), 1):
@@ -74,8 +72,8 @@ def answers(stages: Stages, original: Trained, unlearn: Unlearn) -> list[Answer]
         own = dataclasses.replace(stages, experiment=one)
         retrained = own.retrained()
         reference = evaluate(own.logits(retrained), one.data)
-        bound, targets = with_inputs(one, own, start, retrained, target_sets(own, start, retrained))
-        fit, model, spent = unlearn(bound, start.model, targets, reference)
+        bound, targets = prepared(own, start, retrained)
+        fit, model, spent = unlearn(bound, start.model, targets, new_trajectory(one, reference), stages.console)
         start = dataclasses.replace(
             start, model=model, digest=model_digest(model), diverged=fit.account.diverged, from_store=False
         )

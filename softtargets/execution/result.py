@@ -94,6 +94,7 @@ def content(experiment: Experiment, outcome: Outcome) -> dict:
         ),
         "evidence": described(experiment.own_measures, outcome.extra_metrics["unlearned"]),
         **promise(experiment),
+        **ensemble(experiment),
         **({"requests": [request(one, outcome) for one in outcome.answers]} if outcome.answers else {}),
         "diagnosis": dataclasses.asdict(outcome.diagnosis),
         "trajectory": trajectory.columns,
@@ -274,6 +275,13 @@ def promise(experiment: Experiment) -> dict:
     return {"promise": dict(zip(("epsilon", "delta"), promised(**settings), strict=True))}
 
 
+def ensemble(experiment: Experiment) -> dict:
+    """Count the shards of an algorithm that has some, and those that hold samples to forget; else nothing."""
+    if experiment.shards is None:
+        return {}
+    return {"ensemble": {"shards": experiment.shards, "touched": len(experiment.touched)}}
+
+
 def twin_arrays(twin: nn.Module | None, forget: Samples) -> dict[str, numpy.ndarray]:
     """Return the margins on the forget set of what the algorithm makes of the retrained model, where it does."""
     if twin is None:
@@ -293,7 +301,7 @@ def request(answer: Answer, outcome: Outcome) -> dict:
         "steps": account.steps,
         "stopped": account.stopped,
     }
-    return answer.measured | {"cost": costs}
+    return answer.measured | ensemble(answer.experiment) | {"cost": costs}
 
 
 SHARES = ("share", "share_seconds", "prepared_share")

@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from softtargets.architectures import construct
 from softtargets.config import allowed_targets
+from softtargets.ensembles import Ensemble
 from softtargets.readers import checkpoints
 from softtargets.system.files import Damaged, atomic, read_json
 from softtargets.types import model_digest
@@ -54,8 +55,9 @@ def load(run_dir: str | Path, plugins: Iterable[str] = ()) -> Models:
     config.architecture.pop("weights", None)  # what the networks started from
     architecture = instantiate(config.architecture, _partial_=True, _convert_="all")
     build = functools.partial(construct, architecture, tuple(shape["input_shape"]), shape["classes"])
-    right = result["hashes"]
-    return Models(*(_load(folder / f"{name}.safetensors", build(), right[name]) for name in Models._fields))
+    right, shards = result["hashes"], result.get("ensemble", {}).get("shards")
+    model = build if shards is None else lambda: Ensemble(build() for _ in range(shards))
+    return Models(*(_load(folder / f"{name}.safetensors", model(), right[name]) for name in Models._fields))
 
 
 def _config(file: Path) -> DictConfig:

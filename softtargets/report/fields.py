@@ -161,6 +161,41 @@ class TunedOnFields(_Read):
     cost: float | None = None
 
 
+class PromiseFields(_Read):
+    """The ε and δ that an algorithm promises."""
+
+    epsilon: float
+    delta: float
+
+
+class EnsembleFields(_Read):
+    """Numbers of shards: of all, and of those that hold samples to forget."""
+
+    shards: int
+    touched: int
+
+
+class Drift(_Read):
+    """Mean JS from the retrained model after a request, in nats."""
+
+    js_unlearned: float | None
+    js_nothing: float | None
+    js_earlier: float | None
+
+
+class RequestCost(_Read):
+    """What a request cost, over its own retraining."""
+
+    share: float | None
+
+
+class RequestFields(_Read):
+    """One request of several."""
+
+    drift: Drift
+    cost: RequestCost
+
+
 class Result(_Read):
     """The fields of a run that a report needs."""
 
@@ -178,6 +213,9 @@ class Result(_Read):
     diagnosis: DiagnosisFields
     change: dict = {}
     faces: dict | None = None
+    promise: PromiseFields | None = None
+    ensemble: EnsembleFields | None = None
+    requests: list[RequestFields] = []
     cost: CostFields
     data: Data
     provenance: dict

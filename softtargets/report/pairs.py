@@ -113,6 +113,9 @@ def paired(
 
 def _differing(one: Run, other: Run, names: tuple[str, ...]) -> list[str]:
     """Name what the runs of a pair must share and do not."""
+    if one.result.get("ensemble") != other.result.get("ensemble"):
+        # an ensemble has an original of its own, and is compared with its own retraining
+        names = tuple(name for name in names if name not in ("original", "retrained"))
     shared = [{name: run.result["hashes"][name] for name in names} | run.data for run in (one, other)]
     return [name for name, value in shared[0].items() if shared[1][name] != value]
 

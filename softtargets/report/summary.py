@@ -19,6 +19,7 @@ from softtargets.report.comparison import Comparison
 from softtargets.report.contrast import Contrast, Named, contrasts
 from softtargets.report.costs import costs
 from softtargets.report.counts import without_any
+from softtargets.report.ensembles import ensemble_lines
 from softtargets.report.folders import Census, Lost, aside, census, without_result
 from softtargets.report.leaks import leaks
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
@@ -92,7 +93,7 @@ def summarise(
         for line in tables.primary_lines(report.contrasts):
             print(visible(line))
         show_standings(report.standings)
-        for line in [*tables.retraining_lines(report.break_evens), *request_lines(runs), *audit_lines(runs)]:
+        for line in _said(runs, report.break_evens):
             print(visible(line))
         show(
             [verdict for verdict in verdicts if verdict.measure == verdicts[0].measure and verdict.where == "end"]
@@ -106,6 +107,11 @@ def summarise(
     same += "; rows in runs.csv, arms.csv, pairs.csv, standing.csv and attacks.csv" if runs else ""
     print(visible(f"report: {out / 'report.html'}; {same}"))
     return out / "report.html"
+
+
+def _said(runs: list[Run], least: list[BreakEven]) -> list[str]:
+    """Return the sentences on arms of their own kind: retraining, requests, promises and ensembles."""
+    return [*tables.retraining_lines(least), *request_lines(runs), *audit_lines(runs), *ensemble_lines(runs)]
 
 
 def write_report(
@@ -164,7 +170,7 @@ def _write(
     first, least = primary.of(runs), break_evens(runs)
     pairs = wanted.pairings(runs) if wanted and runs else pairings(runs)
     arms, tuning, attacked = entries(runs, stands, measures), tuning_notes(runs), leaks(runs)
-    said = [*tables.retraining_lines(least), *request_lines(runs), *audit_lines(runs)]
+    said = _said(runs, least)
     lines = [*tables.primary_lines(first), *said]
     content = Content(folder.resolve().name, runs, arms, verdicts, pairs, over, attacked, known, measures, lines)
     texts = {

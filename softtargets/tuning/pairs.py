@@ -14,13 +14,14 @@ from softtargets.errors import BadInput, Failed
 from softtargets.evaluation import metrics
 from softtargets.evaluation.attacks import auc
 from softtargets.evaluation.faces import VALIDATION, Calibration, Face, js_t
-from softtargets.execution import pipeline
+from softtargets.evaluation.trajectory import Trajectory
 from softtargets.execution.algorithm_inputs import with_inputs
 from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.requests import count_of
 from softtargets.execution.scoring import scored
 from softtargets.execution.target_sets import TargetSets, target_sets
+from softtargets.execution.unlearning import unlearn
 from softtargets.fit import predict
 from softtargets.store import Store, store_folder
 from softtargets.system.files import canonical
@@ -66,10 +67,10 @@ class Pair:
         targets = self._targets(stages, retrained)
         experiment, targets = with_inputs(experiment, stages, self.original, retrained, targets)
         # nothing is evaluated on the way: a schedule looks worst early
-        trajectory = pipeline.Trajectory(experiment.monitored.split, {}, 0)
+        trajectory = Trajectory(experiment.monitored.split, {}, 0)
         # a copy: an own algorithm may unlearn in the model that it gets, which all tries share
         original = copy.deepcopy(self.original.model)
-        fit, model, _ = pipeline.unlearn(experiment, original, targets, trajectory, stages.console)
+        fit, model, _ = unlearn(experiment, original, targets, trajectory, stages.console)
         finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
         return self.measured(model) if finite and not fit.account.diverged else None
 

@@ -36,6 +36,7 @@ NOTHING_TO_SEARCH = {
     "none_calibrated": "its temperature is fitted",
     "early": "it takes a checkpoint of the original",
     "class_mask": "it has no setting",
+    "sisa": "it trains by the recipe of training, and its shards are no choice of a search",
     "teachers": "it has the number of its teachers alone, which is that of the targets it is compared with",
 }
 """Algorithms of ours without a space, and why."""
