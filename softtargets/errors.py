@@ -48,6 +48,9 @@ MODULES = {"report": "report", "store": "store", "upload": "tracker upload"}
 
 
 def to_type(name: str) -> str:
-    """Return what to type for one of `MODULES`, in the way in which this program was called."""
-    installed = Path(sys.argv[0]).stem == "softtargets"
-    return f"softtargets {name}" if installed else f"python -m softtargets.{MODULES[name]}"
+    """Return what to type for `run` or one of `MODULES`, in the way in which this program was called."""
+    if Path(sys.argv[0]).stem == "softtargets":
+        return f"softtargets {name}"
+    if name == "run":
+        return "python run.py" if program() == "run.py" else "python -m softtargets run"
+    return f"python -m softtargets.{MODULES[name]}"

@@ -232,8 +232,10 @@ def indices(candidates: Candidates, generator: Generator, *, path: Place) -> Cho
     Raises ValueError for a file that cannot be read or may mean something else, for repeated indices and for those
     out of range.
 
-    >>> numpy.save("forget.npy", [4, 0])
-    >>> indices(candidates, generator, path="forget.npy").positions
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     numpy.save(f"{folder}/forget.npy", [4, 0])
+    ...     indices(candidates, generator, path=f"{folder}/forget.npy").positions
     tensor([0, 4])
     """
     listed, notes = _read_indices(Path(path).expanduser(), candidates.samples)

@@ -104,6 +104,8 @@ def _sentences(result: dict) -> Iterator[str]:
     also = "" if buffers is None else f", buffers (running statistics) by {number(buffers)}"
     yield f"parameters moved by {number(change['relative_l2'])} of their norm{also}"
     yield from _requests(result.get("requests", []))
+    if result.get("requests"):
+        yield "no matched point: of several requests no trajectory is kept"
     if result["trajectory"]["step"]:
         yield _matched(result["matched"], result["matched_level"])
     if result["cost"]["stopped"] and result["stop_rule"]:

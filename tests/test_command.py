@@ -563,16 +563,19 @@ def test_words_that_shadows_cannot_take_are_refused(words, sentence, capsys, mon
     assert sentence in err
 
 
-def test_shadows_are_an_ordinary_sweep_that_trains_and_stops(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("called", "to_type"), [("softtargets", "softtargets run"), ("__main__.py", "python -m softtargets run")]
+)
+def test_shadows_are_an_ordinary_sweep_that_trains_and_stops(capsys, monkeypatch, called, to_type):
     words = []
-    monkeypatch.setattr(sys, "argv", ["softtargets"])
+    monkeypatch.setattr(sys, "argv", [called])
     monkeypatch.setattr(shadows, "command", lambda main: words.extend(sys.argv[1:]))
     assert shadows.main(["dataset=mnist", "models=12", "references=3", "plan=true"]) == 0
     decided = ["-m", "stage=train", "mu_algo=none", "seed=range(12)"]
     assert words[:7] == [*decided, "dataset=mnist", "references=3", "plan=true"]
     said = capsys.readouterr().out
     assert can_show(12) in said
-    assert "softtargets run -m 'seed=range(12)' dataset=mnist references=3 mu_algo=npo" in said
+    assert f": {to_type} -m 'seed=range(12)' dataset=mnist references=3 mu_algo=npo" in said
 
 
 @pytest.mark.long

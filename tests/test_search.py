@@ -351,7 +351,7 @@ def test_a_model_that_is_not_finite_has_the_worst_score(tmp_path):
     lines = []
     softtargets.search([*TINY, f"space={file}", f"runs_dir={tmp_path}", "trials=1"], say=lines.append)
     assert lines[0].startswith("try 1 of 1: 100.000")
-    assert lines[-1] == "to type: softtargets run mu_algo=none"
+    assert lines[-1] == "to type: python -m softtargets run mu_algo=none"
 
 
 @pytest.mark.long

@@ -6,7 +6,7 @@ import textwrap
 
 from softtargets.cli import options as conf
 from softtargets.cli.options import Option, OptionSetting
-from softtargets.errors import BadInput, nearest, program
+from softtargets.errors import BadInput, nearest, to_type
 
 ABOUT = {
     "dataset": "images",
@@ -68,16 +68,11 @@ def help_page(words: list[str]) -> str:
 
 
 def _overview() -> str:
-    call, default = _call(), conf.defaults()
+    call, default = to_type("run"), conf.defaults()
     names = {group: _names(group, default.get(group)) for group in ABOUT}
     groups = [_line(f"{group}=", f"{about}: {names[group]}", 18) for group, about in ABOUT.items()]
     examples = [f"  {call} {words}".rstrip() for words in EXAMPLES]
     return OVERVIEW.format(call=call, groups="\n".join(groups), examples="\n".join(examples))
-
-
-def _call() -> str:
-    """Return what a user types to run this program."""
-    return "python run.py" if program() == "run.py" else "softtargets run"
 
 
 def _names(group: str, default: str | None) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 from softtargets.cli.main import command, refusing
 from softtargets.cli.main import main as run
 from softtargets.config.validation import FORBID, validated
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, to_type
 from softtargets.report.attacks import can_show
 from softtargets.report.seeds import LEAST
 
@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
     sys.argv[1:] = ["-m", "stage=train", "mu_algo=none", seeds, *references, *others, *folder]  # Hydra reads them
     command(run)
     shared = shlex.join([seeds, *references, *(word for word in others if not word.startswith("plan="))])
-    print(f"next, for each arm, on the same models: softtargets run -m {shared} mu_algo=npo")
+    print(f"next, for each arm, on the same models: {to_type('run')} -m {shared} mu_algo=npo")
     return 0
 
 

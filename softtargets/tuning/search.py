@@ -21,7 +21,7 @@ from softtargets.cli.from_python import hydra_for
 from softtargets.config import recipes, tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.config.validation import FORBID, validated
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, to_type
 from softtargets.execution import composed_run
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
@@ -299,7 +299,7 @@ class Search:
         if winner["try"] == "nothing":
             self.say("no try is better than doing nothing: the search chose not to move")
         self.say(f"table: {file}")
-        self.say(f"to type: softtargets run {shlex.join(winner['words'])}")
+        self.say(f"to type: {to_type('run')} {shlex.join(winner['words'])}")
         return winner
 
     def _place(self) -> dict:
