@@ -39,6 +39,7 @@ SMALL = {
     "precision.py": f"architecture=mlp seeds=2 {FEW}",
     "reading.py": f"results=20 {FEW}",
     "recipes.py": "recipes=mlp seeds=2 images=300",
+    "roc.py": "{}",
     "run.py": "parts=peers_mlp images=300 folder={}",
     "seed_grid.py": "",
     "stand_in.py": "images=300",
@@ -86,6 +87,7 @@ def test_every_benchmark_is_run():
     assert {*SMALL, *ELSEWHERE} == {*SCRIPTS}
 
 
+FIGURES = {"study.py": "soft_study", "roc.py": "leaks"}
 SLOW = {"default_run.py", "run.py"}
 """Half a minute and more."""
 
@@ -95,8 +97,8 @@ SLOW = {"default_run.py", "run.py"}
 )
 def test_a_benchmark_prints_numbers(script, tmp_path):
     folder = tmp_path / "folder"
-    if script == "study.py":  # it draws its figure into the folder that it reads
-        shutil.copytree(ROOT / "docs/study/soft_study", folder)
+    if script in FIGURES:  # it draws its figure into the folder that it reads
+        shutil.copytree(ROOT / "docs/study" / FIGURES[script], folder)
     folder.mkdir(exist_ok=True)
     words = SMALL[script].format(folder).split()
     places = {f"SOFTTARGETS_{name}": str(tmp_path / name.lower()) for name in ("STORE", "RUNS")}
