@@ -367,6 +367,8 @@ def test_a_far_arm_is_an_arrow_with_its_number_and_an_arm_without_utility_is_gre
     )
 
 
+HUGE = list(zip(both(5), [1e308, 1e300, *8 * [0.02]], strict=True))
+"""Runs with distances of which two are nearly too large for a float."""
 LOST = {
     "all diverged": [diverged(seed, arm) for arm in ("hard", "soft") for seed in range(3)],
     "an arm diverged": [diverged(seed) for seed in range(5)] + both(5)[5:],
@@ -374,6 +376,7 @@ LOST = {
     "one run": [diverged()],
     "one arm": both(10)[:10],
     "margins": both(10),
+    "too far for a number": [one | {"distance": one["distance"] | {"js_forget": far}} for one, far in HUGE],
     "no way to go": [one | {"baseline": one["distance"]} for one in both(5)],
 }
 

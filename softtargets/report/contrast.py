@@ -11,6 +11,7 @@ from softtargets.errors import BadInput, nearest
 from softtargets.report import endpoint
 from softtargets.report.costs import at_cost
 from softtargets.report.measures import FACES, Floors, Value
+from softtargets.report.numbers import percent
 from softtargets.report.pairs import SHARED_MODELS, Design, by_pair, design, means_of_sets, places_in, same
 from softtargets.report.runs import Run
 from softtargets.report.standing import Setting, fails_gate, gate, has_logarithms, listed, placed
@@ -385,7 +386,7 @@ def _said_place(contrast: Contrast) -> list[str]:
     if place.nothing is None or place.no_nearer_than_nothing:
         return []
     if place.left:
-        each = listed([f"{name} leaves {share:.0%}" for name, share in zip(names, place.left, strict=True)])
+        each = listed([f"{name} leaves {percent(share)}" for name, share in zip(names, place.left, strict=True)])
         return [f"of the way from doing nothing ({place.nothing:.3g}) to another retraining {each}"]
     each = listed([f"{name} at {mean:.3g}" for name, mean in zip(names, place.means, strict=True)])
     return [f"doing nothing is at {place.nothing:.3g}, {each}"]

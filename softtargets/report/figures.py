@@ -38,7 +38,7 @@ class Axis:
         return self.low <= value <= self.high
 
 
-def edge_of(means: Collection[float]) -> float:
+def edge_of(means: Collection[float | int]) -> float:
     """Return where an axis ends: `FARTHEST`, or farther where more than half of the arms are beyond it."""
     return max(FARTHEST, statistics.median_low([abs(mean) for mean in means])) if means else FARTHEST
 
@@ -171,7 +171,7 @@ def _mean(way: Way, axis: Axis, algorithm: str, middle: float) -> list[Markup]:
     ]
 
 
-def _exact(x: float) -> str:
+def _exact(x: float | int) -> str:
     """Return a number for the data of a figure: at least three decimals, and more where it is small."""
     return numbers.number(x, 3).replace("−", "-")
 

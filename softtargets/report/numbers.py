@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+Real = float | int
 MOST = 8
 """Decimals beyond which a number is written as a power of ten."""
 HUGE = 1e7
@@ -11,7 +12,7 @@ NEEDED = 1.0
 """Last places that a width takes up at least: fewer would hide it."""
 
 
-def decimals(width: float, least: int) -> int | None:
+def decimals(width: Real, least: int) -> int | None:
     """Return how many decimals show a width, at least so many; None where that is more than `MOST`.
 
     >>> decimals(0.07, 2), decimals(0.004, 2), decimals(1e-12, 2)
@@ -23,7 +24,7 @@ def decimals(width: float, least: int) -> int | None:
     return None if needed > MOST else max(least, needed)
 
 
-def written(values: Iterable[float], least: int, width: float | None = None, sign: str = "") -> list[str]:
+def written(values: Iterable[Real], least: int, width: Real | None = None, sign: str = "") -> list[str]:
     """Return numbers with the decimals that show `width`, or without it the smallest number; minus signs are "−".
 
     >>> written([0.23, 0.2, 0.27], 2, 0.07), written([0.0003], 2), written([-0.0], 2)
@@ -38,7 +39,7 @@ def written(values: Iterable[float], least: int, width: float | None = None, sig
     return [_one(value, places, sign) for value in values]
 
 
-def _one(value: float, places: int | None, sign: str) -> str:
+def _one(value: Real, places: int | None, sign: str) -> str:
     extreme = places is None or abs(value) >= HUGE
     text = f"{value:{sign}.2g}" if extreme else f"{value:{sign}.{places}f}"
     if float(text) == 0:
@@ -46,12 +47,12 @@ def _one(value: float, places: int | None, sign: str) -> str:
     return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
-def number(value: float, least: int, sign: str = "") -> str:
+def number(value: Real, least: int, sign: str = "") -> str:
     """Return one number with at least so many decimals, and more where it is small."""
     return written([value], least, sign=sign)[0]
 
 
-def with_interval(mean: float, low: float | None, high: float | None, least: int, sign: str = "") -> str:
+def with_interval(mean: Real, low: Real | None, high: Real | None, least: int, sign: str = "") -> str:
     """Return a mean and its interval, where there is one.
 
     >>> with_interval(0.0003, 0.0001, 0.0005, 2)
@@ -63,7 +64,7 @@ def with_interval(mean: float, low: float | None, high: float | None, least: int
     return f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
-def percent(share: float, low: float | None = None, high: float | None = None) -> str:
+def percent(share: Real, low: Real | None = None, high: Real | None = None) -> str:
     """Return a share in per cent, and its interval.
 
     >>> percent(0.234, 0.2, 0.27), percent(0.0004), percent(-0.0)

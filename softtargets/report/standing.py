@@ -15,6 +15,7 @@ from jaxtyping import Float
 from softtargets.report import endpoint
 from softtargets.report.costs import cheaper_from
 from softtargets.report.measures import FACES, Floors, Measure, Value
+from softtargets.report.numbers import percent
 from softtargets.report.pairs import SHARED_MODELS, Design, analysed, by_pair, design, same
 from softtargets.report.runs import Factors, Run, typed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, mean_of
@@ -377,7 +378,7 @@ def say_standing(standing: Standing) -> str:
         return f"no value: {lost if standing.diverged else 'its runs are of a version without this measure'}"
     if standing.design.units < LEAST:
         return standing.design.too_few
-    left = [] if first.left is None else [f"leaves {first.left:.0%} of the way to retraining"]
+    left = [] if first.left is None else [f"leaves {percent(first.left)} of the way to retraining"]
     left += ["at the floor"] if first.at_floor else []
     others = [f"{_than(one, first)} {one.reference}{_size(one, first)}" for one in first.against[1:]]
     fails = ["fails against doing nothing"] if first.fails else []

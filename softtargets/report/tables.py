@@ -117,7 +117,7 @@ def _arm(arm: Arm, diverged: str) -> str:
     return f"{shown} ({', '.join(said)})" if said else shown
 
 
-def _number(value: float | None, least: int, sign: str = "") -> str:
+def _number(value: float | int | None, least: int, sign: str = "") -> str:
     return "–" if value is None else number(value, least, sign)
 
 

@@ -10,6 +10,7 @@ import numpy
 
 from softtargets.report import endpoint
 from softtargets.report.measures import FACES, Floors, Measure, Value
+from softtargets.report.numbers import percent
 from softtargets.report.pairs import Design, Pairing, analysed
 from softtargets.report.runs import Cell, Run
 from softtargets.report.seeds import OverSeeds
@@ -269,7 +270,8 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str,
     statuses.pop("ok", None)
     corrected = None
     if None not in (mean, floor, nothing) and nothing > floor:
-        corrected = (mean - floor) / (nothing - floor)
+        share = (mean - floor) / (nothing - floor)
+        corrected = share if math.isfinite(share) else None
     return Arm(
         name=name,
         runs=len(runs),
@@ -454,7 +456,7 @@ def _place(verdict: Verdict) -> list[str]:
         each = listed([f"{arm.name} at {arm.mean:.3g}" for arm in verdict.arms])
         return [f"doing nothing is at {verdict.nothing:.3g}, {each}"]
     each = listed(
-        [f"{arm.name} leaves {max(share, 0):.0%}" for arm, share in zip(verdict.arms, left, strict=True)]
+        [f"{arm.name} leaves {percent(max(share, 0.0))}" for arm, share in zip(verdict.arms, left, strict=True)]
     )
     return [f"of the way from doing nothing ({verdict.nothing:.3g}) to another retraining {each}"]
 
