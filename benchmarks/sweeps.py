@@ -2,8 +2,8 @@
 
 `python benchmarks/sweeps.py [cells=5000] [watched=20000] [entries=10000] [seconds=30]` plans two sweeps, one of
 seeds and one of learning rates, up to the launch of their first run. A stub then leaves every cell a copy of one
-real result, and the sweep is called again, as if its report were there. Then it watches a sweep for some seconds,
-in which four runs a second end, and lists a store.
+real result, and the sweep is called again, as if its report were there. Then it plans as many pairs,
+watches a sweep for some seconds, in which four runs a second end, and lists a store.
 """
 
 import collections
@@ -43,6 +43,7 @@ def main(cells: str = "5000", watched: str = "20000", entries: str = "10000", se
     with tempfile.TemporaryDirectory() as folder:
         for name, words in SWEPT.items():
             plan_and_resume(Path(folder) / name.replace(" ", "_"), name, numbers[0], words)
+        plan_pairs(Path(folder) / "pairs", numbers[0])
         watch(Path(folder) / "watched", numbers[1], numbers[3])
         list_store(Path(folder) / "store", numbers[2])
 
@@ -89,6 +90,14 @@ def plan_and_resume(folder: Path, name: str, cells: int, words: str) -> None:
     second = used("run.py", *words)
     assert f"{cells} of {cells} runs finished" in second.output, second.output
     print(f"{cells:,} cells of {name}, second call: {second.cpu:.1f} CPU s, {second.memory:.0f} MB", flush=True)
+
+
+def plan_pairs(folder: Path, pairs: int) -> None:
+    """Print what `plan=true` of a sweep takes in which each cell has a draw of the data."""
+    places = (f"hydra.sweep.dir={folder}", f"store.dir={folder}/store")  # in which nothing is
+    plan = used("run.py", "-m", *TINY, *places, f"pairs={pairs}", "plan=true")
+    assert f"models: {2 * pairs:,} to train" in plan.output, plan.output
+    print(f"plan=true of {pairs:,} pairs: {plan.cpu:.1f} CPU s, {plan.memory:.0f} MB", flush=True)
 
 
 def stubbed() -> None:

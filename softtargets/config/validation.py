@@ -8,7 +8,7 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -105,21 +105,36 @@ def check_call(
     check_positions(parameters, given, f"{where}._target_={_path(partial.func)}")
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return partial  # it takes any keyword and has to check them itself
-    constructor = partial.func.__init__ if inspect.isclass(partial.func) else partial.func
+    key = (id(partial.func), given, named, id(hints))
+    if key not in _KEYWORDS:
+        settings = [one for one in parameters[len(given) :] if one.name not in named]
+        # with both objects, as the identity of one that is gone could be another's
+        _KEYWORDS[key] = (partial.func, hints, _keywords(partial.func, settings, where, hints))
+    checked = validated(_KEYWORDS[key][-1], partial.keywords, where, beside)
+    return functools.partial(
+        partial.func, **{name: getattr(checked, f"setting_{name}") for name in partial.keywords}
+    )
+
+
+_KEYWORDS: dict[tuple, tuple] = {}
+"""Models of keywords: pydantic takes 2 ms to make one, and a sweep asks for thousands."""
+
+
+def _keywords(
+    function: Callable, settings: list[inspect.Parameter], where: str, hints: dict | None
+) -> type[pydantic.BaseModel]:
+    """Return the model that checks these parameters of a function or class."""
+    constructor = function.__init__ if inspect.isclass(function) else function
     if hints is None:
         with naming(f"{where}: its annotations cannot be read", (NameError, TypeError, SyntaxError)):
             hints = typing.get_type_hints(constructor, include_extras=True)
     fields = {
         # with a prefix: a setting may have the name of a method of pydantic's
         f"setting_{parameter.name}": (hints.get(parameter.name, typing.Any), _field(parameter))
-        for parameter in parameters[len(given) :]
-        if parameter.name not in named and parameter.kind is not parameter.VAR_POSITIONAL
+        for parameter in settings
+        if parameter.kind is not parameter.VAR_POSITIONAL
     }
-    model = pydantic.create_model("Keywords", __config__=FORBID, **fields)
-    checked = validated(model, partial.keywords, where, beside)
-    return functools.partial(
-        partial.func, **{name: getattr(checked, f"setting_{name}") for name in partial.keywords}
-    )
+    return pydantic.create_model("Keywords", __config__=FORBID, **fields)
 
 
 def check_positions(parameters: list[inspect.Parameter], given: tuple[str, ...], part: str) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import json
 from pathlib import Path
 
 from jaxtyping import Float
@@ -27,9 +28,16 @@ def needed(config: dict) -> functools.partial | None:
     It takes those settings of the forget set that it names.
     """
     node = {key: one for key, one in config["forget_set"].items() if key not in ForgetSetSettings.model_fields}
-    if "_target_" not in node or inspect.isclass(instantiate_partial(node, "forget_set").func):
-        return None  # refused elsewhere
+    return _needed(json.dumps([node, config.get("sources", {})])) if "_target_" in node else None
+
+
+@functools.lru_cache(maxsize=8)
+def _needed(text: str) -> functools.partial | None:
+    """Return what `needed` does, for a forget set and the hashes of the user's code as JSON."""
+    node, _ = json.loads(text)
     kind = instantiate_partial(node, "forget_set")
+    if inspect.isclass(kind.func):
+        return None  # refused elsewhere
     with naming(f"forget_set._target_={node['_target_']}"):
         function = ForgetSet.of(kind).scores
     if function is None:
