@@ -15,7 +15,6 @@ benchmarks/arms.py cells` their words, one arm a line, as cells of a study.
 """
 
 import contextlib
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -44,7 +43,6 @@ def main(
     *, cost: str = "0.1", trials: str = "60", only: str = "", tables: str = str(CONF / "tuned"), **settings: str
 ) -> None:
     """Search every arm, or those of the algorithms in `only`."""
-    os.nice(19)
     for algorithm, *targets in arms():
         if algorithm not in (only.split(",") if only else algorithm):
             continue

@@ -926,8 +926,13 @@ def of_data(number: int, name: str = "other", samples: int = 2, **hashes) -> lis
     return runs
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("samples", [2, 3], ids=["one size", "two sizes"])
+@pytest.mark.parametrize(
+    "samples",
+    [
+        pytest.param(2, marks=pytest.mark.long, id="one size"),
+        pytest.param(3, marks=pytest.mark.slow, id="two sizes"),
+    ],
+)
 def test_forget_sets_of_the_same_settings_are_judged_apart(tmp_path, capsys, samples):
     """A file that runs read may have changed between them."""
     together, apart = tmp_path / "together", (tmp_path / "a", tmp_path / "b")

@@ -191,7 +191,7 @@ def test_an_agent_runs_a_clone_of_a_sweep_as_it_was_edited(stub, monkeypatch, tm
     assert shown == dict(word.split("=") for word in [*words, *CLEARML])
     server.tasks[cloned] = copy.deepcopy(task) | {"id": cloned, "status": "queued"}
     server.tasks[cloned]["execution"] = {}
-    server.tasks[cloned]["hyperparams"]["Sweep"]["seed"]["value"] = "81,82"
+    server.tasks[cloned]["hyperparams"]["Sweep"]["seed"]["value"] = "81"
     before = set(server.tasks)
     monkeypatch.setenv("CLEARML_TASK_ID", cloned)  # as an agent does
     monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "clone"))
@@ -199,9 +199,9 @@ def test_an_agent_runs_a_clone_of_a_sweep_as_it_was_edited(stub, monkeypatch, tm
     assert code == 0, said
     results = [json.loads(file.read_text()) for file in tmp_path.glob("clone/sweep/*/result.json")]
     chosen = {(one["choices"]["targets"], one["choices"]["seed"]) for one in results}
-    assert chosen == {(targets, seed) for targets in ("hard", "soft") for seed in (81, 82)}
+    assert chosen == {("hard", 81), ("soft", 81)}
     made = [task for name, task in server.tasks.items() if name not in before]
-    assert [task["parent"] for task in made] == [cloned] * 4
+    assert [task["parent"] for task in made] == [cloned] * 2
     assert {one["key"] for one in server.tasks[cloned]["execution"]["artifacts"]} == {
         "summary.csv",
         "summary.md",
