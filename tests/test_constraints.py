@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ASKED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+DOCS = PROJECT["optional-dependencies"]["docs"]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def pinned() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("requirement", [*map(Requirement, ASKED)], ids=str)
+@pytest.mark.parametrize("requirement", [*map(Requirement, ASKED + DOCS)], ids=str)
 def test_a_version_is_within_its_range(pinned, requirement):
     assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)])
 
