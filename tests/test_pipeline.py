@@ -25,7 +25,7 @@ from softtargets.errors import BadInput
 from softtargets.evaluation.diagnosis import MEANING
 from softtargets.evaluation.evaluate import evaluate, predict_sets
 from softtargets.evaluation.faces import Calibration, Face, js_t
-from softtargets.execution import pipeline, provenance, unlearning
+from softtargets.execution import pipeline, provenance, scoring, unlearning
 from softtargets.execution.agenda import agenda
 from softtargets.execution.algorithm_inputs import prepared
 from softtargets.execution.demands import demands
@@ -586,6 +586,18 @@ def test_sisa_is_an_ensemble_judged_against_its_own_retraining(run, composed):
     found = demands(build(composed(*SISA, "references=2")), ()).models
     entries = store_folder(None) / "model"
     assert {name: (entries / model.key).is_dir() for name, model in found.items()} == dict.fromkeys(names, True)
+
+
+def test_models_that_score_samples_are_single_networks_whatever_the_algorithm(composed):
+    """The store keeps one entry of scores for all algorithms."""
+
+    def digest(*words) -> str:
+        store = Store(store_folder(None))
+        laboratory = scoring._laboratory(build(composed(*words)), store, lambda step, steps, loss: None)
+        (model,) = laboratory.trained({"half/0": torch.arange(200)})
+        return model_digest(model)
+
+    assert digest(*SISA) == digest(*SMALL)
 
 
 @pytest.mark.parametrize(

@@ -100,14 +100,12 @@ class Stages:
         }
 
     def trained(self, name: str, samples: Samples) -> Trained:
-        """Return the model `name` trained on `samples`; initialisation and batches follow from its name."""
-        if self.experiment.shards:
-            return self._ensemble(name, samples)
-        return self._one(name, samples)
+        """Return the original or a retrained model; an ensemble where the algorithm has shards."""
+        return self._ensemble(name, samples) if self.experiment.shards else self.network(name, samples)
 
     def _ensemble(self, name: str, samples: Samples) -> Trained:
         """Return an ensemble, a network for each shard of `samples`; each network has its own entry."""
-        each = [self._one(one, part) for one, part in self.experiment.sharded(name, samples).items()]
+        each = [self.network(one, part) for one, part in self.experiment.sharded(name, samples).items()]
         model = Ensemble(one.model for one in each).eval()
         return Trained(
             name,
@@ -119,7 +117,8 @@ class Stages:
             from_store=all(one.from_store for one in each),
         )
 
-    def _one(self, name: str, samples: Samples) -> Trained:
+    def network(self, name: str, samples: Samples) -> Trained:
+        """Return one network trained on `samples`; initialisation and batches follow from its name."""
         return self._stored(name, samples, functools.partial(self._train, name, samples))
 
     def _stored(self, name: str, samples: Samples, train: Callable) -> Trained:

@@ -46,7 +46,8 @@ def _laboratory(experiment: Experiment, store: Store, progress: Progress) -> Lab
             silent.watchers[:] = [
                 lambda _, step, steps, loss, n=number: progress(n * steps + step, len(sets) * steps, loss)
             ]
-            yield stages.trained(name, data.train.take(positions)).model
+            # never an ensemble: runs of all algorithms share these models and the scores
+            yield stages.network(name, data.train.take(positions)).model
 
     def logits(model: nn.Module, samples) -> Tensor:
         return predict(model, samples if isinstance(samples, Selection) else samples.inputs)

@@ -150,7 +150,7 @@ class Teachers(Asked):
         return self._train(name, self.train)
 
     def _train(self, name: str, samples: Samples) -> Trained:
-        self.taught[name] = self.stages.trained(name, samples)
+        self.taught[name] = self.stages.network(name, samples)
         return self.taught[name]
 
     def _predict(self, teacher: Trained, samples: Samples) -> Float[Tensor, "n k"]:
