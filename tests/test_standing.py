@@ -604,6 +604,19 @@ def test_algorithms_with_equal_budgets_are_compared_budget_by_budget(tmp_path):
     }
 
 
+def test_equal_budgets_are_compared_where_one_algorithm_alone_varies_them(tmp_path):
+    def runs(algorithm: str, cost: float, lr: float) -> list[dict]:
+        config = {"unlearn": {"cost": cost, "optimizer": {"lr": lr}}}
+        return [run | {"config": run["config"] | config} for run in planted(algorithm, 0.5, n=2)]
+
+    settings = {"npo": itertools.product((0.05, 0.1), (0.1, 0.3)), "relabel": ((0.05, 0.1), (0.05, 0.3))}
+    leave(tmp_path, *[run for name, each in settings.items() for one in each for run in runs(name, *one)])
+    place = "fashion_mnist mlp random targets=hard unlearn.cost=0.05 unlearn.optimizer.lr"
+    assert two_arms(tmp_path, "mu_algo=npo,relabel") == {
+        (f"{place}={lr}", "npo", "relabel"): (2, []) for lr in (0.1, 0.3)
+    }
+
+
 def test_a_seed_that_is_there_twice_is_not_said_to_be_in_one_arm_alone(tmp_path):
     leave(tmp_path, *planted("npo", 0.5, n=2), *planted("npo", 0.5, n=1), *planted("relabel", 0.5, n=2))
     (said,) = two_arms(tmp_path, "mu_algo=npo,relabel").values()

@@ -71,7 +71,8 @@ class Comparison:
         both = [dict.fromkeys(name for own in side for name, _ in own) for side in sides]
         common = [name for name in both[0] if name in both[1]]
         couples = [(one, other) for one in sides[0] for other in sides[1]]
-        equal = [couple for couple in couples if len({_part(own, common) for own in couple}) == 1]
+        # as sets: a budget that one arm alone varies stands at another place in its settings
+        equal = [couple for couple in couples if len({frozenset(_part(own, common)) for own in couple}) == 1]
         if not equal:  # they share no value: all of them tell the arms apart
             equal, common = couples, []
         return [
