@@ -454,6 +454,7 @@ def test_a_measure_of_ones_own_is_compared_as_it_is_marked(folder, lower_is_bett
     pairs = list(csv.DictReader(io.StringIO((place / "pairs.csv").read_text())))
     assert [float(pair["difference"]) for pair in pairs] == pytest.approx([0.1 + 0.01 * seed for seed in range(6)])
     assert rows.row(read(place)[0])["unlearned.mine.sharp"] in (0.7, 0.8)
+    assert "not compared, since" not in (place / "report.html").read_text()
 
 
 def test_what_a_report_does_not_know_of_a_measure_is_refused(folder, capsys):

@@ -242,7 +242,7 @@ def headline(
     if not rows:
         return [f"Trust: {counts.shown}."]
     measure = measure or verdicts[0].measure
-    ends = [one for one in verdicts if one.where == "end" and one.measure is measure]
+    ends = [one for one in verdicts if one.where == "end" and one.measure.name == measure.name]
     trust = f"Trust: {counts.shown}; {_detectable(rows, ends, measure)}."
     return [_best_line([row.entry for row in rows], measure), _targets_line(ends, measure), trust]
 
