@@ -243,8 +243,13 @@ def _stand_ins(experiment: Experiment, network: nn.Module, forget: Samples) -> d
         "validation": experiment.data.validation,
         "early_original": network,
         "out_of_fold": torch.zeros_like(forget.targets),
+        "train": _refuse_training,
     }
     return {name: stand_ins[name] for name in algorithm_inputs.wanted(experiment)}
+
+
+def _refuse_training(name: str, samples: Samples, fit: Fit) -> nn.Module:
+    raise ValueError("trains new models, which no budget pays for. Set unlearn.cost=null")
 
 
 def rule_samples(experiment: Experiment, looks: int) -> int:
