@@ -17,5 +17,5 @@ INPUTS = ("initialise", "validation", "early_original", "out_of_fold", "train")
 `validation`: the samples of the validation set. `early_original`: the original's best checkpoint by the likelihood
 of the validation labels. `out_of_fold` (n, k): the forget set's logits, each from the teacher that never saw the
 sample, for as many folds as the algorithm's setting `folds` says. `train(name, samples, fit)`: a new model,
-trained on the labels of `samples` by the run's own recipe; `name` decides its initialisation and batches, and
+trained on `samples` and their targets by the run's own recipe; `name` decides its initialisation and batches, and
 `fit`, the one that the algorithm has, counts and shows its steps."""
