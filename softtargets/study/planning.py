@@ -106,7 +106,7 @@ def _of_some_draws(cells: list[SweepCell]) -> Iterator[tuple[SweepCell, Weight]]
         number = min(DRAWS, len(draws))
         chosen = {draws[i * len(draws) // number] for i in range(number)}
         few = [cell for cell in arm if cell.data in chosen]
-        # a cell's keys of its models need no draw, so the numbers of models are exact
+        # a cell's keys of its models need no draw, so the numbers of an arm's models are exact
         originals, retrained = (
             len({cell.models[i] for cell in arm}) / len({cell.models[i] for cell in few}) for i in (0, 1)
         )
