@@ -28,6 +28,7 @@ from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import MEASURES
 from softtargets.report.runs import read
 from softtargets.report.standing import standings
+from softtargets.report.statistics import independent
 from softtargets.report.summary import ENDPOINTS, summarise
 from softtargets.report.way_left import best, entries
 from softtargets.system.files import write_json
@@ -98,9 +99,10 @@ def test_the_headline_has_the_best_arm_the_targets_and_how_far_to_trust_them(rep
         "relabel: out_of_fold is closer than hard, uniform is farther than hard." in text
     )
     assert (
-        "Trust: 64 runs began, 64 finished, 0 failed, 0 diverged, 0 did not stay at matched forgetting; n = 8 "
+        "Trust: 64 runs began, 64 finished, 0 failed, 0 diverged, 0 did not stay at matched forgetting; with n = 8"
         in text
     )
+    assert text.count("JS: Jensen–Shannon divergence, in nats") == 1
 
 
 def test_a_comparison_of_algorithms_is_called_so(tmp_path):
@@ -109,7 +111,9 @@ def test_a_comparison_of_algorithms_is_called_so(tmp_path):
     text = Page(page.read_text()).text
     assert "Comparison by probabilities: relabel is closer than npo." in text
     assert re.search(
-        r"shows a mean difference between compared arms of \S+ by probabilities \(.*, nats\), with 80", text
+        r"with n = 8, the smallest mean difference that one comparison of two arms shows in 80 % of cases, "
+        r"without correction for the others, is [\d.e-]+ by probabilities \(.*, nats\)\.",
+        text,
     )
     assert "Figure 3. The compared arms, pair by pair" in text
 
@@ -257,7 +261,10 @@ def test_arms_with_models_from_before_the_request_are_ranked_apart_under_a_word_
     assert text.index("## Where every arm stands") < text.index(f"## {why}") < text.index(f"## {only}")
     assert papers(tmp_path).index("npo") < papers(tmp_path).index(r"\multicolumn{6}{@{}l}{Ranked apart: arms with")
     assert "random: ranked apart, arms with models" in " ".join(capsys.readouterr().out.split())
-    assert "; with models from before the request; without these npo hard leaves 60%)" in page.text
+    assert (
+        "; it needs models that were trained before the request; without such models npo hard leaves 60%)"
+        in page.text
+    )
 
 
 def test_the_headline_names_its_face_and_says_n_and_interval_where_no_arm_keeps_utility(tmp_path):
@@ -274,6 +281,30 @@ def test_the_headline_names_its_face_and_says_n_and_interval_where_no_arm_keeps_
     assert re.search(
         rf"{said} 20% \[1\d%, 2\d%\] of the way from doing nothing to retraining \(n = 8, 8 forget sets\)\.", text
     )
+
+
+def test_a_best_arm_that_is_worse_than_doing_nothing_is_called_so(tmp_path):
+    near = [*planted("npo", 0.5)]
+    for run in near:
+        run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
+    text = Page(reported(tmp_path / "many", *near, *planted("relabel", 1.4)).read_text()).text
+    kept = "no arm of an unlearning algorithm that keeps utility is nearer on average"
+    assert f"(n = 8, 8 forget sets; worse than doing nothing; {kept})" in text
+    text = Page(reported(tmp_path / "one", *planted("relabel", 1.4, n=1)).read_text()).text
+    assert re.search(r"relabel hard leaves 1\d\d% of .*; in these runs worse than doing nothing\)", text)
+    assert kept not in text
+    text = Page(reported(tmp_path / "apart", *prepared(0.3), *planted("npo", 1.4)).read_text()).text
+    assert "without such models npo hard leaves 140%, worse than doing nothing)" in text
+
+
+def test_the_smallest_difference_that_is_shown_is_a_range_over_the_comparisons(tmp_path):
+    runs = [*planted("npo", 0.6), *planted("npo", 0.3, targets="soft"), *planted("npo", 0.4, targets="mine")]
+    for run in runs[8:]:
+        scale = 1e-3 if run["choices"]["targets"] == "mine" else 1e-4
+        run["faces"]["js_t_forget"]["unlearned"] += scale * (run["choices"]["seed"] % 3)
+    text = Page(reported(tmp_path, *runs).read_text()).text
+    least, most = (independent(scale * (np.arange(8) % 3)).detectable() for scale in (1e-4, 1e-3))
+    assert f"without correction for the others, is between {least:.2g} and {most:.2g} by probabilities" in text
 
 
 def test_small_effects_have_the_digits_of_their_interval_everywhere(tmp_path, capsys):
@@ -377,6 +408,9 @@ LOST = {
     "one arm": both(10)[:10],
     "margins": both(10),
     "too far for a number": [one | {"distance": one["distance"] | {"js_forget": far}} for one, far in HUGE],
+    "one is too far for a number": [
+        one | {"distance": one["distance"] | {"js_forget": 1e300}} for one in both(1)[:1]
+    ],
     "no way to go": [one | {"baseline": one["distance"]} for one in both(5)],
 }
 
@@ -395,6 +429,7 @@ def test_what_is_not_there_is_in_words(odd):
     page = Page(odd.read_text())
     assert page.arms()
     assert not NO_NUMBER.search(page.text)
+    assert not re.search(r"\b0 of \d+ runs", page.text)
     assert not NO_NUMBER.search(" ".join(value or "" for _, name, value in page.attributes if name != "class"))
 
 

@@ -186,6 +186,8 @@ def _way_figure(content: Content) -> Markup:
         "Share of the way from another retraining (0) to doing nothing (1) that each arm leaves: a dot for every "
         "pair, the mean and its 95 % interval. Nearer to 0 is better."
     )
+    if any("JS" in measure.label for measure in content.distances):
+        about += " JS: Jensen–Shannon divergence, in nats, from 0 for equal predictions to 0.69."
     about += " Grey arms lose utility." if _some_lose_utility(content) else ""
     if any(_at_equal_cost(entry) for entry in content.entries):
         about += " A small triangle marks retraining from scratch at the arm's cost."

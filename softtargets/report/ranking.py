@@ -271,7 +271,8 @@ def _nearest(entries: Sequence[Entry], measure: Measure) -> str:
     entry = nearest(entries, measure.name)
     if entry is None:
         return " has a finite distance"
-    return f" keeps its utility; the nearest, {_leaves(entry, measure)} ({entry.standing.design.shown})"
+    beside = "; ".join(filter(None, [entry.standing.design.shown, _worse(entry, measure)]))
+    return f" keeps its utility; the nearest, {_leaves(entry, measure)} ({beside})"
 
 
 def _leaves(entry: Entry, measure: Measure) -> str:
@@ -283,8 +284,16 @@ def _leaves(entry: Entry, measure: Measure) -> str:
 def _best(entry: Entry, group: Sequence[Entry], measure: Measure) -> str:
     few = f"no verdict below {LEAST} pairs; the lowest mean: " if entry.standing.design.units < LEAST else ""
     beside = [entry.standing.design.shown, *_apart(entry, group, measure), *_opponent(entry, group, measure)]
-    beside += [] if entry.ways[measure.name].mean < 1 else ["no arm is nearer than doing nothing"]
+    if worse := _worse(entry, measure):
+        kept = "no arm of an unlearning algorithm that keeps utility is nearer on average"
+        beside += [f"in these runs {worse}" if few else f"{worse}; {kept}"]
     return f"{entry.setting.name}: {few}{_leaves(entry, measure)} ({'; '.join(beside)})"
+
+
+def _worse(entry: Entry, measure: Measure) -> str:
+    """Say of an arm that is not nearer than doing nothing so; nothing of any other."""
+    left = entry.left_by(measure.name)
+    return "" if left < 1 else "no better than doing nothing" if left == 1 else "worse than doing nothing"
 
 
 def _apart(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
@@ -292,10 +301,11 @@ def _apart(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
     if not entry.standing.group:
         return []
     other = best([one for one in group if not one.standing.group], measure.name)
-    without = (
-        [f"without these {other.standing.arm} leaves {percent(other.left_by(measure.name))}"] if other else []
-    )
-    return ["with models from before the request", *without]
+    needs = "it needs models that were trained before the request"
+    if other is None:
+        return [needs]
+    leaves = f"{other.standing.arm} leaves {percent(other.left_by(measure.name))}"
+    return [needs, ", ".join(filter(None, [f"without such models {leaves}", _worse(other, measure)]))]
 
 
 def _opponent(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
@@ -347,7 +357,7 @@ def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict], measure: Me
     """Say which difference this many pairs can show by a measure, or why none can be said."""
     tests = [one.paired for one in verdicts if one.paired and not one.logarithms]
     known = [paired.detectable for paired in tests if paired.detectable]
-    between = "between compared arms" if known else "to doing nothing"
+    compared = "of two arms" if known else "with doing nothing"
     if not known:
         faces = [face for row in rows for face in row.entry.standing.faces if face.measure.name == measure.name]
         to_nothing = [face.against[0].paired for face in faces if face.against and not face.logarithms]
@@ -357,8 +367,12 @@ def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict], measure: Me
         return _why_nothing(rows, tests)
     sizes = sorted({row.entry.standing.design.pairs for row in rows})
     n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    difference = f"a mean difference {between} of {statistics.median(known):.2g} by {measure.label}"
-    return f"n = {n} shows {difference}, with 80 % power"
+    edges = list(dict.fromkeys(f"{edge:.2g}" for edge in (min(known), max(known))))
+    least = edges[0] if len(edges) == 1 else f"between {edges[0]} and {edges[1]}"
+    return (
+        f"with n = {n}, the smallest mean difference that one comparison {compared} shows in 80 % of cases, "
+        f"without correction for the others, is {least} by {measure.label}"
+    )
 
 
 def _why_nothing(rows: Sequence[Ranked], tests: Sequence[Paired]) -> str:

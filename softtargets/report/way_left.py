@@ -20,6 +20,7 @@ from softtargets.report.verdicts import Verdict
 
 BASELINES = ("none", "none_calibrated", "early", "retrain")
 """Algorithms that any other has to beat; the best arm of a report is none of them."""
+TOO_FAR = "too far for a number"
 Points = tuple[tuple[str, float], ...]
 
 
@@ -184,10 +185,11 @@ def _way(paired: Paired, points: tuple[list[str], Values], scale: float, start: 
     finite = tuple((name, float(x)) for name, x in zip(*points, strict=True) if math.isfinite(x))
     if paired.mean is None:
         lost = paired.n - paired.measured
-        return Way(None, None, None, finite, f"{lost} of {paired.n} runs diverged", floor_known)
+        why = f"{lost} of {paired.n} runs diverged" if lost else TOO_FAR
+        return Way(None, None, None, finite, why, floor_known)
     numbers = [None if x is None else start + x / scale for x in (paired.mean, paired.low, paired.high)]
     if not all(x is None or math.isfinite(x) for x in numbers):
-        return Way(None, None, None, finite, "too far for a number", floor_known)
+        return Way(None, None, None, finite, TOO_FAR, floor_known)
     return Way(*numbers, finite, None, floor_known)
 
 
