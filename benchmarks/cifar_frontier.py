@@ -9,7 +9,6 @@ command again to resume. Settings, such as dataset.train_size=1000, go to every 
 
 import shlex
 
-from cifar import COLOURS
 from usage import call
 
 import softtargets
@@ -31,9 +30,12 @@ def main(
     *, path: str, trials: str = "20", pairs: str = "10", folder: str = "runs/cifar_frontier", **settings: str
 ) -> None:
     """Search all arms, then run the study."""
-    images = [f"dataset.path={path}", "dataset.channels=3", "dataset.size=32", *COLOURS]
     given = {"dataset.train_size": "10000", "architecture": "resnet9", "training.min_epochs": "15"} | settings
-    shared = ["dataset=folder", *images, *(f"{name}={value}" for name, value in given.items())]
+    shared = [
+        "dataset=cifar10_jpeg",
+        f"dataset.path={path}",
+        *(f"{name}={value}" for name, value in given.items()),
+    ]
     cells = ["mu_algo=none"]
     for arm in ARMS:
         found = searched([*shared, *arm.split()], trials)

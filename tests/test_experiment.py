@@ -39,6 +39,7 @@ NEEDS = {
     "dataset=mnist": None,
     "dataset=cifar10": None,
     "dataset=cifar100": None,
+    "dataset=cifar10_jpeg": None,
     "dataset=svhn": None,
     "dataset=kmnist": None,
     "dataset=fashion_mnist": None,

@@ -1,0 +1,82 @@
+"""Real CIFAR-10 images as JPEG files, a few hundred of them; their archive lies beside the checkout."""
+
+import collections
+import json
+import os
+import subprocess
+import sys
+import tarfile
+
+import pytest
+from conftest import ROOT
+
+ARCHIVE = ROOT.parent / "shared/data/cifar10_jpeg.tar.gz"
+COUNTS = {"train": 80, "test": 20}
+"""Images of each class that are taken."""
+SMALL = (
+    "architecture=resnet9",
+    "architecture.width=8",
+    "training.min_epochs=12",
+    "training.min_steps=1",
+    "training.batch_size=32",
+    "precision=float32",
+)
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not ARCHIVE.is_file(), reason="needs the archive of CIFAR-10 (JPEG) beside the checkout"),
+]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder with the first images of each class."""
+    place, taken = tmp_path_factory.mktemp("cifar"), collections.Counter()
+    with tarfile.open(ARCHIVE) as archive:
+        for member in archive:
+            side, _, rest = member.name.partition("/")
+            if member.isfile() and taken[kind := (side, rest.partition("/")[0])] < COUNTS[side]:
+                taken[kind] += 1
+                archive.extract(member, place, filter="data")
+    assert len(taken) == 20
+    return place
+
+
+def test_a_class_of_real_images_is_forgotten(run, images, tmp_path):
+    words = ("dataset=cifar10_jpeg", f"dataset.path={images}", *SMALL)
+    result, _ = run(*words, "forget_set=class", "forget_set.classes=[1]", "mu_algo=relabel", "targets=delete")
+    assert result["data"]["class_names"][:3] == ["airplane", "automobile", "bird"]
+    assert result["data"]["sizes"]["test"] == 200
+    original, retrained, unlearned = (result["metrics"][name] for name in ("original", "retrained", "unlearned"))
+    assert original["test_acc"] > 0.2  # twice what guessing reaches
+    assert retrained["forget_acc"] == 0
+    assert unlearned["forget_acc"] < original["forget_acc"] / 2
+
+
+def call(script: str, images, tmp_path, *words: str) -> str:
+    """Run a benchmark on these images and return what it prints."""
+    places = {f"SOFTTARGETS_{name}": str(tmp_path / name.lower()) for name in ("STORE", "RUNS")}
+    done = subprocess.run(
+        [sys.executable, f"benchmarks/{script}", f"path={images}", *words],
+        cwd=ROOT,
+        env=os.environ | places | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_recipe_prints_a_row(images, tmp_path):
+    said = call("cifar.py", images, tmp_path, *SMALL[1:])
+    accuracy = float(said.splitlines()[-1].split("|")[2])
+    assert accuracy > 0.2
+
+
+@pytest.mark.slow
+def test_the_frontier_searches_and_compares_five_arms(images, tmp_path):
+    words = (*SMALL[1:], "dataset.train_size=400", "training.min_epochs=1", "trials=1", "pairs=2")
+    call("cifar_frontier.py", images, tmp_path, *words, f"folder={tmp_path / 'frontier'}")
+    results = [json.loads(file.read_text()) for file in (tmp_path / "frontier").glob("*/result.json")]
+    assert len(results) == 2 * (1 + 5 * 3)
+    assert {one["status"] for one in results} <= {"ok", "untrained", "degenerate"}
