@@ -144,7 +144,8 @@ def test_retraining_at_the_whole_cost_is_one_more_retrained_model(composed, reci
         return Face(logits, calibration.temperatures(logits), {})
 
     def unlearned(experiment):
-        taken, targets = prepared(stages, original, retrained)
+        own = Stages(experiment, Store(store_folder(None)), Console())
+        taken, targets = prepared(own, original, retrained)
         trajectory = unlearning.new_trajectory(taken, evaluate(stages.logits(retrained), taken.data))
         model = unlearning.unlearn(taken, original.model, targets, trajectory, Console())[1]
         return face(predict_sets(model, taken.data, stages.more_sets))
