@@ -35,7 +35,7 @@ from softtargets.report.costs import cheaper_from
 from softtargets.report.ensembles import ensemble_lines
 from softtargets.report.leaks import leaks
 from softtargets.report.measures import MEASURES, Floors, js_of_probs
-from softtargets.report.pairs import SHARED_MODELS, pairings, same
+from softtargets.report.pairs import SHARED_MODELS, paired, pairings
 from softtargets.report.planned import write_plan
 from softtargets.report.promises import audit_lines, audits
 from softtargets.report.requests import request_lines
@@ -1794,7 +1794,7 @@ def test_a_promise_is_broken_where_an_attack_shows_more(tmp_path, apart, broken)
     assert audit_lines(read(tmp_path))[0].count("broken" if broken else "not refuted") == 1
 
 
-def test_an_ensemble_is_paired_by_seed_and_its_price_is_said(tmp_path):
+def test_an_ensemble_is_no_pair_of_a_network_and_its_price_is_said(tmp_path):
     own = {"original": "e0", "retrained": "e1", "forget_set": "forget_set", "batches": "batches0"}
     accuracy = dict.fromkeys(("original", "retrained", "unlearned"), ACCURACIES | {"test_acc": 0.75})
     more = {"hashes": own, "metrics": accuracy, "cost": {"unlearn_s": 1.0, "share": 0.4}}
@@ -1808,8 +1808,9 @@ def test_an_ensemble_is_paired_by_seed_and_its_price_is_said(tmp_path):
         next(run for run in read(tmp_path) if run.result["choices"]["mu_algo"] == name)
         for name in ("sisa", "gradasc")
     )
-    assert same(sisa, plain, SHARED_MODELS)
-    assert not same(plain, next(run for run in read(tmp_path) if run.seed == 1), SHARED_MODELS)
+    pairing = paired(plain.cell, ("sisa", "gradasc"), [sisa], [plain], SHARED_MODELS)
+    assert pairing.pairs == []
+    assert "its own retraining, so compare the shares of the way left" in pairing.refused[0]
     (line,) = ensemble_lines(read(tmp_path))
     assert "lie in 2 of 5 shards. Training the networks of these anew costs 0.40 of retraining." in line
     assert "accuracy is 0.750 before the request, that of one network on the same data 0.850 (n = 1)" in line

@@ -104,18 +104,23 @@ def paired(
         pair = first[seeds], second[seeds]
         different = _differing(*pair, shared)
         if different:
-            why = f"; not made alike: {', '.join(made)}" if (made := unlike(*pair)) else ""
-            refused.append(f"{pair[0].name} and {pair[1].name}: not a pair, {', '.join(different)} differ{why}")
+            refused.append(
+                f"{pair[0].name} and {pair[1].name}: not a pair, {', '.join(different)} differ{_why(*pair)}"
+            )
         else:
             pairs.append(pair)
     return Pairing(cell, *names, pairs, refused)
 
 
+def _why(one: Run, other: Run) -> str:
+    """Return why runs are no pair, after a semicolon; nothing where it is not known."""
+    if one.result.get("ensemble") != other.result.get("ensemble"):
+        return "; an ensemble is judged against its own retraining, so compare the shares of the way left"
+    return f"; not made alike: {', '.join(made)}" if (made := unlike(one, other)) else ""
+
+
 def _differing(one: Run, other: Run, names: tuple[str, ...]) -> list[str]:
     """Name what the runs of a pair must share and do not."""
-    if one.result.get("ensemble") != other.result.get("ensemble"):
-        # an ensemble has an original of its own, and is compared with its own retraining
-        names = tuple(name for name in names if name not in ("original", "retrained"))
     shared = [{name: run.result["hashes"][name] for name in names} | run.data for run in (one, other)]
     return [name for name, value in shared[0].items() if shared[1][name] != value]
 

@@ -18,7 +18,7 @@ from softtargets.report.standing import Setting, Standing, has_logarithms, place
 from softtargets.report.statistics import LEAST, Paired, Values, compare, folded
 from softtargets.report.verdicts import Verdict
 
-BASELINES = ("none", "none_calibrated", "early", "retrain")
+BASELINES = ("none", "none_calibrated", "early", "retrain", "sisa")
 """Algorithms that any other has to beat; the best arm of a report is none of them."""
 TOO_FAR = "too far for a number"
 Points = tuple[tuple[str, float], ...]
