@@ -152,7 +152,7 @@ def test_every_pair_is_a_dot_at_its_share_of_the_way(report):
     assert titles.count("mean; 0.230") == 3  # by each face
     seeds = [title for title in titles if title.startswith("seed 3; ")]
     assert len(seeds) > 8 * 3
-    assert "retrain at equal cost" in titles
+    assert "retrain at equal cost; 0.400" in titles
 
 
 def test_ways_are_by_hand(tmp_path):
@@ -232,6 +232,7 @@ def test_a_plane_keeps_intervals_inside_and_marks_what_loses_utility(tmp_path):
     ends = re.findall(r'y1="([-\d.]+)%" y2="([-\d.]+)%" class="between[^"]*"', plane)
     assert len(ends) == 2
     assert all(0 <= float(at) <= 100 for pair in ends for at in pair)
+    assert plane.count(">↑</text>") == 1, "an interval that goes on above has a sign"
     assert re.findall(r'class="(k-hard[^"]*)"><title>npo', plane) == re.findall(
         r'class="(k-hard lossy)"><title>npo', plane
     )
@@ -344,7 +345,7 @@ def test_numbers_have_the_digits_that_show_their_interval(numbers_of, least, wid
 
 
 def test_legends_name_what_is_drawn_alone(report, tmp_path):
-    words = ("small triangle", "dashed line", "Pale marks", "Grey arms", "Costs before the request")
+    words = ("small triangle", "dashed line", "Pale arms", "Grey arms", "Costs before the request")
     text = Page(reported(tmp_path, *planted("npo", 0.3)).read_text()).text
     assert not [word for word in words if word in text]
     text = Page(report.read_text()).text
@@ -390,6 +391,10 @@ def test_a_far_arm_is_an_arrow_with_its_number_and_an_arm_without_utility_is_gre
         run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
     text = reported(tmp_path, *runs).read_text()
     assert "7.0 →" in Page(text).text
+    titles = Page(text).titles
+    assert titles.count("mean; 7.000") == 3, "by each face, though no axis has it"
+    assert len([title for title in titles if re.match(r"seed \d; [67]\.", title)]) == 3 * 8
+    assert len([title for title in titles if re.match(r"95 % interval; 6\.\d+; 7\.", title)]) == 3
     rows = re.findall(r'<tr class="(k-hard[^"]*)"', text)
     assert sum("greyed" in row for row in rows) == sum("greyed" not in row for row in rows) > 0
     assert (
@@ -643,6 +648,17 @@ class TestInABrowser:
         assert labels == ["soft"]
         assert "Best arm by privacy" in laptop.find_element(By.TAG_NAME, "header").text
 
+    def test_a_link_of_the_page_leaves_what_is_chosen(self, wide, report):
+        wide.get("about:blank")
+        wide.get(f"{report.as_uri()}?from=here")
+        choose(wide, "algorithm", "npo")
+        wide.execute_script("document.querySelector('.skip').click()")
+        time.sleep(0.2)
+        assert len(rows(wide)) == 2
+        assert wide.current_url.endswith("?from=here#algorithm=npo")
+        choose(wide, "algorithm", "")
+        assert wide.current_url.endswith("?from=here")
+
     def test_a_filter_of_the_setting_leaves_its_rows_in_the_figures(self, wide, marked):
         wide.get("about:blank")
         wide.get(marked.as_uri())
@@ -755,9 +771,27 @@ class TestInABrowser:
         if figure == "figure1":
             means = [line for line in lines if line["what"] == "mean" and line["arm"] == "out_of_fold"]
             assert [(line["group"], line["value"]) for line in means] == [("relabel", "0.230")]
+            (edges,) = [e for e in lines if e["what"] == "95 % interval" and e["arm"] == "out_of_fold"]
+            assert float(edges["low"]) < 0.23 < float(edges["high"])
+            assert not edges["value"]
+            assert [e["value"] for e in lines if e["arm"] == "uniform" and e["what"] == "mean"] == ["7.000"]
+        if figure == "figure2":
+            (arm,) = [line for line in lines if line["arm"] == "relabel out_of_fold"]
+            assert (arm["group"], arm["cost"], arm["share of the way left"]) == ("relabel", "0.05", "0.23")
+            assert float(arm["low"]) < 0.23 < float(arm["high"])
         picture = xml.etree.ElementTree.fromstring(saved(laptop, f"{figure}.svg"))
         assert float(picture.get("width")) > 500
         assert "Figure" in "".join(picture.itertext())
+        if figure == "figure2":
+            assert len([one for one in picture.iter() if one.get("class") == "edge"]) == 2
+            planes = [one for one in picture.iter() if one.get("class") in ("plane", "stretched")]
+            assert [
+                "overflow: " + how in one.get("style")
+                for one, how in zip(planes, ("visible", "hidden"), strict=True)
+            ] == [
+                True,
+                True,
+            ]
 
     def test_a_spreadsheet_finds_no_formula_in_the_data(self, wide, tmp_path):
         page = reported(tmp_path, *both(5, choices={"mu_algo": "=1+1", "unlearn": "=1+1"}))
@@ -861,6 +895,30 @@ def test_a_table_for_a_paper_has_six_columns_and_the_best_arm_in_bold(report):
         bold[0].replace(r"\allowbreak{}", "").startswith(r"\textbf{relabel out\_of\_fold} & 8 & 0.0123 & 0.23 [")
     )
     assert bold[0].endswith(r"& nearer; closer than hard \\")
+
+
+def test_a_figure_that_scrolls_is_reached_by_keyboard(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "SCROLLED", 1)
+    text = reported(tmp_path, *planted("npo", 0.3), *planted("relabel", 0.4)).read_text()
+    boxes = re.findall(r'<div class="bounded"[^>]*>', text)
+    assert len(boxes) == 4, "figure 1 by each measure"
+    assert all('tabindex="0" role="region" aria-label="' in box for box in boxes)
+
+
+def test_lines_of_arms_that_lose_utility_are_pale(tmp_path):
+    parts = [planted("npo", 0.3 + cost, share=cost, n=8) for cost in (0.1, 0.2)]
+    runs = [
+        run | {"config": run["config"] | {"unlearn": {"cost": run["cost"]["share"]}}}
+        for part in parts
+        for run in part
+    ]
+    kept = reported(tmp_path / "kept", *runs).read_text()
+    for run in runs:
+        run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
+    lost = reported(tmp_path / "lost", *runs).read_text()
+    figures = [text[text.index('id="figure2"') : text.index('id="figure3"')] for text in (kept, lost)]
+    looks = [re.findall(r'class="(?:band|line) k-hard([^"]*)"', text) for text in figures]
+    assert looks == [8 * [""], 8 * [" lossy"]]
 
 
 def test_many_arms_are_several_tables_for_a_paper(tmp_path):

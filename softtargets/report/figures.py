@@ -112,24 +112,34 @@ def _track(row: Row, axis: Axis) -> Markup:
     far = way.mean is not None and not axis.has(way.mean)
     parts = [
         *(_lines(axis) if way.mean is not None else []),
-        *([] if far else _dots(axis, way.points, row.algorithm, middle)),
-    ]
-    parts += [
-        tag("use", tag("title", name), href="#m-reference", x=axis.at(x), y=middle, class_="reference")
-        for name, x in row.references
-        if axis.has(x)
+        *_dots(axis, way.points, row.algorithm, middle, hidden=far),
+        *(_reference(axis, *one, middle) for one in row.references),
     ]
     if way.mean is None:
         parts.append(tag("text", way.reason, x="1%", y=middle + 4, class_="reason"))
-    elif not far:
-        parts += _mean(way, axis, row.algorithm, middle)
     else:
-        right = way.mean > axis.high
-        text, place, anchor = (
-            (f"{way.mean:.1f} →", "99%", "end") if right else (f"← {way.mean:.1f}", "1%", "start")
-        )
-        parts.append(tag("text", text, x=place, y=middle + 4, text_anchor=anchor, class_="far"))
+        parts += _far(way, axis, middle) if far else _mean(way, axis, row.algorithm, middle)
     return tag("svg", *parts, width="100%", height=HEIGHT, aria_hidden="true")
+
+
+def _reference(axis: Axis, name: str, x: float, middle: float) -> Markup:
+    title = tag("title", f"{name}; {_exact(x)}")
+    if not axis.has(x):
+        return tag("g", title)
+    return tag("use", title, href="#m-reference", x=axis.at(x), y=middle, class_="reference")
+
+
+def _far(way: Way, axis: Axis, middle: float) -> list[Markup]:
+    """Return the arrow with a number of an arm beyond the axis; its data have the interval too."""
+    right = way.mean > axis.high
+    text, place, anchor = (f"{way.mean:.1f} →", "99%", "end") if right else (f"← {way.mean:.1f}", "1%", "start")
+    look = {"x": place, "y": middle + 4, "text_anchor": anchor, "class_": "far"}
+    mean = tag("text", tag("title", f"mean; {_exact(way.mean)}"), text, **look)
+    return [mean] if way.low is None else [mean, tag("g", _interval(way))]
+
+
+def _interval(way: Way) -> Markup:
+    return tag("title", f"95 % interval; {_exact(way.low)}; {_exact(way.high)}")
 
 
 def _lines(axis: Axis) -> list[Markup]:
@@ -141,15 +151,17 @@ def _lines(axis: Axis) -> list[Markup]:
     return [*shaded, *lines]
 
 
-def _dots(axis: Axis, points: Points, algorithm: str, middle: float) -> list[Markup]:
-    """Return a mark for every pair, a little up or down so that equal ones are seen."""
-    return [
-        tag(
-            "use", tag("title", f"{name}; {_exact(x)}"), href=f"#m-{shape(algorithm)}", x=axis.at(x), y=middle + up
-        )
-        for (name, x), up in zip(points, _shifts(), strict=False)
-        if axis.has(x)
-    ]
+def _dots(axis: Axis, points: Points, algorithm: str, middle: float, hidden: bool) -> list[Markup]:
+    """Return a mark for every pair, a little up or down so that equal ones are seen.
+
+    Of pairs beyond the axis, and of all where they are `hidden`, only the title, which is the figure's data.
+    """
+    marks = []
+    for (name, x), up in zip(points, _shifts(), strict=False):
+        title = tag("title", f"{name}; {_exact(x)}")
+        place = {"href": f"#m-{shape(algorithm)}", "x": axis.at(x), "y": middle + up}
+        marks.append(tag("use", title, **place) if axis.has(x) and not hidden else tag("g", title))
+    return marks
 
 
 def _shifts() -> Iterable[int]:
@@ -161,9 +173,8 @@ def _mean(way: Way, axis: Axis, algorithm: str, middle: float) -> list[Markup]:
     ends = [min(max(x, axis.low), axis.high) for x in (way.low, way.high) if x is not None]
     interval = []
     if ends:
-        edges = tag("title", f"95 % interval; {_exact(way.low)}; {_exact(way.high)}")
         places = {"x1": axis.at(ends[0]), "x2": axis.at(ends[1]), "y1": middle, "y2": middle}
-        interval = [tag("line", edges, **places, class_="between")]
+        interval = [tag("line", _interval(way), **places, class_="between")]
     name = tag("title", f"mean; {_exact(way.mean)}")
     return [
         *interval,
@@ -261,7 +272,8 @@ def _area(line: Line, plane: Plane) -> list[Markup]:
     edges = [f"{x:.2f},{low:.2f}" for x, _, low, _ in places] + [
         f"{x:.2f},{up:.2f}" for x, *_, up in reversed(places)
     ]
-    classes = f"k-{colour(line.targets)} {line.look}".strip()
+    lossy = "lossy" if line.lossy and all(line.lossy) else ""
+    classes = " ".join(filter(None, [f"k-{colour(line.targets)}", line.look, lossy]))
     band = tag("polygon", points=" ".join(edges), class_=f"band {classes}")
     return [band, tag("polyline", points=way, class_=f"line {classes}")]
 
@@ -274,11 +286,15 @@ def _marks(line: Line, plane: Plane, order: int) -> list[Markup]:
         lossy = "lossy" if line.lossy and line.lossy[number] else ""
         classes = " ".join(filter(None, [f"k-{colour(line.targets)}", line.look, lossy]))
         name = line.titles[number] if line.titles else line.name
-        title = tag("title", f"{name}; {x:.4g}; {y:.4g}")
+        band = f"; {low:.4g}; {high:.4g}" if low != high else ""
+        title = tag("title", f"{name}; {x:.4g}; {y:.4g}{band}")
         inside = plane.y[0] <= y <= plane.y[1]
         if low != high and inside:
             ends = [f"{min(max(plane.down(edge), 0), 100):.2f}%" for edge in (low, high)]
             marks.append(tag("line", x1=place, x2=place, y1=ends[0], y2=ends[1], class_=f"between {classes}"))
+            if high > plane.y[1]:
+                cut = {"x": place, "y": 0, "dy": -2, "text_anchor": "middle", "class_": f"far {classes}"}
+                marks.append(tag("text", "↑", **cut))
         if inside:
             at = f"{plane.down(y):.2f}%"
             size = "M" if low != high else "m"
@@ -298,7 +314,10 @@ PLACES = {"zero": ("100%", "end"), "one": (4, "start"), "early": ("50%", "middle
 
 
 def _frame(plane: Plane) -> list[Markup]:
-    parts = []
+    parts = [
+        tag("line", x1=0, x2=0, y1=0, y2="100%", class_="edge"),
+        tag("line", x1=0, x2="100%", y1="100%", y2="100%", class_="edge"),
+    ]
     for y, name, look in plane.marked:
         if plane.y[0] <= y <= plane.y[1]:
             at = plane.down(y)
@@ -318,7 +337,10 @@ def _below(plane: Plane) -> list[Markup]:
 
 
 def frontier(entries: Sequence[Entry], measure: str) -> tuple[list[Line], Plane] | None:
-    """Return lines over cost, of the nearest arm at each cost, and retraining last; None without costs."""
+    """Return a line over cost of each algorithm and targets, and retraining last; None without costs.
+
+    Of several arms of one line at one cost, the nearest is drawn.
+    """
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for entry in entries:
         way, cost = entry.ways[measure], entry.standing.share

@@ -39,11 +39,26 @@ function readAddress() {
   }
 }
 
-function writeAddress() {
+function choices() {
   const first = all("[name=measure]")[0];
-  const chosen = [...new FormData(form)].filter(([name, value]) => value && !(name === "measure" && value === first.value));
-  const words = new URLSearchParams(chosen).toString();
-  history.replaceState(null, "", words ? `#${words}` : location.pathname);
+  return new URLSearchParams([...new FormData(form)].filter(
+    ([name, value]) => value && !(name === "measure" && value === first.value))).toString();
+}
+
+function writeAddress() {
+  const words = choices();
+  history.replaceState(null, "", words ? `#${words}` : location.pathname + location.search);
+}
+
+// a link of the page itself leads to a place, and leaves what is chosen
+function followAddress() {
+  if (document.getElementById(location.hash.slice(1))) {
+    if (choices()) writeAddress();
+    return;
+  }
+  form.reset();
+  readAddress();
+  show();
 }
 
 function show() {
@@ -92,24 +107,26 @@ function save(text, type, name) {
 
 const inSight = (one) => one.checkVisibility();
 
-// every mark that is in sight, with its title: the numbers from which the figure is drawn
+// every mark of a figure in sight, those beyond its axis too, with its title: the numbers from which it is drawn
 function figureData(section) {
-  const rows = [["setting", "group", "arm", "what", "value", "more"]];
+  const rows = [["measure", "setting", "group", "arm", ...section.dataset.columns.split(";")]];
   for (const title of all("svg title", section)) {
     if (!inSight(title.closest("svg"))) continue;
-    const row = title.closest("tr"), group = title.closest("tbody")?.querySelector(".group")?.textContent;
-    const caption = title.closest("figure")?.querySelector("figcaption b")?.textContent;
-    const words = title.textContent.split("; ");
-    rows.push([title.closest(".facet").querySelector("summary").textContent, group ?? caption ?? "",
-      row?.querySelector("th span")?.textContent ?? "", ...words]);
+    const row = title.closest("tr"), words = title.textContent.split("; ");
+    const group = row ? title.closest("tbody").querySelector(".group").textContent : title.closest("g[data-algorithm]").dataset.algorithm;
+    const arm = row ? row.querySelector("th span").textContent : words.shift();
+    if (row && words.length === 3) words.splice(1, 0, ""); // an interval has two edges and no value
+    const setting = title.closest(".facet").querySelector("summary").textContent;
+    rows.push([title.closest("[data-measure]").dataset.measure, setting, group, arm, ...words]);
   }
+  for (const row of rows) while (row.length < rows[0].length) row.push("");
   // a spreadsheet would run a text that starts like a formula
   const inert = (text) => (/^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
   return rows.map((row) => row.map((text) => `"${inert(text).replace(/"/g, '""')}"`).join(",")).join("\n") + "\n";
 }
 
 const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "text-anchor",
-  "vector-effect"];
+  "vector-effect", "overflow", "filter"];
 
 function styled(from, to) {
   const style = getComputedStyle(from);
@@ -153,7 +170,8 @@ function figurePicture(section) {
     const box = picture.getBoundingClientRect(), copy = picture.cloneNode(true);
     styled(picture, copy);
     for (const [name, value] of Object.entries({ x: box.x - place.x, y: box.y - place.y, width: box.width, height: box.height })) copy.setAttribute(name, value);
-    copy.style.opacity = getComputedStyle(picture.parentElement).opacity;
+    const around = getComputedStyle(picture.parentElement);
+    for (const name of ["opacity", "filter"]) copy.style[name] = around[name];
     whole.append(copy);
   }
   for (const { text, box, style } of linesOf(section)) {
@@ -173,7 +191,7 @@ if (form) {
   show();
   form.addEventListener("change", () => { show(); writeAddress(); });
   form.addEventListener("submit", (event) => event.preventDefault());
-  addEventListener("hashchange", () => { form.reset(); readAddress(); show(); });
+  addEventListener("hashchange", followAddress);
 }
 for (const button of all("[data-save]")) {
   button.addEventListener("click", () => {

@@ -157,7 +157,13 @@ def _bar(content: Content) -> Markup:
     return tag("nav", tag("form", switch, id="filters"), aria_label="Measure and filters", class_="scripted")
 
 
-def _section(name: str, title: str, about: str, *inside: object, figure: bool = True) -> Markup:
+ROWS_DATA = "what;value;low;high"
+LINES_DATA = "cost;share of the way left;low;high"
+"""Columns of the data of figures, beside setting, group and arm."""
+
+
+def _section(name: str, title: str, about: str, *inside: object, columns: str | None = ROWS_DATA) -> Markup:
+    """Return a section with its title; one with `columns` is a figure, whose data and picture can be saved."""
     tools = [
         tag(
             "button",
@@ -168,9 +174,9 @@ def _section(name: str, title: str, about: str, *inside: object, figure: bool = 
         )
         for kind in ("csv", "svg")
     ]
-    saved = tag("p", *tools, class_="tools scripted") if figure else None
+    saved = tag("p", *tools, class_="tools scripted") if columns else None
     heading = tag("div", tag("h2", title, id=name), saved, class_="title")
-    return tag("section", heading, tag("p", about), *inside, aria_labelledby=name)
+    return tag("section", heading, tag("p", about), *inside, aria_labelledby=name, data_columns=columns)
 
 
 def _panels(content: Content, draw) -> list[Markup]:
@@ -223,12 +229,15 @@ def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) 
         f"{measure.label}: {name}",
         unit,
     )
-    return figures.facet(tag("div", drawn, class_=_bounded(len(group))), entry=group[0], name=name, open_=unfolded)
+    box = _bounded(drawn, len(group), f"{measure.label}: {name}")
+    return figures.facet(box, entry=group[0], name=name, open_=unfolded)
 
 
-def _bounded(rows: int) -> str | None:
-    """Return the class of what scrolls by itself, where so many rows would make a high page."""
-    return "bounded" if rows > SCROLLED else None
+def _bounded(chart: Markup, rows: int, name: str) -> Markup:
+    """Return a figure; one of so many rows that the page would be high scrolls by itself, by keyboard too."""
+    if rows <= SCROLLED:
+        return tag("div", chart)
+    return tag("div", chart, class_="bounded", tabindex=0, role="region", aria_label=f"{name}, scrolls")
 
 
 def _grouped(group: Sequence[Entry]) -> list[Entry]:
@@ -273,14 +282,17 @@ def _some_lose_utility(content: Content) -> bool:
 
 
 def _frontier_figure(content: Content) -> Markup:
-    about = "The nearest arm at each cost, with 95 % bands."
+    about = (
+        "A line for every algorithm with its targets, at each cost by its nearest arm, with 95 % bands. "
+        "An arrow: the interval, or the arm, goes on above."
+    )
     known = [entry.setting for entry in content.entries if entry.algorithm == "retrain" and entry.standing.share]
     if known:
         drawn = "dashed line" if len(known) > len(set(known)) else "black bar"
         about += (
             f" The {drawn} is retraining from scratch for that cost: an arm above it is beaten by starting anew."
         )
-    about += " Pale marks lose utility." if _some_lose_utility(content) else ""
+    about += " Pale arms lose utility." if _some_lose_utility(content) else ""
     if any(entry.standing.prepared for entry in content.entries):
         about += " Costs before the request (teachers) are not in it."
     settings = by_setting(content.entries)
@@ -300,7 +312,7 @@ def _frontier_figure(content: Content) -> Markup:
         ]
         return joined(*facets) if facets else tag("p", "No run has counted its cost, or no arm has a distance.")
 
-    return _section("figure2", "Figure 2. Distance over cost", about, *_panels(content, draw))
+    return _section("figure2", "Figure 2. Distance over cost", about, *_panels(content, draw), columns=LINES_DATA)
 
 
 def _pairs_figure(content: Content) -> Markup:
@@ -334,9 +346,8 @@ def _pairs_figure(content: Content) -> Markup:
 def _differences(name: str, rows: list[tuple[Entry, figures.Row]], measure: Measure, unfolded: bool) -> Markup:
     axis = figures.axis([row.way for _, row in rows], [(0.0, "no difference", "zero")], shaded=False)
     chart = figures.of_rows([row for _, row in rows], axis, f"{measure.label}: {name}", "difference")
-    return figures.facet(
-        tag("div", chart, class_=_bounded(len(rows))), entry=rows[0][0], name=name, open_=unfolded
-    )
+    box = _bounded(chart, len(rows), f"difference, {measure.label}: {name}")
+    return figures.facet(box, entry=rows[0][0], name=name, open_=unfolded)
 
 
 def _table(content: Content) -> Markup:
@@ -353,7 +364,7 @@ def _table(content: Content) -> Markup:
         "Every arm of every setting, the nearest first. A verdict opens tests, runs, floors and settings that "
         "differ."
     )
-    return _section("table", "Table of arms", about, box, figure=False)
+    return _section("table", "Table of arms", about, box, columns=None)
 
 
 def _rankings(rows: Sequence[Ranked]) -> list[Markup]:
