@@ -69,7 +69,7 @@ def test_every_option_builds(composed, choice, tmp_path):
 @pytest.mark.parametrize("preset", options("targets"))
 def test_either_side_can_be_chosen_alone(composed, preset, side):
     kinds = options(f"targets/{side}")
-    for kind in kinds if preset in ("hard", "soft", "out_of_fold") else kinds[:2]:
+    for kind in kinds if preset in ("hard", "soft", "out_of_fold") else kinds[:1]:
         config = composed(*TINY, f"targets={preset}", f"targets/{side}={kind}")
         assert config["choices"][f"targets_{side}"] == kind
         build(config)

@@ -28,7 +28,7 @@ from softtargets.execution.run_files import read_result
 from softtargets.report import runs
 from softtargets.store.__main__ import verify
 
-KILLS = list(itertools.islice(faults.attacks(5), 12))
+KILLS = list(itertools.islice(faults.attacks(6), 7))
 
 
 @pytest.fixture(scope="module")

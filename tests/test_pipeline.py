@@ -214,9 +214,9 @@ def test_strict_refuses_to_unlearn_what_was_never_learnt(run):
 def every_pair():
     """Every algorithm with every preset.
 
-    The plain tier has each of either with those that differ most, CI a third of the rest.
+    The plain tier has each of either with those that differ most, CI a fourth of the rest.
     """
-    rest = itertools.cycle((pytest.mark.long, pytest.mark.slow, pytest.mark.slow))
+    rest = itertools.cycle((pytest.mark.long, *[pytest.mark.slow] * 3))
     for preset in (name for name in options("targets") if name != "out_of_fold_3"):
         for algorithm in options("mu_algo"):
             plain = preset in ("soft", "out_of_fold_reflect") or algorithm == "relabel"

@@ -339,7 +339,7 @@ def test_an_array_shares_one_search(folder):
     assert len(logs) == 2
     assert sum(" of 4: " in line for log in logs for line in log.splitlines()) == 4, logs
     assert len({log.splitlines()[-1] for log in logs}) == 1
-    assert logs[0].splitlines()[-1].startswith("to type: softtargets run "), logs
+    assert logs[0].splitlines()[-1].startswith("to type: python -m softtargets run "), logs
 
 
 PYTHON = """#!/usr/bin/env bash

@@ -339,7 +339,7 @@ def test_without_a_server_an_upload_loses_nothing(run, stub):
     [
         pytest.param(("basic",), 30, marks=pytest.mark.slow, id="30 in one process"),
         pytest.param(("local", "hydra.launcher.n_jobs=8"), 16, marks=pytest.mark.slow, id="8 processes at once"),
-        pytest.param(("local", "hydra.launcher.n_jobs=4"), 8, marks=pytest.mark.kill, id="4 processes at once"),
+        pytest.param(("local", "hydra.launcher.n_jobs=4"), 4, marks=pytest.mark.kill, id="4 processes at once"),
     ],
 )
 def test_a_sweep_has_a_task_that_is_the_parent_of_its_runs(stub, launcher, runs):
