@@ -287,6 +287,12 @@ def nan(place: Path) -> None:
     write_text(place / "result.json", f'{text},\n "sha256": "{sealed}"\n}}\n')
 
 
+def faces(**unlearned) -> dict:
+    """What a result has of its faces, with these values of the unlearned model."""
+    names = ("js_t_forget", "disagreement_forget", "mia_gap", "js_t_test", "test_acc_gap")
+    return {name: {"unlearned": unlearned.get(name, 0.1), "nothing": 0.2, "floor": 0.0} for name in names}
+
+
 DAMAGED = {
     "torn": (lambda place: write_text(place / "result.json", "{"), "result.json: damaged, not JSON"),
     "not finite": (nan, "result.json: distance.js_forget: input should be a finite number"),
@@ -298,8 +304,24 @@ DAMAGED = {
         lambda place: write_json(place / "result.json", result(9, config={"unlearn": 3})),
         "result.json: config.unlearn: must be a group of settings",
     ),
+    "a word for a number": (
+        lambda place: write_json(place / "result.json", result(9, faces=faces(js_t_forget="x"))),
+        "result.json: faces.js_t_forget.unlearned: input should be a valid number",
+    ),
+    "a word for a share": (
+        lambda place: write_json(place / "result.json", result(9, cost={"unlearn_s": 1.5, "budget": "x"})),
+        "result.json: cost.budget: input should be a valid number",
+    ),
+    "a word for a seed": (
+        lambda place: write_json(place / "result.json", result(9, config={"dataset": {"seed": "x"}})),
+        "result.json: config.dataset.seed: must be an integer",
+    ),
     "without arrays": (lambda place: (place / "margins.npz").unlink(), "margins.npz: missing or damaged"),
     "with torn arrays": (lambda place: write_text(place / "margins.npz", "PK"), "margins.npz: missing or damaged"),
+    "with something else": (
+        lambda place: write_text(place / "margins.npz", "some text"),
+        "margins.npz: missing or damaged (it holds no plain arrays)",
+    ),
 }
 
 
@@ -316,6 +338,20 @@ def test_a_run_that_cannot_be_read_is_set_aside_counted_and_named(folder, capsys
         assert f"run12: {said}" in shown
     assert len(lines_of(place / "runs.csv")) == 12
     assert "run12: seed 6 is in one arm alone" not in text
+
+
+def test_an_arm_without_a_readable_run_is_named_where_no_plan_is_left(folder):
+    place = folder(*both(2))
+    for at, (arm, seed) in enumerate(itertools.product(("hard", "soft", "mine"), (0, 1))):
+        name = place / f"mu_algo=gradasc,targets={arm},seed={seed}-{at:012x}"
+        if arm == "mine":
+            write_text(name / "result.json", "{")
+        else:
+            (place / f"run{at}").rename(name)
+    assert main([str(place)]) == 0
+    lines = (place / "summary.md").read_text().splitlines()
+    assert "; there is no readable result of targets=mine." in lines[1]
+    assert "- targets=mine: 2 runs began, 0 finished, 0 failed, 2 set aside (their files cannot be read)" in lines
 
 
 def test_where_no_run_can_be_read_the_first_is_named(folder, capsys):
@@ -1684,7 +1720,8 @@ def test_the_benchmark_lays_results_that_reports_read(tmp_path, capsys):
     ("words", "said"),
     [
         (["--compare", "targets=hard"], "--compare targets=hard: must be SETTING=A,B"),
-        (["--compare", "targets=hard,hard"], "--compare targets=hard,hard: must be SETTING=A,B"),
+        (["--compare", "targets=hard,hard"], "--compare targets=hard,hard: both values are hard; give two"),
+        (["--compare", "nosuch=1,2"], "no run has this setting; the only one that differs is targets$"),
         *(
             (["--compare", f"{name}=0,1"], f"--compare {name}=0,1: {name} makes the pairs; compare any other")
             for name in ("seed", "dataset.seed", "forget_set.seed")

@@ -21,7 +21,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from test_standing import FAR, FLOOR, NOTHING, planted
 
-from softtargets.report import numbers, palette
+from softtargets.report import numbers, palette, tables
 from softtargets.report import page as building
 from softtargets.report.comparison import comparison
 from softtargets.report.markup import Markup, joined, tag
@@ -887,6 +887,7 @@ def test_a_table_for_a_paper_has_six_columns_and_the_best_arm_in_bold(report):
     assert (
         text.count(r"\begin{table}") == text.count(r"\caption{") == text.count(r"\label{tab:softtargets-1}") == 1
     )
+    assert "farther than doing nothing, or closer than the arm that it names. Verdicts are corrected for" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\") and line.count(" & ") == 5]
     assert len(rows) == 1 + 8
     bold = [line for line in rows if r"\textbf{" in line]
@@ -919,6 +920,26 @@ def test_lines_of_arms_that_lose_utility_are_pale(tmp_path):
     figures = [text[text.index('id="figure2"') : text.index('id="figure3"')] for text in (kept, lost)]
     looks = [re.findall(r'class="(?:band|line) k-hard([^"]*)"', text) for text in figures]
     assert looks == [8 * [""], 8 * [" lossy"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("relabel out_of_fold", ["relabel out\\_", "of\\_", "fold"]),
+        ("npo forget.temperature=0.25", ["npo forget.", "temperature=0", ".25"]),
+        ("catastrophic", ["catastrophic"]),
+    ],
+)
+def test_names_break_between_their_words(name, parts):
+    assert tables._tex(name, tables.LONGEST).split(r"\allowbreak{}") == parts
+
+
+def test_verdicts_are_said_to_be_corrected_wherever_they_stand_beside_intervals(report, tmp_path, capsys):
+    said = "Verdicts are corrected for the number of comparisons (Holm); intervals are not"
+    assert said in Page(report.read_text()).text
+    assert said in (report.parent / "summary.md").read_text()
+    reported(tmp_path, *both(5))
+    assert said in capsys.readouterr().out
 
 
 def test_many_arms_are_several_tables_for_a_paper(tmp_path):

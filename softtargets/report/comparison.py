@@ -127,8 +127,7 @@ class Comparison:
             str(typed(v)) for run in runs if (v := _value(run, self.name)) is not _MISSING
         )
         if not counts:
-            names = sorted({name for run in runs for name, _ in run.cell.settings})
-            return f"no run has this setting; those that differ are {', '.join(names)}"
+            return f"no run has this setting; {_differing(runs)}"
         return f"its values are {', '.join(sorted(counts))}"
 
 
@@ -136,7 +135,9 @@ def comparison(text: str) -> Comparison:
     """Read `SETTING=A,B` or `FOLDER,FOLDER`; raises BadInput for anything else."""
     name, equals, value = text.rpartition("=") if text.count("=") == 1 else ("", "", text)
     arms = value.split(",")
-    if len(arms) != 2 or arms[0] == arms[1] or not all(arms):
+    if len(arms) == 2 and arms[0] == arms[1] != "":
+        raise BadInput(f"--compare {text}: both values are {arms[0]}; give two that differ")
+    if len(arms) != 2 or not all(arms):
         raise BadInput(
             f"--compare {text}: must be SETTING=A,B, two values of one setting (targets=hard,soft), "
             "or two folders A,B"
@@ -149,6 +150,18 @@ def comparison(text: str) -> Comparison:
         if not Path(folder).is_dir():
             raise BadInput(f"--compare {text}: {folder} is no folder; to compare a setting, type SETTING=A,B")
     return Comparison(FOLDER, *arms)
+
+
+def _differing(runs: list[Run]) -> str:
+    """Say in which settings runs differ: they can be compared by these."""
+    values = collections.defaultdict(set)
+    for run in runs:
+        for name, value in (*run.cell.settings, ("targets", run.arm)):
+            values[name].add(value)
+    names = sorted(name for name, each in values.items() if len(each) > 1)
+    if len(names) == 1:
+        return f"the only one that differs is {names[0]}"
+    return f"those that differ are {', '.join(names)}" if names else "no other differs between them"
 
 
 _MISSING = object()

@@ -2,11 +2,13 @@
 
 import collections
 import dataclasses
+import re
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from softtargets.report.folders import ASIDE, Census, Lost
-from softtargets.report.planned import Arm
+from softtargets.report.planned import Arm, arm_of_words
 from softtargets.report.runs import Run
 
 Key = TypeVar("Key", bound=Hashable)
@@ -95,14 +97,26 @@ def of_arms(runs: Sequence[Run], known: Census, arm_of: Callable[[Run], Key]) ->
 
 
 def without_any(runs: Sequence[Run], known: Census) -> dict[str, Counts]:
-    """Return the planned arms of which no run finished, by the overrides that not all planned arms have."""
-    finished = {known.arm_of.get(run.folder) for run in runs}
+    """Return the arms of which no run finished, by the overrides that not all arms have.
+
+    Where no plan is left, the names of the runs' folders say of which arm they are.
+    """
+    finished = {known.arm_of.get(run.folder) or _named(run.folder) for run in runs}
     lost: dict[Arm, list[Lost]] = collections.defaultdict(list)
-    for one in known.lost.values():
-        if one.arm is not None and one.arm not in finished:
-            lost[one.arm].append(one)
-    common = set.intersection(*map(set, known.arm_of.values())) if known.arm_of else set()
+    for name, one in known.lost.items():
+        arm = one.arm if one.arm is not None else _named(Path(name))
+        if arm is not None and arm not in finished:
+            lost[arm].append(one)
+    arms = [set(arm) for arm in (*known.arm_of.values(), *finished, *lost) if arm]
+    common = set.intersection(*arms) if arms else set()
+    planned = {arm: sum(one.arm is not None for one in group) for arm, group in lost.items()}
     return {
-        " ".join(word for word in arm if word not in common) or "the only arm": counts([], group, len(group))
+        " ".join(word for word in arm if word not in common) or "the only arm": counts([], group, planned[arm])
         for arm, group in lost.items()
     }
+
+
+def _named(folder: Path) -> Arm | None:
+    """Return the arm of a run by its folder, named by overrides and a hash as sweeps do it; None for any other."""
+    overrides = re.fullmatch(r"(\S+=.+)-[0-9a-f]{12}", folder.name)
+    return overrides and arm_of_words(re.split(r",(?=[\w.]+=)", overrides[1]))

@@ -124,6 +124,33 @@ class CostFields(_Read):
     share: Number = None
     share_seconds: Number = None
     prepared_share: Number = None
+    budget: Number = None
+
+
+class FaceFields(_Read):
+    """A distance or signed gap of both models to all retrained ones, and between these."""
+
+    unlearned: Number
+    nothing: Number
+    floor: Number
+
+
+class TemperatureFields(_Read):
+    """The temperatures of calibration."""
+
+    retrained: list[Number] = pydantic.Field(min_length=1)
+
+
+class FacesFields(_Read):
+    """What is measured against all retrained models."""
+
+    js_t_forget: FaceFields
+    disagreement_forget: FaceFields
+    mia_gap: FaceFields
+    js_t_test: FaceFields
+    test_acc_gap: FaceFields
+    js_forget: FaceFields | None = None
+    temperature: TemperatureFields | None = None
 
 
 class Sizes(_Read):
@@ -212,7 +239,7 @@ class Result(_Read):
     trajectory: TrajectoryFields
     diagnosis: DiagnosisFields
     change: dict = {}
-    faces: dict | None = None
+    faces: FacesFields | None = None
     promise: PromiseFields | None = None
     ensemble: EnsembleFields | None = None
     requests: list[RequestFields] = []
@@ -225,6 +252,8 @@ class Result(_Read):
         for name in GROUPS:
             if not isinstance(self.config.get(name, {}), dict):
                 raise ValueError(f"config.{name}: must be a group of settings")
+        if not isinstance(self.config.get("dataset", {}).get("seed", 0), int):
+            raise ValueError("config.dataset.seed: must be an integer")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from importlib import resources
 
 from softtargets.report import figures, folded, palette, tables
-from softtargets.report.counts import of_all, of_arms, without_any
+from softtargets.report.counts import Counts, of_all, of_arms, without_any
 from softtargets.report.folders import Census, aside, without_result
 from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import Measure
 from softtargets.report.pairs import Pairing
-from softtargets.report.ranking import HEAD, Ranked, by_setting, comparisons, headline, ranked
+from softtargets.report.ranking import CORRECTED, HEAD, Ranked, by_setting, comparisons, headline, ranked
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import APART, placed
@@ -67,7 +67,12 @@ class Content:
 
     def headline_by(self, measure: Measure | None) -> list[str]:
         """Return the headline by a measure, or by the first that is compared."""
-        return headline(self.rows, self.verdicts, of_all(self.runs, self.known), measure)
+        return headline(self.rows, self.verdicts, of_all(self.runs, self.known), measure, self.runless)
+
+    @functools.cached_property
+    def runless(self) -> dict[str, Counts]:
+        """Return the arms of which no run finished, with what became of their runs."""
+        return without_any(self.runs, self.known)
 
     @property
     def is_crowded(self) -> bool:
@@ -362,7 +367,7 @@ def _table(content: Content) -> Markup:
     box = tag("div", whole, class_="wide bounded", tabindex=0, role="region", aria_label="All arms, scrolls")
     about = (
         "Every arm of every setting, the nearest first. A verdict opens tests, runs, floors and settings that "
-        "differ."
+        f"differ. {CORRECTED}"
     )
     return _section("table", "Table of arms", about, box, columns=None)
 
@@ -440,7 +445,7 @@ def _notes(content: Content) -> list[Markup]:
     verdicts = list(content.verdicts)
     lists = {
         "Tuned on what is judged here": tuning_notes(list(content.runs)),
-        "Arms of which no run finished": tables.without_a_run(without_any(content.runs, content.known)),
+        "Arms of which no run finished": tables.without_a_run(content.runless),
         "Set aside, since a file cannot be read": tables.why_without_result(aside(content.known.lost)),
         "Runs without a result": tables.why_without_result(without_result(content.known.lost)),
         "Differs between the arms beside the targets": tables.settings(verdicts),

@@ -21,7 +21,7 @@ Arm = tuple[str, ...]
 def write_plan(sweep: Path, overrides_of: Mapping[str, Iterable[str]]) -> None:
     """Write the plan of a call: the overrides of every run, by the name of its folder in the sweep's."""
     arms: dict[Arm, int] = {}
-    cells = {name: arms.setdefault(_arm(words), len(arms)) for name, words in overrides_of.items()}
+    cells = {name: arms.setdefault(arm_of_words(words), len(arms)) for name, words in overrides_of.items()}
     # not by the folders: their hashes change with the content of files, and the call stays the same
     asked = json.dumps([list(words) for words in overrides_of.values()])
     place = sweep / PLANS
@@ -44,5 +44,6 @@ def read_plans(sweep: Path) -> dict[Path, Arm]:
     return arm_of
 
 
-def _arm(words: Iterable[str]) -> Arm:
+def arm_of_words(words: Iterable[str]) -> Arm:
+    """Return the overrides of a run that all runs of its arm have."""
     return tuple(word for word in words if word.partition("=")[0] not in SEEDS)

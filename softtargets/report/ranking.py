@@ -5,19 +5,22 @@ import dataclasses
 import math
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from softtargets.report.counts import Counts
 from softtargets.report.measures import Measure
 from softtargets.report.numbers import number, percent, with_interval, written
 from softtargets.report.pairs import Pairing
-from softtargets.report.standing import Against, OnFace, Setting, say_standing, word
+from softtargets.report.standing import Against, OnFace, Setting, listed, say_standing, word
 from softtargets.report.statistics import LEAST, LEVEL, Paired
 from softtargets.report.verdicts import Verdict
 from softtargets.report.way_left import Entry, Way, best, nearest, wins
 
 HEAD = ("setting", "arm", "distance", "against doing nothing", "difference", "verdict")
 """Columns of the table of arms."""
+CORRECTED = (
+    "Verdicts are corrected for the number of comparisons (Holm); intervals are not, and may seem to say more."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,18 +236,23 @@ def _numbers(values: dict[str, float | None]) -> str:
 
 
 def headline(
-    rows: Sequence[Ranked], verdicts: Sequence[Verdict], counts: Counts, measure: Measure | None = None
+    rows: Sequence[Ranked],
+    verdicts: Sequence[Verdict],
+    counts: Counts,
+    measure: Measure | None = None,
+    runless: Collection[str] = (),
 ) -> list[str]:
     """Return three lines: the best arm, hard against soft, and how far to trust both; without runs the last.
 
-    They speak of one measure, by default the first of those that are compared.
+    They speak of one measure, by default the first of those that are compared. `runless` are arms of which no run
+    finished.
     """
     if not rows:
         return [f"Trust: {counts.shown}."]
     measure = measure or verdicts[0].measure
     ends = [one for one in verdicts if one.where == "end" and one.measure.name == measure.name]
     trust = f"Trust: {counts.shown}; {_detectable(rows, ends, measure)}."
-    return [_best_line([row.entry for row in rows], measure), _targets_line(ends, measure), trust]
+    return [_best_line([row.entry for row in rows], measure), _targets_line(ends, measure, runless), trust]
 
 
 NAMED = 3
@@ -316,12 +324,12 @@ def _opponent(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[st
     return [f"retraining at equal cost leaves {percent(min(equal))}"] if equal else []
 
 
-def _targets_line(verdicts: Sequence[Verdict], measure: Measure) -> str:
+def _targets_line(verdicts: Sequence[Verdict], measure: Measure, runless: Collection[str]) -> str:
     first = [one for one in verdicts if one.other is not None]
+    lost = _without_a_run(runless)
     if not first:
-        return (
-            "Hard against soft: not compared, since no algorithm was run with two kinds of targets in one setting."
-        )
+        why = "no algorithm has results of two kinds of targets in one setting"
+        return f"Hard against soft: {'; '.join([f'not compared, since {why}', *lost])}."
     counts = collections.defaultdict(collections.Counter)
     for verdict in first:
         algorithm = dict(verdict.cell.settings).get("mu_algo", "")
@@ -333,7 +341,15 @@ def _targets_line(verdicts: Sequence[Verdict], measure: Measure) -> str:
     ]
     more = [f"more in figure 3: {', '.join(list(counts)[NAMED:])}"] if len(said) > NAMED else []
     name = "Hard against soft" if any(v.one.name == "hard" for v in first) else "Comparison"
-    return f"{name}{_by(measure)}: {'; '.join([*said[:NAMED], *more])}."
+    return f"{name}{_by(measure)}: {'; '.join([*said[:NAMED], *more, *lost])}."
+
+
+def _without_a_run(runless: Collection[str]) -> list[str]:
+    """Name the first arms of which no run finished: they have no row to be missed in."""
+    if not runless:
+        return []
+    names = [*list(runless)[:NAMED], *([f"{len(runless) - NAMED} more arms"] if len(runless) > NAMED else [])]
+    return [f"there is no readable result of {listed(names)}"]
 
 
 def _outcome(verdict: Verdict) -> str:

@@ -132,7 +132,9 @@ class Run:
             with numpy.load(file) as left:
                 return [left[name] for name in names]
         except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
-            raise Unreadable(file, f": missing or damaged ({error})", AWAY_OR_AGAIN, names) from error
+            # numpy takes any other file for a pickle, and advises to load it as one
+            why = "it holds no plain arrays" if "pickle" in str(error) else error
+            raise Unreadable(file, f": missing or damaged ({why})", AWAY_OR_AGAIN, names) from error
 
     def check(self, *names: str) -> None:
         """Read arrays of margins.npz as reports do, those of the forget set by their shape; raises Unreadable."""

@@ -18,7 +18,6 @@ from softtargets.report import csv_files, tables
 from softtargets.report.comparison import Comparison
 from softtargets.report.contrast import Contrast, Named, contrasts
 from softtargets.report.costs import costs
-from softtargets.report.counts import without_any
 from softtargets.report.ensembles import ensemble_lines
 from softtargets.report.folders import Census, Lost, aside, census, without_result
 from softtargets.report.leaks import leaks
@@ -26,6 +25,7 @@ from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import Content, page
 from softtargets.report.pairs import pairings
 from softtargets.report.promises import audit_lines
+from softtargets.report.ranking import CORRECTED
 from softtargets.report.requests import request_lines
 from softtargets.report.retraining import BreakEven, break_evens
 from softtargets.report.runs import Run, Unreadable, read, readable, without_damaged
@@ -184,7 +184,7 @@ def _write(
             costs(runs),
             [*content.headline, *said],
             tuning,
-            without_any(runs, known),
+            content.runless,
         ),
         "summary.tex": tables.latex(content.rows, content.distance),
         "runs.csv": csv_files.runs_csv(runs),
@@ -255,6 +255,7 @@ def show_standings(standings: list[Standing]) -> None:
         for one in group:
             table.add_row(*(Text(visible(cell)) for cell in tables.standing_row(one)))
         screen.print(table)
+    print(CORRECTED)
 
 
 def show(verdicts: list[Verdict]) -> None:

@@ -13,8 +13,8 @@ from softtargets.report.csv_files import csv_text
 from softtargets.report.folders import Lost, aside, without_result
 from softtargets.report.leaks import Leak
 from softtargets.report.numbers import number, with_interval, written
+from softtargets.report.ranking import CORRECTED, Ranked
 from softtargets.report.ranking import HEAD as HEAD_OF_ARMS
-from softtargets.report.ranking import Ranked
 from softtargets.report.retraining import BreakEven, say_break_even
 from softtargets.report.runs import typed
 from softtargets.report.seeds import OverSeeds, Permuted
@@ -198,7 +198,7 @@ def markdown(
         shown = [
             _bold(row.cells, 1) if row.is_best else row.cells for row in rows if row.entry.standing.group == at
         ]
-        parts += [_table(title, HEAD_OF_ARMS, shown)] if shown else []
+        parts += [_table(title, HEAD_OF_ARMS, shown, "" if at else CORRECTED)] if shown else []
     parts += [_table(title, COMPARED, map(compared_row, group)) for title, group in grouped(verdicts).items()]
     if over:
         about = (
@@ -372,7 +372,8 @@ def latex(rows: Sequence[Ranked], label: str) -> str:
 
 def _paper_table(name: str, rows: list[Ranked], label: str, number: int) -> str:
     columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}\columnwidth}}" for width in WIDTHS)
-    said = f"{name}. Distance: {label}. Way left: 0 is another retraining, 1 doing nothing. In bold: the best arm."
+    said = f"{name}. Distance: {label}. Way left: 0 is another retraining, 1 doing nothing. Verdict: nearer or "
+    said += f"farther than doing nothing, or closer than the arm that it names. {CORRECTED} In bold: the best arm."
     lines = [
         r"\begin{table}",
         r"\centering\scriptsize\setlength{\tabcolsep}{2pt}\setlength{\belowcaptionskip}{4pt}",
@@ -398,12 +399,15 @@ def _paper_row(row: Ranked) -> list[str]:
 
 
 def _tex(text: str, longest: int | None = None) -> str:
-    """Escape what LaTeX would read as a command, and let names break, at the latest after `longest` letters."""
-    parts, since = [], 0
-    for letter in visible(text):
+    """Escape what LaTeX would read as a command, and let names break after `_`, or a dot that is no decimal point.
+
+    A word of more than `longest` letters breaks inside.
+    """
+    parts, since, shown = [], 0, visible(text)
+    for letter, following in zip(shown, f"{shown[1:]} ", strict=True):
         parts.append(ESCAPED.get(letter) or SIGNS.get(letter) or _ascii(letter))
         since = 0 if letter == " " else since + 1
-        if letter in "_=/" or since == longest:
+        if letter == "_" or (letter == "." and following.isalpha()) or since == longest:
             parts.append(r"\allowbreak{}")
             since = 0
     return "".join(parts)
@@ -419,8 +423,8 @@ def _ascii(letter: str) -> str:
     return f"[U+{ord(letter):04X}]"
 
 
-LONGEST = 9
-"""Letters of an arm's name after which its line may end, where no other letter lets it."""
+LONGEST = 13
+"""Letters of an arm's name that its column has room for."""
 
 
 def comma_separated(verdicts: list[Verdict]) -> str:
