@@ -528,7 +528,7 @@ def with_references(folder: Path, numbers: int = 2) -> list:
         left = json.loads((place / "result.json").read_text())
         digests = [f"further{number}/{i}" for i in range(numbers)]
         left["hashes"]["further_retrained"] = digests
-        left["faces"] = {"retrained": {"mia_auc": [0.5, *(0.6 + 0.1 * i for i in range(numbers))]}}
+        left["faces"] = faces() | {"retrained": {"mia_auc": [0.5, *(0.6 + 0.1 * i for i in range(numbers))]}}
         write_json(place / "result.json", left)
         arrays = dict(np.load(place / "margins.npz"))
         for i in range(numbers):
