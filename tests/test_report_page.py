@@ -926,8 +926,8 @@ def test_lines_of_arms_that_lose_utility_are_pale(tmp_path):
     ("name", "parts"),
     [
         ("relabel out_of_fold", ["relabel out\\_", "of\\_", "fold"]),
-        ("npo forget.temperature=0.25", ["npo forget.", "temperature=0", ".25"]),
-        ("catastrophic", ["catastrophic"]),
+        ("npo forget.temperature=0.25", ["npo forget.", "temperature", "=0.25"]),
+        ("calibrated", ["calibrated"]),
     ],
 )
 def test_names_break_between_their_words(name, parts):

@@ -399,7 +399,7 @@ def _paper_row(row: Ranked) -> list[str]:
 
 
 def _tex(text: str, longest: int | None = None) -> str:
-    """Escape what LaTeX would read as a command, and let names break after `_`, or a dot that is no decimal point.
+    """Escape what LaTeX would read as a command, and let it break after `_`, other signs, and a dot between words.
 
     A word of more than `longest` letters breaks inside.
     """
@@ -407,7 +407,8 @@ def _tex(text: str, longest: int | None = None) -> str:
     for letter, following in zip(shown, f"{shown[1:]} ", strict=True):
         parts.append(ESCAPED.get(letter) or SIGNS.get(letter) or _ascii(letter))
         since = 0 if letter == " " else since + 1
-        if letter == "_" or (letter == "." and following.isalpha()) or since == longest:
+        is_sign = not letter.isalnum() and letter not in " .=+-"
+        if is_sign or (letter == "." and following.isalpha()) or since == longest:
             parts.append(r"\allowbreak{}")
             since = 0
     return "".join(parts)
@@ -423,7 +424,7 @@ def _ascii(letter: str) -> str:
     return f"[U+{ord(letter):04X}]"
 
 
-LONGEST = 13
+LONGEST = 11
 """Letters of an arm's name that its column has room for."""
 
 
