@@ -669,7 +669,7 @@ def test_any_two_values_of_any_setting_are_compared(tmp_path, capsys, asked, arm
             "mu_algo",
             "--compare mu_algo: must be SETTING=A,B, two values of one setting (targets=hard,soft), or two",
         ),
-        ("mu_algo=npo,npo", "--compare mu_algo=npo,npo: must be SETTING=A,B"),
+        ("mu_algo=npo,npo", "--compare mu_algo=npo,npo: both values are npo"),
         ("mu_algo=npo,pull", "--compare mu_algo=npo,pull: no cell has both; its values are npo, relabel"),
         ("unlearn.beta=1,2", "--compare unlearn.beta=1,2: no cell has both; no run has this setting; those that"),
         (
