@@ -299,13 +299,13 @@ def _best(entry: Entry, group: Sequence[Entry], measure: Measure) -> str:
 
 
 def _worse(entry: Entry, measure: Measure) -> str:
-    """Say of an arm that is not nearer than doing nothing so; nothing of any other."""
+    """Return how an arm compares with doing nothing if it is not nearer; empty for any other."""
     left = entry.left_by(measure.name)
     return "" if left < 1 else "no better than doing nothing" if left == 1 else "worse than doing nothing"
 
 
 def _apart(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
-    """Say of an arm with models from before the request so, and which is the best without these."""
+    """Return that an arm needs models from before the request, and which is the best without; empty for others."""
     if not entry.standing.group:
         return []
     other = best([one for one in group if not one.standing.group], measure.name)
