@@ -407,7 +407,8 @@ def _tex(text: str, longest: int | None = None) -> str:
     for letter, following in zip(shown, f"{shown[1:]} ", strict=True):
         parts.append(ESCAPED.get(letter) or SIGNS.get(letter) or _ascii(letter))
         since = 0 if letter == " " else since + 1
-        is_sign = not letter.isalnum() and letter not in " .=+-"
+        # none where a space follows, which breaks anyway, and none that parts a sign from its word
+        is_sign = not letter.isalnum() and letter not in " .=+-(" and following not in " .,;:)"
         if is_sign or (letter == "." and following.isalpha()) or since == longest:
             parts.append(r"\allowbreak{}")
             since = 0
