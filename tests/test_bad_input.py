@@ -343,6 +343,7 @@ def no_images(**settings):
     return settings
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "allowed"),
     [

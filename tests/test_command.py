@@ -517,6 +517,7 @@ def test_an_option_file_that_cannot_be_read_is_named(content, line, reason, here
     assert reason in found.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "many", [(), ("-m",), pytest.param(("-m", "hydra/launcher=local"), marks=pytest.mark.kill)]
 )

@@ -344,6 +344,7 @@ UNSURE = (
 """Kinds whose gradient on 142 memorised samples is not surely for or against forgetting: a few samples make it."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", options("targets/forget"))
 def test_first_updates_go_where_the_documents_say(kind, composed):
     """The sign of every kind x direction on a trained mlp, for plain gradient steps."""

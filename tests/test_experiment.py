@@ -103,6 +103,7 @@ def test_equal_configs_have_equal_hashes(composed):
     assert len({config_hash(composed(*overrides)) for overrides in [*others, soft]}) == len(others) + 1
 
 
+@pytest.mark.long
 def test_what_ignores_targets_runs_once_for_all_of_them(composed):
     for name in options("mu_algo"):
         node = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml")
@@ -134,6 +135,7 @@ def test_retraining_can_have_the_runs_own_recipe(composed, recipe):
     assert config["choices"]["unlearn"] == "retrain_own"
 
 
+@pytest.mark.long
 def test_what_takes_no_steps_runs_once_for_all_budgets(composed):
     for name in options("mu_algo"):
         node = OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml")

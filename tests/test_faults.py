@@ -111,6 +111,7 @@ def test_a_full_disk_is_named_and_a_second_call_ends_the_work(full, disk, tmp_pa
     assert numbers(kept) == numbers(elsewhere / "runs")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["store", "runs"])
 def test_a_folder_only_to_be_read_is_refused_before_any_work(name, disk, tmp_path):
     found = called(tmp_path, **{name: disk("ro") / name})
@@ -180,6 +181,7 @@ def test_a_damaged_result_is_made_again_and_not_taken(run, tmp_path, composed):
     assert read_result(folder, asked) is None
 
 
+@pytest.mark.long
 def test_a_flipped_bit_in_any_file_of_the_store_is_told_and_the_numbers_are_made_again(run, tmp_path, monkeypatch):
     monkeypatch.setenv("SOFTTARGETS_STORE", str(tmp_path / "store"))
     asked = (*SMALL, "mu_algo=relabel", "targets=out_of_fold")

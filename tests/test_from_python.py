@@ -15,6 +15,7 @@ from softtargets.system.files import read_json
 MADE = ("metrics", "distance", "baseline", "change", "diagnosis", "trajectory", "matched", "hashes", "config")
 
 
+@pytest.mark.long
 def test_a_run_from_python_has_the_bytes_of_the_command(tmp_path):
     words = [*SMALL, "mu_algo=relabel", "targets=soft", f"store.dir={tmp_path / 'store'}"]
     found = softtargets.run([*words, f"hydra.run.dir={tmp_path / 'python'}"])

@@ -105,6 +105,7 @@ def test_same_command_twice_gives_equal_metrics(run, composed, tmp_path):
     assert json.dumps(warm["metrics"]) == json.dumps(cold[0]["metrics"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("preset", [name for name in options("targets") if name != "hard"])
 def test_arms_differ_in_the_targets_alone(run, preset):
     hard, soft = (run(*SMALL, f"targets={name}")[0]["hashes"] for name in ("hard", preset))
@@ -219,7 +220,7 @@ def every_pair():
     rest = itertools.cycle((pytest.mark.long, *[pytest.mark.slow] * 3))
     for preset in (name for name in options("targets") if name != "out_of_fold_3"):
         for algorithm in options("mu_algo"):
-            plain = preset in ("soft", "out_of_fold_reflect") or algorithm == "relabel"
+            plain = preset == "soft" or algorithm == "relabel"
             yield pytest.param(preset, algorithm, marks=() if plain else next(rest))
 
 
@@ -263,6 +264,7 @@ DIRECTION = {"gradasc": "ascent", "graddiff": "ascent", "relabel": "descent"}
 WORDS = {name: (CONF / "targets" / f"{name}.yaml").read_text().splitlines()[0] for name in options("targets")}
 
 
+@pytest.mark.long
 # graddiff ascends as gradasc does
 @pytest.mark.parametrize("algorithm", ["gradasc", pytest.param("graddiff", marks=pytest.mark.long), "relabel"])
 @pytest.mark.parametrize("preset", [name for name, words in WORDS.items() if re.search("for (as|des)cent", words)])
@@ -318,6 +320,7 @@ def test_forget_sets_run(run, kind):
         assert retrained["forget_acc"] < 0.1 < 0.5 < retrained["forget_true_acc"]
 
 
+@pytest.mark.long
 def test_memorised_samples_are_chosen_by_models_that_all_seeds_share(run, capsys):
     asked = (*SMALL, "forget_set=memorised", "forget_set.models=6", "training.epochs=20")
     high, folder = run(*asked, "seed=1")

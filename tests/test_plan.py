@@ -47,6 +47,7 @@ def planned(here, *words: str) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in (begins + plan).splitlines())
 
 
+@pytest.mark.long
 def test_a_sweep_trains_and_keeps_what_its_plan_said_and_the_plan_wrote_nothing(here, own_store, composed):
     runs, stored = own_store / "runs", own_store / "store"
     pipeline.run_experiment(composed(*SMALL), runs / "first", Console())

@@ -1708,6 +1708,7 @@ def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
     assert all(0 < float(row["floor"]) < float(row["nothing"]) for row in rows if row["measure"] == "js_forget")
 
 
+@pytest.mark.long
 def test_the_benchmark_lays_results_that_reports_read(tmp_path, capsys):
     assert reading.lay(tmp_path, 45, *SMALL) == 45
     assert main([str(tmp_path)]) == 0

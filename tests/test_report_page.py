@@ -430,6 +430,7 @@ def odd(request, tmp_path_factory):
     return summarise(place, place, None, ENDPOINTS, None)
 
 
+@pytest.mark.long
 def test_what_is_not_there_is_in_words(odd):
     page = Page(odd.read_text())
     assert page.arms()

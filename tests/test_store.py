@@ -715,6 +715,7 @@ def users():
         yield call, shared
 
 
+@pytest.mark.long
 def test_two_users_of_a_group_share_a_store_whatever_their_umask(users):
     call, shared = users
     for act, seed in ((makes, 0), (fails_to_make, 1)):

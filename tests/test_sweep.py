@@ -75,6 +75,7 @@ def undisturbed(tmp_path_factory):
     return results(folder), stdout
 
 
+@pytest.mark.long
 def test_a_sweep_trains_each_model_once(undisturbed):
     found, stdout = undisturbed
     assert len(found) == 8

@@ -146,6 +146,7 @@ def test_teacher_oracle_and_bad_teacher_are_the_models_meant(stages):
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("preset", options("targets"))
 def test_targets_are_made_once(stages, preset, monkeypatch):
     first = targets(stages(f"targets={preset}"))

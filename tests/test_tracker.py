@@ -54,6 +54,7 @@ def python(*words: str, limit: float = 200) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_an_offline_session_holds_the_run(run):
     result, folder = run(
         *SMALL, *CLEARML, "tracker.offline=true", "seed=77"
@@ -118,6 +119,7 @@ def test_a_figure_has_the_colour_of_the_report_and_the_retrained_model_as_a_line
     assert player.figures(result)["accuracy by class"].data[0].x[:2] == ("T-shirt", "trouser")
 
 
+@pytest.mark.long
 def test_tracking_changes_no_number(run):
     tracked, _ = run(*SMALL, *CLEARML, "tracker.offline=true")
     plain, folder = run(*SMALL)

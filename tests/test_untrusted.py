@@ -76,6 +76,7 @@ def test_a_checkpoint_runs_nothing(how, suffix, mark, tmp_path, run):
         run(*SMALL, f"checkpoint={file}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", PICKLES)
 def test_the_store_runs_nothing_though_the_seal_is_right(how, mark, tmp_path, run, monkeypatch):
     monkeypatch.setenv("SOFTTARGETS_STORE", str(tmp_path / "store"))
