@@ -65,11 +65,7 @@ MODELS = {
 OPTIONS = {
     group: options(group) for group in (*GROUPS, "tracker", "targets/forget", "targets/retain") if options(group)
 }
-GIVEN = {
-    "dataset=folder": "dataset.path=/no/such",
-    "forget_set=indices": "forget_set.path=/no/such",
-    "architecture=torchvision": "architecture.name=resnet18",
-}
+GIVEN = {"dataset.path": "/no/such", "forget_set.path": "/no/such", "architecture.name": "resnet18"}
 """Settings without a default: what they name is looked for after all types were checked."""
 NOISE = [
     "abc",
@@ -166,7 +162,9 @@ def table(group: str) -> list[Setting]:
     found, where = {}, group.replace("/", ".")
     for name in OPTIONS[group]:
         chosen = f"{group}={name}"
-        words = (chosen, *filter(None, [GIVEN.get(chosen)]), *(suited(name) if group == "mu_algo" else ()))
+        words = (chosen, *(suited(name) if group == "mu_algo" else ()))
+        missing = sorted(OmegaConf.missing_keys(OmegaConf.select(composed(*words), where)))
+        words += tuple(f"{key}={GIVEN[key]}" for key in missing)
         node = OmegaConf.to_container(OmegaConf.select(composed(*words), where))
         for setting in settings(node, where, words):
             found.setdefault((setting.key, repr(setting.annotation)), setting)
