@@ -1,10 +1,10 @@
 """Settings of every arm at one budget, by `softtargets search`: 6,000 images of Fashion-MNIST, mlp, random 10 %.
 
-`python benchmarks/arms.py [cost=0.1] [trials=60] [only=npo,scrub] [tables=conf/tuned] [settings]` searches one arm
-after the other and puts each winner into the tables, as an entry with a cost. It yields to all other work of the
-machine. Settings, such as tuning_pairs=2, go to every search; other data or models need other `tables`.
-Type the same command again to resume, with more `trials` to go on, or at the same time to share the tries: all
-state is in RUNS/search. An arm that cannot be run at that budget is named and passed over.
+`python benchmarks/arms.py [cost=0.1] [trials=60] [only=npo,relabel/delete] [tables=conf/tuned] [settings]`
+searches one arm after the other and puts each winner into the tables, as an entry with a cost. It yields to all
+other work of the machine. Settings, such as tuning_pairs=2, go to every search; other data or models need other
+`tables`. Type the same command again to resume, with more `trials` to go on, or at the same time to share the
+tries: all state is in RUNS/search. An arm that cannot be run at that budget is named and passed over.
 
 An arm that has an entry of so many tries is not searched again. The noise of a search and the blind objective:
 `python benchmarks/arms.py only=npo sampler_seed=1 tables=DIR`, or objective=blind, and then `python
@@ -42,9 +42,10 @@ ARMS = """
 def main(
     *, cost: str = "0.1", trials: str = "60", only: str = "", tables: str = str(CONF / "tuned"), **settings: str
 ) -> None:
-    """Search every arm, or those of the algorithms in `only`."""
+    """Search every arm, or those in `only`: an algorithm, or an algorithm with its targets."""
     for algorithm, *targets in arms():
-        if algorithm not in (only.split(",") if only else algorithm):
+        names = {algorithm, "/".join([algorithm, *targets])}
+        if only and names.isdisjoint(only.split(",")):
             continue
         words = [f"{name}={value}" for name, value in (DATA | settings).items()]
         words += [f"mu_algo={algorithm}", *(f"targets={one}" for one in targets), f"unlearn.cost={cost}"]

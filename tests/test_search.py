@@ -22,7 +22,7 @@ from softtargets.config.resolve import flat
 from softtargets.errors import BadInput, Failed
 from softtargets.tuning import tries
 from softtargets.tuning.pairs import Blind, NearRetrained, interval, seeded
-from softtargets.tuning.space import NOTHING_TO_SEARCH, read_space
+from softtargets.tuning.space import NOTHING_TO_SEARCH, draw, first_tries, read_space
 from softtargets.tuning.tries import Tries
 
 ALGORITHMS = sorted(file.stem for file in (CONF / "mu_algo").glob("*.yaml"))
@@ -84,8 +84,44 @@ def test_a_space_is_read_in_the_syntax_of_hydras_optuna_sweeper(tmp_path):
     assert down.without({"d"}).first() == {"c": 1}
 
 
+def test_starts_of_a_block_are_joined_with_those_of_every_and_tried_after_the_first(tmp_path):
+    text = """
+    sgd: {lr: 'interval(0, 1)'}
+    adamw:
+      lr: interval(0, 1)
+      way: null, x
+      starts: [{lr: 0.5, way: x}, {lr: 0.25}, {lr: 0.25, way: null}]
+    every:
+      alpha: int(interval(1, 100))
+      starts: [{alpha: 100}, {alpha: 10}]
+    """
+    space = space_of(text, tmp_path)
+    assert space["sgd"].starts == ()
+    expected = [(0.5, "x", 100), (0.5, "x", 10), (0.25, "null", 100), (0.25, "null", 10)]
+    assert [tuple(one.values()) for one in space["adamw"].starts] == expected
+    first, *rest = first_tries(space)
+    assert first == {"block": "sgd", "sgd/lr": 0, "sgd/alpha": 1}
+    assert rest[0] == {"block": "adamw", "adamw/lr": 0.5, "adamw/way": "x", "adamw/alpha": 100}
+    typed = {name: block.without({"lr", "way"}) for name, block in space.items()}
+    assert [tuple(one.values()) for one in typed["adamw"].starts] == [(100,), (10,)]
+    study = Tries(tmp_path, 9, first_tries(space)).study
+    tries = [study.ask() for _ in range(5)]
+    drawn = [draw(space, one) for one in tries]
+    assert drawn[2:] == [
+        (f"lr={lr}", f"way={way}", f"alpha={alpha}") for lr, way, alpha in (expected[1], expected[2], expected[3])
+    ]
+
+
 BAD = {
     "": "not a space",
+    "sgd: {a: 'interval(1, 2)', starts: {a: 1}}": "not a list of settings",
+    "sgd: {a: 'interval(1, 2)', starts: [1]}": "not a list of settings",
+    "sgd: {a: 'interval(1, 2)', starts: [{b: 1}]}": "b: not drawn; choose among a",
+    "sgd: {a: 'interval(1, 2)', starts: [{a: 3}]}": "a=3: must be of 1.0 to 2.0",
+    "sgd: {a: 'interval(1, 2)', starts: [{a: x}]}": "a=x: must be of 1.0 to 2.0",
+    "sgd: {a: 'choice(x, y)', starts: [{a: z}]}": "a=z: must be of x, y",
+    "sgd: {a: 'choice(x, y)', starts: [{a: 'x, y'}]}": "must be of x, y",
+    "{every: {a: 'interval(1, 2)', starts: [{a: 1}]}, sgd: {b: 'interval(1, 2)'}}": "no block has starts",
     "{}": "no block",
     "sgd: 1": "sgd: not a block",
     "sgd: {a: 'interval(2, 1)'}": "from low to high",
@@ -216,7 +252,7 @@ def test_a_space_that_no_run_takes_ends_with_one_sentence(tmp_path):
 
 def test_a_try_of_a_dead_process_is_made_again_and_the_allowance_is_exact(tmp_path, monkeypatch):
     monkeypatch.setattr(tries, "PAUSE", 0)
-    first, second = Tries(tmp_path, 3, {"x": 1.0}), Tries(tmp_path, 3, {"x": 1.0})
+    first, second = Tries(tmp_path, 3, [{"x": 1.0}]), Tries(tmp_path, 3, [{"x": 1.0}])
     waited = []
     with contextlib.ExitStack() as life, second.shared():
         life.enter_context(first.shared())
@@ -237,13 +273,13 @@ def test_a_try_of_a_dead_process_is_made_again_and_the_allowance_is_exact(tmp_pa
 
 
 def test_a_journal_whose_last_line_was_cut_is_mended(tmp_path):
-    study = Tries(tmp_path, 1, {"x": 1.0}).study
+    study = Tries(tmp_path, 1, [{"x": 1.0}]).study
     study.tell(study.ask(), 0.5)
     with (tmp_path / "tries.journal").open("a") as file:
         file.write('{"op_code":')
-    mended = Tries(tmp_path, 2, {"x": 1.0})
+    mended = Tries(tmp_path, 2, [{"x": 1.0}])
     mended.study.tell(mended.take(pytest.fail), 0.7)
-    assert [one.value for one in Tries(tmp_path, 2, {}).finished()] == [0.5, 0.7]
+    assert [one.value for one in Tries(tmp_path, 2, []).finished()] == [0.5, 0.7]
 
 
 def typed(folder: Path, *words: str) -> subprocess.Popen:
@@ -275,7 +311,7 @@ def ended(*processes: subprocess.Popen) -> list[str]:
 def tries_in(runs: Path) -> list[tuple[str, dict, float]]:
     """Return state, parameters and score of every try of the only search there."""
     (folder,) = (runs / "search").iterdir()
-    return [(one.state.name, one.params, one.value) for one in Tries(folder, 99, {}).study.trials]
+    return [(one.state.name, one.params, one.value) for one in Tries(folder, 99, []).study.trials]
 
 
 @pytest.mark.kill

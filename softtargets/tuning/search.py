@@ -26,7 +26,7 @@ from softtargets.execution import composed_run
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
 from softtargets.tuning.pairs import FRESH, OBJECTIVES, SEEDS, TUNING, WORST, Measured, Pair, interval, seeded
-from softtargets.tuning.space import NOTHING_TO_SEARCH, Space, draw, find_file, first_try, read_space
+from softtargets.tuning.space import NOTHING_TO_SEARCH, Space, draw, find_file, first_tries, read_space
 from softtargets.tuning.tries import Tries
 from softtargets.tuning.winner import row, seen_by
 
@@ -105,7 +105,7 @@ class Search:
         self._check()
         self.folder = self._folder()
         make_folder(self.folder)
-        self.tries = Tries(self.folder, self.settings.trials, first_try(self.space))
+        self.tries = Tries(self.folder, self.settings.trials, first_tries(self.space))
         self.study = self.tries.study
         self.pairs: dict[int, Pair] = {}
         with self.tries.shared():
@@ -159,7 +159,7 @@ class Search:
         choices = config.hydra.runtime.choices
         arm = "-".join(choices[group] for group in ("dataset", "architecture", "forget_set", "mu_algo", "targets"))
         decisive = self.settings.model_dump(exclude={"trials", "fresh_pairs", "space"})
-        blocks = {name: [block.fixed, repr(block.drawn)] for name, block in self.space.items()}
+        blocks = {name: [block.fixed, repr(block.drawn), block.starts] for name, block in self.space.items()}
         own = {"search": [json.dumps(decisive), json.dumps(blocks)]}
         digest = config_hash(composed_run.resolved_config(config) | own)
         return Path(config.runs_dir, "search", f"{arm}-{digest[:10]}").absolute()

@@ -10,9 +10,14 @@ Values are in the syntax of Hydra's Optuna sweeper: `interval`, `int(interval())
 `tag(log, ...)`, and a list such as `null, 1.0`, since `choice` takes no null. In place of blocks,
 `blocks: optimisers` takes those of another file. Settings under `every` belong to all blocks. The first value of a
 choice and the low end of an interval make the first try, the high end with `tag(from_high, ...)`.
+
+A block, and `every`, may have a list `starts: [{SETTING: VALUE}]`, tried after the first try. Each of a block's is
+joined with each of those under `every`; a setting that neither names has its value of the first try.
 """
 
 import dataclasses
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import optuna
@@ -31,6 +36,8 @@ from softtargets.errors import BadInput, nearest
 
 FORM = "BLOCK: {SETTING: VALUE or choice(...) or interval(LOW, HIGH)}"
 TAGS = {"log", "from_high"}
+STARTS = "starts"
+"""The key under which a block, or `every`, has values that are tried after the first try."""
 NOTHING_TO_SEARCH = {
     "none": "it changes nothing",
     "none_calibrated": "its temperature is fitted",
@@ -51,12 +58,15 @@ class Block:
     drawn: dict[str, BaseDistribution]
     from_high: frozenset[str] = frozenset()
     """Settings whose interval has its high end in the first try."""
+    starts: tuple[dict[str, object], ...] = ()
+    """Values of the tries after the first."""
 
     def without(self, settings: set[str]) -> "Block":
         """Return the block without settings that the user typed."""
         fixed = tuple(word for word in self.fixed if word.partition("=")[0] not in settings)
         drawn = {name: one for name, one in self.drawn.items() if name not in settings}
-        return dataclasses.replace(self, fixed=fixed, drawn=drawn)
+        starts = [{name: value for name, value in start.items() if name in drawn} for start in self.starts]
+        return dataclasses.replace(self, fixed=fixed, drawn=drawn, starts=_distinct(starts))
 
     def words(self, values: dict[str, object]) -> tuple[str, ...]:
         """Return the words of a try with these values."""
@@ -93,10 +103,14 @@ def draw(space: Space, trial: optuna.Trial) -> tuple[str, ...]:
     return space[name].words({setting: _suggest(trial, f"{name}/{setting}", drawn[setting]) for setting in drawn})
 
 
-def first_try(space: Space) -> dict[str, object]:
-    """Return the parameters of the first try, at which the model hardly moves."""
-    name, block = next(iter(space.items()))
-    return {"block": name} | {f"{name}/{setting}": value for setting, value in block.first().items()}
+def first_tries(space: Space) -> list[dict[str, object]]:
+    """Return the parameters of the first try, at which the model hardly moves, and of all starts."""
+    first = next(iter(space))
+    tries = [(first, space[first].first()), *((name, start) for name in space for start in space[name].starts)]
+    return [
+        {"block": name} | {f"{name}/{setting}": value for setting, value in values.items()}
+        for name, values in tries
+    ]
 
 
 def _suggest(trial: optuna.Trial, name: str, one: BaseDistribution) -> object:
@@ -130,7 +144,10 @@ def read_space(file: Path, folders: list[Path]) -> Space:
         content = _mapping(shared)
     if not content or not isinstance(every, dict):
         raise BadInput(f"{file}: has no block. The form of a space is {FORM}")
-    return {str(name): _block(file, str(name), settings, every) for name, settings in content.items()}
+    space = {str(name): _block(file, str(name), settings, every) for name, settings in content.items()}
+    if every.get(STARTS) and not any(block.starts for block in space.values()):
+        raise BadInput(f"{file}: every: {STARTS}: no block has {STARTS} with which these could be joined")
+    return space
 
 
 def _mapping(file: Path) -> dict:
@@ -147,14 +164,62 @@ def _block(file: Path, name: str, settings: object, every: dict) -> Block:
     if not isinstance(settings, dict):
         raise BadInput(f"{file}: {name}: not a block of settings. The form of a space is {FORM}")
     fixed, drawn, from_high = [], {}, set()
+    starts = _joined(file, name, settings, every)
     for setting, value in (settings | every).items():
-        override = _override(file, f"{setting}={'null' if value is None else value}")
+        if setting == STARTS:
+            continue
+        override = _override(file, _word(setting, value))
         if override.is_sweep_override():
             drawn[setting] = _distribution(file, override)
             from_high |= {setting} if "from_high" in override.value().tags else set()
         else:
             fixed.append(override.input_line)
-    return Block(tuple(fixed), drawn, frozenset(from_high))
+    block = Block(tuple(fixed), drawn, frozenset(from_high))
+    return dataclasses.replace(block, starts=_distinct(_start(file, name, block, start) for start in starts))
+
+
+def _word(setting: str, value: object) -> str:
+    return f"{setting}={'null' if value is None else value}"
+
+
+def _joined(file: Path, name: str, settings: dict, every: dict) -> list[dict]:
+    """Join each start of a block with each of those under `every`."""
+    lists = [one.get(STARTS, []) for one in (settings, every)]
+    if not all(isinstance(one, list) and all(isinstance(start, dict) for start in one) for one in lists):
+        raise BadInput(f"{file}: {name}: {STARTS}: not a list of settings, as in {STARTS}: [{{SETTING: VALUE}}]")
+    own, shared = lists
+    return [one | other for one, other in itertools.product(own, shared or [{}])]
+
+
+def _start(file: Path, name: str, block: Block, start: dict) -> dict[str, object]:
+    """Return the value of every drawn setting of a block in a start."""
+    if unknown := set(start) - set(block.drawn):
+        setting = min(unknown)
+        raise BadInput(f"{file}: {name}: {STARTS}: {setting}: not drawn; choose among {', '.join(block.drawn)}")
+    return block.first() | {
+        setting: _value(file, _override(file, _word(setting, value)), block.drawn[setting])
+        for setting, value in start.items()
+    }
+
+
+def _value(file: Path, override: Override, one: BaseDistribution) -> object:
+    """Return the value of a start: a choice as its text, else a number."""
+    if isinstance(one, CategoricalDistribution):
+        value = None if override.is_sweep_override() else override.get_value_element_as_str()
+        within = value in one.choices
+    else:
+        value = override.value()
+        within = isinstance(value, int | float) and one.low <= value <= one.high
+    if not within:
+        allowed = ", " if isinstance(one, CategoricalDistribution) else " to "
+        raise BadInput(f"{file}: {STARTS}: {override.input_line}: must be of {allowed.join(map(str, ends(one)))}")
+    return value
+
+
+def _distinct(starts: Iterable[dict]) -> tuple[dict, ...]:
+    """Return starts without doubles."""
+    found = []
+    return tuple(found.append(start) or start for start in starts if start not in found)
 
 
 def _override(file: Path, word: str) -> Override:

@@ -29,20 +29,21 @@ PAUSE = 1.0
 class Tries:
     """The tries of one search, up to an allowance."""
 
-    def __init__(self, folder: Path, allowance: int, first: dict[str, object]):
-        """Open or begin the journal in `folder`; `first` are the values of the first try."""
+    def __init__(self, folder: Path, allowance: int, first: list[dict[str, object]]):
+        """Open or begin the journal in `folder`; `first` are the values of the first tries."""
         self.folder, self.allowance, self.process = folder, allowance, uuid.uuid4().hex
         journal = str(folder / "tries.journal")
         make_folder(folder / "processes")
-        with self._alone():  # the first try is put in once
+        with self._alone():  # the first tries are put in once
             _mend(journal)
             storage = JournalStorage(JournalFileBackend(journal))
             pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
             self.study = optuna.create_study(
                 storage=storage, study_name="search", pruner=pruner, load_if_exists=True
             )
-            if not self.study.trials:
-                self.study.enqueue_trial(first)
+            # a process may have been killed between two of them
+            for values in first[len(self.study.trials) :]:
+                self.study.enqueue_trial(values)
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
