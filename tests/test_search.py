@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import CONF, ROOT, SMALL
+from hydra.utils import get_object
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from safetensors.torch import load_file
 from scipy import stats
@@ -20,13 +21,15 @@ import softtargets
 from softtargets.config import tuned, tuned_on
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput, Failed
+from softtargets.marks import Algorithm
 from softtargets.tuning import tries
 from softtargets.tuning.pairs import Blind, NearRetrained, interval, seeded
+from softtargets.tuning.search import STILL, Search
 from softtargets.tuning.space import NOTHING_TO_SEARCH, draw, first_tries, read_space
 from softtargets.tuning.tries import Tries
 
 ALGORITHMS = sorted(file.stem for file in (CONF / "mu_algo").glob("*.yaml"))
-STILL = {"ssd": {"mu_algo.alpha": 100, "mu_algo.lam": 1}}
+FIRST = {"ssd": {"mu_algo.alpha": 100, "mu_algo.lam": 1}}
 """First tries of algorithms without an optimiser."""
 WEIGHTS = {
     "alpha",
@@ -149,8 +152,8 @@ def test_every_algorithm_has_a_space_that_starts_where_nothing_moves_or_a_reason
     if name in NOTHING_TO_SEARCH:
         return
     space = read_space(file, [CONF])
-    if name in STILL:
-        assert [block.first() for block in space.values()] == [STILL[name]]
+    if name in FIRST:
+        assert [block.first() for block in space.values()] == [FIRST[name]]
         return
     assert list(space) == ["sgd", "adamw"]
     for block in space.values():
@@ -176,11 +179,9 @@ SEARCHED = [
 @pytest.mark.parametrize("entry", SEARCHED)
 def test_the_words_of_an_entry_with_a_cost_are_a_run_that_carries_what_it_was_tuned_on(entry, composed):
     words = entry["words"]
-    if words == ["mu_algo=none"]:
-        assert (entry["values"], entry["score"]) == ({}, entry["before"])
-        return
-    assert entry["score"] < entry["before"]
     config = composed(*words)
+    if not Algorithm.of(get_object(config["mu_algo"]["_target_"])).starts_afresh:
+        assert entry["score"] <= entry["before"] + STILL
     assert (config["unlearn"]["cost"], config["unlearn"]["stop"]) == (entry["cost"], "none")
     assert config["tuned_on"] == entry["tuned_on"]
     assert min(entry["tuned_on"]["seeds"]) >= tuned_on.RESERVED
@@ -378,6 +379,29 @@ def test_an_own_algorithm_is_searched_without_a_retrained_model(tmp_path):
     winner = softtargets.search([*words, f"runs_dir={tmp_path}", "trials=2"], say=lambda line: None)
     assert (winner["tuning_pairs"], winner["fresh_pairs"], winner["trials"]) == ([1000], [2000], 2)
     assert set(winner["fresh_scores"]) == {"nothing", "0", "1"}
+
+
+@pytest.mark.long
+def test_where_nothing_is_best_an_arm_gets_the_settings_that_move_least(tmp_path, monkeypatch):
+    monkeypatch.setattr(Search, "_nothing", lambda *_: 0.99)  # 1, and the first try too, if it were measured
+    lines = []
+    winner = softtargets.search([*TINY, f"runs_dir={tmp_path}", "trials=1"], say=lines.append)
+    assert (winner["try"], winner["fresh_scores"]["nothing"]) == ("nothing", 0.99)
+    assert winner["score"] == winner["fresh_scores"]["0"] == pytest.approx(1, abs=0.01)
+    assert {"mu_algo=npo", "unlearn.optimizer.lr=1e-06", "mu_algo.alpha=0.1"} <= set(winner["words"])
+    assert "no try is better than doing nothing: the search chose not to move" in lines
+
+
+@pytest.mark.long
+def test_what_starts_afresh_gets_its_best_settings_where_nothing_is_better(tmp_path):
+    lines = []
+    words = [*TINY[:4], "mu_algo=retrain", *TINY[-3:], f"runs_dir={tmp_path}", "trials=2"]
+    winner = softtargets.search(words, say=lines.append)
+    scores = winner["fresh_scores"]
+    assert (winner["try"], winner["score"]) == ("nothing", min(scores["0"], scores["1"]))
+    assert winner["score"] > scores["nothing"] == 1
+    assert "mu_algo=retrain" in winner["words"]
+    assert [line for line in lines if line.endswith("as it cannot do nothing")]
 
 
 @pytest.mark.long

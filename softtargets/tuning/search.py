@@ -23,6 +23,7 @@ from softtargets.config.resolve import config_hash
 from softtargets.config.validation import FORBID, validated
 from softtargets.errors import BadInput, to_type
 from softtargets.execution import composed_run
+from softtargets.marks import Algorithm
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
 from softtargets.tuning.pairs import FRESH, OBJECTIVES, SEEDS, TUNING, WORST, Measured, Pair, interval, seeded
@@ -37,6 +38,8 @@ UNWATCHED = ("unlearn.evaluate_every=null", "references=2", "tracker=none")
 DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned"}
 BEST = 3
 """Tries that are run again on fresh pairs."""
+STILL = 0.02
+"""The difference to the score of doing nothing up to which a first try may stand for it."""
 
 
 class SearchSettings(pydantic.BaseModel):
@@ -105,7 +108,8 @@ class Search:
         self._check()
         self.folder = self._folder()
         make_folder(self.folder)
-        self.tries = Tries(self.folder, self.settings.trials, first_tries(self.space))
+        self.first = first_tries(self.space)
+        self.tries = Tries(self.folder, self.settings.trials, self.first)
         self.study = self.tries.study
         self.pairs: dict[int, Pair] = {}
         with self.tries.shared():
@@ -221,17 +225,33 @@ class Search:
     def _choose(self) -> dict:
         """Run the best tries again on fresh pairs and return the winner; doing nothing is one of them."""
         complete = [one for one in self.tries.finished() if one.state == TrialState.COMPLETE]
-        count = self.settings.fresh_pairs
-        scores = {"nothing": self._nothing(FRESH, count)}
-        best = {str(one.number): one for one in sorted(complete, key=lambda one: one.value)[:BEST]}
-        for number, one in best.items():
-            scores[number] = self._fresh_score(one)
-            self.say(f"try {number} on {count} fresh pairs: {scores[number]:.3f} (tuning pairs: {one.value:.3f})")
-        winner = min(scores, key=scores.__getitem__)
-        return self._described(best.get(winner), scores)
+        best = sorted(complete, key=lambda one: one.value)[:BEST]
+        scores = {"nothing": self._nothing(FRESH, self.settings.fresh_pairs)}
+        scores |= {str(one.number): self._fresh_score(one) for one in best}
+        chosen = min(scores, key=scores.__getitem__)
+        if chosen == "nothing":
+            return self._described(self._in_place_of_nothing(complete, scores), chosen, scores)
+        return self._described(next(one for one in best if str(one.number) == chosen), chosen, scores)
 
-    def _described(self, winner: FrozenTrial | None, scores: dict[str, float]) -> dict:
-        """Return the content of winner.json; None is doing nothing. `scores` are those on fresh pairs."""
+    def _in_place_of_nothing(self, complete: list[FrozenTrial], scores: dict[str, float]) -> FrozenTrial | None:
+        """Return the try whose settings an arm gets where doing nothing is best; None where none is near that.
+
+        It is the first try, which hardly moves. What starts afresh cannot do nothing: it gets its best.
+        """
+        if Algorithm.of(self._pair(FRESH).experiment.unlearn).starts_afresh:
+            tried = [one for one in complete if str(one.number) in scores]
+            return min(tried, key=lambda one: scores[str(one.number)], default=None)
+        first = next((one for one in complete if one.params == self.first[0]), None)
+        if first is not None and str(first.number) not in scores:
+            scores[str(first.number)] = self._fresh_score(first)
+        still = first is not None and abs(scores[str(first.number)] - scores["nothing"]) <= STILL
+        return first if still else None
+
+    def _described(self, winner: FrozenTrial | None, chosen: str, scores: dict[str, float]) -> dict:
+        """Return the content of winner.json: `chosen` has the best of `scores`, `winner` gives the settings.
+
+        Where doing nothing was chosen, `winner` is the try that an arm gets in its place, or None.
+        """
         drawn = winner.user_attrs["words"] if winner else []
         tuning = self._numbers(TUNING, self.settings.tuning_pairs)
         fresh = self._numbers(FRESH, self.settings.fresh_pairs)
@@ -241,10 +261,10 @@ class Search:
         words = [*self.words, *drawn, *usual, tuned_on.typed(seen)]
         return {
             **self._place(),
-            "try": str(winner.number) if winner else "nothing",
+            "try": chosen,
             "words": words if winner else ["mu_algo=none"],
             "drawn": drawn,
-            "score": min(scores.values()),
+            "score": scores[str(winner.number)] if winner else scores["nothing"],
             "interval": self._interval(winner),
             "score_on_tuning_pairs": winner.value if winner else None,
             "fresh_scores": scores,
@@ -280,7 +300,9 @@ class Search:
     def _fresh_score(self, one: FrozenTrial) -> float:
         """Score a try on fresh pairs."""
         measures = self._fresh(one)
-        return WORST if None in measures else self._pair(FRESH).score(measures)
+        score = WORST if None in measures else self._pair(FRESH).score(measures)
+        self.say(f"try {one.number} on {len(measures)} fresh pairs: {score:.3f} (tuning pairs: {one.value:.3f})")
+        return score
 
     def _interval(self, winner: FrozenTrial | None) -> list[float] | None:
         """Return the ends of the 95 % interval of a winner's score; None for doing nothing."""
@@ -297,7 +319,11 @@ class Search:
         count = len(winner["fresh_pairs"])
         self.say(f"winner: {winner['score']:.3f} on {count} fresh pairs; doing nothing: {nothing:.3f}")
         if winner["try"] == "nothing":
-            self.say("no try is better than doing nothing: the search chose not to move")
+            moves = winner["score"] > nothing + STILL
+            chose = (
+                "these settings are the best, as it cannot do nothing" if moves else "the search chose not to move"
+            )
+            self.say(f"no try is better than doing nothing: {chose}")
         self.say(f"table: {file}")
         self.say(f"to type: {to_type('run')} {shlex.join(winner['words'])}")
         return winner
