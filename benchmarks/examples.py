@@ -1,8 +1,9 @@
 """The example reports in docs/examples: `experiment=quick`, and one of Fashion-MNIST.
 
 `python benchmarks/examples.py [folder=docs/examples] [runs=DIR] [pairs=5] [settings]` runs both sweeps, some ten
-minutes on one core, and leaves their pages as quick.html and fashion_mnist.html. `runs` keeps the results: with it a
-second call makes the pages anew and runs only what is missing. Settings such as `dataset.train_size=500` go to both.
+minutes on one core, and leaves their pages as quick.html and fashion_mnist.html. `runs` keeps the results: called
+with it again, it makes the pages anew and runs only what is missing. Settings such as `dataset.train_size=500` go
+to both.
 """
 
 import os

@@ -21,6 +21,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from test_standing import FAR, FLOOR, NOTHING, planted
 
+from softtargets import colours
 from softtargets.report import numbers, palette, tables
 from softtargets.report import page as building
 from softtargets.report.comparison import comparison
@@ -187,15 +188,18 @@ def test_the_headline_gives_no_verdict_on_few_pairs(tmp_path):
 
 @pytest.mark.parametrize("kinds", [["mine", "yours"], [f"mine{at}" for at in range(14)]], ids=len)
 def test_own_kinds_have_the_colours_that_are_free(kinds):
-    known = palette.colours_of(["hard", "soft", *kinds])
-    own = [known[palette.colour(name)] for name in kinds]
+    known = colours.colours_of(["hard", "soft", *kinds])
+    own = [known[colours.colour(name)] for name in kinds]
     assert len(set(own)) == min(len(kinds), 11)  # ten of twelve are free, and grey
-    assert own.count(palette.OTHER) == max(0, len(kinds) - 10)
-    assert not {palette.COLOURS["hard"], palette.COLOURS["soft"]} & set(own)
+    assert own.count(colours.OTHER) == max(0, len(kinds) - 10)
+    assert not {colours.COLOURS["hard"], colours.COLOURS["soft"]} & set(own)
     assert (
-        palette.colours_of(reversed(kinds))[palette.colour(kinds[0])]
-        == palette.colours_of(kinds)[palette.colour(kinds[0])]
+        colours.colours_of(reversed(kinds))[colours.colour(kinds[0])]
+        == colours.colours_of(kinds)[colours.colour(kinds[0])]
     )
+    alone = colours.colours_of([kinds[0]])[colours.colour(kinds[0])]
+    assert alone not in (colours.OTHER, *(colours.COLOURS[kind] for kind in ("hard", "soft", "out_of_fold")))
+    assert len(kinds) > 2 or own[0] == alone, "as in a figure of its own"
     text = palette.legend([("npo", name) for name in ["hard", *kinds]])
     assert (">mine<" in text or ">mine0<" in text, "other kinds" in text) == (True, len(kinds) > 11)
 
@@ -499,29 +503,29 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("eye", SEEN)
 @pytest.mark.parametrize("dark", [0, 1], ids=["light", "dark"])
 def test_colours_differ_for_every_eye(eye, dark):
-    colours = [pair[dark] for pair in palette.COLOURS.values()]
-    assert len(colours) == 12
-    seen = [lab(np.array(SEEN[eye]) @ linear(colour)) for colour in colours]
+    shown = [pair[dark] for pair in colours.COLOURS.values()]
+    assert len(shown) == 12
+    seen = [lab(np.array(SEEN[eye]) @ linear(colour)) for colour in shown]
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) >= 20
 
 
 @pytest.mark.parametrize(("ground", "dark"), [("#ffffff", 0), ("#14181d", 1)])
 def test_colours_stand_out_from_their_ground(ground, dark):
-    for pair in [*palette.COLOURS.values(), palette.OTHER]:
+    for pair in [*colours.COLOURS.values(), colours.OTHER]:
         high, low = sorted((XYZ[1] @ linear(colour) for colour in (ground, pair[dark])), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 3
 
 
 def test_kinds_have_one_colour_wherever_they_appear():
     assert [
-        palette.kind(name) for name in ("hard", "soft forget.temperature=2", "self/hard", "out_of_fold/hard")
+        colours.kind(name) for name in ("hard", "soft forget.temperature=2", "self/hard", "out_of_fold/hard")
     ] == [
         "hard",
         "soft",
         "soft",
         "out_of_fold",
     ]
-    assert (palette.kind("mine"), palette.kind(None)) == ("other", "none")
+    assert (colours.kind("mine"), colours.kind(None)) == ("other", "none")
 
 
 # in a browser

@@ -16,6 +16,7 @@ from conftest import ROOT, SMALL
 from omegaconf import OmegaConf
 
 from softtargets import colours
+from softtargets.report import palette
 from softtargets.tracker import EVENTS, SESSION, TASK, clone, player, tracked
 
 BROKEN = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken", "plugins=[own_parts]")
@@ -115,6 +116,9 @@ def test_a_figure_has_the_colour_of_the_report_and_the_retrained_model_as_a_line
     assert [bar.name for bar in bars] == ["original", "retrained", "unlearned"]
     assert bars[2].marker.color == colours.COLOURS["soft"][0]
     assert bars[0].x == tuple(f"class {digit}" for digit in range(10)), "digits have no other names"
+    result["choices"] = result["choices"] | {"targets": "mine"}
+    own = player.figures(result)["accuracy by class"].data[2].marker.color
+    assert f".k-{colours.colour('mine')}{{--c:{own}}}" in palette.styles(["hard", "mine"]), "as on the page"
     result["choices"] = result["choices"] | {"dataset": "fashion_mnist"}
     assert player.figures(result)["accuracy by class"].data[0].x[:2] == ("T-shirt", "trouser")
 

@@ -1,10 +1,8 @@
 """One look for an arm wherever it is drawn: the colour says the kind of its targets, the shape its algorithm."""
 
-import hashlib
-import itertools
 from collections.abc import Iterable
 
-from softtargets.colours import COLOURS, OTHER, forget_kind, kind
+from softtargets.colours import OTHER, colour, colours_of, forget_kind
 from softtargets.report.markup import Markup, joined, tag
 
 SHAPES = {
@@ -42,25 +40,6 @@ ALGORITHMS = {
 def shape(algorithm: str) -> str:
     """Return the name of an algorithm's shape; those without a shape of their own have a ring."""
     return ALGORITHMS.get(algorithm, "ring")
-
-
-def colour(targets: str | None) -> str:
-    """Return the name of a colour for a kind of targets; kinds of users have names of their own."""
-    name = kind(targets)
-    return f"own-{hashlib.sha256(forget_kind(targets).encode()).hexdigest()[:8]}" if name == "other" else name
-
-
-def colours_of(kinds: Iterable[str | None]) -> dict[str, tuple[str, str]]:
-    """Return the colours by their names, on a light and a dark ground.
-
-    Users' kinds, by their names, have those that no other kind of these uses, but for that of hard labels; grey is
-    what is left for further ones.
-    """
-    named = {colour(targets): forget_kind(targets) for targets in kinds if targets is not None}
-    own = sorted((name for name in named if name not in COLOURS), key=named.get)
-    free = [pair for name, pair in COLOURS.items() if name not in named and name != "hard"]
-    further = dict(itertools.zip_longest(own, free[: len(own)], fillvalue=OTHER))
-    return COLOURS | {"none": ("#1b1f24", "#e6eaee")} | further
 
 
 def styles(kinds: Iterable[str | None]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from softtargets.class_names import class_names
-from softtargets.colours import COLOURS, OTHER, kind
+from softtargets.colours import OTHER, REFERENCE, colour, colours_of
 from softtargets.compat import clearml_names
 from softtargets.run_summary import DISTANCES, METRICS
 from softtargets.system.files import write_text
@@ -42,8 +42,6 @@ OTHERS = {
     "js_test": "test data: raw JS, nats",
 }
 """Names of what the screen does not show."""
-REFERENCE = "#1b1f24"
-"""Colour of the retrained model, and of arms without targets."""
 FILES = ("result.json", "config.yaml", "margins.npz")
 """Files of a run's folder that its task gets, beside saved models."""
 PING = 2.0
@@ -235,9 +233,9 @@ def _trajectory(result: dict):
         figure.add_scatter(x=steps, y=columns[name], name="unlearned", line=look, row=row, col=1)
         level = result["metrics"]["retrained"].get(name, 0.0)  # a distance to the retrained model is 0 there
         if level is not None:
-            figure.add_hline(level, line={"color": REFERENCE, "dash": "dash"}, row=row, col=1)
+            figure.add_hline(level, line={"color": REFERENCE[0], "dash": "dash"}, row=row, col=1)
         if name in DISTANCES and columns[name][0] is not None:
-            figure.add_hline(columns[name][0], line={"color": REFERENCE, "dash": "dot"}, row=row, col=1)
+            figure.add_hline(columns[name][0], line={"color": REFERENCE[0], "dash": "dot"}, row=row, col=1)
     title = "steps of unlearning; dashed: the retrained model, dotted: doing nothing"
     figure.update_xaxes(title_text=title, row=len(drawn), col=1)
     return figure.update_layout(showlegend=False, height=180 * len(drawn) + 100)
@@ -248,7 +246,7 @@ def _classes(result: dict):
 
     accuracies = {model: result["metrics"][model]["class_acc"] for model in MODELS}
     names = class_names(result, len(accuracies["original"]))
-    looks = {"original": OTHER[0], "retrained": REFERENCE, "unlearned": _colour(result)}
+    looks = {"original": OTHER[0], "retrained": REFERENCE[0], "unlearned": _colour(result)}
     bars = [go.Bar(x=names, y=y, name=model, marker={"color": looks[model]}) for model, y in accuracies.items()]
     return go.Figure(bars, {"yaxis": {"title": {"text": "test accuracy"}}})
 
@@ -256,7 +254,7 @@ def _classes(result: dict):
 def _colour(result: dict) -> str:
     """Return the colour that the arm has on the report's page."""
     targets = None if result["ignores_targets"] else result["choices"]["targets"]
-    return {"none": REFERENCE, "other": OTHER[0]}.get(kind(targets)) or COLOURS[kind(targets)][0]
+    return colours_of([targets])[colour(targets)][0]
 
 
 def _close(task, failure: str | None) -> None:
