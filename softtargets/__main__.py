@@ -14,6 +14,7 @@ USAGE = """softtargets: hard labels against soft targets in machine unlearning
   softtargets search [setting=value ...]         find settings for one arm, as in mu_algo=npo unlearn.cost=0.1
   softtargets shadows [models=64 ...]            train models of many seeds, for attacks per sample
   softtargets report FOLDER                      tables, verdicts and a page from the runs in a folder
+  softtargets table build|add                    one page from folders of results; take in others' results
   softtargets store list|verify|prune            show, check or delete trained models
   softtargets upload FOLDER                      send offline tracking sessions to a ClearML server
 """
@@ -42,6 +43,10 @@ def main(words: list[str] | None = None) -> int:
         from softtargets.report.__main__ import main as report
 
         return report(rest)
+    elif name == "table":
+        from softtargets.table.__main__ import main as table
+
+        return table(rest)
     elif name == "store":
         from softtargets.store.__main__ import main as store
 
@@ -52,7 +57,7 @@ def main(words: list[str] | None = None) -> int:
         return tracker(["upload", *rest])
     else:
         print(
-            f"softtargets {name}: no such command. Type run, search, shadows, report, store or upload",
+            f"softtargets {name}: no such command. Type run, search, shadows, report, table, store or upload",
             file=sys.stderr,
         )
         return 2

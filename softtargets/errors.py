@@ -43,7 +43,7 @@ def program() -> str:
     return "run.py" if Path(sys.argv[0]).name == "run.py" else "softtargets"
 
 
-MODULES = {"report": "report", "store": "store", "upload": "tracker upload"}
+MODULES = {"report": "report", "store": "store", "table": "table", "upload": "tracker upload"}
 """Where the other commands of `softtargets` are, without an installation."""
 
 

@@ -13,6 +13,7 @@ import torch
 
 from softtargets.compat import torch_names
 from softtargets.config import contents
+from softtargets.execution.code_hash import code_hash
 
 HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 """Variables that make git use one repository in any folder."""
@@ -28,6 +29,7 @@ def provenance(config: dict, config_hash: str | None, started: datetime.datetime
         "git_commit": commit,
         # untracked files, such as an environment or results, are not the code
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "code_sha256": code_hash(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "host": socket.gethostname(),
         "pid": os.getpid(),

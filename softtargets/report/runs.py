@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import math
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -169,14 +170,16 @@ def finished(folder: Path) -> list[Run]:
     return _arranged([(file.parent, _result(file)) for file in result_files(folder)])
 
 
-def readable(folder: Path) -> tuple[list[Run], list[Unreadable]]:
-    """Read every finished run below `folder` whose result can be read, and what is wrong with the others.
+def readable(*folders: Path) -> tuple[list[Run], list[Unreadable]]:
+    """Read every finished run below `folders` whose result can be read, and what is wrong with the others.
 
-    Raises BadInput where there is no such folder.
+    A run that is below two of them comes once. Raises BadInput where there is no such folder.
     """
-    require_folder(folder)
+    for folder in folders:
+        require_folder(folder)
     results, unreadable = [], []
-    for file in result_files(folder):
+    files = [file for folder in folders for file in result_files(folder)]
+    for file in dict(zip(map(os.path.realpath, files), files, strict=True)).values():
         try:
             results.append((file.parent, _result(file)))
         except Unreadable as error:

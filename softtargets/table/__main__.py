@@ -1,0 +1,55 @@
+"""`softtargets table`: one page from folders of results, and a door for other people's results."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from softtargets.config.validation import naming
+from softtargets.errors import BadInput, to_type, visible
+from softtargets.report.__main__ import check_out
+from softtargets.system.files import write_text
+from softtargets.system.terminal import steady
+from softtargets.table import tidy
+from softtargets.table.fields import table
+
+
+def main(words: list[str] | None = None) -> int:
+    """Build the table; return 2 for bad input."""
+    given = _parser().parse_args(words)
+    try:
+        given.work(given)
+    except BadInput as error:
+        print(visible(f"softtargets.table: {error}"), file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(to_type("table"), description="One table from many folders of results.")
+    commands = parser.add_subparsers(required=True, metavar="build")
+    build = commands.add_parser("build", help="write the page and its CSV files")
+    folders = (
+        "folders with results, community unless given; where two have the same arm and pair, the first counts"
+    )
+    build.add_argument("folders", nargs="*", type=Path, metavar="DIR", default=[Path("community")], help=folders)
+    build.add_argument(
+        "--out", type=Path, metavar="DIR", default=Path("table"), help="where to; table unless given"
+    )
+    build.set_defaults(work=_build)
+    return parser
+
+
+def _build(given: argparse.Namespace) -> None:
+    check_out(given.out, "--out")
+    content = table(given.folders)
+    texts = {"table.csv": tidy.table_csv(content), "ranking.csv": tidy.ranking_csv(content)}
+    with naming(f"--out={given.out}", (OSError,)):
+        for name, text in texts.items():
+            write_text(given.out / name, text)
+    size = f"{len(content.rows)} rows, {len(content.columns)} cells, {len(content.notes)} runs left out"
+    print(visible(f"table: {given.out / 'table.csv'} ({size}); ranking.csv beside it"))
+
+
+if __name__ == "__main__":
+    steady()
+    sys.exit(main())

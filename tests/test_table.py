@@ -1,0 +1,182 @@
+"""The living table: its ranking, its page, and the door for other people's results."""
+
+import csv
+import functools
+import io
+import itertools
+import subprocess
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from results_by_hand import leave, result
+from scipy import stats
+
+from softtargets.execution import code_hash
+from softtargets.table import improvement
+from softtargets.table.__main__ import main
+from softtargets.table.improvement import ranks
+
+# the ranking
+
+
+def cell(**distances) -> dict:
+    return {name: dict(enumerate(map(float, values))) for name, values in distances.items()}
+
+
+def known(found) -> dict[str, tuple]:
+    return {one.name: (one.probability, one.rank, one.low, one.high) for one in found}
+
+
+def test_probability_of_improvement_by_hand():
+    one = cell(a=[1, 1, 1, 1, 1], b=[2, 2, 2, 1, 0])  # a is nearer in 3 of 5, equal in one
+    found = known(ranks([one], replicates=10))
+    assert [found[name][0] for name in "ab"] == pytest.approx([0.7, 0.3])
+
+
+def test_an_arm_that_always_wins_is_first_in_every_replicate():
+    found = known(ranks([cell(a=[1] * 6, b=[2] * 6, c=[3] * 6)] * 2, replicates=50))
+    assert found == {"a": (1, 1, 1, 1), "b": (0.5, 2, 2, 2), "c": (0, 3, 3, 3)}
+
+
+def test_equal_arms_share_their_rank():
+    assert known(ranks([cell(a=[1] * 5, b=[1] * 5)], replicates=20)) == dict.fromkeys("ab", (0.5, 1.5, 1.5, 1.5))
+
+
+def test_cells_count_alike_whatever_their_pairs():
+    found = known(ranks([cell(a=[1] * 5, b=[2] * 5), cell(a=[2] * 20, b=[1] * 20)], replicates=10))
+    assert found["a"][0] == found["b"][0] == 0.5
+
+
+def test_rank_interval_is_that_of_all_resamples():
+    # every one of the 5^5 samples of the pairs, where `ranks` draws at random
+    table = np.array([[1, 1, 1, 1, 4], [2, 2, 2, 2, 2], [3, 3, 3, 3, 3]], dtype=float)
+    some = table[:, list(itertools.product(range(5), repeat=5))]  # (arms, samples, pairs)
+    one, other = some[:, None], some[None]
+    shares = ((one < other) + (one == other) / 2).mean(3)
+    scores = (shares.sum(1) - 0.5) / 2  # without the half that an arm has against itself
+    exact = stats.rankdata(-scores.round(9), axis=0)
+    low, high = np.percentile(exact, (2.5, 97.5), axis=1, method="inverted_cdf")
+    found = known(ranks([cell(**dict(zip("abc", table, strict=True)))], replicates=4000))
+    assert {name: found[name][2:] for name in "abc"} == dict(zip("abc", zip(low, high, strict=True), strict=True))
+    assert found["a"][2:] == (1, 2), "it is second where the last pair is drawn three times"
+
+
+def test_pairs_of_other_models_and_too_few_pairs_are_not_compared():
+    apart = {"a": dict.fromkeys(range(5), 1.0), "b": dict.fromkeys(range(5, 10), 2.0)}
+    assert ranks([apart], replicates=5) == ranks([cell(a=[1] * 4, b=[2] * 4)], replicates=5) == []
+
+
+def test_a_run_that_lost_its_pair_loses_it():
+    found = known(ranks([cell(a=[1, 1, 1, 1, np.inf], b=[2] * 5)], replicates=5))
+    assert found["a"][0] == pytest.approx(0.8)
+
+
+def test_ranking_does_not_depend_on_the_order_of_arms_and_cells():
+    draw = np.random.default_rng(1)
+    cells = [cell(a=draw.random(7), b=draw.random(7), c=draw.random(7)) for _ in range(2)]
+    turned = [dict(reversed(one.items())) for one in cells]
+    assert ranks(turned, replicates=100) == ranks(cells, replicates=100)
+    assert improvement.REPLICATES >= 1000
+
+
+# the code that computed a result
+
+
+def test_code_hash_is_that_of_the_commit():
+    git = functools.partial(subprocess.run, cwd=ROOT, capture_output=True, text=True)
+    listed = git(["git", "ls-tree", "-r", "HEAD", "softtargets"])
+    dirty = git(["git", "status", "--porcelain", "softtargets"])
+    if listed.returncode or dirty.stdout:
+        pytest.skip("not a clean checkout")
+    blobs = {
+        name.removeprefix("softtargets/"): info.split()[2]
+        for info, _, name in (line.partition("\t") for line in listed.stdout.splitlines())
+    }
+    assert code_hash.hash_of(blobs) == code_hash.code_hash()
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"), [("mu_algo/npo.py", True), ("fit.py", True), ("report/page.py", False)]
+)
+def test_code_hash_changes_with_what_decides_numbers(path, changes):
+    blobs = {"fit.py": "one", "mu_algo/npo.py": "one", "report/page.py": "one"}
+    assert (code_hash.hash_of(blobs) != code_hash.hash_of(blobs | {path: "other"})) == changes
+
+
+# CSV
+
+
+def faces(unlearned: float, nothing: float = 0.04, floor: float = 0.01) -> dict:
+    """Return the three faces and what the utility gate reads."""
+    far = {"unlearned": unlearned, "nothing": nothing, "floor": floor}
+    still = {"unlearned": 0.0, "nothing": 0.0, "floor": 0.0}
+    return {
+        "js_t_forget": far,
+        "disagreement_forget": far,
+        "mia_gap": still,
+        "js_t_test": still,
+        "test_acc_gap": still,
+    }
+
+
+def one(seed: int, mu_algo: str, targets: str, distance: float, dataset: str = "fashion_mnist", **changes) -> dict:
+    """Return a result of one distinct pair."""
+    chosen = {"mu_algo": mu_algo, "unlearn": mu_algo, "dataset": dataset, "forget_seed": seed}
+    of_pair = result(seed, targets, choices=chosen, faces=faces(distance + 0.0001 * seed), **changes)
+    of_pair["hashes"] = of_pair["hashes"] | {"forget_set": f"forget_set{seed}{dataset}"}
+    of_pair["config"] = of_pair["config"] | {"forget_set": {"fraction": 0.1, "seed": seed}}
+    provenance = {"code_sha256": code_hash.code_hash(), "finished": "2026-11-29T10:00:00+00:00"}
+    return of_pair | {"provenance": of_pair["provenance"] | provenance | changes.get("provenance", {})}
+
+
+ARMS = (("npo", "hard", 0.03), ("npo", "soft", 0.02), ("finetune", "hard", 0.025))
+
+
+def everything(datasets=("mnist",), **changes) -> list[dict]:
+    return [one(seed, *arm, dataset, **changes) for seed in range(5) for arm in ARMS for dataset in datasets]
+
+
+def build(*folders, out) -> dict[str, list[dict]]:
+    assert main(["build", *map(str, folders), "--out", str(out)]) == 0
+    return {
+        name: list(csv.DictReader(io.StringIO((out / name).read_text()))) for name in ("table.csv", "ranking.csv")
+    }
+
+
+def test_table_and_ranking_as_csv(tmp_path):
+    texts = build(leave(tmp_path / "runs", *everything(("mnist", "kmnist"))), out=tmp_path / "out")
+    fields = {(line["row"], line["dataset"]): line for line in texts["table.csv"]}
+    assert len(fields) == 6
+    field = fields["npo soft", "mnist"]
+    assert (field["n"], field["forget_set"], field["cost"]) == ("5", "random fraction=0.1", "no budget")
+    mean = 0.02 + 0.0001 * 2
+    assert float(field["distance"]) == pytest.approx(mean)
+    assert float(field["left"]) == pytest.approx((mean - 0.01) / 0.03)
+    assert field["verdict"].startswith("nearer than doing nothing")
+    assert (field["last_day"], field["older_runs"]) == ("2026-11-29", "0")
+    ranked = [(line["row"], line["rank"], line["probability_of_improvement"]) for line in texts["ranking.csv"]]
+    assert ranked == [("npo soft", "1.0", "1.0"), ("finetune hard", "2.0", "0.5"), ("npo hard", "3.0", "0.0")]
+
+
+def test_of_several_folders_with_an_arm_in_a_pair_the_first_counts(tmp_path):
+    folders = [leave(tmp_path / name, *everything()) for name in ("first", "second")]
+    worse = leave(tmp_path / "worse", *(one(seed, "npo", "soft", 0.9, "mnist") for seed in range(5)))
+    texts = build(*folders, worse, folders[0], out=tmp_path / "out")
+    assert texts == build(folders[0], out=tmp_path / "alone")
+
+
+def test_runs_of_older_code_are_counted(tmp_path):
+    older = [run for run in everything(provenance={"code_sha256": "0" * 64}) if run["choices"]["seed"] < 2]
+    newer = [run for run in everything() if run["choices"]["seed"] >= 2]
+    lines = build(leave(tmp_path / "runs", *older, *newer), out=tmp_path / "out")["table.csv"]
+    assert {line["older_runs"] for line in lines} == {"2"}
+    assert {line["code_sha256"] for line in lines} == {f"{'0' * 64} {code_hash.code_hash()}"}
+
+
+def test_a_folder_without_runs_is_refused(tmp_path, capsys):
+    assert main(["build", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"softtargets.table: {tmp_path}: no result of a run below it\n"
+    assert main(["build", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"softtargets.table: {tmp_path / 'none'}: no such folder\n"
+    assert not (tmp_path / "out").exists()
