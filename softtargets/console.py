@@ -12,6 +12,7 @@ import rich.progress
 from softtargets import run_summary
 from softtargets.errors import visible
 from softtargets.evaluation.diagnosis import Diagnosis
+from softtargets.system import signals
 
 REDRAW = 0.1
 """Shortest time between two updates of a progress bar, in seconds."""
@@ -82,7 +83,8 @@ class Console:
         if self.rich.width >= WIDE:
             numbers += "  {task.fields[loss]}  {task.fields[pace]}"
         columns = ("{task.description}", rich.progress.BarColumn(bar_width=None), numbers)
-        with rich.progress.Progress(*columns, console=self.rich, transient=True, expand=True) as bars:
+        shown = rich.progress.Progress(*columns, console=self.rich, transient=True, expand=True)
+        with signals.drawing(on_terminal=True), shown as bars:
             task = bars.add_task(self.clock.numbered(stage), total=None, loss="", pace="", left="")
 
             def draw(step: int, steps: int, loss: float) -> None:

@@ -12,6 +12,7 @@ from softtargets.study import progress
 from softtargets.study.cells import SweepCell
 from softtargets.study.nearest import Nearest
 from softtargets.study.progress import Display, FailFast
+from softtargets.system import signals
 from softtargets.system.files import write_json, write_text
 
 
@@ -148,6 +149,20 @@ def test_a_terminal_shows_what_runs_now_and_wraps_whole_names(watched, tmp_path)
     assert lines[first + 1 : first + 3] == [f"{'b' * 70}, c and 1", "more"]
     assert any(line.startswith("nearest to retraining so far: npo soft, at 0.20") for line in lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_a_terminal_says_that_a_sweep_stops_and_then_how_far_it_came(watched, tmp_path, monkeypatch):
+    display, file, _ = watched("ab", terminal=True)
+    leave(tmp_path / "a", "result.json", result("npo", 0.1))
+    with display:
+        display.update()
+        display.live.refresh()
+        assert "stopping" not in file.getvalue()
+        monkeypatch.setattr(signals, "code", 130)
+        display.live.refresh()
+        assert "stopping; this may take some seconds" in file.getvalue()
+    last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue().splitlines()[-1])
+    assert last == "1 of 2 done (0 from an earlier call), 0 failed, 0 running; 0:00:00 so far"
 
 
 def test_a_watcher_asks_for_no_run_that_left_no_mark(watched, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """Ends by signal: a sentence, an unwound stack, and no process that outlives its parent."""
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -90,6 +92,46 @@ def test_a_signal_ends_the_import_of_torch_which_takes_it_for_something_else(tmp
     _, stderr = process.communicate(timeout=10)
     assert process.returncode == 128 + signal.SIGTERM
     assert stderr.startswith("softtargets: stopped by SIGTERM;")
+
+
+DISPLAY = """
+import sys, time
+import rich.console, rich.live
+from softtargets.system import signals
+
+signals.LIMIT = 0.5
+signals.heed()
+with signals.drawing(on_terminal=True), rich.live.Live("a bar", console=rich.console.Console(), transient=True):
+    print("ready")
+    while True:
+        try:
+            time.sleep(30)
+        except SystemExit:
+            if sys.argv[1] == "hears":
+                raise
+"""
+
+
+@pytest.mark.parametrize(
+    ("hears", "end"), [("hears", "{erased}{sentence}"), ("deaf", "a bar\r\n{cursor}{sentence}")]
+)
+def test_no_display_is_drawn_over_the_sentence(hears, end):
+    terminal, other = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", DISPLAY, hears], stdout=other, stderr=other)
+    os.close(other)
+    said = os.read(terminal, 1000)
+    while not said.endswith(b"ready\r\na bar"):
+        said += os.read(terminal, 1000)
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # as Linux reports that the other side is closed
+        while more := os.read(terminal, 1000):
+            said += more
+    os.close(terminal)
+    assert process.wait() == 130
+    sentence = "softtargets: stopped by SIGINT; run the same command again to resume\r\n"
+    whole = said.decode()
+    assert whole.endswith(end.format(erased="\x1b[2K", cursor="\x1b[?25h", sentence=sentence)), whole
+    assert whole.count(sentence) == 1
 
 
 def test_a_thread_is_stopped_in_good_order():

@@ -1,10 +1,12 @@
 """The progress and the summary of a sweep, read from the folders of its cells."""
 
 import collections
+import contextlib
 import datetime
 import math
 import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import rich.console
@@ -18,6 +20,7 @@ from softtargets.resumable.progress_marks import changed, digest_in
 from softtargets.resumable.starting import Screen
 from softtargets.study.cells import Missing, SweepCell
 from softtargets.study.nearest import Nearest
+from softtargets.system import signals
 from softtargets.system.files import read_json_or_none
 
 SHOWN = 3
@@ -36,6 +39,14 @@ class FailFast(Exception):
         runs = "a run" if number == 1 else f"{number} runs"
         same = "" if number == 1 else " for the same reason"
         super().__init__(f"fail_fast={number}: {runs} failed{same}, so the sweep ends here: {reason}")
+
+
+class Stopping:
+    """The last line of the display of a sweep, from a signal on until the sweep has ended."""
+
+    def __rich_console__(self, *_: object) -> Iterator[rich.text.Text]:
+        if signals.code is not None:
+            yield rich.text.Text("stopping; this may take some seconds")
 
 
 class Display(Screen):
@@ -58,14 +69,19 @@ class Display(Screen):
 
     def __enter__(self):
         self.live = rich.live.Live(console=self.screen, refresh_per_second=2, transient=True)
+        self.shown = contextlib.ExitStack()
+        self.shown.enter_context(signals.drawing(self.screen.is_terminal))
+        self.shown.callback(self._end)
         if self.screen.is_terminal:
-            self.live.start()
+            self.shown.enter_context(self.live)
         return self
 
     def __exit__(self, *_):
-        self.live.stop()
+        self.shown.close()
+
+    def _end(self) -> None:
         self.over = True
-        if not self.screen.is_terminal:
+        if not self.screen.is_terminal or signals.code is not None:
             self._say_counts()
 
     def update(self) -> None:
@@ -78,7 +94,7 @@ class Display(Screen):
                 self.states[cell] = state
                 self._take(cell, state)
         if self.screen.is_terminal:
-            self.live.update(self.page())
+            self.live.update(rich.console.Group(self.page(), Stopping()))
         elif time.monotonic() - self.said > MINUTE and {"running", *ENDED} & {*self.states.values()}:
             self._say_counts()
 

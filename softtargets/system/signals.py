@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Iterator
 
 from softtargets.compat import submitit_names, torch_import
 from softtargets.errors import program
@@ -17,6 +18,9 @@ LIMIT = 10.0
 """Seconds after a signal at which the process ends in any case."""
 code: int | None = None
 """The exit code, once a signal has been received."""
+drawn = False
+"""Whether a display is drawn again and again on the terminal, over whatever is written there meanwhile."""
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 def heed() -> None:
@@ -26,7 +30,7 @@ def heed() -> None:
 
 
 def _end(number: int, frame: types.FrameType | None) -> None:
-    """Print a sentence and raise SystemExit, so that half-written files are removed.
+    """Print a sentence, unless a display waits to do so, and raise SystemExit: half-written files are removed.
 
     If a destructor swallows the exception, `_lost` raises it again. After `LIMIT` seconds the process ends without
     cleaning up. During the import of torch it ends at once: torch takes an exception there for a missing NumPy.
@@ -34,17 +38,44 @@ def _end(number: int, frame: types.FrameType | None) -> None:
     for other in (signal.SIGINT, signal.SIGTERM):
         signal.signal(other, signal.SIG_IGN)
     global code
-    name, code = signal.Signals(number).name, 128 + number
-    sentence = f"{program()}: stopped by {name}; run the same command again to resume\n"
-    with contextlib.suppress(OSError):  # stderr may be closed
-        os.write(2, sentence.encode())
+    code = 128 + number
+    if not drawn:
+        _say()
     if torch_import.is_under_way(frame):
-        os._exit(code)
-    timer = threading.Timer(LIMIT, os._exit, (code,))
+        _leave()
+    timer = threading.Timer(LIMIT, _leave)
     timer.daemon = True
     timer.start()
     sys.unraisablehook = functools.partial(_lost, number)
     raise SystemExit(code)
+
+
+@contextlib.contextmanager
+def drawing(on_terminal: bool) -> Iterator[None]:
+    """Hold the sentence of a signal back while a display is drawn on a terminal, and print it at its end."""
+    global drawn
+    drawn = on_terminal and os.isatty(2)
+    try:
+        yield
+    finally:
+        if drawn and code is not None:
+            _say()
+        drawn = False
+
+
+def _say() -> None:
+    sentence = f"{program()}: stopped by {signal.Signals(code - 128).name}; run the same command again to resume\n"
+    with contextlib.suppress(OSError):  # stderr may be closed
+        os.write(2, sentence.encode())
+
+
+def _leave() -> None:
+    """End the process at once; a display that is still drawn has said nothing, and has hidden the cursor."""
+    if drawn:
+        with contextlib.suppress(OSError):
+            os.write(2, b"\n" + SHOW_CURSOR)
+        _say()
+    os._exit(code)
 
 
 def _lost(number: int, unraisable) -> None:  # `unraisable` has no annotation: its type has a name only in stubs
