@@ -16,7 +16,7 @@ from slurm_stub import StubLauncher
 from submitit.core.utils import FailedJobError
 
 from softtargets.errors import BadInput
-from softtargets.resumable import slurm_jobs, slurm_queue, sweep, workers
+from softtargets.resumable import slurm_jobs, slurm_queue, starting, sweep, workers
 from softtargets.resumable.arrays import cut, described
 from softtargets.resumable.progress_marks import mark
 from softtargets.resumable.recorded import FINISHED, config_hash
@@ -100,6 +100,20 @@ def test_an_array_that_a_limit_refuses_waits_for_other_jobs(monkeypatch, capsys)
     monkeypatch.setattr(slurm_jobs, "holds_jobs", lambda: False)
     with pytest.raises(FailedJobError, match="Limit"):
         slurm_jobs._submit(Full(TOO_MANY, 1), ARRAY)
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_a_call_that_is_stopped_names_the_jobs_that_run_on(tmp_path, monkeypatch, capsys, end):
+    monkeypatch.setattr(slurm_queue, "_squeue", lambda *_: subprocess.CompletedProcess([], 0, "12_0\n12_1\n", ""))
+    for queue in (None, slurm_queue.Queue(tmp_path)):  # without SLURM, and before the first array
+        with pytest.raises(end), starting.outlived(queue):
+            raise end
+    assert capsys.readouterr().out == ""
+    (tmp_path / "12_0").mkdir()
+    with pytest.raises(end), starting.outlived(slurm_queue.Queue(tmp_path)):
+        raise end
+    said = "its jobs run on; the same command waits for them. To cancel them: scancel 12\n"
+    assert capsys.readouterr().out == said
 
 
 def test_a_cell_that_fails_before_its_run_leaves_its_reason_and_stops_no_other_of_its_job(tmp_path):

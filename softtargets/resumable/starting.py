@@ -3,7 +3,7 @@
 import abc
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hydra.plugins.sweeper import Sweeper
@@ -51,9 +51,21 @@ def queue_of(config: DictConfig, folder: Path, screen: Screen) -> Queue | None:
     if earlier.waiting():
         jobs = " ".join(sorted(earlier.jobs()))
         print(f"waiting for jobs of an earlier call; to cancel them: scancel {jobs}", flush=True)
-        with screen:
+        with outlived(earlier), screen:
             watch(earlier, screen.update)
     return Queue(earlier.folder, but=earlier.jobs())
+
+
+@contextlib.contextmanager
+def outlived(queue: Queue | None) -> Iterator[None]:
+    """Print which jobs run on, where this call is stopped before they have ended."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if queue and queue.waiting():
+            jobs = " ".join(sorted(queue.jobs()))
+            print(f"its jobs run on; the same command waits for them. To cancel them: scancel {jobs}", flush=True)
+        raise
 
 
 def starter(

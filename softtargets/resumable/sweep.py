@@ -16,7 +16,7 @@ from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import launch, reason
 from softtargets.resumable.progress_marks import changed, digest_in, remove_marks
 from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash
-from softtargets.resumable.starting import Screen, in_folder, prepare_folder, queue_of, starter
+from softtargets.resumable.starting import Screen, in_folder, outlived, prepare_folder, queue_of, starter
 from softtargets.system.files import make_folder, read_json_or_none, require_writable
 
 NAME = 255 - 13
@@ -143,7 +143,7 @@ def _launch(sweeper: Sweeper, cells: list[Cell], folder: Path) -> dict[Cell, str
         remove_marks(cell.folder)
     runs = [[*cell.overrides, *in_folder(folder, cell.folder.name)] for cell in cells]
     start = starter(sweeper, runs, queue, sweeper.config.hydra.sweeper.runs_per_gpu, _peak(folder))
-    with screen:
+    with outlived(queue), screen:
         end = launch(start, screen.update)
     if end.raised:
         print(visible(reason(end.raised, queue)), file=sys.stderr)

@@ -15,7 +15,16 @@ from softtargets.errors import BadInput, program, visible
 from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import LauncherEnd, launch, reason
 from softtargets.resumable.slurm_queue import Queue
-from softtargets.resumable.starting import Start, in_folder, on_slurm, prepare_folder, queue_of, quoted, starter
+from softtargets.resumable.starting import (
+    Start,
+    in_folder,
+    on_slurm,
+    outlived,
+    prepare_folder,
+    queue_of,
+    quoted,
+    starter,
+)
 from softtargets.study import cells as on_disk
 from softtargets.study import pairs
 from softtargets.study.composing import Composer
@@ -127,7 +136,7 @@ def _launch(
     if began:
         start = _starter(sweeper, list(began), folder, queue)
         try:
-            with display:
+            with outlived(queue), display:
                 end = launch(start, display.update)
         except FailFast as error:
             print(f"{program()}: {visible(error)}", file=sys.stderr)
