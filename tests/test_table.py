@@ -9,6 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 from conftest import ROOT
+from page_by_hand import Page
 from results_by_hand import leave, result
 from scipy import stats
 
@@ -180,3 +181,83 @@ def test_a_folder_without_runs_is_refused(tmp_path, capsys):
     assert main(["build", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == f"softtargets.table: {tmp_path / 'none'}: no such folder\n"
     assert not (tmp_path / "out").exists()
+
+
+# the page
+
+
+def page_of(folder, out) -> Page:
+    build(folder, out=out)
+    return Page((out / "index.html").read_text())
+
+
+def matrix(page: Page) -> list[list[str]]:
+    return next(rows for caption, rows in page.tables.items() if caption.startswith("Way to retraining"))
+
+
+def test_the_page_shows_every_arm_in_every_cell(tmp_path):
+    runs = [*everything(), *(one(seed, *ARMS[0], "kmnist") for seed in range(5))]
+    page = page_of(leave(tmp_path / "runs", *runs), tmp_path / "out")
+    head, *rows = matrix(page)
+    assert head == [
+        "algorithm and targets",
+        *(f"{name}images unknownmlprecipe mlprandom fraction=0.1no budget" for name in ("kmnist", "mnist")),
+    ]
+    assert [row[0] for row in rows] == ["finetune hard", "npo hard", "npo soft"]
+    assert rows[0][1] == "not run"
+    assert rows[2][2].startswith("leaves 34% [33%, 35%], n\u00a0=\u00a05nearer than doing nothing")
+    assert "floor 0.0100" in rows[2][2]
+    assert "2026-11-29" in rows[2][2]
+    assert code_hash.code_hash()[:12] in rows[2][2]
+    assert "All 20 runs have it." in page.text
+    ranked = next(rows for caption, rows in page.tables.items() if caption.startswith("Arms without"))
+    assert ranked[1] == ["1", "1 to 1", "npo soft", "1.00", "1", "2"]
+
+
+def test_the_page_has_no_script_and_nothing_from_elsewhere(tmp_path):
+    page = page_of(leave(tmp_path / "runs", *everything()), tmp_path / "out")
+    assert not page.tags["script"]
+    assert not [value for _, name, value in page.attributes if name.startswith("on") or "://" in (value or "")]
+    links = {value for tag, name, value in page.attributes if (tag, name) == ("a", "href")}
+    assert links == {"#table", "table.csv", "ranking.csv"}
+    assert ("meta", "content", "default-src 'none'; style-src 'unsafe-inline'; img-src data:") in page.attributes
+
+
+def test_older_code_is_grey_and_says_so(tmp_path):
+    runs = [
+        *everything(provenance={"code_sha256": "0" * 64}),
+        *(one(seed, *ARMS[0], "kmnist") for seed in range(5)),
+    ]
+    page = page_of(leave(tmp_path / "runs", *runs), tmp_path / "out")
+    grey = [value for tag, name, value in page.attributes if (tag, name, value) == ("td", "class", "old")]
+    assert len(grey) == 3
+    said = [cell for row in matrix(page) for cell in row if "older code" in cell]
+    assert len(said) == 3
+    assert "15 of 20 runs have another code" in page.text
+
+
+NAMES = ['"><script>alert(1)</script><img src=x onerror=alert(1)>', "=HYPERLINK(0)\n\x1b[31m"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_neither_markup_nor_formulas(name, tmp_path):
+    runs = [one(seed, "npo", name, 0.02, name) for seed in range(5)]
+    for run in runs:
+        run["choices"] |= {"architecture": name, "training": name, "forget_set": name}
+        run["config"]["unlearn"] = {"cost": [name]}
+        run["data"]["sizes"]["train"] = name
+        run["provenance"] |= {"code_sha256": name, "finished": name}
+    page = page_of(leave(tmp_path / "runs", *runs), tmp_path / "out")
+    assert not page.tags["script"]
+    assert not page.tags["img"]
+    assert name.split("\n")[0] in page.text
+    for line in csv.reader(io.StringIO((tmp_path / "out/table.csv").read_text())):
+        assert not [cell for cell in line if cell.startswith(("=", "+", "@", "-")) and not is_number(cell)]
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -4,6 +4,7 @@ import datetime
 import functools
 import os
 import platform
+import re
 import socket
 import subprocess
 from importlib.metadata import version
@@ -13,7 +14,7 @@ import torch
 
 from softtargets.compat import torch_names
 from softtargets.config import contents
-from softtargets.execution.code_hash import code_hash
+from softtargets.execution.code_hash import PACKAGE, code_hash, hash_of
 
 HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 """Variables that make git use one repository in any folder."""
@@ -50,6 +51,16 @@ def processor(device: str) -> str:
     numbers = "".join(f", {key} {description[key]}" for key in ("cpu family", "model") if key in description)
     cpu = f"{name}{numbers}, {torch.backends.cpu.get_cpu_capability()}"
     return f"{torch.cuda.get_device_name(device)}; {cpu}" if device.startswith("cuda") else cpu
+
+
+def code_of_commit(commit: str) -> str | None:
+    """Return the hash of the code (see `code_hash`) at a commit; None where this is no repository that has it."""
+    if not re.fullmatch("[0-9a-f]{40}", commit):
+        return None
+    listed = _git("ls-tree", "-r", "--full-tree", commit, PACKAGE.name)
+    lines = (line.partition("\t") for line in (listed or "").splitlines())
+    blobs = {name.removeprefix(f"{PACKAGE.name}/"): info.split()[2] for info, _, name in lines}
+    return hash_of(blobs) if blobs else None
 
 
 def _commit() -> str | None:

@@ -4,7 +4,7 @@ import html
 
 from softtargets.errors import visible
 
-EMPTY = frozenset({"input", "img", "rect", "path", "polyline", "polygon"})
+EMPTY = frozenset({"br", "img", "input", "link", "meta", "path", "polygon", "polyline", "rect"})
 """Elements that have neither content nor, in HTML or SVG, an end of their own."""
 
 

@@ -11,6 +11,7 @@ from softtargets.system.files import write_text
 from softtargets.system.terminal import steady
 from softtargets.table import tidy
 from softtargets.table.fields import table
+from softtargets.table.page import page
 
 
 def main(words: list[str] | None = None) -> int:
@@ -42,12 +43,16 @@ def _parser() -> argparse.ArgumentParser:
 def _build(given: argparse.Namespace) -> None:
     check_out(given.out, "--out")
     content = table(given.folders)
-    texts = {"table.csv": tidy.table_csv(content), "ranking.csv": tidy.ranking_csv(content)}
+    texts = {
+        "table.csv": tidy.table_csv(content),
+        "ranking.csv": tidy.ranking_csv(content),
+        "index.html": page(content),
+    }
     with naming(f"--out={given.out}", (OSError,)):
         for name, text in texts.items():
             write_text(given.out / name, text)
     size = f"{len(content.rows)} rows, {len(content.columns)} cells, {len(content.notes)} runs left out"
-    print(visible(f"table: {given.out / 'table.csv'} ({size}); ranking.csv beside it"))
+    print(visible(f"table: {given.out / 'index.html'} ({size}); table.csv and ranking.csv beside it"))
 
 
 if __name__ == "__main__":

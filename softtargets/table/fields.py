@@ -36,17 +36,17 @@ class Column:
     """Under `SHOWN`, and every other setting that varies between cells."""
 
     @property
-    def name(self) -> str:
-        """Return the cell in a line."""
-        names = ("dataset", "network", "forget set")
-        return ", ".join(
-            f"{typed(value):,} images"
-            if name == "images" and value is not None
-            else str(typed(value))
-            if name in names or value == NO_BUDGET
-            else f"{name} {typed(value)}"
-            for name, value in self.values
-        )
+    def shown(self) -> list[str]:
+        """Return what the cell is made of, each in a text."""
+        return [_shown(name, value) for name, value in self.values]
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "images" and isinstance(value, int):
+        return f"{value:,} images"
+    if name in ("dataset", "network", "forget set") or value == NO_BUDGET:
+        return str(value)
+    return f"{name} {typed(value)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,11 +170,11 @@ def column_of(entry: Entry) -> Column:
     cost = config.get("unlearn", {}).get("cost")
     values = (
         chosen["dataset"],
-        run.result["data"]["sizes"].get("train"),
+        _number(run.result["data"]["sizes"].get("train", "unknown")),
         chosen["architecture"],
         chosen["training"],
         _forget_set(chosen["forget_set"], config.get("forget_set", {})),
-        NO_BUDGET if cost is None else cost,
+        NO_BUDGET if cost is None else _number(cost),
     )
     more = [
         setting
@@ -182,6 +182,11 @@ def column_of(entry: Entry) -> Column:
         if setting[0] not in PLAIN and not setting[0].startswith("forget_set.")
     ]
     return Column((*zip(SHOWN, values, strict=True), *more))
+
+
+def _number(value: object) -> object:
+    """Return a number as it is, and a text of anything else, which a result may hold in its place."""
+    return value if isinstance(value, int | float) else str(value)
 
 
 def _forget_set(name: str, settings: dict) -> str:

@@ -1,0 +1,267 @@
+"""What is checked of other people's results before they are taken in; the first fault is said in a sentence.
+
+Whoever can run the code can write a result that passes all of it: only a new run shows that numbers are real.
+"""
+
+import collections
+import hashlib
+import math
+import os
+import re
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from softtargets import RESULT_SCHEMA
+from softtargets.config.names import Chosen
+from softtargets.config.resolve import flat
+from softtargets.config.tuned_on import RESERVED
+from softtargets.errors import BadInput
+from softtargets.evaluation import metrics
+from softtargets.execution.code_hash import code_hash
+from softtargets.execution.provenance import code_of_commit
+from softtargets.report.folders import census, require_folder
+from softtargets.report.measures import FACES
+from softtargets.report.pairs import SHARED_MODELS
+from softtargets.report.runs import Run, finished
+from softtargets.report.standing import placed
+from softtargets.report.tuning import touched
+from softtargets.system.files import canonical
+from softtargets.table.fields import code_of
+
+LARGEST = 1_000_000
+"""Bytes of a result.json; usual ones have some 20,000."""
+NAME = re.compile(r"[\w.]([\w .,:;/()\[\]+=…-]*[\w.)\]…])?")
+"""Texts of a config: no markup, no LaTeX, no formula of a spreadsheet."""
+HASHES = ("original", "retrained", "unlearned", "forget_set", "batches", "targets")
+NEAR = {"rel_tol": 1e-4, "abs_tol": 1e-5}
+"""Numbers that follow from others of a result, or that runs of one pair share, differ by no more."""
+Faults = Iterator[str]
+
+
+def verified(folder: Path) -> list[Run]:
+    """Return the runs of a folder; raises BadInput, in one sentence, for the first fault that is found."""
+    require_folder(folder)
+    _require_plain_files(folder)
+    _require_finished(folder)
+    runs = finished(folder)
+    if not runs:
+        raise BadInput(f"{folder}: no result of a run below it; give the folder of a sweep")
+    for run in runs:
+        for check in OF_A_RUN:
+            _raise_first(check(run), run)
+    for check in OF_ALL:
+        _raise_first(check(runs), None)
+    return runs
+
+
+def _raise_first(faults: Faults, run: Run | None) -> None:
+    if fault := next(faults, None):
+        raise BadInput(f"{run.folder}: {fault}" if run else fault)
+
+
+def _require_plain_files(folder: Path) -> None:
+    """Raise BadInput for links, whatever they lead to, for what is no file, and for a result that is too large."""
+    for here, folders, files in os.walk(folder):
+        for path in (Path(here, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                raise BadInput(f"{path}: a symbolic link; give a folder that holds the files themselves")
+            if not path.is_dir() and not path.is_file():
+                raise BadInput(f"{path}: neither a file nor a folder; take it away")
+            if path.name == "result.json" and path.is_file() and path.stat().st_size > LARGEST:
+                raise BadInput(f"{path}: {path.stat().st_size:,} bytes; a result has at most {LARGEST:,}")
+    if folder.is_symlink():
+        raise BadInput(f"{folder}: a symbolic link; give the folder itself")
+
+
+def _require_finished(folder: Path) -> None:
+    """Raise BadInput for a run that failed, was interrupted, or was planned and never began."""
+    for name, lost in census(folder).lost.items():
+        raise BadInput(f"{folder / name}: {lost.state}: {lost.why}; all runs of a sweep must have a result")
+
+
+# checks of one run
+
+
+def _version(run: Run) -> Faults:
+    if run.result["schema"] != RESULT_SCHEMA:
+        yield f"schema {run.result['schema']}, and this version writes {RESULT_SCHEMA}; run it anew"
+    if run.result.get("audit"):
+        yield "an audit of models from elsewhere, and no run that could be repeated"
+
+
+def _config(run: Run) -> Faults:
+    config, choices = run.result["config"], run.result["choices"]
+    known = hashlib.sha256(canonical(config).encode()).hexdigest()
+    if run.result["provenance"].get("config_hash") != known:
+        yield "its config is not the one of its config_hash: one of them was edited"
+    seeds = {"seed": config.get("seed"), "forget_seed": config.get("forget_set", {}).get("seed")}
+    for name, value in seeds.items():
+        if choices[name] != value:
+            yield f"choices.{name}={choices[name]}, and its config has {value}: one of them was edited"
+
+
+def _names(run: Run) -> Faults:
+    """Find texts that a page, a paper or a spreadsheet could take for more than a name."""
+    said = {f"choices.{name}": value for name, value in run.result["choices"].items()}
+    said |= {f"config.{name}": value for name, value in flat(run.result["config"])}
+    for name, value in said.items():
+        for text in (name, *(value if isinstance(value, tuple) else (value,))):
+            if isinstance(text, str) and text and not NAME.fullmatch(text):
+                yield f"{name}={text!r}: a name has letters, digits, spaces and .,:;/()[]+=- alone"
+
+
+def _choices(run: Run) -> Faults:
+    """Find names that are not those of the config's parts."""
+    choices = run.result["choices"]
+    for name, value in Chosen(choices).names(run.result["config"]).items():
+        if choices.get(name) != value:
+            yield f"choices.{name}={choices.get(name)}, and its config is that of {value}: one of them was edited"
+
+
+def _models(run: Run) -> Faults:
+    """Find models that are missing: without a retrained one there is no distance, and without two no floor."""
+    hashes = run.result["hashes"]
+    for name in HASHES:
+        if not re.fullmatch("[0-9a-f]{16,64}", str(hashes.get(name))):
+            yield f"hashes.{name}={hashes.get(name)}: no hash, so the {name.replace('_', ' ')} is missing"
+    further, wanted = len(run.further), run.result["config"].get("references", 1) - 1
+    if further != wanted:
+        yield f"{further} further retrained models, and references={wanted + 1} in its config asks for {wanted}"
+    if run.result["metrics"]["retrained"]["class_acc"] is None or not run.result.get("faces"):
+        yield "no retrained model that could be measured, so there is no distance to it"
+    elif run.result["faces"][FACES[0].name]["floor"] is None:
+        yield "one retrained model alone, so there is no floor; run it with references=3"
+
+
+def _numbers(run: Run) -> Faults:
+    """Find numbers that do not follow from the others of the result, or that no model can have."""
+    for name, (said, follows) in _followed(run.result).items():
+        if None not in (said, follows) and not math.isclose(said, follows, **NEAR):
+            yield f"{name}={said:.6g}, and its other numbers give {follows:.6g}: one of them was edited"
+    for face in FACES:
+        for model, value in run.result["faces"][face.name].items():
+            if value is not None and not -face.worst * face.signed <= value <= face.worst + 1e-9:
+                yield f"faces.{face.name}.{model}={value:.6g}: must be at most {face.worst:.4g}"
+
+
+def _followed(result: dict) -> dict[str, tuple[float | None, float | None]]:
+    """Return numbers by their names, each with what it must be by other numbers of the result."""
+    models, faces, known = result["metrics"], result["faces"], {}
+    for gap, metric in (("mia_gap", "mia_auc"), ("test_acc_gap", "test_acc")):
+        theirs = (faces.get("retrained") or {}).get(metric) or [None]
+        for model, part in (("unlearned", "unlearned"), ("original", "nothing")):
+            value = models[model].get(metric)
+            follows = None if None in (value, *theirs) else value - statistics.mean(theirs)
+            known[f"faces.{gap}.{part}"] = faces[gap][part], follows
+    for model, part in (("unlearned", "distance"), ("original", "baseline")):
+        mine, theirs, distance = models[model], models["retrained"], result[part]
+        if None in (mine["class_acc"], theirs["class_acc"]):
+            continue
+        known[f"{part}.avg_gap"] = distance.get("avg_gap"), metrics.average_gap(mine, theirs)
+        known[f"{part}.tow"] = distance.get("tow"), metrics.tow(mine, theirs)
+        of_classes = metrics.accuracy_distance(mine["class_acc"], theirs["class_acc"])
+        known[f"{part}.accuracy_distance"] = distance.get("accuracy_distance"), of_classes
+    return known
+
+
+def _code(run: Run) -> Faults:
+    """Find a code that is not that of the commit which the result names."""
+    code, made = code_of(run), run.result["provenance"]
+    if not re.fullmatch("[0-9a-f]{64}", code):
+        yield "no hash of the code that computed it; run it anew with this version"
+    at_commit = code_of_commit(str(made.get("git_commit")))
+    if at_commit is not None and at_commit != code:
+        of = "which has changes after it" if made.get("git_dirty") else "whose code has another hash"
+        yield f"its code is not that of its commit {made['git_commit'][:12]}, {of}: commit it and run it anew"
+    if at_commit is None and code == code_hash() and made.get("git_commit") and made.get("git_dirty"):
+        yield "its commit is not known here and had changes after it; commit them and run it anew"
+
+
+def _tuning(run: Run) -> Faults:
+    if max(run.pair) >= RESERVED:
+        yield f"seed {max(run.pair)}: seeds from {RESERVED} on are for tuning; run it on seeds below"
+    for what in touched(run):
+        of = f" (seed {run.seed}, forget_set.seed {run.draw[0]})"
+        yield f"its settings were tuned on {what} of this very run{of}; tune on seeds from {RESERVED} on"
+
+
+OF_A_RUN: tuple[Callable[[Run], Faults], ...] = (
+    *(_version, _names, _config, _choices, _models, _numbers, _code, _tuning),
+)
+
+
+# checks of all runs together
+
+
+def _codes(runs: list[Run]) -> Faults:
+    codes = {code_of(run): run for run in runs}
+    if len(codes) > 1:
+        one, other = list(codes.values())[:2]
+        yield f"{one.folder} and {other.folder}: computed by two versions of the code; run one of them anew"
+
+
+def _copies(runs: list[Run]) -> Faults:
+    """Find one result under two seeds, and one arm twice in one pair."""
+    arms: dict[tuple, Run] = {}
+    models: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        other = arms.setdefault((*placed(run), run.pair), run)
+        if other is not run:
+            yield f"{other.folder} and {run.folder}: the same arm twice in one pair, seed {run.seed}"
+        for name in ("retrained", "batches"):
+            other = models.setdefault((name, run.result["hashes"][name]), run)
+            if other.seed != run.seed:
+                said = f"seeds {other.seed} and {run.seed} have the same {name.replace('_', ' ')}"
+                yield f"{other.folder} and {run.folder}: {said}, so one is a copy"
+
+
+def _forget_sets(runs: list[Run]) -> Faults:
+    """Find random forget sets that are the same for two seeds, or differ where their seeds are the same."""
+    drawn: dict[str, Run] = {}
+    for run in runs:
+        config = run.result["config"]
+        if not str(config.get("forget_set", {}).get("_target_")).endswith(".random"):
+            continue
+        settings = canonical([config["dataset"], config["forget_set"]])
+        digest = run.result["hashes"]["forget_set"]
+        of_settings = drawn.setdefault(settings, run)
+        of_digest = drawn.setdefault(digest, run)
+        if of_settings.result["hashes"]["forget_set"] != digest:
+            yield f"{of_settings.folder} and {run.folder}: two forget sets of the same seeds, so one was swapped"
+        if of_digest.draw != run.draw:
+            yield f"{of_digest.folder} and {run.folder}: one forget set under two seeds, so one is a copy"
+
+
+def _pairs(runs: list[Run]) -> Faults:
+    """Find runs of one pair with other models, or with other numbers of the same models."""
+    groups = collections.defaultdict(list)
+    for run in runs:
+        groups[placed(run)[0], run.pair].append(run)
+    for first, *others in groups.values():
+        for run in others:
+            for name in SHARED_MODELS:
+                if first.result["hashes"][name] != run.result["hashes"][name]:
+                    said = f"the {name.replace('_', ' ')} of seed {run.seed} differs, so they are no pair"
+                    yield f"{first.folder} and {run.folder}: {said}"
+            for name, (one, other) in _shared_numbers(first, run).items():
+                if one is not None and other is not None and not math.isclose(one, other, **NEAR):
+                    said = f"{name} is {one:.6g} and {other:.6g} for the same models"
+                    yield f"{first.folder} and {run.folder}: {said}, so one was edited"
+
+
+def _shared_numbers(one: Run, other: Run) -> dict[str, tuple[float | None, float | None]]:
+    """Return what is the same in runs of one pair: numbers of the original and of the retrained models."""
+    known = [{}, {}]
+    for values, result in zip(known, (one.result, other.result), strict=True):
+        for model in ("original", "retrained"):
+            values |= {f"metrics.{model}.{name}": result["metrics"][model].get(name) for name in METRICS}
+        for face in FACES:
+            parts = result["faces"][face.name]
+            values |= {f"faces.{face.name}.{part}": parts[part] for part in ("nothing", "floor")}
+    return {name: (value, known[1][name]) for name, value in known[0].items()}
+
+
+METRICS = ("forget_acc", "retain_acc", "test_acc", "mia_auc")
+
+OF_ALL: tuple[Callable[[list[Run]], Faults], ...] = (_codes, _copies, _forget_sets, _pairs)

@@ -1,0 +1,181 @@
+"""index.html: the table as one page without a script, which works offline."""
+
+from collections.abc import Iterator, Sequence
+from importlib import resources
+
+from softtargets.execution.code_hash import code_hash
+from softtargets.report.markup import Markup, joined, tag
+from softtargets.report.numbers import number, percent
+from softtargets.report.ranking import CORRECTED
+from softtargets.report.standing import APART
+from softtargets.report.way_left import Way
+from softtargets.table.fields import FIRST, Column, Field, Table
+from softtargets.table.improvement import EDGES, Rank
+from softtargets.table.tidy import at_equal_cost
+
+DIGITS = 12
+"""Hexadecimal digits of a hash that the page shows."""
+NARROW = 0.0005
+"""Width of an interval below which it is not shown: all pairs say the same."""
+STYLE = """
+body { max-width: none; }
+#table th[scope=row] { position: sticky; left: 0; background: var(--ground); min-width: 9rem; font-weight: 600; }
+#table thead th { min-width: 15rem; }
+#table td { min-width: 15rem; max-width: 24rem; overflow-wrap: anywhere; }
+#table td b { white-space: nowrap; }
+.old { background: var(--band); color: var(--soft); }
+.old .flag { border: 1px solid var(--soft); border-radius: 3px; padding: 0 0.3rem; font-size: 0.9em; }
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+HOW = (
+    "Each field says how much of the way from doing nothing to retraining an arm leaves: 0% is another retrained "
+    "model, 100% is doing nothing. The interval is a 95 % t interval over n pairs. Below is the verdict against "
+    f"doing nothing, early stopping and retraining at equal cost. {CORRECTED}"
+)
+RANKED = (
+    "The probability of improvement is the share of pairs in which an arm is nearer to retraining than another "
+    "one: mean over cells, and over the arms that it meets. Runs that diverged or lost utility lose their pair. "
+    f"The rank interval has the {EDGES[0]:g} and {EDGES[1]:g} percentiles over resampled pairs: a picture, and no "
+    "test. Arms that meet in few cells are ranked by these alone."
+)
+OLDER = "older code"
+
+
+def page(table: Table) -> str:
+    """Return the page as HTML; nothing of a name in it can be markup."""
+    style = (resources.files("softtargets.report") / "page.css").read_text(encoding="utf-8")
+    head = [
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("link", rel="icon", href="data:,"),
+        tag("title", "SoftTargets: table of results"),
+        tag("style", Markup(style + STYLE)),
+    ]
+    body = [tag("a", "Skip to the table", class_="skip", href="#table"), tag("main", *_body(table))]
+    return f"<!doctype html>\n{tag('html', tag('head', *head), tag('body', *body), lang='en')}\n"
+
+
+def _body(table: Table) -> Iterator[Markup]:
+    size = f"{len(table.rows)} arms in {len(table.columns)} cells, by {FIRST.label}."
+    yield tag("h1", "SoftTargets: table of results")
+    yield tag("p", size, " ", _code_line(table.fields))
+    yield tag("section", tag("h2", "Arms by cells"), tag("p", HOW), _matrix(table), class_="part")
+    yield tag("section", tag("h2", "Ranking across cells"), tag("p", RANKED), *_rankings(table), class_="part")
+    yield tag("section", tag("h2", "Runs left out"), _notes(table.notes), class_="part")
+    data = [tag("a", name, href=name) for name in ("table.csv", "ranking.csv")]
+    yield tag("p", "The same in unrounded numbers: ", data[0], " and ", data[1], ".")
+
+
+def _code_line(fields: Sequence[Field]) -> str:
+    runs, older = sum(len(field.runs) for field in fields), sum(field.older for field in fields)
+    said = f"Code of today: {code_hash()[:DIGITS]}."
+    if not older:
+        return f"{said} All {runs:,} runs have it."
+    return (
+        f"{said} {older:,} of {runs:,} runs have another code. Their fields are grey and say “{OLDER}”: new runs "
+        "may give other numbers."
+    )
+
+
+def _matrix(table: Table) -> Markup:
+    fields = {(field.row, field.column): field for field in table.fields}
+    caption = (
+        f"Way to retraining that is left, by {FIRST.label}; rows are algorithm and targets, columns are cells"
+    )
+    heads = [tag("th", "algorithm and targets", scope="col")]
+    heads += [tag("th", *_head(column), scope="col") for column in table.columns]
+    rows = [
+        tag("tr", tag("th", row, scope="row"), *(_field(fields.get((row, column))) for column in table.columns))
+        for row in table.rows
+    ]
+    whole = tag("table", tag("caption", caption), tag("thead", tag("tr", *heads)), tag("tbody", *rows), id="table")
+    return _region(whole, "Arms by cells")
+
+
+def _region(table: Markup, label: str) -> Markup:
+    """Return a table that scrolls by itself, by keyboard too."""
+    return tag("div", table, class_="wide", role="region", aria_label=label, tabindex="0")
+
+
+def _head(column: Column) -> Iterator[object]:
+    first, *rest = column.shown
+    yield first
+    for text in rest:
+        yield joined(tag("br"), text)
+
+
+def _field(field: Field | None) -> Markup:
+    if field is None:
+        return tag("td", "not run")
+    entry, standing, verdict = field.entry, field.entry.standing, field.ranked.cells[5]
+    n = f", n\u00a0=\u00a0{standing.design.pairs}"
+    parts = [tag("b", _left(entry.ways[FIRST.name])), n, *_flags(field), tag("br"), verdict, _details(field)]
+    return tag("td", *parts, class_="old" if field.older else None)
+
+
+def _left(way: Way) -> str:
+    if way.mean is None:
+        return way.reason or "–"
+    narrow = way.low is None or way.high - way.low < NARROW
+    return f"leaves {percent(round(way.mean, 4)) if narrow else percent(way.mean, way.low, way.high)}"
+
+
+def _flags(field: Field) -> Iterator[Markup]:
+    """Yield words for what a reader must know of a field."""
+    if field.older:
+        of = "" if field.older == len(field.runs) else f" in {field.older} of {len(field.runs)} runs"
+        yield joined(" ", tag("span", f"{OLDER}{of}", class_="flag"))
+    if group := field.entry.standing.group:
+        yield joined(tag("br"), tag("small", APART[group]))
+
+
+def _details(field: Field) -> Markup:
+    pairs = [*_facts(field), *field.ranked.details]
+    items = [part for name, value in pairs for part in (tag("dt", name), tag("dd", value))]
+    return tag("details", tag("summary", _summary(field)), tag("dl", *items))
+
+
+def _summary(field: Field) -> str:
+    """Return floor, cost and date in a line."""
+    face, standing, last = field.entry.standing.faces[0], field.entry.standing, field.dates[1]
+    parts = [] if face.floor is None else [f"floor {number(face.floor, 4)}"]
+    parts += [] if standing.share is None else [f"cost {number(standing.share, 2)}"]
+    return ", ".join([*parts, *filter(None, [last])]) or "details"
+
+
+def _facts(field: Field) -> Iterator[tuple[str, str]]:
+    first, last = field.dates
+    yield "arm", field.ranked.cells[1]
+    yield "distance", field.ranked.cells[2]
+    if (equal := at_equal_cost(field)) is not None:
+        yield "retraining at equal cost", equal.reference.removesuffix(" at equal cost")
+    yield "finished", (first if first == last else f"{first} to {last}") or "unknown"
+    yield "code", ", ".join(code[:DIGITS] for code in field.codes)
+
+
+def _rankings(table: Table) -> Iterator[Markup]:
+    for title, ranks in table.rankings:
+        if not ranks:
+            yield tag("p", f"{title}: no two arms have five pairs in common.")
+            continue
+        names = ("rank", "95 % interval", "arm", "probability of improvement", "cells", "arms met")
+        heads = tag("tr", *(tag("th", name, scope="col") for name in names))
+        rows = [tag("tr", *_rank(one)) for one in ranks]
+        whole = tag("table", tag("caption", title), tag("thead", heads), tag("tbody", *rows))
+        yield _region(whole, title)
+
+
+def _rank(one: Rank) -> Iterator[Markup]:
+    yield tag("td", f"{one.rank:g}", class_="number")
+    yield tag("td", f"{one.low:g} to {one.high:g}", class_="number")
+    yield tag("th", one.name, scope="row")
+    yield tag("td", number(one.probability, 2), class_="number")
+    yield tag("td", str(one.cells), class_="number")
+    yield tag("td", str(one.opponents), class_="number")
+
+
+def _notes(notes: Sequence[str]) -> Markup:
+    if not notes:
+        return tag("p", "None.")
+    return tag("details", tag("summary", f"{len(notes):,}"), tag("ul", *(tag("li", note) for note in notes)))
