@@ -1,4 +1,4 @@
-"""The README's first table: what ascent and descent do under six choices of forget targets.
+"""The table of targets that do nothing in docs/targets.md: ascent and descent under six choices of forget targets.
 
 `python benchmarks/glance.py [settings]` runs the rows over three seeds and prints means in Markdown; settings
 such as `dataset=fashion_mnist dataset.train_size=6000` go to every run.

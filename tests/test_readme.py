@@ -1,4 +1,4 @@
-"""What README and docs/own.md show: a user's own algorithm, targets and measure are run as they stand there."""
+"""What README and the pages show: every run is composed, and own parts are run as they stand there."""
 
 import json
 import os
@@ -77,19 +77,36 @@ def test_the_algorithm_of_the_page_runs_from_a_package_of_ones_own(package, tmp_
     assert result["metrics"]["unlearned"]["forget_loss"] > result["metrics"]["original"]["forget_loss"]
 
 
-def uses() -> list[list[str]]:
-    """Return the words of every run in the block "Use"; of a sweep those of its first run."""
-    (block,) = [block for block in blocks("bash") if "run.py --help" in block]
-    lines = [shlex.split(line, comments=True)[2:] for line in block.splitlines()]
-    return [[word for word in words if word != "-m"] for words in lines if "--help" not in words]
+QUICK = ("README.md", "docs/runs.md")
+LONGER = tuple(f"docs/{name}.md" for name in ("quickstart", "sweeps", "plan", "slurm", "tracking"))
 
 
-@pytest.mark.parametrize("words", uses(), ids=" ".join)
-def test_every_run_of_the_readme_is_composed_and_built(words, fashion, run, tmp_path, monkeypatch):
+def uses(*pages: str) -> list[tuple[str, ...]]:
+    """Return the words of every run in the commands of the pages, each once; of a sweep those of its first run."""
+    lines = [line for page in pages for block in blocks("bash", page) for line in block.splitlines()]
+    calls = {match[1] for line in lines if (match := re.search(r"\bpython run\.py(.*)", line))}
+    words = [shlex.split(call, comments=True) for call in calls if "--help" not in call]
+    return sorted({tuple(word for word in one if word not in ("-m", "plan=true")) for one in words})
+
+
+def every_use() -> list:
+    """Return the words of `uses`, those that README and docs/runs.md lack as tests of minutes."""
+    quick = uses(*QUICK)
+    more = [words for words in uses(*LONGER) if words not in quick]
+    return [*quick, *(pytest.param(words, marks=pytest.mark.long) for words in more)]
+
+
+@pytest.mark.parametrize("page", [*QUICK, *LONGER])
+def test_each_page_has_a_run(page):
+    assert uses(page)
+
+
+@pytest.mark.parametrize("words", every_use(), ids=" ".join)
+def test_every_run_of_the_pages_is_composed_and_built(words, fashion, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "rerun=runs/first" in words:
         shutil.copytree(run(*SMALL)[1], "runs/first")
-    words = [word.replace("range(5)", "0").replace("pairs=25", "seed=0") for word in words]
+    words = [re.sub(r"^pairs=\d+", "seed=0", re.sub(r"range\(\d+\)", "0", word)) for word in words]
     first = [word if "[" in word else word.partition(",")[0] for word in words]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", first, return_hydra_config=True)
