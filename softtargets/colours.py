@@ -25,7 +25,14 @@ REFERENCE = ("#1b1f24", "#e6eaee")
 """Of the retrained model, and of arms without targets."""
 FREQUENT = ("out_of_fold", "soft")
 """Kinds that most studies have: users' kinds take their colours last, and those of hard labels never."""
-KIND_OF = {"self": "soft", "out_of_fold_3": "out_of_fold", "masked": "delete", "negative_smoothing": "ugradsl"}
+KIND_OF = {
+    "self": "soft",
+    "soft_forget": "soft",
+    "soft_retain": "hard",
+    "out_of_fold_3": "out_of_fold",
+    "masked": "delete",
+    "negative_smoothing": "ugradsl",
+}
 """Presets whose forget targets are of a kind (`targets/forget`)."""
 
 
