@@ -266,6 +266,18 @@ def test_settings_with_a_cost_are_taken_where_all_is_as_it_was_searched(words, t
     assert not typed & {word.partition("=")[0] for word in longer[: len(longer) - len(words)]}
 
 
+def test_an_entry_can_be_demanded_in_an_experiment_too(monkeypatch, capsys):
+    longer = at_cost.with_searched([*AT_COST, "experiment=seed_grid", "tuned=searched"])
+    assert longer == [*at_cost.with_searched(AT_COST), "experiment=seed_grid"]
+    for missing in ((*AT_COST[:3], "unlearn.cost=0.3"), AT_COST[:3], (*AT_COST, "training=mlp_efficient")):
+        monkeypatch.setattr(sys, "argv", ["run.py", *missing, "tuned=searched"])
+        with pytest.raises(SystemExit) as end:
+            softtargets.cli.main.command(run.main)
+        sentence = capsys.readouterr().err
+        assert (end.value.code, sentence.count("\n")) == (2, 1)
+        assert "tuned=searched: no search chose settings of finetune at unlearn.cost=" in sentence
+
+
 def test_a_run_and_a_cell_of_a_sweep_take_the_settings_that_were_searched_at_its_cost(
     monkeypatch, composed, tmp_path
 ):

@@ -2,6 +2,7 @@
 
 A run is that where its words name the same dataset, size, architecture, recipe, kind of forget set and cost as the
 words of an entry. Words decide, so that a run, a cell of a sweep and a plan agree, and nothing is composed for it.
+With `tuned=searched` a run that was not searched is refused: a study is made of searched arms alone.
 """
 
 import contextlib
@@ -11,27 +12,56 @@ from collections.abc import Iterable
 import yaml
 
 from softtargets.config import tuned
+from softtargets.errors import BadInput
 from softtargets.layout import CONF
 
 COST = "unlearn.cost"
 OWN = {"tuned", "experiment", "rerun", "unlearn"}
 """Words by which users choose other settings than those of a search."""
+SEARCHED = "searched"
+"""The value of `tuned` by which an entry is demanded, in an experiment too."""
 GROUPS = ("dataset", "architecture", "training", "forget_set")
 """Groups that must be as they were searched, beside the arm."""
 SEEDS = {"dataset.seed", "forget_set.seed"}
 
 
 def with_searched(words: Iterable[str]) -> list[str]:
-    """Return the words of a run, after those of an entry of our tables that was searched for just this run."""
+    """Return the words of a run, after those of an entry of our tables that was searched for just this run.
+
+    Raises BadInput where `tuned=searched` demands an entry that is not there.
+    """
     words = list(words)
     typed = _by_name(words)
-    if COST not in typed or OWN & typed.keys():
+    if typed.get("tuned") == SEARCHED:
+        return _demanded([word for word in words if _name(word) != "tuned"])
+    if OWN & typed.keys():
         return words
+    return _with_entry(words) or words
+
+
+def _demanded(words: list[str]) -> list[str]:
+    """Return the words of a run with those of its entry, which must be there."""
+    longer = _with_entry(words)
+    if longer is None:
+        typed = _by_name(words)
+        arm = " ".join(typed.get(name, "") for name in ("mu_algo", "targets")).strip()
+        raise BadInput(
+            f"tuned={SEARCHED}: no search chose settings of {arm or 'this arm'} at {COST}={typed.get(COST)} for "
+            f"this dataset, size, network, recipe and forget set. Search them (softtargets search), or omit tuned"
+        )
+    return longer
+
+
+def _with_entry(words: list[str]) -> list[str] | None:
+    """Return words after those of the entry that was searched for them, if there is one."""
+    typed = _by_name(words)
+    if COST not in typed:
+        return None
     with contextlib.suppress(ValueError):  # a cost that is no number is refused later
         for entry in _entries(typed):
             if _searched_for(_by_name(entry["words"])) == _searched_for(typed):
                 return [*(word for word in entry["words"] if _name(word) not in typed), *words]
-    return words
+    return None
 
 
 def _by_name(words: Iterable[str]) -> dict[str, str]:
