@@ -53,6 +53,7 @@ def processor(device: str) -> str:
     return f"{torch.cuda.get_device_name(device)}; {cpu}" if device.startswith("cuda") else cpu
 
 
+@functools.cache
 def code_of_commit(commit: str) -> str | None:
     """Return the hash of the code (see `code_hash`) at a commit; None where this is no repository that has it."""
     if not re.fullmatch("[0-9a-f]{40}", commit):

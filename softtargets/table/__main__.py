@@ -10,12 +10,16 @@ from softtargets.report.__main__ import check_out
 from softtargets.system.files import write_text
 from softtargets.system.terminal import steady
 from softtargets.table import tidy
+from softtargets.table.adding import add
 from softtargets.table.fields import table
 from softtargets.table.page import page
 
+COMMUNITY = Path("community")
+"""The folder of results of many people."""
+
 
 def main(words: list[str] | None = None) -> int:
-    """Build the table; return 2 for bad input."""
+    """Build the table or add results to it; return 2 for bad input."""
     given = _parser().parse_args(words)
     try:
         given.work(given)
@@ -27,17 +31,30 @@ def main(words: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(to_type("table"), description="One table from many folders of results.")
-    commands = parser.add_subparsers(required=True, metavar="build")
+    commands = parser.add_subparsers(required=True, metavar="build|add")
     build = commands.add_parser("build", help="write the page and its CSV files")
     folders = (
         "folders with results, community unless given; where two have the same arm and pair, the first counts"
     )
-    build.add_argument("folders", nargs="*", type=Path, metavar="DIR", default=[Path("community")], help=folders)
+    build.add_argument("folders", nargs="*", type=Path, metavar="DIR", default=[COMMUNITY], help=folders)
     build.add_argument(
         "--out", type=Path, metavar="DIR", default=Path("table"), help="where to; table unless given"
     )
     build.set_defaults(work=_build)
+    more = commands.add_parser("add", help="check somebody else's results and copy them")
+    more.add_argument("folder", type=Path, metavar="DIR", help="the folder of a finished sweep")
+    more.add_argument("--to", type=Path, metavar="DIR", default=COMMUNITY, help="where to; community unless given")
+    again = "compute so many of its runs again, drawn at random, and compare"
+    more.add_argument("--rerun", type=int, metavar="N", default=0, help=again)
+    more.set_defaults(work=_add)
     return parser
+
+
+def _add(given: argparse.Namespace) -> None:
+    if given.rerun < 0:
+        raise BadInput(f"--rerun={given.rerun}: must be 0 or more")
+    for line in add(given.folder, given.to, given.rerun):
+        print(visible(line))
 
 
 def _build(given: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ import collections
 import hashlib
 import math
 import os
+import random
 import re
 import statistics
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ LARGEST = 1_000_000
 """Bytes of a result.json; usual ones have some 20,000."""
 NAME = re.compile(r"[\w.]([\w .,:;/()\[\]+=…-]*[\w.)\]…])?")
 """Texts of a config: no markup, no LaTeX, no formula of a spreadsheet."""
+FOLDER = re.compile(r"\w[\w.-]{0,99}")
+"""Name of a folder in the table."""
 HASHES = ("original", "retrained", "unlearned", "forget_set", "batches", "targets")
 NEAR = {"rel_tol": 1e-4, "abs_tol": 1e-5}
 """Numbers that follow from others of a result, or that runs of one pair share, differ by no more."""
@@ -53,6 +56,22 @@ def verified(folder: Path) -> list[Run]:
     for check in OF_ALL:
         _raise_first(check(runs), None)
     return runs
+
+
+def require_fitting(runs: list[Run], known: list[Run]) -> None:
+    """Raise BadInput where runs and those of the table have other forget sets under the same seeds, or copies."""
+    for check in (_copies_of_models, _forget_sets):
+        _raise_first(check([*known, *runs]), None)
+
+
+def drawn(runs: list[Run], count: int) -> list[Run]:
+    """Return so many runs, at random so that nobody knows beforehand which."""
+    return random.SystemRandom().sample(runs, min(count, len(runs)))
+
+
+def is_older(run: Run) -> bool:
+    """Return whether a run's code is not the code of today."""
+    return code_of(run) != code_hash()
 
 
 def _raise_first(faults: Faults, run: Run | None) -> None:
@@ -112,8 +131,10 @@ def _names(run: Run) -> Faults:
 
 
 def _choices(run: Run) -> Faults:
-    """Find names that are not those of the config's parts."""
+    """Find names that are not those of the config's parts; another version may have had other ones."""
     choices = run.result["choices"]
+    if is_older(run):
+        return
     for name, value in Chosen(choices).names(run.result["config"]).items():
         if choices.get(name) != value:
             yield f"choices.{name}={choices.get(name)}, and its config is that of {value}: one of them was edited"
@@ -201,18 +222,24 @@ def _codes(runs: list[Run]) -> Faults:
         yield f"{one.folder} and {other.folder}: computed by two versions of the code; run one of them anew"
 
 
-def _copies(runs: list[Run]) -> Faults:
-    """Find one result under two seeds, and one arm twice in one pair."""
+def _twice(runs: list[Run]) -> Faults:
+    """Find one arm twice in one pair."""
     arms: dict[tuple, Run] = {}
-    models: dict[tuple[str, str], Run] = {}
     for run in runs:
         other = arms.setdefault((*placed(run), run.pair), run)
         if other is not run:
             yield f"{other.folder} and {run.folder}: the same arm twice in one pair, seed {run.seed}"
-        for name in ("retrained", "batches"):
-            other = models.setdefault((name, run.result["hashes"][name]), run)
+
+
+def _copies_of_models(runs: list[Run]) -> Faults:
+    """Find one result under two seeds: retrained models, and distances between them, are of one seed alone."""
+    models: dict[object, Run] = {}
+    for run in runs:
+        face = run.result["faces"][FACES[0].name]
+        for key in (run.result["hashes"]["retrained"], (face["nothing"], face["floor"])):
+            other = models.setdefault(key, run)
             if other.seed != run.seed:
-                said = f"seeds {other.seed} and {run.seed} have the same {name.replace('_', ' ')}"
+                said = f"seeds {other.seed} and {run.seed} have the same retrained model or the same distances"
                 yield f"{other.folder} and {run.folder}: {said}, so one is a copy"
 
 
@@ -264,4 +291,4 @@ def _shared_numbers(one: Run, other: Run) -> dict[str, tuple[float | None, float
 
 METRICS = ("forget_acc", "retain_acc", "test_acc", "mia_auc")
 
-OF_ALL: tuple[Callable[[list[Run]], Faults], ...] = (_codes, _copies, _forget_sets, _pairs)
+OF_ALL: tuple[Callable[[list[Run]], Faults], ...] = (_codes, _twice, _copies_of_models, _forget_sets, _pairs)

@@ -166,7 +166,7 @@ def _arranged(runs: list[Run], known: Census, notes: list[str]) -> Table:
 def column_of(entry: Entry) -> Column:
     """Return the cell of an arm."""
     run = next(iter(entry.runs.values()))
-    chosen, config = run.result["choices"], run.result["config"]
+    chosen, config = dict(entry.setting.settings), run.result["config"]
     cost = config.get("unlearn", {}).get("cost")
     values = (
         chosen["dataset"],

@@ -22,7 +22,7 @@ body { max-width: none; }
 #table th[scope=row] { position: sticky; left: 0; background: var(--ground); min-width: 9rem; font-weight: 600; }
 #table thead th { min-width: 15rem; }
 #table td { min-width: 15rem; max-width: 24rem; overflow-wrap: anywhere; }
-#table td b { white-space: nowrap; }
+#table td b, .whole { white-space: nowrap; }
 .old { background: var(--band); color: var(--soft); }
 .old .flag { border: 1px solid var(--soft); border-radius: 3px; padding: 0 0.3rem; font-size: 0.9em; }
 """
@@ -109,7 +109,7 @@ def _field(field: Field | None) -> Markup:
     if field is None:
         return tag("td", "not run")
     entry, standing, verdict = field.entry, field.entry.standing, field.ranked.cells[5]
-    n = f", n\u00a0=\u00a0{standing.design.pairs}"
+    n = joined(", ", tag("span", f"n = {standing.design.pairs}", class_="whole"))
     parts = [tag("b", _left(entry.ways[FIRST.name])), n, *_flags(field), tag("br"), verdict, _details(field)]
     return tag("td", *parts, class_="old" if field.older else None)
 
