@@ -1,20 +1,27 @@
 """The living table: its ranking, its page, and the door for other people's results."""
 
 import csv
+import datetime
 import functools
+import hashlib
 import io
 import itertools
+import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SMALL
 from page_by_hand import Page
 from results_by_hand import leave, result
 from scipy import stats
 
-from softtargets.execution import code_hash
-from softtargets.table import improvement
+from softtargets.execution import code_hash, provenance
+from softtargets.report.planned import write_plan
+from softtargets.system.files import canonical, read_json, write_json
+from softtargets.table import checks, improvement
 from softtargets.table.__main__ import main
 from softtargets.table.improvement import ranks
 
@@ -261,3 +268,286 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+# other people's results
+
+
+def digest(*parts: object) -> str:
+    return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
+
+
+def honest(seed: int, mu_algo: str = "finetune", gap: float = 0.01) -> dict:
+    """Return a result whose numbers follow from each other, as those of a run do; two arms share their models."""
+    run = one(seed, mu_algo, "hard", 0.02)
+    # the preset of the algorithm, so that names are those of the config
+    config = {"seed": seed, "references": 2, "unlearn": {"cost": None}, "targets": {}, "dataset": {"seed": seed}}
+    config |= {"mu_algo": {"_target_": f"softtargets.mu_algo.{mu_algo}.{mu_algo}", "_partial_": True}}
+    config |= {"forget_set": {"_target_": "softtargets.forget_sets.random", "fraction": 0.1, "seed": seed}}
+    run["config"] = config
+    accuracies = {"retrained": 0.85, "original": 0.85 + 0.001 * (seed + 1), "unlearned": 0.85 + gap}
+    models = {
+        name: dict.fromkeys(("forget_acc", "retain_acc", "test_acc", "mia_auc"), value)
+        | {"class_acc": [value] * 2}
+        for name, value in accuracies.items()
+    }
+    gaps = {"unlearned": gap, "nothing": 0.001 * (seed + 1), "floor": 0.0}
+    run["metrics"] = models
+    run["faces"] = faces(0.02 + 0.001 * seed, 0.04 + 0.0001 * seed) | dict.fromkeys(
+        ("mia_gap", "test_acc_gap"), gaps
+    )
+    run["faces"]["retrained"] = {"mia_auc": [0.85, 0.85], "test_acc": [0.85, 0.85]}
+    for part, apart in (("distance", gap), ("baseline", 0.001 * (seed + 1))):
+        accuracy = {"avg_gap": apart, "accuracy_distance": apart, "tow": (1 - apart) ** 3, "mia_gap": apart}
+        run[part] = run[part] | accuracy
+    names = ("original", "retrained", "forget_set", "batches", "targets")
+    run["hashes"] = {name: digest(name, seed) for name in names}
+    run["hashes"] |= {"unlearned": digest(mu_algo, seed), "further_retrained": [digest("further", seed)]}
+    return with_hash(run)
+
+
+def with_hash(run: dict) -> dict:
+    """Return a result with the hash of its config, as whoever can run the code can write it."""
+    run["provenance"] = run["provenance"] | {"config_hash": digest_of(run["config"]), "git_commit": None}
+    return run
+
+
+def digest_of(config: dict) -> str:
+    return hashlib.sha256(canonical(config).encode()).hexdigest()
+
+
+@pytest.fixture
+def sent(tmp_path):
+    """The folder that somebody sent: two arms of three pairs."""
+    runs = [honest(seed, arm) for seed in range(3) for arm in ("finetune", "retrain")]
+    return leave(tmp_path / "sent", *runs)
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def edited(change, *numbers: int, right_hash: bool = False):
+    """Return a forgery: these runs are changed and sealed again."""
+
+    def forge(folder: Path) -> None:
+        for number in numbers:
+            file = folder / f"run{number}" / "result.json"
+            run = read_json(file)
+            change(run)
+            write_json(file, with_hash(run) if right_hash else run)
+
+    return forge
+
+
+def put(*way: str, value):
+    """Return a change of one value of a result."""
+
+    def change(run: dict) -> None:
+        *above, last = way
+        functools.reduce(dict.__getitem__, above, run)[last] = value
+
+    return change
+
+
+def number_without_a_seal(folder: Path) -> None:
+    file = folder / "run0/result.json"
+    file.write_text(file.read_text().replace('"unlearned": 0.02', '"unlearned": 0.01'))
+
+
+def truncated(folder: Path) -> None:
+    file = folder / "run0/result.json"
+    file.write_bytes(file.read_bytes()[:900])
+
+
+def swapped_files(folder: Path) -> None:
+    """Swap the seeds of two runs of one arm, in all places where a run says them."""
+    for number, seed in ((0, 1), (2, 0)):
+        file = folder / f"run{number}" / "result.json"
+        run = read_json(file)
+        run["choices"] |= {"seed": seed, "forget_seed": seed}
+        run["config"] |= {"seed": seed, "forget_set": run["config"]["forget_set"] | {"seed": seed}}
+        run["config"]["dataset"] = {"seed": seed}
+        write_json(file, with_hash(run))
+
+
+def copied_under_two_seeds(folder: Path) -> None:
+    """Copy both arms of a pair to another seed, with new names for their forget set."""
+    for number in (0, 1):
+        run = read_json(folder / f"run{number}" / "result.json")
+        run["choices"] |= {"seed": 7, "forget_seed": 7}
+        run["config"] |= {"seed": 7, "forget_set": run["config"]["forget_set"] | {"seed": 7}}
+        run["config"]["dataset"] = {"seed": 7}
+        run["hashes"]["forget_set"] = digest("another")
+        (folder / f"more{number}").mkdir()
+        write_json(folder / f"more{number}" / "result.json", with_hash(run))
+
+
+def the_same_file_twice(folder: Path) -> None:
+    shutil.copytree(folder / "run0", folder / "again")
+
+
+def a_link_out(folder: Path) -> None:
+    shutil.move(folder / "run0", folder.parent / "elsewhere")
+    (folder / "run0").symlink_to(folder.parent / "elsewhere")
+
+
+def a_linked_file(folder: Path) -> None:
+    (folder / "run0/notes.txt").symlink_to("/etc/passwd")
+
+
+def unfinished(folder: Path) -> None:
+    (folder / "run9").mkdir()
+    (folder / "run9/run.log").write_text("")
+
+
+def failed(folder: Path) -> None:
+    (folder / "run9").mkdir()
+    write_json(folder / "run9/error.json", {"error": "ValueError", "message": "no"})
+
+
+def planned_and_missing(folder: Path) -> None:
+    write_plan(folder, {name: ["seed=0"] for name in ("run0", "run77")})
+
+
+def huge(folder: Path) -> None:
+    put_in = edited(put("provenance", "more", value="x" * 1_100_000), 0)
+    put_in(folder)
+
+
+TUNED = {"dataset": "fashion_mnist", "images": 3800, "seeds": [1], "forget_sets": [], "classes": [], "fixed": None}
+FORGERIES = {
+    "a number, without a seal": (number_without_a_seal, "changed since it was written"),
+    "an accuracy": (edited(put("metrics", "unlearned", "test_acc", value=0.9), 0), "its other numbers give"),
+    "a mean gap": (
+        edited(put("distance", "avg_gap", value=0.001), 0),
+        "distance.avg_gap=0.001, and its",
+    ),
+    "a floor": (
+        edited(put("faces", "js_t_forget", "floor", value=0.02), 0),
+        "same models, so one was edited",
+    ),
+    "doing nothing": (edited(put("faces", "js_t_forget", "nothing", value=0.09), 1), "for the same models"),
+    "an impossible distance": (edited(put("faces", "js_t_forget", "unlearned", value=0.8), 0), "at most 0.6931"),
+    "a negative distance": (edited(put("faces", "js_t_forget", "unlearned", value=-0.1), 0), "must be"),
+    "a config": (edited(put("config", "references", value=3), 0), "its config is not the one of its config_hash"),
+    "a config, with its hash": (
+        edited(put("config", "references", value=3), 0, right_hash=True),
+        "1 further retrained models, and references=3",
+    ),
+    "a seed": (edited(put("choices", "seed", value=2), 0), "choices.seed=2, and its config has 0"),
+    "an algorithm's name": (
+        edited(put("choices", "mu_algo", value="npo"), 0),
+        "choices.mu_algo=npo, and",
+    ),
+    "swapped seeds": (swapped_files, "or has another's seed"),
+    "copied under two seeds": (copied_under_two_seeds, "so one is a copy"),
+    "one file twice": (the_same_file_twice, "the same arm twice in one pair, seed 0"),
+    "no retrained model": (edited(put("hashes", "retrained", value="none"), 0), "so the retrained is missing"),
+    "no measured retrained model": (
+        edited(put("metrics", "retrained", "class_acc", value=None), 0),
+        "no retrained model that could be measured",
+    ),
+    "another retrained model": (edited(put("hashes", "retrained", value=digest(5)), 0), "the retrained of seed 0"),
+    "no floor": (edited(put("faces", "js_t_forget", "floor", value=None), 0, 1), "run it with references=3"),
+    "another version in one arm": (
+        edited(put("provenance", "code_sha256", value="0" * 64), 0),
+        "computed by two versions of the code",
+    ),
+    "no version": (edited(put("provenance", "code_sha256", value=None), 0), "no hash of the code"),
+    "another version passed off as this one": (
+        edited(put("provenance", "git_commit", value="GIVEN"), 0),
+        "its code is not that of its commit",
+    ),
+    "truncated": (truncated, "damaged, not JSON"),
+    "a link to another folder": (a_link_out, "a symbolic link"),
+    "a link to another file": (a_linked_file, "a symbolic link"),
+    "HTML": (edited(put("choices", "dataset", value="<b>x</b>"), 0), "a name has letters, digits"),
+    "LaTeX": (edited(put("choices", "mu_algo", value="\\input{x}"), 0), "a name has letters, digits"),
+    "a formula": (edited(put("choices", "targets", value="=1+1"), 0), "a name has letters, digits"),
+    "a formula in the config": (
+        edited(put("config", "mu_algo", "note", value="@SUM(A1)"), 0, right_hash=True),
+        "a name has letters, digits",
+    ),
+    "unfinished": (unfinished, "it is running, or its process was killed"),
+    "failed": (failed, "ValueError: no"),
+    "planned and missing": (planned_and_missing, "planned, and never began"),
+    "tuned on its own seed": (
+        edited(put("tuned_on", value=TUNED | {"test_images": 0}), 2),
+        "tuned on the seed of this very run (seed 1,",
+    ),
+    "huge": (huge, "a result has at most 1,000,000"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_is_refused_in_one_sentence_and_nothing_is_written(name, sent, tmp_path, capsys, monkeypatch):
+    forge, said = FORGERIES[name]
+    if name == "another version passed off as this one":
+        monkeypatch.setattr(checks, "code_of_commit", lambda commit: "1" * 64 if commit == "GIVEN" else None)
+    forge(sent)
+    before = files_below(sent)
+    assert main(["add", str(sent), "--to", str(tmp_path / "community")]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.count("\n") == 1
+    assert err.startswith("softtargets.table: ")
+    assert said in err
+    assert not (tmp_path / "community").exists()
+    assert files_below(sent) == before
+
+
+def test_honest_results_are_taken_in_byte_for_byte(sent, tmp_path, capsys):
+    (sent / "run0/secret.txt").write_text("of its author")
+    to = tmp_path / "community"
+    assert main(["add", str(sent), "--to", str(to)]) == 0
+    assert "added 6 runs of 2 arms" in capsys.readouterr().out
+    results = {file.read_bytes() for file in sent.rglob("result.json")}
+    assert sorted(files_below(to).values()) == sorted(results)
+    assert {path.parent.parent.name for path in to.rglob("*.json")} == {"sent"}
+    assert build(to, out=tmp_path / "out")["table.csv"]
+
+
+def test_results_are_taken_in_once_and_fit_those_that_are_there(sent, tmp_path, capsys):
+    to = tmp_path / "community"
+    assert main(["add", str(sent), "--to", str(to)]) == 0
+    before = files_below(to)
+    assert main(["add", str(sent), "--to", str(to)]) == 2
+    assert "already exists" in capsys.readouterr().err
+    sent.rename(tmp_path / "renamed")
+    assert main(["add", str(tmp_path / "renamed"), "--to", str(to)]) == 2
+    assert "the table has this run already" in capsys.readouterr().err
+    other = honest(1, "npo")
+    other["hashes"]["forget_set"] = digest("elsewhere")
+    assert main(["add", str(leave(tmp_path / "third", other)), "--to", str(to)]) == 2
+    assert "two forget sets of the same seeds" in capsys.readouterr().err
+    assert files_below(to) == before
+
+
+def test_code_of_a_commit_is_known_by_git():
+    head = provenance.provenance(MACHINE, None, datetime.datetime.now(datetime.UTC))
+    if not head["git_commit"]:
+        pytest.skip("not a git repository: an unpacked copy")
+    code = provenance.code_of_commit(head["git_commit"])
+    assert re.fullmatch("[0-9a-f]{64}", code)
+    assert head["git_dirty"] or code == head["code_sha256"]
+    assert provenance.code_of_commit("--help") is provenance.code_of_commit("0" * 40) is None
+
+
+MACHINE = {"device": "cpu", "threads": 1, "precision": "float32"}
+
+
+@pytest.mark.long
+def test_a_run_is_computed_again_and_an_edited_number_is_seen(run, tmp_path, capsys):
+    small = [word for word in SMALL if not word.startswith("mu_algo=")]
+    _, folder = run(*small, "mu_algo=finetune", "references=2")
+    sent = tmp_path / "sent"
+    (sent / "run0").mkdir(parents=True)
+    shutil.copy(folder / "result.json", sent / "run0")
+    edited(lambda one: one["provenance"].update(git_commit=None), 0)(sent)
+    assert main(["add", str(sent), "--to", str(tmp_path / "to"), "--rerun", "1"]) == 0
+    assert "run again, the same models, byte for byte" in capsys.readouterr().out
+    edited(put("faces", "js_t_forget", "unlearned", value=0.001), 0)(sent)
+    assert main(["add", str(sent), "--to", str(tmp_path / "to2"), "--rerun", "1"]) == 2
+    assert "faces.js_t_forget.unlearned is 0.00100, and" in capsys.readouterr().err
+    assert not (tmp_path / "to2").exists()

@@ -239,8 +239,8 @@ def _copies_of_models(runs: list[Run]) -> Faults:
         for key in (run.result["hashes"]["retrained"], (face["nothing"], face["floor"])):
             other = models.setdefault(key, run)
             if other.seed != run.seed:
-                said = f"seeds {other.seed} and {run.seed} have the same retrained model or the same distances"
-                yield f"{other.folder} and {run.folder}: {said}, so one is a copy"
+                said = f"seeds {other.seed} and {run.seed} have the same retrained model or distances"
+                yield f"{other.folder} and {run.folder}: {said}, so one is a copy or has another's seed"
 
 
 def _forget_sets(runs: list[Run]) -> Faults:

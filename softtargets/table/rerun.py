@@ -35,10 +35,9 @@ def compared(run: Run) -> str:
     allowed = 1e-6 if same else endpoint.margin(known["nothing"], known["floor"])
     for name, (a, b) in values.items():
         if (a is None) != (b is None) or (a is not None and not math.isclose(a, b, rel_tol=0, abs_tol=allowed)):
-            shown = " and ".join("none" if value is None else f"{value:.5f}" for value in (a, b))
-            raise BadInput(
-                f"{run.folder}: faces.{face}.{name} is said and run again {shown}; allowed is {allowed:.2g}"
-            )
+            shown = ", and ".join("none" if value is None else f"{value:.5f}" for value in (a, b))
+            said = f"faces.{face}.{name} is {shown} when run again"
+            raise BadInput(f"{run.folder}: {said}; they may differ by {allowed:.2g}")
     a, b = values["unlearned"]
     models = "the same models, byte for byte" if same else f"other bytes, {face} {a:.5f} and {b:.5f}"
     return f"{run.folder.name}: run again, {models}"
