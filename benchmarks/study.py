@@ -1,4 +1,4 @@
-"""The study's figure and table, from what the report left: `python benchmarks/study.py [docs/study/soft_study]`.
+"""The study's figure and table, from what the report left: `python benchmarks/study.py [docs/study/first_study]`.
 
 Reads `summary.csv` in that folder, draws `figure.svg` beside it and prints, in Markdown, every arm by the primary
 endpoint: JS to the retrained model on the forget set, corrected for the floor (0 is another retraining, 1 is doing
@@ -26,7 +26,7 @@ EDGES = (0.02, 30.0)
 """What lies beyond is drawn at the edge."""
 
 
-def main(folder: str = "docs/study/soft_study") -> None:
+def main(folder: str = "docs/study/first_study") -> None:
     """Draw the figure and print the table."""
     arms = read(Path(folder) / "summary.csv")
     figure(arms, Path(folder) / "figure.svg")

@@ -87,7 +87,7 @@ def test_every_benchmark_is_run():
     assert {*SMALL, *ELSEWHERE} == {*SCRIPTS}
 
 
-FIGURES = {"study.py": "soft_study", "roc.py": "leaks"}
+FIGURES = {"study.py": "first_study", "roc.py": "leaks"}
 SLOW = {"default_run.py", "run.py"}
 """Half a minute and more."""
 

@@ -225,7 +225,7 @@ USUAL = {"architecture": "mlp", "forget_set": "random", "mu_algo": "", "targets"
 
 def test_no_arm_of_the_study_is_a_straw_man():
     """But for descent to hard labels, which relearns at any settings."""
-    lines = OmegaConf.load(CONF / "experiment/soft_study.yaml").hydra.sweeper.cells
+    lines = OmegaConf.load(CONF / "experiment/first_study.yaml").hydra.sweeper.cells
     cells = [dict(word.split("=") for word in line.split()) for line in lines]
     for cell in cells:
         groups = (cell.get(name, usual) for name, usual in USUAL.items())

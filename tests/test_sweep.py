@@ -214,7 +214,8 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
         "quick": 20,
         "seed_grid": 480,
         "seed_grid_matched": 480,
-        "soft_study": 1000,
+        "first_study": 1000,
+        "soft_study": 4950,
     }
 
 
