@@ -18,9 +18,9 @@ from usage import call
 from softtargets.errors import BadInput
 
 ROOT = Path(__file__).parents[1]
-COSTS = "unlearn.cost=0.05,0.1,0.2"
+COSTS = "unlearn.cost=0.1,0.2"
 ARMS = f"mu_algo=relabel,npo targets=hard,soft,out_of_fold {COSTS}"
-CELLS = f'hydra.sweeper.cells=["{ARMS}","mu_algo=none,early","mu_algo=finetune,retrain {COSTS}"]'
+CELLS = f'hydra.sweeper.cells=["{ARMS}","mu_algo=none,early","mu_algo=retrain {COSTS}"]'
 FASHION_MNIST = ("-m", CELLS, "dataset=fashion_mnist", "dataset.train_size=6000", "references=2", "tuned=none")
 
 

@@ -1315,11 +1315,16 @@ def test_a_plan_says_what_is_missing_in_all_and_for_each_arm(folder, capsys):
     counts = "15 runs planned, 8 finished, 2 failed, 1 still running or killed, 4 never began, 0 diverged"
     assert f"Trust: {counts}" in page.text
     assert f"Trust: {counts}" in text
-    assert "with a result: 8, without: 7" in capsys.readouterr().out
-    rows = {row[1].split(" ")[1]: row[5] for row in page.arms()}
+    out = " ".join(capsys.readouterr().out.split())
+    assert "with a result: 8, without: 7" in out
+    rows = {row[1].split(" ")[-1]: row[5] for row in page.arms() if len(row) == 6}
     assert "5 runs planned, 5 finished, 0 failed, 0 diverged" in rows["hard"]
     assert "5 runs planned, 3 finished, 1 failed, 1 never began, 0 diverged" in rows["soft"]
     lost = "targets=uniform: 5 runs planned, 0 finished, 1 failed, 1 still running or killed, 3 never began"
+    why = "; the first: ValueError: no luck"
+    assert f"no run finished of {lost}{why}" in out
+    assert rows["targets=uniform"] == lost.partition(": ")[2] + why
+    assert "Arms of which no run finished" in [row[0] for row in page.arms()], "they have a part of the table"
     for shown in (page.text, text):
         assert lost in shown
         assert all(f"run{number}: planned, and never began" in shown for number in (9, 12, 13, 14))

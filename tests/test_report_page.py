@@ -213,7 +213,8 @@ def test_only_an_arm_that_is_nearer_than_doing_nothing_is_called_best(tmp_path):
     text = reported(tmp_path / "near", *planted("npo", 0.2), *planted("relabel", 0.4)).read_text()
     assert text.count("<small>best") == 4, "once by each measure"
     assert text.count('<tr class="best"') == 1
-    assert "<strong>npo hard</strong> leaves 20%" in text
+    assert '<strong><a href="#arm-0">npo hard</a></strong> leaves 20%' in text
+    assert re.search('<tr class="best" data-honour="best" id="arm-0"', text), "where the headline leads"
 
 
 def test_where_every_run_diverged_nothing_is_said_of_their_differences(tmp_path):
@@ -252,9 +253,11 @@ def prepared(*left: float) -> list[dict]:
 def test_arms_with_models_from_before_the_request_are_ranked_apart_under_a_word_why(tmp_path, capsys):
     served = planted("teachers", 0.05, comparison_only=True, **NOTHING)
     page = Page(reported(tmp_path, *prepared(0.1, 0.2), *served, *planted("npo", 0.6)).read_text())
+    first = "Arms without prepared models"
     why = "Ranked apart: arms with models from before the request, whose cost the request does not pay"
     only = "Ranked apart: arms for comparison only, which are no answer to a request"
     assert [row[0] if len(row) == 1 else row[1].partition(" (")[0] for row in page.arms()] == [
+        first,
         "npo hard",
         why,
         "relabel soft",
@@ -266,10 +269,42 @@ def test_arms_with_models_from_before_the_request_are_ranked_apart_under_a_word_
     assert text.index("## Where every arm stands") < text.index(f"## {why}") < text.index(f"## {only}")
     assert papers(tmp_path).index("npo") < papers(tmp_path).index(r"\multicolumn{6}{@{}l}{Ranked apart: arms with")
     assert "random: ranked apart, arms with models" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_stranger_sees_the_best_arm_without_prepared_models_and_the_best_with(tmp_path, capsys):
+    text = reported(tmp_path, *prepared(0.1), *planted("npo", 0.6)).read_text()
+    page = Page(text)
+    ends = r"\[.*?\] of the way from doing nothing to retraining \(n = 8, 8 forget sets(; \D+ \d+ requests on)?\)"
+    said = f"without prepared models, npo hard leaves 60% {ends}; with prepared models, relabel soft leaves 10%"
+    assert re.search(said, page.text), page.text[:800]
+    assert re.search(said, capsys.readouterr().out), "on the terminal, too"
+    assert re.findall('<tr class="best" data-honour="(.*?)"', text) == [
+        "best without prepared models",
+        "best with prepared models",
+    ]
     assert (
-        "; it needs models that were trained before the request; without such models npo hard leaves 60%)"
-        in page.text
+        "Best without prepared models: npo hard Best with prepared models: relabel soft Ranked apart" in page.text
     )
+    chart = page.tables["probabilities (calibrated JS on the forget set, nats): fashion_mnist mlp random"]
+    named = {row[0]: row[-1] for row in chart if len(row) == 3}
+    assert named["softprepared"].endswith("best with prepared models")
+    assert named["hard"].endswith("best without prepared models")
+    assert "relabel soft (prepared)" in page.text, "figure 2"
+    written = (tmp_path / "summary.md").read_text()
+    assert "| npo hard (best without prepared models) |" in written
+    assert "(best with prepared models)" in written
+    assert "In bold: the best arm without prepared models and the best arm with prepared models." in " ".join(
+        papers(tmp_path).replace(r"\allowbreak{}", "").split()
+    )
+
+
+def test_where_no_arm_without_prepared_models_keeps_utility_the_headline_says_so(tmp_path):
+    lossy = list(planted("npo", 0.3))
+    for run in lossy:
+        run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
+    text = Page(reported(tmp_path, *prepared(0.5), *lossy).read_text()).text
+    assert "without prepared models none keeps its utility; the nearest, npo hard leaves 30%" in text
+    assert "with prepared models, relabel soft leaves 50%" in text
 
 
 def test_the_headline_names_its_face_and_says_n_and_interval_where_no_arm_keeps_utility(tmp_path):
@@ -299,7 +334,10 @@ def test_a_best_arm_that_is_worse_than_doing_nothing_is_called_so(tmp_path):
     assert re.search(r"relabel hard leaves 1\d\d% of .*; in these runs worse than doing nothing\)", text)
     assert kept not in text
     text = Page(reported(tmp_path / "apart", *prepared(0.3), *planted("npo", 1.4)).read_text()).text
-    assert "without such models npo hard leaves 140%, worse than doing nothing)" in text
+    kept = "no arm of an unlearning algorithm without prepared models that keeps utility is nearer on average"
+    assert re.search(
+        rf"npo hard leaves 140% .*?; worse than doing nothing; {kept}\); with prepared models, ", text
+    )
 
 
 def test_the_smallest_difference_that_is_shown_is_a_range_over_the_comparisons(tmp_path):

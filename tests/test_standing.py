@@ -685,3 +685,15 @@ def test_a_comparison_that_is_not_there_is_refused(tmp_path, capsys, asked, said
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"softtargets.report: {said}")
     assert not list(tmp_path.glob("*.csv"))
+
+
+def test_a_ratio_that_no_float_holds_is_in_words(tmp_path):
+    assert (factor(1000.0), factor(math.log(3)), factor(math.log(2e7))) == ("more than 2e+308", "3", "2e+07")
+    arms = [*planted("npo", 0.5), *planted("npo", 0.2, targets="soft")]
+    for run in arms:
+        run["choices"] = run["choices"] | {"forget_set": "class"}
+        if run["choices"]["targets"] == "hard":
+            run["faces"]["js_t_forget"]["unlearned"] *= 1e-310
+    assert main([str(leave(tmp_path, *arms))]) == 0
+    rows = {row[1]: row[4] for row in Page((tmp_path / "report.html").read_text()).arms()}
+    assert rows["npo soft"] == "too far for a number than hard"

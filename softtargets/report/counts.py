@@ -52,6 +52,20 @@ class Counts:
         return ", ".join(parts if self.finished else parts[:-1])
 
 
+@dataclasses.dataclass(frozen=True)
+class Runless:
+    """An arm of which no run finished."""
+
+    counts: Counts
+    why: str
+    """The first error, or what is wrong with the first file; empty where no run failed."""
+
+    @property
+    def shown(self) -> str:
+        """Return what became of its runs."""
+        return f"{self.counts.shown}; the first: {self.why}" if self.why else self.counts.shown
+
+
 def counts(runs: Sequence[Run], lost: Sequence[Lost], planned: int) -> Counts:
     """Count `runs` that finished and those that are lost, of which sweeps planned so many."""
     states = collections.Counter(one.state for one in lost)
@@ -96,7 +110,7 @@ def of_arms(runs: Sequence[Run], known: Census, arm_of: Callable[[Run], Key]) ->
     }
 
 
-def without_any(runs: Sequence[Run], known: Census) -> dict[str, Counts]:
+def without_any(runs: Sequence[Run], known: Census) -> dict[str, Runless]:
     """Return the arms of which no run finished, by the overrides that not all arms have.
 
     Where no plan is left, the names of the runs' folders say of which arm they are.
@@ -109,11 +123,15 @@ def without_any(runs: Sequence[Run], known: Census) -> dict[str, Counts]:
             lost[arm].append(one)
     arms = [set(arm) for arm in (*known.arm_of.values(), *finished, *lost) if arm]
     common = set.intersection(*arms) if arms else set()
-    planned = {arm: sum(one.arm is not None for one in group) for arm, group in lost.items()}
     return {
-        " ".join(word for word in arm if word not in common) or "the only arm": counts([], group, planned[arm])
+        " ".join(word for word in arm if word not in common) or "the only arm": _runless(group)
         for arm, group in lost.items()
     }
+
+
+def _runless(lost: Sequence[Lost]) -> Runless:
+    why = next((one.why for one in lost if one.state in ("failed", ASIDE)), "")
+    return Runless(counts([], lost, sum(one.arm is not None for one in lost)), why)
 
 
 def _named(folder: Path) -> Arm | None:

@@ -52,6 +52,8 @@ class Row:
     algorithm: str
     targets: str | None
     way: Way
+    needs: str = ""
+    """What the arm needs that others do not, in a word beside its label."""
     note: str = ""
     greyed: bool = False
     is_best: bool = False
@@ -99,7 +101,8 @@ def of_rows(rows: Sequence[Row], axis: Axis, caption: str, unit: str) -> Markup:
 
 
 def _row(row: Row, axis: Axis) -> Markup:
-    label = tag("th", mark(row.algorithm, row.targets), tag("span", row.label), scope="row")
+    needs = tag("small", row.needs) if row.needs else None
+    label = tag("th", mark(row.algorithm, row.targets), tag("span", row.label), needs, scope="row")
     shown = "–" if row.way.mean is None else row.way.shown
     small = tag("small", row.note) if row.note else None
     cells = (label, tag("td", _track(row, axis), class_="track"), tag("td", shown, small, class_="number"))
@@ -387,7 +390,12 @@ def _line(algorithm: str, targets: str | None, at_cost: dict[float, list], measu
         points.append((entry.standing.share, mean, low, high))
         titles.append(entry.standing.arm)
         lossy.append(entry.standing.gate.passed is False)
-    name = " ".join(filter(None, [algorithm, targets]))
+    needs = (
+        "(prepared)"
+        if all(entry.standing.group == 1 for several in at_cost.values() for _, entry in several)
+        else None
+    )
+    name = " ".join(filter(None, [algorithm, targets, needs]))
     look = "to-beat" if algorithm == "retrain" else ""
     return Line(name, algorithm, targets, tuple(points), look, tuple(titles), tuple(lossy))
 

@@ -10,6 +10,7 @@ const FILTERS = {
   dataset: "dataset", architecture: "architecture", recipe: "recipe", forget: "forget set", algorithm: "algorithm",
   targets: "targets",
 };
+const ARMS = "#arms tbody tr:not(.apart)"; // of some it is not known which algorithm they have
 const form = document.getElementById("filters");
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -70,9 +71,9 @@ function show() {
     return !chosen[name] || has === chosen[name] || without;
   });
   for (const panel of all("[data-measure]")) panel.hidden = panel.dataset.measure !== chosen.measure;
-  for (const one of all(".facet, #arms tr[data-algorithm], .chart tr[data-algorithm]")) one.hidden = !fits(one);
+  for (const one of all(`.facet, ${ARMS}, .chart tr[data-algorithm]`)) one.hidden = !fits(one);
   for (const one of all("g[data-algorithm]")) one.style.display = fits(one) ? "" : "none";
-  for (const body of all(".chart tbody, #arms tbody")) body.hidden = !all("tr[data-algorithm]:not([hidden])", body).length;
+  for (const body of all(".chart tbody, #arms tbody")) body.hidden = !all("tr:not(.group, .apart, [hidden])", body).length;
 }
 
 function sortBy(column, head) {
@@ -82,7 +83,7 @@ function sortBy(column, head) {
   const key = (row) => row.cells[column].dataset.key, number = column >= 2 && column <= 4;
   const order = (a, b) => (number ? Number(key(a)) - Number(key(b)) || 0 : key(a).localeCompare(key(b)));
   for (const body of all("#arms tbody")) { // arms that are ranked apart stay apart
-    const rows = all("tr[data-algorithm]", body), there = rows.filter(key).sort((a, b) => (up ? order(a, b) : order(b, a)));
+    const rows = all("tr:not(.apart)", body), there = rows.filter(key).sort((a, b) => (up ? order(a, b) : order(b, a)));
     body.append(...there, ...rows.filter((row) => !key(row))); // what has no number comes last either way
   }
 }

@@ -6,23 +6,23 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 from softtargets.report import figures, folded, palette, tables
-from softtargets.report.counts import Counts, of_all, of_arms, without_any
+from softtargets.report.counts import Runless, of_all, of_arms, without_any
 from softtargets.report.folders import Census, aside, without_result
 from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import Measure
 from softtargets.report.pairs import Pairing
-from softtargets.report.ranking import CORRECTED, HEAD, Ranked, by_setting, comparisons, headline, ranked
+from softtargets.report.ranking import CORRECTED, HEAD, NAMED, Ranked, by_setting, comparisons, headline, ranked
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import APART, placed
 from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict
-from softtargets.report.way_left import Entry, Way, best, difference, wins
+from softtargets.report.way_left import Entry, Way, difference, honours
 
 OPEN = 3
 """Settings whose figures are unfolded."""
@@ -70,7 +70,7 @@ class Content:
         return headline(self.rows, self.verdicts, of_all(self.runs, self.known), measure, self.runless)
 
     @functools.cached_property
-    def runless(self) -> dict[str, Counts]:
+    def runless(self) -> dict[str, Runless]:
         """Return the arms of which no run finished, with what became of their runs."""
         return without_any(self.runs, self.known)
 
@@ -111,19 +111,28 @@ def page(content: Content) -> str:
 
 def _body(content: Content) -> Markup:
     if not content.runs:
-        said = _lines([tables.NO_RUN, *content.headline], [])
+        said = _lines([tables.NO_RUN, *content.headline], {})
         return joined(_header(content, said), tag("main", *_notes(content)))
     main = [_way_figure(content), _frontier_figure(content), _pairs_figure(content), _table(content)]
     main += [*_folded(content), *_notes(content)]
-    arms = [entry.standing.arm for entry in content.entries]
+    arms = _places(content.entries)
     said = _panels(content, lambda measure: _lines(content.headline_by(measure), arms))
     said = said or [_lines(content.headline, arms)]  # without a measure of a distance
     return joined(palette.shapes(), _header(content, joined(*said)), _bar(content), tag("main", *main))
 
 
-def _lines(lines: list[str], arms: Sequence[str]) -> Markup:
+def _places(entries: Sequence[Entry]) -> dict[str, str]:
+    """Return where in the table of arms each arm is, by its name; empty for a name that several settings have."""
+    places: dict[str, str] = {}
+    for number, entry in enumerate(entries):
+        arm = entry.standing.arm
+        places[arm] = "" if arm in places else f"#arm-{number}"
+    return places
+
+
+def _lines(lines: list[str], places: Mapping[str, str]) -> Markup:
     said = [
-        tag("li", tag("b", f"{start}{colon}"), *_stressed(rest, arms))
+        tag("li", tag("b", f"{start}{colon}"), *_stressed(rest, places))
         for start, colon, rest in (line.partition(":") for line in lines)
     ]
     return tag("ol", *said, class_="headline")
@@ -139,13 +148,17 @@ def _header(content: Content, said: Markup) -> Markup:
     )
 
 
-def _stressed(text: str, arms: Sequence[str]) -> list[str]:
-    """Return a text in parts, of which the names of arms that it says a share of are strong."""
-    if not arms:
+def _stressed(text: str, places: Mapping[str, str]) -> list[str]:
+    """Return a text in parts: the name of an arm that it says a share of is strong, and leads to the table."""
+    if not places:
         return [text]
-    names = "|".join(re.escape(arm) for arm in sorted(arms, key=len, reverse=True))
+    names = "|".join(re.escape(arm) for arm in sorted(places, key=len, reverse=True))
     parts = re.split(f"({names})(?= leaves )", text)
-    return [tag("strong", part) if at % 2 else part for at, part in enumerate(parts)]
+    return [_linked(part, places[part]) if at % 2 else part for at, part in enumerate(parts)]
+
+
+def _linked(arm: str, place: str) -> Markup:
+    return tag("strong", tag("a", arm, href=place) if place else arm)
 
 
 def _bar(content: Content) -> Markup:
@@ -202,6 +215,8 @@ def _way_figure(content: Content) -> Markup:
     about += " Grey arms lose utility." if _some_lose_utility(content) else ""
     if any(_at_equal_cost(entry) for entry in content.entries):
         about += " A small triangle marks retraining from scratch at the arm's cost."
+    if any(map(_needs, content.entries)):
+        about += " Prepared: the arm needs models (teachers) that were trained before the request."
     about += f" {MEANS_ALONE}" if content.is_crowded else ""
     ways = [{name: content.drawn(way) for name, way in entry.ways.items()} for entry in content.entries]
     settings = by_setting(
@@ -213,7 +228,17 @@ def _way_figure(content: Content) -> Markup:
         return joined(*facets)
 
     legend = palette.legend([(entry.algorithm, entry.targets) for entry in content.entries])
-    return _section("figure1", "Figure 1. How far from retraining", about, legend, *_panels(content, draw))
+    parts = (legend, *_panels(content, draw), _runless(content))
+    return _section("figure1", "Figure 1. How far from retraining", about, *parts)
+
+
+def _runless(content: Content) -> Markup | None:
+    """Return the arms that no figure can show, since no run of theirs finished, with the reason."""
+    lines = tables.without_a_run(content.runless)
+    if not lines:
+        return None
+    listed = tag("ul", *(tag("li", line) for line in lines))
+    return tag("details", tag("summary", f"{tables.NONE_FINISHED} ({len(lines)})"), listed, open=len(lines) <= 10)
 
 
 def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) -> Markup:
@@ -227,9 +252,9 @@ def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) 
     unit = (
         "share of the logarithmic way" if group[0].setting.by_logarithms and measure.face else "share of the way"
     )
-    first = best(group, measure.name)
+    bests = honours(group, measure.name)
     drawn = figures.of_rows(
-        [_row(e, measure, ways, e is first and wins(e, measure.name)) for e in _grouped(group)],
+        [_row(e, measure, ways, bests.get(id(e), "")) for e in _grouped(group)],
         axis,
         f"{measure.label}: {name}",
         unit,
@@ -257,23 +282,28 @@ def _grouped(group: Sequence[Entry]) -> list[Entry]:
     return sorted(group, key=lambda e: (e.baseline, order.index(e.algorithm), e.targets != "hard"))
 
 
-def _row(entry: Entry, measure: Measure, ways: dict[str, Way], is_best: bool) -> figures.Row:
+def _row(entry: Entry, measure: Measure, ways: dict[str, Way], honour: str) -> figures.Row:
     equal = _at_equal_cost(entry)
     references = [(name, ways[arm].mean) for name in equal if (arm := name.removesuffix(" at equal cost")) in ways]
     gated = entry.standing.gate.passed is False
     note = "loses utility" if gated else "for comparison only" if entry.standing.comparison_only else ""
-    note = "best" if is_best else note
     return figures.Row(
         "baselines" if entry.baseline else entry.algorithm,
         entry.label,
         entry.algorithm,
         entry.targets,
         entry.ways[measure.name],
-        note,
+        _needs(entry),
+        honour or note,
         gated,
-        is_best,
+        bool(honour),
         tuple((name, x) for name, x in references if x is not None),
     )
+
+
+def _needs(entry: Entry) -> str:
+    """Return that an arm needs prepared models; empty for others."""
+    return "prepared" if entry.standing.group == 1 else ""
 
 
 def _at_equal_cost(entry: Entry) -> list[str]:
@@ -334,7 +364,7 @@ def _pairs_figure(content: Content) -> Markup:
             if verdict.measure.name == measure.name:
                 label = f"{entry.label} less {verdict.one.name}"
                 way = content.drawn(difference(verdict, pairing))
-                row = figures.Row(entry.algorithm, label, entry.algorithm, entry.targets, way)
+                row = figures.Row(entry.algorithm, label, entry.algorithm, entry.targets, way, needs=_needs(entry))
                 groups.setdefault(entry.setting.name, []).append((entry, row))
         parts = [_differences(name, rows, measure, at < OPEN) for at, (name, rows) in enumerate(groups.items())]
         return (
@@ -357,11 +387,12 @@ def _differences(name: str, rows: list[tuple[Entry, figures.Row]], measure: Meas
 
 def _table(content: Content) -> Markup:
     head = tag("tr", *(tag("th", name, scope="col") for name in HEAD))
+    bodies = _rankings(content)
     whole = tag(
         "table",
         tag("caption", f"Distance: {content.distance}, mean ± standard deviation over pairs"),
         tag("thead", head),
-        *_rankings(content.rows),
+        *(body for body, _ in bodies.values()),
         id="arms",
     )
     box = tag("div", whole, class_="wide bounded", tabindex=0, role="region", aria_label="All arms, scrolls")
@@ -369,22 +400,49 @@ def _table(content: Content) -> Markup:
         "Every arm of every setting, the nearest first. A verdict opens tests, runs, floors and settings that "
         f"differ. {CORRECTED}"
     )
-    return _section("table", "Table of arms", about, box, columns=None)
+    return _section("table", "Table of arms", about, _jump(content, bodies), box, columns=None)
 
 
-def _rankings(rows: Sequence[Ranked]) -> list[Markup]:
-    """Return the body of the table of arms; those that are ranked apart have a body each, under a word why."""
-    groups = {at: [row for row in rows if row.entry.standing.group == at] for at in (0, *APART)}
-    parts = []
-    for at, group in groups.items():
-        if group:
-            why = tag("th", f"Ranked apart: arms {APART[at]}", colspan=len(HEAD), scope="rowgroup") if at else None
-            head = tag("tr", why, class_="apart") if why else None
-            parts.append(tag("tbody", head, *map(_table_row, group)))
-    return parts
+def _jump(content: Content, bodies: Mapping[str, tuple[Markup, str]]) -> Markup | None:
+    """Return links to the best arms, and to the parts of the table that begin out of sight."""
+    bests = [(f"arm-{number}", row) for number, row in enumerate(content.rows) if row.honour]
+    links = {name: f"{row.honour.capitalize()}: {row.entry.standing.arm}" for name, row in bests[:NAMED]}
+    links |= {name: title for name, (_, title) in list(bodies.items())[1:]}
+    items = [tag("li", tag("a", title, href=f"#{name}")) for name, title in links.items()]
+    return tag("ul", *items, class_="jump") if items else None
 
 
-def _table_row(row: Ranked) -> Markup:
+def _rankings(content: Content) -> dict[str, tuple[Markup, str]]:
+    """Return the bodies of the table of arms by their `id`, each with its title in a row of its own.
+
+    Arms that are ranked apart have a body each, and so have those of which no run finished. A title stands alone
+    over none but a single body.
+    """
+    numbered = list(enumerate(content.rows))
+    groups = {at: [one for one in numbered if one[1].entry.standing.group == at] for at in (0, *APART)}
+    titles = {at: f"Ranked apart: arms {why}" for at, why in APART.items()}
+    titles[0] = "Arms without prepared models" if groups[1] else "All arms"
+    lines = {f"apart-{at}": (titles[at], [_table_row(*one) for one in group]) for at, group in groups.items()}
+    lines["apart-lost"] = (tables.NONE_FINISHED, [_lost_row(*one) for one in content.runless.items()])
+    there = {name: one for name, one in lines.items() if one[1]}
+    return {name: (_body_of(name, title, rows, len(there) > 1), title) for name, (title, rows) in there.items()}
+
+
+def _body_of(name: str, title: str, rows: Sequence[Markup], titled: bool) -> Markup:
+    head = tag("tr", tag("th", title, colspan=len(HEAD), scope="rowgroup"), class_="apart") if titled else None
+    return tag("tbody", head, *rows, id=name)
+
+
+def _lost_row(arm: str, lost: Runless) -> Markup:
+    """Return the row of an arm of which no run finished: its overrides, and what became of its runs."""
+    chosen = dict(word.partition("=")[::2] for word in arm.split())
+    data = {"data_algorithm": chosen.get("mu_algo"), "data_targets": chosen.get("targets")}
+    looks = ("setting", "arm", "number", "number", "number", "verdict")
+    shown = ("–", arm, "–", "–", "–", lost.shown)
+    return tag("tr", *(tag("td", text, class_=look) for text, look in zip(shown, looks, strict=True)), **data)
+
+
+def _table_row(number: int, row: Ranked) -> Markup:
     entry = row.entry
     details = [part for name, text in row.details for part in (tag("dt", name), tag("dd", text))]
     verdict = tag("details", tag("summary", row.cells[-1]), tag("dl", *details))
@@ -396,7 +454,8 @@ def _table_row(row: Ranked) -> Markup:
         for cell, look, key in zip(shown, looks, row.keys, strict=True)
     ]
     data = figures.filtered(entry) | {"data_algorithm": entry.algorithm, "data_targets": entry.targets}
-    return tag("tr", *cells, class_="best" if row.is_best else None, **data)
+    named = {"class_": "best", "data_honour": row.honour} if row.honour else {}
+    return tag("tr", *cells, **named, id=f"arm-{number}", **data)
 
 
 def _folded(content: Content) -> list[Markup]:
@@ -445,7 +504,7 @@ def _notes(content: Content) -> list[Markup]:
     verdicts = list(content.verdicts)
     lists = {
         "Tuned on what is judged here": tuning_notes(list(content.runs)),
-        "Arms of which no run finished": tables.without_a_run(content.runless),
+        tables.NONE_FINISHED: [] if content.runs else tables.without_a_run(content.runless),
         "Set aside, since a file cannot be read": tables.why_without_result(aside(content.known.lost)),
         "Runs without a result": tables.why_without_result(without_result(content.known.lost)),
         "Differs between the arms beside the targets": tables.settings(verdicts),

@@ -11,10 +11,10 @@ from softtargets.report.counts import Counts
 from softtargets.report.measures import Measure
 from softtargets.report.numbers import number, percent, with_interval, written
 from softtargets.report.pairs import Pairing
-from softtargets.report.standing import Against, OnFace, Setting, listed, say_standing, word
+from softtargets.report.standing import Against, OnFace, Setting, cheaper, listed, ratio, say_standing, word
 from softtargets.report.statistics import LEAST, LEVEL, Paired
 from softtargets.report.verdicts import Verdict
-from softtargets.report.way_left import Entry, Way, best, nearest, wins
+from softtargets.report.way_left import TOO_FAR, Entry, Way, best, by_preparation, honours, nearest
 
 HEAD = ("setting", "arm", "distance", "against doing nothing", "difference", "verdict")
 """Columns of the table of arms."""
@@ -34,8 +34,8 @@ class Ranked:
     """By which each column sorts; empty where there is no number."""
     details: tuple[tuple[str, str], ...]
     """Names with values: n, tests, faces, what differs beside the targets."""
-    is_best: bool
-    """Whether it is the best arm of its setting, by enough pairs and nearer than doing nothing."""
+    honour: str
+    """What it is called as a best arm of its setting, nearer than doing nothing by enough pairs; else empty."""
     brief: tuple[str, ...]
     """For a column of a paper: arm, n, distance, way left, difference, verdict."""
 
@@ -51,8 +51,7 @@ def ranked(
 
     `counts_of` has the runs of every arm, by its setting and its name there.
     """
-    winners = [winner for group in by_setting(entries).values() if (winner := best(group)) and wins(winner)]
-    bests = set(map(id, winners))
+    honour_of = {at: name for group in by_setting(entries).values() for at, name in honours(group).items()}
     compared = collections.defaultdict(list)
     for entry, verdict, _ in comparisons(entries, verdicts, pairings):
         compared[id(entry), verdict.measure.name].append(verdict)
@@ -61,7 +60,7 @@ def ranked(
             entry,
             sorted(compared[id(entry), measures[0].name], key=_nearness),
             measures[0],
-            id(entry) in bests,
+            honour_of.get(id(entry), ""),
             counts_of[entry.setting, entry.standing.arm],
         )
         for entry in entries
@@ -93,7 +92,7 @@ def by_setting(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     return dict(groups)
 
 
-def _ranked(entry: Entry, compared: list[Verdict], measure: Measure, is_best: bool, counts: Counts) -> Ranked:
+def _ranked(entry: Entry, compared: list[Verdict], measure: Measure, honour: str, counts: Counts) -> Ranked:
     verdict = compared[0] if compared else None
     way = entry.ways.get(measure.name)
     values = _finite(entry, measure)
@@ -110,7 +109,7 @@ def _ranked(entry: Entry, compared: list[Verdict], measure: Measure, is_best: bo
     )
     numbers = ["" if x is None else x for x in (mean, left, paired and paired.mean)]
     keys, details = (*cells[:2], *numbers, cells[5]), tuple(_details(entry, compared, counts))
-    return Ranked(entry, cells, keys, details, is_best, _brief(entry, cells, way, verdict))
+    return Ranked(entry, cells, keys, details, honour, _brief(entry, cells, way, verdict))
 
 
 def _brief(entry: Entry, cells: tuple[str, ...], way: Way | None, verdict: Verdict | None) -> tuple[str, ...]:
@@ -160,7 +159,9 @@ def _difference(verdict: Verdict | None) -> str:
     numbers = [None if x is None else -x for x in (paired.mean, paired.high, paired.low)]
     if not verdict.logarithms:
         return f"{with_interval(*numbers, 4, '+')}{than}"
-    ratios = [None if x is None else math.exp(x) for x in numbers]
+    ratios = [None if x is None else ratio(x) for x in numbers]
+    if math.inf in ratios:
+        return f"{TOO_FAR}{than}"
     return f"×{with_interval(*ratios, 2).replace('[', '[×').replace(', ', ', ×')}{than}"
 
 
@@ -260,13 +261,26 @@ NAMED = 3
 
 
 def _best_line(entries: Sequence[Entry], measure: Measure) -> str:
-    settings = by_setting(entries)
-    bests = [one for group in settings.values() if (one := best(group, measure.name))]
-    if not bests:
+    said = [line for group in by_setting(entries).values() if (line := _of_setting(group, measure))]
+    if not said:
         return f"Best arm{_by(measure)}: none{_nearest(entries, measure)}."
-    said = [_best(entry, settings[entry.setting.name], measure) for entry in bests[:NAMED]]
-    more = [f"{len(bests) - NAMED} more settings are below"] if len(bests) > NAMED else []
-    return f"Best arm{_by(measure)}: {'; '.join([*said, *more])}."
+    more = [f"{len(said) - NAMED} more settings are below"] if len(said) > NAMED else []
+    return f"Best arm{_by(measure)}: {'; '.join([*said[:NAMED], *more])}."
+
+
+def _of_setting(group: Sequence[Entry], measure: Measure) -> str:
+    """Name the best arm of a setting, or those without and with prepared models; empty where there is none."""
+    parts = by_preparation(group)
+    bests = {name: best(part, measure.name) for name, part in parts.items()}
+    if not any(bests.values()):
+        return ""
+    said = [
+        f"{f'{name}, ' if name else ''}{_best(one, name, group, measure)}"
+        if one
+        else f"{name} none{_nearest(parts[name], measure)}"
+        for name, one in bests.items()
+    ]
+    return f"{group[0].setting.name}: {'; '.join(said)}"
 
 
 def _by(measure: Measure) -> str:
@@ -289,31 +303,23 @@ def _leaves(entry: Entry, measure: Measure) -> str:
     return f"{entry.standing.arm} leaves {shown} of the way from doing nothing to retraining"
 
 
-def _best(entry: Entry, group: Sequence[Entry], measure: Measure) -> str:
+def _best(entry: Entry, kind: str, group: Sequence[Entry], measure: Measure) -> str:
+    """Say what the best arm leaves, with n, and retraining beside it; `kind` of arms is as in `by_preparation`."""
     few = f"no verdict below {LEAST} pairs; the lowest mean: " if entry.standing.design.units < LEAST else ""
-    beside = [entry.standing.design.shown, *_apart(entry, group, measure), *_opponent(entry, group, measure)]
+    beside = [entry.standing.design.shown, *_opponent(entry, group, measure), *cheaper(entry.standing)]
     if worse := _worse(entry, measure):
-        kept = "no arm of an unlearning algorithm that keeps utility is nearer on average"
+        kept = " ".join(filter(None, ["no arm of an unlearning algorithm", kind, KEEPS]))
         beside += [f"in these runs {worse}" if few else f"{worse}; {kept}"]
-    return f"{entry.setting.name}: {few}{_leaves(entry, measure)} ({'; '.join(beside)})"
+    return f"{few}{_leaves(entry, measure)} ({'; '.join(beside)})"
+
+
+KEEPS = "that keeps utility is nearer on average"
 
 
 def _worse(entry: Entry, measure: Measure) -> str:
     """Return how an arm compares with doing nothing if it is not nearer; empty for any other."""
     left = entry.left_by(measure.name)
     return "" if left < 1 else "no better than doing nothing" if left == 1 else "worse than doing nothing"
-
-
-def _apart(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
-    """Return that an arm needs models from before the request, and which is the best without; empty for others."""
-    if not entry.standing.group:
-        return []
-    other = best([one for one in group if not one.standing.group], measure.name)
-    needs = "it needs models that were trained before the request"
-    if other is None:
-        return [needs]
-    leaves = f"{other.standing.arm} leaves {percent(other.left_by(measure.name))}"
-    return [needs, ", ".join(filter(None, [f"without such models {leaves}", _worse(other, measure)]))]
 
 
 def _opponent(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:

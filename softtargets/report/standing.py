@@ -7,6 +7,7 @@ algorithm and targets, are held against the same references, pair by pair.
 import collections
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Iterable
 
 import numpy
@@ -29,6 +30,8 @@ APART = {
     2: "for comparison only, which are no answer to a request",
 }
 """Groups of arms that are ranked apart, and why."""
+LARGEST = math.log(sys.float_info.max)
+"""The logarithm of the largest float."""
 BY_LOGARITHMS = ("class", "mislabelled")
 """Forget sets where any method comes most of the way from doing nothing: distances are compared as logarithms."""
 
@@ -384,10 +387,10 @@ def say_standing(standing: Standing) -> str:
     fails = ["fails against doing nothing"] if first.fails else []
     lost = [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
-    return "; ".join([_against_nothing(standing), *left, *others, utility, *fails, *_cheaper(standing), *lost])
+    return "; ".join([_against_nothing(standing), *left, *others, utility, *fails, *cheaper(standing), *lost])
 
 
-def _cheaper(standing: Standing) -> list[str]:
+def cheaper(standing: Standing) -> list[str]:
     """Say from how many requests on an arm is cheaper than retraining, where that is not from the first."""
     if None in (standing.share, standing.seconds):
         return []
@@ -423,8 +426,17 @@ def _size(one: Against, face: OnFace) -> str:
 
 def factor(difference: float) -> str:
     """Write the ratio of two distances whose logarithms differ by so much; ratios near 1 have more digits."""
-    ratio = math.exp(difference)
-    return f"{ratio:.4f}" if 0.9 < ratio < 1.1 else f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}"
+    times = ratio(difference)
+    if times == math.inf:
+        return f"more than {sys.float_info.max:.0e}"
+    if 0.9 < times < 1.1:
+        return f"{times:.4f}"
+    return f"{times:.0f}" if 100 <= times < 1e6 else f"{times:.3g}"
+
+
+def ratio(difference: float) -> float:
+    """Return the ratio of two distances whose logarithms differ by so much; infinity where no float holds it."""
+    return math.exp(difference) if difference < LARGEST else math.inf
 
 
 def _decided(one: Against) -> bool:

@@ -27,7 +27,7 @@ from softtargets.report.pairs import pairings
 from softtargets.report.promises import audit_lines
 from softtargets.report.ranking import CORRECTED
 from softtargets.report.requests import request_lines
-from softtargets.report.retraining import BreakEven, break_evens
+from softtargets.report.retraining import break_evens
 from softtargets.report.runs import Run, Unreadable, read, readable, without_damaged
 from softtargets.report.seeds import OverSeeds, over_seeds
 from softtargets.report.standing import Standing, standings
@@ -66,12 +66,12 @@ NONE_NAMED = PrimaryOptions()
 class Report(NamedTuple):
     """What a report says."""
 
-    runs: list[Run]
-    verdicts: list[Verdict]
+    content: Content
+    """Of its page."""
     standings: list[Standing]
-    known: Census
     contrasts: list[Contrast]
-    break_evens: list[BreakEven]
+    said: list[str]
+    """Sentences on arms of their own kind."""
 
 
 def summarise(
@@ -88,30 +88,37 @@ def summarise(
     BadInput as `write_report` does.
     """
     report = write_report(folder, out, wanted, names, margin, primary)
-    runs, verdicts = report.runs, report.verdicts
-    if runs:
-        for line in tables.primary_lines(report.contrasts):
-            print(visible(line))
-        show_standings(report.standings)
-        for line in _said(runs, report.break_evens):
-            print(visible(line))
-        show(
-            [verdict for verdict in verdicts if verdict.measure == verdicts[0].measure and verdict.where == "end"]
-        )
+    content = report.content
+    if content.runs:
+        _show_arms(report)
     else:
         print(tables.NO_RUN)
-    _show_tuning(tuning_notes(runs))
-    _show_missing(len(runs), without_result(report.known.lost))
-    _warn_of(aside(report.known.lost))
-    same = "the same as tables in summary.csv, summary.md and summary.tex" if runs else "the same in summary.md"
-    same += "; rows in runs.csv, arms.csv, pairs.csv, standing.csv and attacks.csv" if runs else ""
+    _show_tuning(tuning_notes(list(content.runs)))
+    _show_missing(len(content.runs), without_result(content.known.lost))
+    _warn_of(aside(content.known.lost))
+    for line in content.headline:
+        print(visible(line))
+    same = (
+        "the same as tables in summary.csv, summary.md and summary.tex"
+        if content.runs
+        else "the same in summary.md"
+    )
+    same += "; rows in runs.csv, arms.csv, pairs.csv, standing.csv and attacks.csv" if content.runs else ""
     print(visible(f"report: {out / 'report.html'}; {same}"))
     return out / "report.html"
 
 
-def _said(runs: list[Run], least: list[BreakEven]) -> list[str]:
-    """Return the sentences on arms of their own kind: retraining, requests, promises and ensembles."""
-    return [*tables.retraining_lines(least), *request_lines(runs), *audit_lines(runs), *ensemble_lines(runs)]
+def _show_arms(report: Report) -> None:
+    """Print where every arm stands, those without a finished run too, and the verdicts by the first measure."""
+    for line in tables.primary_lines(report.contrasts):
+        print(visible(line))
+    show_standings(report.standings)
+    for line in tables.without_a_run(report.content.runless):
+        print(visible(f"no run finished of {line}"))
+    for line in report.said:
+        print(visible(line))
+    first = report.content.verdicts[0].measure
+    show([one for one in report.content.verdicts if one.measure == first and one.where == "end"])
 
 
 def write_report(
@@ -163,41 +170,83 @@ def _write(
     primary: PrimaryOptions,
 ) -> Report:
     """Analyse the runs and write everything; raises Unreadable, before it writes, where an array is damaged."""
+    report = _analysed(folder.resolve().name, runs, known, wanted, names, margin, primary)
+    texts = _texts(report)
+    with naming(f"--out={out}", (OSError,)):
+        for name, text in texts.items():
+            write_text(out / name, text)
+    return report
+
+
+def _analysed(
+    title: str,
+    runs: list[Run],
+    known: Census,
+    wanted: Comparison | None,
+    names: tuple[str, ...],
+    margin: float | None,
+    primary: PrimaryOptions,
+) -> Report:
+    """Compare and judge; raises Unreadable where an array is damaged."""
     runs = wanted.named(runs) if wanted else runs
     measures = chosen_measures(runs, names)
     with numpy.errstate(over="ignore"):  # of values whose squares no float holds: these become infinite
         verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
-    first, least = primary.of(runs), break_evens(runs)
-    pairs = wanted.pairings(runs) if wanted and runs else pairings(runs)
-    arms, tuning, attacked = entries(runs, stands, measures), tuning_notes(runs), leaks(runs)
-    said = _said(runs, least)
-    lines = [*tables.primary_lines(first), *said]
-    content = Content(folder.resolve().name, runs, arms, verdicts, pairs, over, attacked, known, measures, lines)
-    texts = {
+    first, said = primary.of(runs), _said(runs)
+    content = Content(
+        title,
+        runs,
+        entries(runs, stands, measures),
+        verdicts,
+        wanted.pairings(runs) if wanted and runs else pairings(runs),
+        over,
+        leaks(runs),
+        known,
+        measures,
+        [*tables.primary_lines(first), *said],
+    )
+    return Report(content, stands, first, said)
+
+
+def _said(runs: list[Run]) -> list[str]:
+    """Return the sentences on arms of their own kind: retraining, requests, promises and ensembles."""
+    return [
+        *tables.retraining_lines(break_evens(runs)),
+        *request_lines(runs),
+        *audit_lines(runs),
+        *ensemble_lines(runs),
+    ]
+
+
+def _texts(report: Report) -> dict[str, str]:
+    """Return the content of every file of a report, by its name."""
+    content, runs = report.content, list(report.content.runs)
+    verdicts, measures, pairs = list(content.verdicts), content.measures, list(content.pairings)
+    return {
         "summary.csv": tables.comma_separated(verdicts),
-        "summary.md": tables.primary_section(first)
-        + tables.markdown(
-            verdicts,
-            content.rows,
-            over,
-            known.lost,
-            costs(runs),
-            [*content.headline, *said],
-            tuning,
-            content.runless,
-        ),
+        "summary.md": _markdown(report),
         "summary.tex": tables.latex(content.rows, content.distance),
         "runs.csv": csv_files.runs_csv(runs),
-        "arms.csv": csv_files.arms_csv(runs, verdicts, pairs, measures, known),
-        "standing.csv": csv_files.standing_csv(stands),
+        "arms.csv": csv_files.arms_csv(runs, verdicts, pairs, measures, content.known),
+        "standing.csv": csv_files.standing_csv(report.standings),
         "pairs.csv": csv_files.pairs_csv(pairs, measures),
-        "attacks.csv": csv_files.attacks_csv(attacked),
+        "attacks.csv": csv_files.attacks_csv(content.leaks),
         "report.html": page(content),
     }
-    with naming(f"--out={out}", (OSError,)):
-        for name, text in texts.items():
-            write_text(out / name, text)
-    return Report(runs, verdicts, stands, known, first, least)
+
+
+def _markdown(report: Report) -> str:
+    content, runs = report.content, list(report.content.runs)
+    return tables.primary_section(report.contrasts) + tables.markdown(
+        list(content.verdicts),
+        content.rows,
+        list(content.over),
+        content.known.lost,
+        costs(runs),
+        [*content.headline, *report.said],
+        tuning_notes(runs),
+        content.runless,
+    )
 
 
 def judge_all(

@@ -8,7 +8,7 @@ from softtargets.errors import visible
 from softtargets.report import alike
 from softtargets.report.contrast import Contrast, headlines, say_contrast
 from softtargets.report.costs import REQUESTS, Cost
-from softtargets.report.counts import Counts
+from softtargets.report.counts import Runless
 from softtargets.report.csv_files import csv_text
 from softtargets.report.folders import Lost, aside, without_result
 from softtargets.report.leaks import Leak
@@ -39,6 +39,7 @@ HEAD = (
 )
 ESCAPED = {char: f"\\{char}" for char in "&%$#_{}"}
 ESCAPED |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+NONE_FINISHED = "Arms of which no run finished"
 NO_RUN = "No run finished: there is nothing to compare."
 SIGNS = {
     "±": r"$\pm$",
@@ -184,7 +185,7 @@ def markdown(
     costs: Sequence[Cost] = (),
     lines: Sequence[str] = (),
     tuning: Sequence[str] = (),
-    runless: Mapping[str, Counts] = MappingProxyType({}),
+    runless: Mapping[str, Runless] = MappingProxyType({}),
 ) -> str:
     """Return tables of six columns: every arm, every comparison by measure and place; then what is left out.
 
@@ -195,10 +196,9 @@ def markdown(
     titles = {0: "Where every arm stands, the nearest first"}
     titles |= {at: f"Ranked apart: arms {why}" for at, why in APART.items()}
     for at, title in titles.items():
-        shown = [
-            _bold(row.cells, 1) if row.is_best else row.cells for row in rows if row.entry.standing.group == at
-        ]
+        shown = [_honoured(row) for row in rows if row.entry.standing.group == at]
         parts += [_table(title, HEAD_OF_ARMS, shown, "" if at else CORRECTED)] if shown else []
+    parts += _lists({NONE_FINISHED: without_a_run(runless)})
     parts += [_table(title, COMPARED, map(compared_row, group)) for title, group in grouped(verdicts).items()]
     if over:
         about = (
@@ -210,11 +210,13 @@ def markdown(
             "As shares of what retraining costs; what is prepared before a request is spread over the requests."
         )
         parts += [_table("Cost", COST, map(_cost_row, known), about)]
-    return "\n\n".join([*parts, *_notes(verdicts, lost, tuning, runless)]) + "\n"
+    return "\n\n".join([*parts, *_notes(verdicts, lost, tuning)]) + "\n"
 
 
-def _bold(cells: Sequence[str], at: int) -> list[str]:
-    return [f"{cell} (best)" if number == at else cell for number, cell in enumerate(cells)]
+def _honoured(row: Ranked) -> list[str]:
+    """Return the cells of an arm, of which the second names it and says what it is the best of."""
+    setting, arm, *rest = row.cells
+    return [setting, f"{arm} ({row.honour})" if row.honour else arm, *rest]
 
 
 OVER = ("cell", "targets", "seeds", "Gaussian KLoM", "floor", "bounded KLoM", "exchanged", "p")
@@ -295,21 +297,22 @@ def _inline(text: str) -> str:
     return shown.replace("](", "]\\(")
 
 
-def _notes(
-    verdicts: list[Verdict], lost: dict[str, Lost], tuning: Sequence[str], runless: Mapping[str, Counts]
-) -> list[str]:
+def _notes(verdicts: list[Verdict], lost: dict[str, Lost], tuning: Sequence[str]) -> list[str]:
     titles = {"Tuned on what is judged here": tuning}
     titles |= {"Differs between the arms beside the targets": settings(verdicts), "Left out": refused(verdicts)}
-    titles |= {"Arms of which no run finished": without_a_run(runless)}
     titles |= {"Set aside, since a file cannot be read": why_without_result(aside(lost))}
     titles |= {"Runs without a result": why_without_result(without_result(lost))}
-    lists = [
+    unlike = made_unlike(verdicts)
+    return [*([f"{unlike}."] if unlike else []), *_lists(titles)]
+
+
+def _lists(titles: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a list in Markdown under each title that has lines."""
+    return [
         "\n".join([f"{title}:", "", *(f"- {_cell(line)}" for line in lines)])
         for title, lines in titles.items()
         if lines
     ]
-    unlike = made_unlike(verdicts)
-    return [f"{unlike}.", *lists] if unlike else lists
 
 
 def settings(verdicts: list[Verdict]) -> list[str]:
@@ -324,9 +327,9 @@ def made_unlike(verdicts: list[Verdict]) -> str | None:
     return alike.in_words([pair for pairs in pairs_of.values() for pair in pairs])
 
 
-def without_a_run(runless: Mapping[str, Counts]) -> list[str]:
+def without_a_run(runless: Mapping[str, Runless]) -> list[str]:
     """Say of every arm of which no run finished what became of its runs."""
-    return [f"{arm}: {counts.shown}" for arm, counts in runless.items()]
+    return [f"{arm}: {one.shown}" for arm, one in runless.items()]
 
 
 def why_without_result(lost: dict[str, Lost]) -> list[str]:
@@ -373,7 +376,7 @@ def latex(rows: Sequence[Ranked], label: str) -> str:
 def _paper_table(name: str, rows: list[Ranked], label: str, number: int) -> str:
     columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}\columnwidth}}" for width in WIDTHS)
     said = f"{name}. Distance: {label}. Way left: 0 is another retraining, 1 doing nothing. Verdict: nearer or "
-    said += f"farther than doing nothing, or closer than the arm that it names. {CORRECTED} In bold: the best arm."
+    said += f"farther than doing nothing, or closer than the arm that it names. {CORRECTED}{_in_bold(rows)}"
     lines = [
         r"\begin{table}",
         r"\centering\scriptsize\setlength{\tabcolsep}{2pt}\setlength{\belowcaptionskip}{4pt}",
@@ -393,9 +396,14 @@ def _paper_table(name: str, rows: list[Ranked], label: str, number: int) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 
+def _in_bold(rows: Sequence[Ranked]) -> str:
+    names = [row.honour.replace("best", "best arm", 1) for row in rows if row.honour]
+    return f" In bold: the {' and the '.join(names)}." if names else ""
+
+
 def _paper_row(row: Ranked) -> list[str]:
     arm, cells = _tex(row.brief[0], LONGEST), map(_tex, row.brief[1:])
-    return [rf"\textbf{{{arm}}}" if row.is_best else arm, *cells]
+    return [rf"\textbf{{{arm}}}" if row.honour else arm, *cells]
 
 
 def _tex(text: str, longest: int | None = None) -> str:

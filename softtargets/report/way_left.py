@@ -225,6 +225,27 @@ def best(group: Sequence[Entry], measure: str | None = None) -> Entry | None:
     return nearest([e for e in group if e.standing.gate.passed is not False], measure)
 
 
+PREPARED = {0: "without prepared models", 1: "with prepared models"}
+"""What candidates of each group are called (`APART`): prepared models are trained before the request."""
+
+
+def by_preparation(group: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Sort the arms of a setting by whether they need prepared models; all under "" where no candidate does."""
+    groups = {entry.standing.group for entry in group if not entry.baseline}
+    if 1 not in groups:
+        return {"": list(group)}
+    return {name: [e for e in group if e.standing.group == at] for at, name in PREPARED.items() if at in groups}
+
+
+def honours(group: Sequence[Entry], measure: str | None = None) -> dict[int, str]:
+    """Return what the best arms of a setting are called, by their `id`, if they are nearer than doing nothing.
+
+    Arms with prepared models, whose cost the request does not pay, have a best one of their own.
+    """
+    bests = {name: best(part, measure) for name, part in by_preparation(group).items()}
+    return {id(e): f"best {name}".strip() for name, e in bests.items() if e is not None and wins(e, measure)}
+
+
 def nearest(group: Sequence[Entry], measure: str | None = None) -> Entry | None:
     """Return the arm that is nearest by a measure, or the first, whether it keeps its utility or not."""
     able = [entry for entry in group if not entry.baseline and entry.left_by(measure) is not None]
