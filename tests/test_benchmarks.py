@@ -26,6 +26,7 @@ SMALL = {
     "controls.py": FEW,
     "default_run.py": "pairs=1",
     "examples.py": f"folder={{}} pairs=2 {FEW.rpartition(' ')[0]}",
+    "faces.py": "{}",
     "frontier.py": "",
     "gemm.py": "",
     "glance.py": FEW,
@@ -87,7 +88,7 @@ def test_every_benchmark_is_run():
     assert {*SMALL, *ELSEWHERE} == {*SCRIPTS}
 
 
-FIGURES = {"study.py": "first_study", "roc.py": "leaks"}
+FIGURES = {"study.py": "first_study", "roc.py": "leaks", "faces.py": "frontier"}
 SLOW = {"default_run.py", "run.py"}
 """Half a minute and more."""
 

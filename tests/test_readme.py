@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import faces
 import pytest
 from conftest import ROOT, SMALL
 from hydra import compose, initialize_config_dir
@@ -17,6 +18,7 @@ from omegaconf import open_dict
 from softtargets.execution import composed_run
 
 OWN = "docs/own.md"
+FRONTIER = ROOT / "docs/study/frontier"
 
 
 def blocks(language: str, page: str = "README.md") -> list[str]:
@@ -113,3 +115,24 @@ def test_every_run_of_the_pages_is_composed_and_built(words, fashion, run, tmp_p
     with open_dict(config):
         config.hydra.overrides.task = first
     composed_run.check_runnable(config)
+
+
+def test_the_algorithm_of_the_readme_is_that_of_the_page_on_own_parts():
+    shown = [block for language in ("python", "yaml") for block in blocks(language)]
+    assert shown
+    assert set(shown) <= {*blocks("python", OWN), *blocks("yaml", OWN)}
+    assert set(blocks("bash")[-1].splitlines()) <= {
+        line for block in blocks("bash", OWN) for line in block.splitlines()
+    }
+
+
+def test_shares_of_the_answer_are_points_of_the_figure():
+    answer = (ROOT / "README.md").read_text().partition("## The answer so far")[2].partition("\n## ")[0]
+    shares = re.findall(r"(−?\d+) %\s+\[(−?\d+), (−?\d+)\]", answer)
+    points = [point for name in faces.RECIPES for point in faces.read(FRONTIER / f"{name}.csv").values()]
+    drawn = [faces.way_left(rows[face]) for rows in points for face in faces.FACES]
+    assert len(shares) > 5
+    for share in shares:
+        assert tuple(int(number.replace("−", "-")) for number in share) in {
+            tuple(round(100 * number) for number in point) for point in drawn
+        }
