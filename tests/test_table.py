@@ -524,6 +524,15 @@ def test_results_are_taken_in_once_and_fit_those_that_are_there(sent, tmp_path, 
     assert files_below(to) == before
 
 
+SENT = sorted(folder for folder in ROOT.glob("community/*") if folder.is_dir())
+
+
+@pytest.mark.parametrize("folder", SENT, ids=lambda folder: folder.name)
+def test_the_results_in_community_verify(folder):
+    assert checks.verified(folder)
+    assert sum(map(len, files_below(folder).values())) < 200_000
+
+
 def test_code_of_a_commit_is_known_by_git():
     head = provenance.provenance(MACHINE, None, datetime.datetime.now(datetime.UTC))
     if not head["git_commit"]:
