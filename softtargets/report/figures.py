@@ -15,6 +15,8 @@ FARTHEST = 2.0
 """Share of the way at which an axis usually ends: arms that are farther are an arrow with a number."""
 NO_FLOOR = "the retrained model (no floor)"
 """Name of the place 0 where no distance between retrained models is known."""
+LONG = 36
+"""Letters of a label from which on it may take two lines, so that the figure beside it stays wide."""
 HEIGHT = 22
 """Of a row, in pixels."""
 
@@ -97,7 +99,8 @@ def of_rows(rows: Sequence[Row], axis: Axis, caption: str, unit: str) -> Markup:
         for name, group in groups.items()
     ]
     foot = tag("tfoot", tag("tr", tag("td"), tag("td", _numbers(axis)), tag("td")))
-    return tag("table", tag("caption", caption), tag("thead", head), *bodies, foot, class_="chart")
+    classes = "chart long" if any(len(row.label) > LONG for row in rows) else "chart"
+    return tag("table", tag("caption", caption), tag("thead", head), *bodies, foot, class_=classes)
 
 
 def _row(row: Row, axis: Axis) -> Markup:
@@ -256,7 +259,9 @@ def of_plane(
     marks = [_of_line(line, _marks(line, plane, at)) for at, line in enumerate(lines)] if "dots" in drawn else []
     whole = {"width": "100%", "height": "100%", "preserveAspectRatio": "none", "class_": "stretched"}
     stretched = tag("svg", *areas, viewBox="0 0 100 100", **whole)
-    picture = tag("svg", *_frame(plane), stretched, *marks, width="100%", height=plane.height, class_="plane")
+    picture = tag(
+        "svg", *_frame(plane), stretched, *marks, *_names(plane), width="100%", height=plane.height, class_="plane"
+    )
     axis = tag("svg", *_below(plane), width="100%", height=30, class_="ends")
     text = f"{caption}: {plane.y_name} over {plane.x_name}"
     heading = tag("figcaption", tag("b", caption), tag("span", f"{plane.y_name} ↑"))
@@ -321,17 +326,26 @@ def _frame(plane: Plane) -> list[Markup]:
         tag("line", x1=0, x2=0, y1=0, y2="100%", class_="edge"),
         tag("line", x1=0, x2="100%", y1="100%", y2="100%", class_="edge"),
     ]
-    for y, name, look in plane.marked:
+    for y, _, look in plane.marked:
         if plane.y[0] <= y <= plane.y[1]:
             at = plane.down(y)
             parts.append(tag("line", x1=0, x2="100%", y1=f"{at:.2f}%", y2=f"{at:.2f}%", class_=look))
-            x, anchor = PLACES.get(look, (0, "start"))
-            parts.append(tag("text", name, x=x, y=f"{at:.2f}%", dy=-3, text_anchor=anchor, class_="name"))
     ticks = [y for y in plane.heights if plane.y[0] <= y <= plane.y[1]]
     texts = [
         tag("text", f"{y + 0.0:.3g}", x=-5, y=f"{plane.down(y):.2f}%", dy=4, text_anchor="end") for y in ticks
     ]
     return [*parts, *texts]
+
+
+def _names(plane: Plane) -> list[Markup]:
+    """Return the names of marked lines, which lie over all that is drawn."""
+    texts = []
+    for y, name, look in plane.marked:
+        x, anchor = PLACES.get(look, (0, "start"))
+        place = {"x": x, "y": f"{plane.down(y):.2f}%", "dy": -3, "text_anchor": anchor}
+        if plane.y[0] <= y <= plane.y[1]:
+            texts.append(tag("text", name, **place, class_="name"))
+    return texts
 
 
 def _below(plane: Plane) -> list[Markup]:

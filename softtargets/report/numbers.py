@@ -11,6 +11,9 @@ HUGE = 1e7
 NEEDED = 1.0
 """Last places that a width takes up at least: fewer would hide it."""
 
+SHOWN = 1e-4
+"""Widths that are a smaller share of their numbers are shown as none: more digits are noise."""
+
 
 def decimals(width: Real, least: int) -> int | None:
     """Return how many decimals show a width, at least so many; None where that is more than `MOST`.
@@ -20,7 +23,9 @@ def decimals(width: Real, least: int) -> int | None:
     """
     if not width or not math.isfinite(width):
         return least
-    needed = math.ceil(math.log10(NEEDED / abs(width)) - 1e-9)
+    needed = math.ceil(
+        math.log10(NEEDED) - math.log10(abs(width)) - 1e-9
+    )  # their ratio may be too large for a float
     return None if needed > MOST else max(least, needed)
 
 
@@ -35,6 +40,7 @@ def written(values: Iterable[Real], least: int, width: Real | None = None, sign:
     values = list(values)
     if not width:  # equal edges are no interval
         width = min((abs(value) for value in values if value), default=0.0)
+    width = max(width, SHOWN * max((abs(value) for value in values if math.isfinite(value)), default=0.0))
     places = decimals(width, least)
     return [_one(value, places, sign) for value in values]
 

@@ -127,7 +127,7 @@ function figureData(section) {
 }
 
 const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "text-anchor",
-  "vector-effect", "overflow", "filter"];
+  "vector-effect", "overflow", "filter", "paint-order"];
 
 function styled(from, to) {
   const style = getComputedStyle(from);

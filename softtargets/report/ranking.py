@@ -381,7 +381,8 @@ def _detectable(rows: Sequence[Ranked], verdicts: Sequence[Verdict], measure: Me
     known = [paired.detectable for paired in tests if paired.detectable]
     compared = "of two arms" if known else "with doing nothing"
     if not known:
-        faces = [face for row in rows for face in row.entry.standing.faces if face.measure.name == measure.name]
+        arms = [row.entry for row in rows if not row.entry.baseline] or [row.entry for row in rows]
+        faces = [face for arm in arms for face in arm.standing.faces if face.measure.name == measure.name]
         to_nothing = [face.against[0].paired for face in faces if face.against and not face.logarithms]
         tests += [paired for paired in to_nothing if paired]
         known = [paired.detectable for paired in tests if paired.detectable]
