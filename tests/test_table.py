@@ -17,6 +17,7 @@ from conftest import ROOT, SMALL
 from page_by_hand import Page
 from results_by_hand import leave, result
 from scipy import stats
+from test_report_page import browsers  # noqa: F401, a fixture
 
 from softtargets.execution import code_hash, provenance
 from softtargets.report.planned import write_plan
@@ -268,6 +269,22 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+@pytest.mark.browser
+def test_axe_finds_nothing_serious_in_the_page(browsers, tmp_path):  # noqa: F811, the fixture
+    package = pytest.importorskip("axe_core_python", reason="needs pip install axe-core-python")
+    older = everything(provenance={"code_sha256": "0" * 64})
+    runs = [*older, *(one(seed, *ARMS[0], "kmnist") for seed in range(5))]
+    build(leave(tmp_path / "runs", *runs), out=tmp_path / "out")
+    browser = browsers(1280)
+    browser.get((tmp_path / "out/index.html").as_uri())
+    browser.execute_script("for (const one of document.querySelectorAll('details')) one.open = true;")
+    browser.execute_script((Path(package.__file__).parent / "axe.min.js").read_text())
+    said = browser.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+    assert said["passes"]
+    serious = [one for one in said["violations"] if one["impact"] in ("serious", "critical")]
+    assert not [(one["id"], one["nodes"][0]["html"]) for one in serious]
 
 
 # other people's results
