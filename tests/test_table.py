@@ -493,6 +493,15 @@ FORGERIES = {
         edited(put("tuned_on", value=TUNED | {"test_images": 0}), 2),
         "tuned on the seed of this very run (seed 1,",
     ),
+    "a text for a number": (
+        edited(put("config", "references", value="2"), 0, right_hash=True),
+        "a value of another type than a run writes",
+    ),
+    "a list for a text": (edited(put("config", "dataset", value=None), 0, right_hash=True), "config.dataset"),
+    "texts for accuracies": (
+        edited(put("faces", "retrained", "mia_auc", value=["a"]), 0),
+        "a value of another type than a run writes",
+    ),
     "huge": (huge, "a result has at most 1,000,000"),
 }
 

@@ -17,6 +17,7 @@ from softtargets import RESULT_SCHEMA
 from softtargets.config.names import Chosen
 from softtargets.config.resolve import flat
 from softtargets.config.tuned_on import RESERVED
+from softtargets.config.validation import naming
 from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
 from softtargets.execution.code_hash import code_hash
@@ -36,6 +37,8 @@ NAME = re.compile(r"[\w.]([\w .,:;/()\[\]+=…-]*[\w.)\]…])?")
 """Texts of a config: no markup, no LaTeX, no formula of a spreadsheet."""
 FOLDER = re.compile(r"\w[\w.-]{0,99}")
 """Name of a folder in the table."""
+ODD = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
+"""Errors that such values lead to."""
 HASHES = ("original", "retrained", "unlearned", "forget_set", "batches", "targets")
 NEAR = {"rel_tol": 1e-4, "abs_tol": 1e-5}
 """Numbers that follow from others of a result, or that runs of one pair share, differ by no more."""
@@ -50,11 +53,13 @@ def verified(folder: Path) -> list[Run]:
     runs = finished(folder)
     if not runs:
         raise BadInput(f"{folder}: no result of a run below it; give the folder of a sweep")
-    for run in runs:
-        for check in OF_A_RUN:
-            _raise_first(check(run), run)
-    for check in OF_ALL:
-        _raise_first(check(runs), None)
+    # fields that no report reads may be of any type
+    with naming(f"{folder}: a result has a value of another type than a run writes", ODD):
+        for run in runs:
+            for check in OF_A_RUN:
+                _raise_first(check(run), run)
+        for check in OF_ALL:
+            _raise_first(check(runs), None)
     return runs
 
 
