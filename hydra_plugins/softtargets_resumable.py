@@ -48,7 +48,7 @@ class ResumableSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the missing cells; exit with 1 if one has no result at the end, with 2 after bad input."""
+        """Run the missing cells; exit with 1 if one has no result, 2 after bad input, 130 after Ctrl-C."""
         from softtargets.errors import BadInput, visible
         from softtargets.resumable.sweep import run_sweep
 
@@ -57,5 +57,8 @@ class ResumableSweeper(Sweeper):
         except BadInput as error:
             print(visible(error), file=sys.stderr)
             sys.exit(2)
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C; run the same command again to resume", file=sys.stderr)
+            sys.exit(130)
         if not finished:
             sys.exit(1)

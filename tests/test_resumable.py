@@ -210,15 +210,26 @@ def test_a_foreign_app_is_refused_in_one_sentence(words, said, tmp_path):
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]], ids=len)
-def test_a_killed_sweep_of_a_foreign_app_resumes(launcher, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "launcher"),
+    [
+        (signal.SIGKILL, []),
+        (signal.SIGKILL, ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]),
+        (signal.SIGINT, ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]),
+    ],
+    ids=["killed", "killed with its workers", "Ctrl-C"],
+)
+def test_a_killed_sweep_of_a_foreign_app_resumes(number, launcher, tmp_path):
     process = start(tmp_path, "x=range(6)", "gate=3", *launcher)
     for _ in range(600):
         if len(values(tmp_path)) == 3 and 3 in times_run(tmp_path):
             break
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate()
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert stderr == "stopped by Ctrl-C; run the same command again to resume\n"
     assert values(tmp_path) == [0, 1, 4]
     (tmp_path / "open").touch()
     code, stdout, stderr = ended(start(tmp_path, "x=range(6)", "gate=3", *launcher))
