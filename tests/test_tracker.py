@@ -286,6 +286,17 @@ def test_a_server_that_dies_in_the_middle_costs_nothing_but_a_wait(run, stub, ca
     assert "python -m softtargets.tracker upload" in capsys.readouterr().out
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("mode", "said"), [("well", "could not be found"), ("wrong", "no server: ")])
+def test_a_task_that_an_agent_cannot_read_is_refused_in_one_sentence(stub, monkeypatch, mode, said):
+    stub(mode)
+    monkeypatch.setenv("CLEARML_TASK_ID", "f" * 32)
+    code, text = python("run.py")
+    assert (code, text.count("\n")) == (1, 1), text
+    assert text.startswith(f"run.py: CLEARML_TASK_ID={'f' * 32}: this task cannot be read: ")
+    assert said in text
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [("raise SystemExit('no luck')", "no luck"), ("import time; time.sleep(60)", "no answer for 1 s")],

@@ -55,6 +55,7 @@ def main(words: list[str] | None = None) -> int:
             return 0
         if given.command == "fetch":
             with quiet(), configured():
+                login()
                 fetch(given.task, given.folder)
             return 0
         if given.command == "create":

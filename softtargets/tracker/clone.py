@@ -12,6 +12,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from softtargets.config.resolve import flat
+from softtargets.errors import Failed
 
 CONFIG, CHOICES = "Config", "Choices"
 """Sections of a run's task: the values of its resolved config, which users may edit, and the chosen options."""
@@ -89,11 +90,15 @@ def fetch(task: str, folder: Path) -> None:
 def overrides(task: str) -> Iterator[list[str]]:
     """Yield the words that run an agent's task, a run or a sweep; none if another program made the task.
 
-    Raises CalledProcessError, with the reason on stderr, if the server does not answer.
+    Raises Failed if the server does not answer, or has no such task.
     """
     with tempfile.TemporaryDirectory(prefix="softtargets-clone-") as folder:
         # in a separate process, like all use of the SDK; the agent has set the server in the environment
-        subprocess.run([sys.executable, "-m", "softtargets.tracker", "fetch", task, folder], check=True)
+        command = [sys.executable, "-m", "softtargets.tracker", "fetch", task, folder]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stdout + done.stderr).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+            raise Failed(f"CLEARML_TASK_ID={task}: this task cannot be read: {reason[0]}")
         words = Path(folder, WORDS_FILE)
         if words.exists():
             leave_task_to_sweep()
