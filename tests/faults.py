@@ -40,6 +40,8 @@ VICTIMS = {"run": ("parent",), "sweep": ("parent",), "local": ("parent", "worker
 """By what is started: a run, a sweep in one process, a sweep in worker processes."""
 GRACE = 15.0
 """Seconds within which a process that was signalled, and all that it started, must be gone."""
+PATIENCE = 40
+"""How many times the undisturbed duration a call may take, beside other work on the machine."""
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 UNEQUAL = ("rte", "share_seconds", "peak_bytes", "made", "from_store")
 """What of a result's cost depends on the process or on who came first. Names that end in `_s` are seconds."""
@@ -225,12 +227,12 @@ def trial(attack: Attack, reference: Reference, folder: Path, workers: int) -> O
     losses, messages = [], []
     first = place.start(attack.kind, attack.overrides)
     state = strike(attack, place, first, reference.seconds[attack.kind])
-    limit = GRACE if attack.victim != "worker" else reference.seconds[attack.kind][1] * 5 + GRACE
+    limit = GRACE if attack.victim != "worker" else reference.seconds[attack.kind][1] * PATIENCE + GRACE
     leaked = ended(first, limit)
     messages += said(place, first.returncode, attack, state)
     losses += wrong(place, reference)
     second = place.start(attack.kind, attack.overrides)
-    leaked += ended(second, reference.seconds[attack.kind][1] * 5 + GRACE)
+    leaked += ended(second, reference.seconds[attack.kind][1] * PATIENCE + GRACE)
     if second.returncode or place.stderr:
         losses.append(f"second call: exit code {second.returncode}: {place.stderr.strip()[-300:]}")
     losses += wrong(place, reference)
