@@ -118,7 +118,7 @@ def test_what_ignores_the_forget_sets_targets_runs_once_for_all_of_them_and_trai
     kinds = ("soft", "undial", "out_of_fold")  # each holds the retain set at the original's own predictions
     runs = [composed(*TINY, f"mu_algo={name}", f"targets={kind}") for kind in kinds]
     assert len({config_hash(config) for config in runs}) == 1
-    assert {config["choices"]["targets"] for config in runs} == {"hard/self"}
+    assert {config["choices"]["targets"] for config in runs} == {"soft_retain"}
     assert rehearsal.answers_cost(build(runs[-1])).prepared == 0
     hard = composed(*TINY, f"mu_algo={name}", "targets=hard")
     assert (hard["choices"]["targets"], config_hash(hard) == config_hash(runs[0])) == ("hard", False)

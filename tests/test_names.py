@@ -28,7 +28,7 @@ CHANGED = {
         "targets": "out_of_fold forget.modifiers=[harden,reflect]"
     },
     ("targets=ugradsl", "targets.forget.smoothing=-0.3"): {"targets": "ugradsl forget.smoothing=-0.3"},
-    ("targets/retain=self", "targets.retain.temperature=2"): {"targets": "hard/self retain.temperature=2"},
+    ("targets/retain=self", "targets.retain.temperature=2"): {"targets": "soft_retain retain.temperature=2"},
     ("targets.forget._target_=own_parts.first_class",): {
         "targets": "own_parts.first_class/hard",
         "targets_forget": "own_parts.first_class",
