@@ -107,9 +107,9 @@ def test_starts_of_a_block_are_joined_with_those_of_every_and_tried_after_the_fi
     assert rest[0] == {"block": "adamw", "adamw/lr": 0.5, "adamw/way": "x", "adamw/alpha": 100}
     typed = {name: block.without({"lr", "way"}) for name, block in space.items()}
     assert [tuple(one.values()) for one in typed["adamw"].starts] == [(100,), (10,)]
-    study = Tries(tmp_path, 9, first_tries(space)).study
-    tries = [study.ask() for _ in range(5)]
-    drawn = [draw(space, one) for one in tries]
+    search = Tries(tmp_path, 9, first_tries(space))
+    with search.shared():
+        drawn = [draw(space, search.take(pytest.fail)) for _ in range(5)]
     assert drawn[2:] == [
         (f"lr={lr}", f"way={way}", f"alpha={alpha}") for lr, way, alpha in (expected[1], expected[2], expected[3])
     ]

@@ -18,7 +18,7 @@ ABOUT = {
     "targets": "targets of both sets",
     "targets/forget": "targets of the forget set alone",
     "targets/retain": "targets of the retain set alone",
-    "tuned": "values that a search found, by dataset, architecture and forget set",
+    "tuned": "values that a search found (searched: none other), by dataset, architecture and forget set",
     "tracker": "where runs are tracked",
     "experiment": "whole studies, without -m",
     "hydra/launcher": "where the runs of a sweep are computed",
@@ -79,6 +79,9 @@ def _names(group: str, default: str | None) -> str:
     if group == "targets/retain":
         return "as targets/forget"
     names = [conf.name_of(group, file) for file in conf.files(group)]
+    if group == "unlearn":
+        algorithms = {conf.name_of("mu_algo", file) for file in conf.files("mu_algo")}
+        names = ["as mu_algo", *(name for name in names if name not in algorithms)]
     return ", ".join(f"{name}*" if name == default else name for name in names)
 
 

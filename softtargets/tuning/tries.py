@@ -31,19 +31,17 @@ class Tries:
 
     def __init__(self, folder: Path, allowance: int, first: list[dict[str, object]]):
         """Open or begin the journal in `folder`; `first` are the values of the first tries."""
-        self.folder, self.allowance, self.process = folder, allowance, uuid.uuid4().hex
+        self.folder, self.allowance, self.first = folder, allowance, first
+        self.process = uuid.uuid4().hex
         journal = str(folder / "tries.journal")
         make_folder(folder / "processes")
-        with self._alone():  # the first tries are put in once
+        with self._alone():
             _mend(journal)
             storage = JournalStorage(JournalFileBackend(journal))
             pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
             self.study = optuna.create_study(
                 storage=storage, study_name="search", pruner=pruner, load_if_exists=True
             )
-            # a process may have been killed between two of them
-            for values in first[len(self.study.trials) :]:
-                self.study.enqueue_trial(values)
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
@@ -65,6 +63,7 @@ class Tries:
                 if finished >= self.allowance:
                     return None
                 if finished + at_work < self.allowance:
+                    self._put_first()
                     trial = self.study.ask()
                     trial.set_user_attr(PROCESS, self.process)
                     return trial
@@ -92,6 +91,12 @@ class Tries:
             if alive is False:
                 self._put_back(trial)
         return count
+
+    def _put_first(self) -> None:
+        """Put in the next of the first tries, unless one that was put back waits: it comes before."""
+        kept = [one.state for one in self.study.get_trials(deepcopy=False) if one.state != TrialState.FAIL]
+        if len(kept) < len(self.first) and TrialState.WAITING not in kept:
+            self.study.enqueue_trial(self.first[len(kept)])
 
     def _put_back(self, dead: FrozenTrial) -> None:
         # what was drawn, or what was put in before anything was drawn
