@@ -15,6 +15,7 @@ from softtargets.errors import BadInput
 from softtargets.execution import pipeline
 from softtargets.store import entries, manifest
 from softtargets.study import planning
+from softtargets.study.cells import SweepCell
 from softtargets.study.records import Runs, budget, kinds_of_rest, kinds_of_unlearning, nearest
 from softtargets.system.files import read_json, write_json
 from softtargets.system.locks import locked
@@ -183,6 +184,36 @@ def test_of_many_draws_some_are_looked_at_and_the_models_are_counted_for_all(her
     assert said == whole
     said = planned(here, "-m", *SMALL, "forget_set.seed=range(6)")
     assert said["models"] == "7 to train, 0 in the store", "one original, and six retrained"
+
+
+def arm(name: str, seeds: Iterable[int]) -> list[SweepCell]:
+    """Return cells of an arm whose models and data depend on the seed alone."""
+    return [
+        SweepCell(
+            (f"targets={name}", f"seed={seed}"), Path(), "", "all", (f"o{seed}", f"r{seed}"), ("d", f"f{seed}")
+        )
+        for seed in seeds
+    ]
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        {"hard": range(100), "soft": range(60)},
+        {"hard": range(100), "soft": range(0, 100, 2), "own": range(7, 91)},
+        {"hard": range(0, 120, 3), "soft": range(1, 90), "own": [1000]},
+    ],
+)
+def test_arms_with_different_seeds_left_count_each_model_and_run_once(arms, monkeypatch):
+    monkeypatch.setattr(planning, "DRAWS", 20)
+    weights = dict(planning._of_some_draws([cell for name, seeds in arms.items() for cell in arm(name, seeds)]))
+    assert len({cell.data for cell in weights}) <= 20 + len(arms)
+    for which in range(2):
+        models = {cell.models[which]: weight[1 + which] for cell, weight in weights.items()}
+        assert sum(models.values()) == pytest.approx(len({seed for seeds in arms.values() for seed in seeds}))
+    for name, seeds in arms.items():
+        runs = [weight.runs for cell, weight in weights.items() if cell.overrides[0] == f"targets={name}"]
+        assert sum(runs) == pytest.approx(len(seeds))
 
 
 def test_a_plan_prepares_no_images(here, own_store):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
+from scipy.cluster.hierarchy import DisjointSet
 
 from softtargets import store
 from softtargets.errors import visible
@@ -15,7 +16,7 @@ from softtargets.execution.load_data import load_data
 from softtargets.execution.parts import Parts
 from softtargets.resumable.arrays import described
 from softtargets.resumable.starting import arrays_of, on_slurm
-from softtargets.study.cells import SweepCell, by_data, checked, without_seed
+from softtargets.study.cells import SEED, SweepCell, by_data, checked, without_seed
 from softtargets.study.composing import Composer
 from softtargets.study.plan import Plan, Weight
 from softtargets.study.records import Runs, Trainings, results_near
@@ -24,7 +25,9 @@ from softtargets.system.locks import is_held
 OWN_RUNS = 3
 """Number of finished runs of each arm of a sweep from which others of the arm are estimated."""
 DRAWS = 50
-"""Number of draws of an arm's data that are looked at: each takes a tenth of a second, or more."""
+"""Most draws of an arm's data that are looked at: each takes a tenth of a second, or more."""
+Arms = dict[tuple[str, ...], list[SweepCell]]
+"""Cells by the arm that they belong to."""
 NOTHING = "nothing runs, and nothing is written"
 
 
@@ -97,20 +100,44 @@ def _of_each_arm(cells: list[SweepCell]) -> list[SweepCell]:
 
 
 def _of_some_draws(cells: list[SweepCell]) -> Iterator[tuple[SweepCell, Weight]]:
-    """Yield the cells of at most `DRAWS` draws of the data of each arm, with how many each stands for."""
-    arms: dict[tuple[str, ...], list[SweepCell]] = collections.defaultdict(list)
+    """Yield the cells with at most `DRAWS` choices of seeds, or one of an arm without these; with their weights.
+
+    All cells have weight 1 where no arm has more than `DRAWS` draws of its data.
+    """
+    arms: Arms = collections.defaultdict(list)
     for cell in cells:
         arms[without_seed(cell)].append(cell)
-    for arm in arms.values():
-        draws = list(dict.fromkeys(cell.data for cell in arm))
-        number = min(DRAWS, len(draws))
-        chosen = {draws[i * len(draws) // number] for i in range(number)}
-        few = [cell for cell in arm if cell.data in chosen]
-        # a cell's keys of its models need no draw, so the numbers of an arm's models are exact
-        originals, retrained = (
-            len({cell.models[i] for cell in arm}) / len({cell.models[i] for cell in few}) for i in (0, 1)
-        )
-        yield from ((cell, Weight(len(arm) / len(few), originals, retrained)) for cell in few)
+    if max(len({cell.data for cell in arm}) for arm in arms.values()) <= DRAWS:
+        yield from ((cell, Weight()) for cell in cells)
+        return
+    seeds = list(dict.fromkeys(_seeds(cell) for cell in cells))
+    # the same ones for all arms: arms share models, and only so is each looked at as often as any other
+    chosen = {seeds[i * len(seeds) // DRAWS] for i in range(DRAWS)}
+    few = {name: [cell for cell in arm if _seeds(cell) in chosen] or arm[:1] for name, arm in arms.items()}
+    originals, retrained = (_for_each_model(arms, few, which) for which in (0, 1))
+    for name, arm in few.items():
+        weight = Weight(len(arms[name]) / len(arm), originals[name], retrained[name])
+        yield from ((cell, weight) for cell in arm)
+
+
+def _for_each_model(arms: Arms, few: Arms, which: int) -> dict[tuple[str, ...], float]:
+    """Return for each arm how many models stand behind one of `few`, in all arms that share some with it.
+
+    A cell's keys of its models need no draw, so the sums are exact. `which` is 0 for originals, 1 for retrained.
+    """
+    joined = DisjointSet({cell.models[which] for arm in arms.values() for cell in arm})
+    for first, *others in arms.values():
+        for other in others:
+            joined.merge(first.models[which], other.models[which])
+    seen = {cell.models[which] for arm in few.values() for cell in arm}
+    number = collections.Counter(joined[key] for key in seen)
+    one = {name: arm[0].models[which] for name, arm in arms.items()}
+    return {name: joined.subset_size(key) / number[joined[key]] for name, key in one.items()}
+
+
+def _seeds(cell: SweepCell) -> tuple[str, ...]:
+    """Return the seeds among the overrides of a cell."""
+    return tuple(word for word in cell.overrides if SEED.fullmatch(word))
 
 
 def _experiments(
