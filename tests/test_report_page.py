@@ -217,6 +217,11 @@ def test_only_an_arm_that_is_nearer_than_doing_nothing_is_called_best(tmp_path):
     assert re.search('<tr class="best" data-honour="best" id="arm-0"', text), "where the headline leads"
 
 
+def test_baselines_alone_have_no_best_arm(tmp_path):
+    text = Page(reported(tmp_path, *planted("none", 1.0)).read_text()).text
+    assert "Best arm by JS on the forget set: none, since these runs are baselines alone." in text
+
+
 def test_where_every_run_diverged_nothing_is_said_of_their_differences(tmp_path):
     runs = [diverged(seed, arm) for arm in ("hard", "soft") for seed in range(5)]
     text = Page(reported(tmp_path, *runs).read_text()).text

@@ -291,6 +291,8 @@ def _by(measure: Measure) -> str:
 def _nearest(entries: Sequence[Entry], measure: Measure) -> str:
     """Say which arm is the nearest where none keeps its utility."""
     entry = nearest(entries, measure.name)
+    if all(one.baseline for one in entries):
+        return ", since these runs are baselines alone"
     if entry is None:
         return " has a finite distance"
     beside = "; ".join(filter(None, [entry.standing.design.shown, _worse(entry, measure)]))
