@@ -9,7 +9,7 @@ import rich.console
 
 from softtargets.resumable.progress_marks import mark
 from softtargets.study import progress
-from softtargets.study.cells import SweepCell
+from softtargets.study.cells import Missing, SweepCell
 from softtargets.study.nearest import Nearest
 from softtargets.study.progress import Display, FailFast
 from softtargets.system import signals
@@ -195,3 +195,17 @@ def test_a_sweep_ends_fast_when_so_many_runs_failed_for_one_reason(watched, tmp_
     leave(tmp_path / "c", "error.json", {"error": "KeyError", "message": "one"})
     with pytest.raises(FailFast, match=r"^fail_fast=2: 2 runs failed for the same reason.*: KeyError: one$"):
         display.update()
+
+
+def test_runs_that_cannot_write_into_their_folders_failed_for_one_reason(watched, tmp_path, capsys):
+    display, _, _ = watched("abcde")
+    display.fail_fast = 5
+    for name in "abcde":
+        message = f"[Errno 28] No space left on device: '{tmp_path / name / 'run.log'}'"
+        leave(tmp_path / name, "error.json", {"error": "OSError", "message": message})
+    with pytest.raises(FailFast, match=r"the same reason, .*: '…/run.log'$"):
+        display.update()
+    progress._print_failures(display.cells, Missing({}, frozenset()))
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: ")]
+    assert all(str(tmp_path / name / "run.log") in line for name, line in zip("abc", said[:3], strict=True))
+    assert said[3:] == ["failed: 2 more runs: OSError: [Errno 28] No space left on device: '…/run.log'"]

@@ -189,6 +189,8 @@ def test_a_foreign_app_runs_again_only_what_failed(tmp_path):
     assert (code, values(tmp_path)) == (0, [0, 1, 4, 9])
     assert times_run(tmp_path) == {0: 1, 1: 2, 2: 1, 3: 1}
     assert "4 runs, 2 finished by earlier calls" in stdout
+    counts = [line for line in stdout.splitlines() if " done, " in line]
+    assert [line.partition(" done")[0] for line in (counts[0], counts[-1])] == ["2 of 4", "4 of 4"]
 
 
 @pytest.mark.long

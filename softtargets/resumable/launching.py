@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -95,6 +96,11 @@ def reason(error: BaseException, queue: Queue | None) -> str:
         return f"a worker was killed ({names}); {WORKER}"
     cause = " ".join(str(error.__cause__ or "").split())
     return f"the launcher raised {type(error).__name__}: {message}{f' ({cause[-500:]})' if cause else ''}"
+
+
+def without_folder(why: str, folder: Path) -> str:
+    """Return why a run has no result, without the path of its folder: runs that failed alike have equal ones."""
+    return why.replace(str(folder), "…")
 
 
 def bind_workers(launcher: Launcher, places: Sequence[str], peak: int | None) -> None:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from softtargets.errors import BadInput, visible
 from softtargets.resumable.combinations import every_combination
-from softtargets.resumable.launching import launch, reason
+from softtargets.resumable.launching import launch, reason, without_folder
 from softtargets.resumable.progress_marks import changed, digest_in, remove_marks
 from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash
 from softtargets.resumable.starting import Screen, in_folder, outlived, prepare_folder, queue_of, starter
@@ -53,8 +53,10 @@ class Cell:
 class Counts(Screen):
     """The progress of a sweep: a line whenever its counts have changed."""
 
-    def __init__(self, cells: list[Cell], folder: Path):
+    def __init__(self, cells: list[Cell], folder: Path, earlier: int = 0):
         self.folder, self.by_digest = folder, {digest_in(cell.folder): cell for cell in cells}
+        self.earlier = earlier
+        """Number of the sweep's other runs: earlier calls finished them."""
         self.states = dict.fromkeys(cells, "waiting")
         self.last = ""
 
@@ -67,9 +69,8 @@ class Counts(Screen):
         for cell in changed(self.folder, self.by_digest, self.states):
             self.states[cell] = cell.state()
         count = collections.Counter(self.states.values())
-        line = (
-            f"{count['finished']} of {len(self.states)} done, {count['failed']} failed, {count['running']} running"
-        )
+        done, runs = self.earlier + count["finished"], self.earlier + len(self.states)
+        line = f"{done} of {runs} done, {count['failed']} failed, {count['running']} running"
         if line != self.last:
             self.last = line
             print(line, flush=True)
@@ -85,7 +86,7 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
     missing = [cell for cell in cells if cell.state() != "finished"]
     runs = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
     print(f"{runs}, {len(cells) - len(missing)} finished by earlier calls: {visible(folder)}", flush=True)
-    known = _launch(sweeper, missing, folder) if missing else {}
+    known = _launch(sweeper, missing, folder, len(cells) - len(missing)) if missing else {}
     without = [cell for cell in missing if cell.state() != "finished"]
     _print_failures(without, known)
     print(f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(without)} have no result")
@@ -128,10 +129,13 @@ def _cells(sweeper: Sweeper, arguments: list[str], folder: Path) -> list[Cell]:
     return list(by_hash.values())
 
 
-def _launch(sweeper: Sweeper, cells: list[Cell], folder: Path) -> dict[Cell, str]:
-    """Run the cells; return the reasons, as far as the launcher knows them, why some have no result."""
+def _launch(sweeper: Sweeper, cells: list[Cell], folder: Path, earlier: int) -> dict[Cell, str]:
+    """Run the cells; return the reasons, as far as the launcher knows them, why some have no result.
+
+    `earlier` is the number of the others, which earlier calls finished.
+    """
     prepare_folder(sweeper.config, folder)
-    screen = Counts(cells, folder)
+    screen = Counts(cells, folder, earlier)
     queue = queue_of(sweeper.config, folder, screen)
     cells = [cell for cell in cells if cell.state() != "finished"]  # jobs of an earlier call may have run some
     if not cells:
@@ -162,9 +166,10 @@ def _print_failures(cells: list[Cell], known: dict[Cell, str]) -> None:
     for cell in cells:
         begun = (cell.folder / BEGUN).exists()
         last = "no result, because its process was killed" if begun else "not started"
-        equal[cell.error() or known.get(cell) or last].append(cell.folder.name)
-    for why, names in equal.items():
-        for name in names[:SHOWN]:
+        why = cell.error() or known.get(cell) or last
+        equal[without_folder(why, cell.folder)].append((cell.folder.name, why))
+    for common, runs in equal.items():
+        for name, why in runs[:SHOWN]:
             print(visible(f"failed: {name}: {why}"))
-        if len(names) > SHOWN:
-            print(visible(f"failed: {len(names) - SHOWN:,} more runs: {why}"))
+        if len(runs) > SHOWN:
+            print(visible(f"failed: {len(runs) - SHOWN:,} more runs: {common}"))

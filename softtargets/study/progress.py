@@ -16,6 +16,7 @@ import rich.table
 import rich.text
 
 from softtargets.errors import BadInput, to_type, visible
+from softtargets.resumable.launching import without_folder
 from softtargets.resumable.progress_marks import changed, digest_in
 from softtargets.resumable.starting import Screen
 from softtargets.study.cells import Missing, SweepCell
@@ -102,12 +103,13 @@ class Display(Screen):
         if state == "finished" and cell.stage == "all" and (result := read_json_or_none(cell.outcome)):
             self.nearest.add(result)
         if state == "failed" and (reason := cell.error()):
-            self.reasons[reason] += 1
-            if self.reasons[reason] <= SHOWN:
+            common = without_folder(reason, cell.folder)
+            self.reasons[common] += 1
+            if self.reasons[common] <= SHOWN:
                 path = cell.folder / "error.json"
                 self.screen.print(visible(f"a run failed: {reason} ({path})"), markup=False)
-            if self.reasons[reason] == self.fail_fast:
-                raise FailFast(self.fail_fast, reason)
+            if self.reasons[common] == self.fail_fast:
+                raise FailFast(self.fail_fast, common)
 
     def _say_counts(self) -> None:
         counts = self.counts()
@@ -185,12 +187,12 @@ def _print_failures(failed: list[SweepCell], missing: Missing) -> None:
     equal = collections.defaultdict(list)
     for cell in failed:
         reason = cell.error() or missing.reasons.get(cell) or "no result, because its process was killed"
-        equal[reason].append(cell.folder.name)
-    for reason, names in sorted(equal.items(), key=lambda pair: -len(pair[1])):
-        for name in names[:SHOWN]:
+        equal[without_folder(reason, cell.folder)].append((cell.folder.name, reason))
+    for common, runs in sorted(equal.items(), key=lambda pair: -len(pair[1])):
+        for name, reason in runs[:SHOWN]:
             print(visible(f"failed: {name}: {reason}"))
-        if len(names) > SHOWN:
-            print(visible(f"failed: {len(names) - SHOWN:,} more runs: {reason}"))
+        if len(runs) > SHOWN:
+            print(visible(f"failed: {len(runs) - SHOWN:,} more runs: {common}"))
 
 
 def verdicts(folder: Path) -> None:
