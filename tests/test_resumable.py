@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,6 +192,18 @@ def test_a_foreign_app_runs_again_only_what_failed(tmp_path):
     assert "4 runs, 2 finished by earlier calls" in stdout
     counts = [line for line in stdout.splitlines() if " done, " in line]
     assert [line.partition(" done")[0] for line in (counts[0], counts[-1])] == ["2 of 4", "4 of 4"]
+
+
+@pytest.mark.long
+def test_a_folder_that_cannot_be_made_fails_one_run_of_a_foreign_app(tmp_path):
+    assert ended(start(tmp_path, "x=0,1", "bad=1"))[0] == 1
+    (failed,) = tmp_path.glob("squares/x=1-*")
+    shutil.rmtree(failed)
+    failed.touch()
+    code, stdout, stderr = ended(start(tmp_path, "x=0,1,2"))
+    assert (code, stderr, values(tmp_path)) == (1, "", [0, 4])
+    assert f"failed: {failed.name}: FileExistsError: [Errno 17] File exists: '{failed}'\n" in stdout
+    assert "2 of 3 runs finished, 1 have no result" in stdout
 
 
 @pytest.mark.long

@@ -138,20 +138,31 @@ def _launch(sweeper: Sweeper, cells: list[Cell], folder: Path, earlier: int) -> 
     screen = Counts(cells, folder, earlier)
     queue = queue_of(sweeper.config, folder, screen)
     cells = [cell for cell in cells if cell.state() != "finished"]  # jobs of an earlier call may have run some
+    hopeless = _empty(cells)
+    cells = [cell for cell in cells if cell not in hopeless]
     if not cells:
-        return {}
-    for cell in cells:
-        make_folder(cell.folder)
-        for name in (BEGUN, ERROR):
-            (cell.folder / name).unlink(missing_ok=True)
-        remove_marks(cell.folder)
+        return hopeless
     runs = [[*cell.overrides, *in_folder(folder, cell.folder.name)] for cell in cells]
     start = starter(sweeper, runs, queue, sweeper.config.hydra.sweeper.runs_per_gpu, _peak(folder))
     with outlived(queue), screen:
         end = launch(start, screen.update)
     if end.raised:
         print(visible(reason(end.raised, queue)), file=sys.stderr)
-    return {cells[number]: text for number, text in end.failures.items()}
+    return hopeless | {cells[number]: text for number, text in end.failures.items()}
+
+
+def _empty(cells: list[Cell]) -> dict[Cell, str]:
+    """Make the cells' folders, without what earlier calls left; return the cells where that fails, and why."""
+    hopeless = {}
+    for cell in cells:
+        try:
+            make_folder(cell.folder)
+            for name in (BEGUN, ERROR):
+                (cell.folder / name).unlink(missing_ok=True)
+            remove_marks(cell.folder)
+        except OSError as error:  # of this run alone; the others go on
+            hopeless[cell] = f"{type(error).__name__}: {error}"
+    return hopeless
 
 
 def _peak(folder: Path) -> int | None:
