@@ -374,6 +374,7 @@ def whole_and_parts(server: Stub, runs: int) -> None:
     whole = [task for task in server.tasks.values() if task["name"].startswith("sweep")]
     rest = [task for task in server.tasks.values() if task not in whole]
     assert [len(whole), len(rest)] == [1, runs]
+    assert whole[0]["name"] == "sweep"
     assert {task["parent"] for task in rest} == {whole[0]["id"]}
     assert {task["status"] for task in server.tasks.values()} == {"completed"}
     assert {one["key"] for one in whole[0]["execution"]["artifacts"]} == {

@@ -274,7 +274,8 @@ def create_sweep_task(folder: Path, project: str, script: Path) -> str:
     from clearml import Task
 
     sys.argv[:] = [str(script.absolute())]  # as in `task_of_start`
-    task = Task.init(project, f"sweep {folder.name}", tags=["sweep"], reuse_last_task_id=False, **HANDS_OFF)
+    name = "sweep" if folder.name == "sweep" else f"sweep {folder.name}"
+    task = Task.init(project, name, tags=["sweep"], reuse_last_task_id=False, **HANDS_OFF)
     task.connect(sweep_section(folder), name=SWEEP)
     for name in ("summary.csv", "summary.md", "report.html"):
         if (folder / name).is_file():
