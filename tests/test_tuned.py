@@ -269,13 +269,21 @@ def test_settings_with_a_cost_are_taken_where_all_is_as_it_was_searched(words, t
 def test_an_entry_can_be_demanded_in_an_experiment_too(monkeypatch, capsys):
     longer = at_cost.with_searched([*AT_COST, "experiment=seed_grid", "tuned=searched"])
     assert longer == [*at_cost.with_searched(AT_COST), "experiment=seed_grid"]
-    for missing in ((*AT_COST[:3], "unlearn.cost=0.3"), AT_COST[:3], (*AT_COST, "training=mlp_efficient")):
-        monkeypatch.setattr(sys, "argv", ["run.py", *missing, "tuned=searched"])
+    no_search = "tuned=searched: no search chose settings of finetune at unlearn.cost="
+    sentences = {
+        (*AT_COST[:3], "unlearn.cost=0.3"): no_search,
+        (*AT_COST, "training=mlp_efficient"): no_search,
+        AT_COST[:3]: "tuned=searched: unlearn.cost is required",
+        (*AT_COST, "unlearn.optimizer.lr=5"): "unlearn.optimizer.lr=5: tuned=searched takes what a search chose",
+        (*AT_COST, "unlearn=sgd"): "unlearn=sgd: tuned=searched takes what a search chose",
+    }
+    for words, said in sentences.items():
+        monkeypatch.setattr(sys, "argv", ["run.py", *words, "tuned=searched"])
         with pytest.raises(SystemExit) as end:
             softtargets.cli.main.command(run.main)
         sentence = capsys.readouterr().err
         assert (end.value.code, sentence.count("\n")) == (2, 1)
-        assert "tuned=searched: no search chose settings of finetune at unlearn.cost=" in sentence
+        assert said in sentence
 
 
 def test_a_run_and_a_cell_of_a_sweep_take_the_settings_that_were_searched_at_its_cost(

@@ -40,14 +40,21 @@ def with_searched(words: Iterable[str]) -> list[str]:
 
 
 def _demanded(words: list[str]) -> list[str]:
-    """Return the words of a run with those of its entry, which must be there."""
-    longer = _with_entry(words)
+    """Return the words of a run with those of its entry, which must be there and stay as they were searched."""
+    typed, longer = _by_name(words), _with_entry(words)
+    if COST not in typed:
+        raise BadInput(f"tuned={SEARCHED}: {COST} is required: settings are searched at a cost")
     if longer is None:
-        typed = _by_name(words)
         arm = " ".join(typed.get(name, "") for name in ("mu_algo", "targets")).strip()
         raise BadInput(
             f"tuned={SEARCHED}: no search chose settings of {arm or 'this arm'} at {COST}={typed.get(COST)} for "
             f"this dataset, size, network, recipe and forget set. Search them (softtargets search), or omit tuned"
+        )
+    searched = {_name(word) for entry in _entries(typed) for word in entry["words"]} - {COST}
+    own = [name for name in typed if name.startswith(("unlearn", "mu_algo.")) and name in {"unlearn", *searched}]
+    if own:
+        raise BadInput(
+            f"{own[0]}={typed[own[0]]}: tuned={SEARCHED} takes what a search chose. Leave one of them out"
         )
     return longer
 
