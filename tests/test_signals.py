@@ -102,9 +102,9 @@ from softtargets.system import signals
 signals.LIMIT = 0.5
 signals.heed()
 with signals.drawing(on_terminal=True), rich.live.Live("a bar", console=rich.console.Console(), transient=True):
-    print("ready")
     while True:
         try:
+            print("ready")  # within `try`: the signal may come before this line has ended
             time.sleep(30)
         except SystemExit:
             if sys.argv[1] == "hears":
