@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,16 @@ class Ensemble(nn.Module):
         """Return the logarithm of the networks' mean probabilities, as logits."""
         logs = [network(inputs).float().log_softmax(1) for network in self.networks]
         return torch.stack(logs).logsumexp(0) - math.log(len(logs))
+
+
+def joined_states(states: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the state dict of the ensemble of the networks that have these.
+
+    >>> networks = [nn.Linear(1, 2), nn.Linear(1, 2)]
+    >>> joined_states(one.state_dict() for one in networks).keys() == Ensemble(networks).state_dict().keys()
+    True
+    """
+    return {f"networks.{i}.{name}": tensor for i, state in enumerate(states) for name, tensor in state.items()}
 
 
 def networks_of(model: nn.Module, count: int = 1) -> list[nn.Module]:

@@ -76,6 +76,21 @@ def test_a_sweep_trains_and_keeps_what_its_plan_said_and_the_plan_wrote_nothing(
     assert 0 < estimate(said["CPU hours to come"]) < 0.01
 
 
+def test_of_ensembles_in_the_store_a_plan_counts_nothing_as_new(here, own_store, composed):
+    """Predictions of an ensemble are kept by the digest of all its networks, which no manifest has."""
+    runs, stored, words = own_store / "runs", own_store / "store", (*SMALL, "mu_algo=sisa", "unlearn=sisa")
+    words = tuple(word for word in words if word not in ("mu_algo=graddiff", "unlearn.epochs=2"))
+    for seed, known in ((0, 0), (1, 10)):
+        said = planned(here, "-m", *words, "seed=range(2)", f"hydra.sweep.dir={runs / 'other'}")
+        assert said["models"] == f"{20 - known} to train, {known} in the store"
+        before = {*entries(stored)} if stored.exists() else set()
+        counted = int(re.search(r"for (\d+) entries of the store", said["disk to come"])[1])
+        pipeline.run_experiment(composed(*words, f"seed={seed}"), runs / f"sweep/{seed}", Console())
+        assert len({*entries(stored)} - before) == counted / (2 - seed), said["disk to come"]
+    said = planned(here, "-m", *words, "seed=range(2)", f"hydra.sweep.dir={runs / 'other'}")
+    assert "store" not in said["disk to come"]
+
+
 def megabytes(folders: Iterable[Path]) -> float:
     return sum(file.stat().st_size for folder in folders for file in folder.iterdir()) / 1e6
 

@@ -1,6 +1,7 @@
 """What a run takes from the store or puts there, known before it begins."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Container
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from softtargets import store
 from softtargets.evaluation.faces import more_sets
 from softtargets.execution.agenda import trainings
-from softtargets.execution.experiment import Experiment
+from softtargets.execution.experiment import SHARD, Experiment
 from softtargets.execution.ingredients import of_logits, of_model, of_targets
 from softtargets.execution.rehearsal import RehearsedTeachers, known_teachers
 from softtargets.execution.teachers import LOCAL
@@ -64,13 +65,22 @@ class Demands:
     predicted: list[tuple[str, Samples]]
     """Names of models, and the samples that each predicts."""
 
+    @functools.cached_property
+    def entries(self) -> dict[str, tuple[str, ...]]:
+        """Return the keys of every model's entries, by name: those of its networks for an ensemble."""
+        keys: dict[str, tuple[str, ...]] = {}
+        for name, model in self.models.items():
+            whole = name.partition(SHARD)[0]
+            keys[whole] = (*keys.get(whole, ()), model.key)
+        return keys
+
     def derived(self, digests: dict[str, str]) -> dict[tuple[str, str], int]:
         """Return the bytes of predictions and targets, by stage and key.
 
-        `digests` are those of models in the store, by key. What is computed from a model to train has no key yet;
+        `digests` are those of models in the store, by name. What is computed from a model to train has no key yet;
         it gets a name that no entry has, and that is the same for all runs that need it.
         """
-        known = {name: digests[model.key] for name, model in self.models.items() if model.key in digests}
+        known = dict(digests)
         if self.experiment.checkpoint is not None:
             known["original"] = state_digest(self.experiment.checkpoint)
         return self._predictions(known) | (self._targets(known) if self.models else {})
@@ -99,8 +109,7 @@ class Demands:
 
     def _stand_in(self, name: str) -> str:
         """Return what stands for a model's digest: the keys of its entries; nothing for one without."""
-        shards = [model.key for one, model in self.models.items() if one.startswith(f"{name}, shard ")]
-        return " ".join(shards) if shards or name not in self.models else self.models[name].key
+        return " ".join(self.entries.get(name, ()))
 
 
 def demands(experiment: Experiment, in_store: Container[str]) -> Demands:
@@ -116,7 +125,7 @@ def demands(experiment: Experiment, in_store: Container[str]) -> Demands:
     for name, samples in trainings(experiment, teachers).items():
         stand_in = _stand_in(name, models, in_store) if name in teachers else None
         models[name] = _model(experiment, name, samples, name in teachers, stand_in)
-    wholes = {name.partition(", shard ")[0] for name in models}
+    wholes = {name.partition(SHARD)[0] for name in models}
     evaluated = [name for name in {*wholes, *EVALUATED} if name.partition("/")[0] in EVALUATED]
     sets = [*experiment.data.evaluated().values(), *_more_sets(experiment.data).values()]
     predicted = [(name, samples) for name in evaluated for samples in sets]

@@ -52,6 +52,8 @@ from softtargets.types import Samples, Split, generator
 
 RELEARNING = 500
 """Most steps of relearning; a model that needs more counts as one that does not relearn."""
+SHARD = ", shard "
+"""What stands between the name of an ensemble and the number of one of its networks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Experiment:
     def sharded(self, name: str, samples: Samples) -> dict[str, Samples]:
         """Return the samples of each network of the ensemble `name`, by the network's name."""
         parts = enumerate(shards_of(samples, self.shards), 1)
-        return {f"{name}, shard {number} of {self.shards}": samples.select(part) for number, part in parts}
+        return {f"{name}{SHARD}{number} of {self.shards}": samples.select(part) for number, part in parts}
 
     @property
     def touched(self) -> list[int]:

@@ -103,7 +103,8 @@ class Plan:
             self.seen.add(deciding)
             run = demands(experiment, self.trainings.keys)
             models = {model.key: model for model in run.models.values()}
-            derived = run.derived(self.trainings.digests(models))
+            digests = {name: self.trainings.digest(keys) for name, keys in run.entries.items()}
+            derived = run.derived({name: digest for name, digest in digests.items() if digest})
             self.models |= models
             self.derived |= derived
             weights = {key: weight.of(model) for key, model in models.items()} | dict.fromkeys(

@@ -5,13 +5,15 @@ import functools
 import itertools
 import os
 import statistics
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from softtargets import store
+from softtargets.ensembles import joined_states
 from softtargets.execution.demands import speed
 from softtargets.system.files import canonical, read_json_or_none
+from softtargets.types import state_digest
 
 LOOKED = 1000
 """Number of trainings in the store that are read, the newest ones."""
@@ -33,14 +35,19 @@ class Trainings:
         self.keys = _names(folder / "model")
         self.derived = {(stage, key) for stage in ("logits", "targets") for key in _names(folder / stage)}
         """Stages and keys of the entries that are computed from models."""
-        self._digests: dict[str, str | None] = {}
+        self._digests: dict[tuple[str, ...], str | None] = {}
 
-    def digests(self, keys: Collection[str]) -> dict[str, str]:
-        """Return the digests of those of these models that are here and whose manifests say it."""
-        for key in keys:
-            if key in self.keys and key not in self._digests:
-                self._digests[key] = (store.manifest(self.folder / "model" / key) or {}).get("digest")
-        return {key: self._digests[key] for key in keys if self._digests.get(key)}
+    def digest(self, keys: tuple[str, ...]) -> str | None:
+        """Return the digest of the model with these entries, several for an ensemble; None if one is missing.
+
+        A single network's is in its manifest, if it is not an old one; an ensemble's has to be computed.
+        """
+        if not self.keys.issuperset(keys):
+            return None
+        if keys not in self._digests:
+            paths = [self.folder / "model" / key for key in keys]
+            self._digests[keys] = _noted(*paths) if len(paths) == 1 else _of_ensemble(paths)
+        return self._digests[keys]
 
     def step_seconds(self, of: str, clock: str) -> float | None:
         """Return the median seconds of a step of training with this `speed`; None if no training had it.
@@ -61,6 +68,16 @@ class Trainings:
                 tensors = (path / "tensors.safetensors").stat().st_size
                 by_speed[speed(record["ingredients"], tensors)].append(record)
         return by_speed
+
+
+def _noted(path: Path) -> str | None:
+    return (store.manifest(path) or {}).get("digest")
+
+
+def _of_ensemble(paths: list[Path]) -> str | None:
+    """Return the digest of the ensemble of the networks in these entries; None if one is damaged."""
+    loaded = [store.load_entry(path) for path in paths]
+    return state_digest(joined_states(one.tensors for one in loaded)) if all(loaded) else None
 
 
 def _names(folder: Path) -> set[str]:
