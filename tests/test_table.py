@@ -83,6 +83,11 @@ def test_a_run_that_lost_its_pair_loses_it():
     assert found["a"][0] == pytest.approx(0.8)
 
 
+def test_pairs_that_an_arm_lost_are_counted_over_all_cells():
+    lost = [cell(a=[np.inf] * 5, b=[np.inf] * 4 + [1]), cell(a=[1] * 5, b=[2] * 5)]
+    assert {one.name: (one.lost, one.pairs) for one in ranks(lost, replicates=5)} == {"a": (5, 10), "b": (4, 10)}
+
+
 def test_ranking_does_not_depend_on_the_order_of_arms_and_cells():
     draw = np.random.default_rng(1)
     cells = [cell(a=draw.random(7), b=draw.random(7), c=draw.random(7)) for _ in range(2)]
@@ -137,7 +142,8 @@ def one(seed: int, mu_algo: str, targets: str, distance: float, dataset: str = "
     of_pair = result(seed, targets, choices=chosen, faces=faces(distance + 0.0001 * seed), **changes)
     of_pair["hashes"] = of_pair["hashes"] | {"forget_set": f"forget_set{seed}{dataset}"}
     of_pair["config"] = of_pair["config"] | {"forget_set": {"fraction": 0.1, "seed": seed}}
-    provenance = {"code_sha256": code_hash.code_hash(), "finished": "2026-11-29T10:00:00+00:00"}
+    times = {"started": "2026-11-29T09:59:00+00:00", "finished": "2026-11-29T10:00:00+00:00"}
+    provenance = {"code_sha256": code_hash.code_hash()} | times
     return of_pair | {"provenance": of_pair["provenance"] | provenance | changes.get("provenance", {})}
 
 
@@ -175,6 +181,12 @@ def test_of_several_folders_with_an_arm_in_a_pair_the_first_counts(tmp_path):
     worse = leave(tmp_path / "worse", *(one(seed, "npo", "soft", 0.9, "mnist") for seed in range(5)))
     texts = build(*folders, worse, folders[0], out=tmp_path / "out")
     assert texts == build(folders[0], out=tmp_path / "alone")
+
+
+def test_what_a_killed_copy_left_is_passed_over(tmp_path):
+    leave(tmp_path / "runs/.new-00", *(one(seed, "npo", "ugradsl", 0.001, "mnist") for seed in range(5)))
+    texts = build(leave(tmp_path / "runs", *everything()), out=tmp_path / "out")
+    assert {line["row"] for line in texts["table.csv"]} == {"finetune hard", "npo hard", "npo soft"}
 
 
 def test_runs_of_older_code_are_counted(tmp_path):
@@ -221,7 +233,7 @@ def test_the_page_shows_every_arm_in_every_cell(tmp_path):
     assert code_hash.code_hash()[:12] in rows[2][2]
     assert "All 20 runs have it." in page.text
     ranked = next(rows for caption, rows in page.tables.items() if caption.startswith("Arms without"))
-    assert ranked[1] == ["1", "1 to 1", "npo soft", "1.00", "1", "2"]
+    assert ranked[1] == ["1", "1 to 1", "npo soft", "1.00", "1", "2", "none"]
 
 
 def test_the_page_has_no_script_and_nothing_from_elsewhere(tmp_path):
@@ -303,7 +315,10 @@ def honest(seed: int, mu_algo: str = "finetune", gap: float = 0.01) -> dict:
     config = {"seed": seed, "references": 2, "unlearn": {"cost": None}, "targets": {}, "dataset": {"seed": seed}}
     config |= {"mu_algo": {"_target_": f"softtargets.mu_algo.{mu_algo}.{mu_algo}", "_partial_": True}}
     config |= {"forget_set": {"_target_": "softtargets.forget_sets.random", "fraction": 0.1, "seed": seed}}
+    config |= {"training": {"epochs": None, "batch_size": 8, "min_epochs": 2, "min_steps": 9}}  # 3 epochs of 20
     run["config"] = config
+    run["data"] = run["data"] | {"sizes": {"train": 20, "forget": 2, "retain": 18}}
+    run["cost"] = run["cost"] | {"budget": None, "share": 0.5, "forward_samples": 27.0, "backward_samples": 27.0}
     accuracies = {"retrained": 0.85, "original": 0.85 + 0.001 * (seed + 1), "unlearned": 0.85 + gap}
     models = {
         name: dict.fromkeys(("forget_acc", "retain_acc", "test_acc", "mia_auc"), value)
@@ -434,6 +449,24 @@ def huge(folder: Path) -> None:
     put_in(folder)
 
 
+def with_seed(value: int):
+    """Return a change of a result's seed, wherever it says it."""
+
+    def change(run: dict) -> None:
+        run["choices"]["seed"] = run["config"]["seed"] = value
+
+    return change
+
+
+def budget(value: float):
+    """Return a change of a result to one with a budget, in its config too."""
+
+    def change(run: dict) -> None:
+        run["config"]["unlearn"]["cost"] = run["cost"]["budget"] = value
+
+    return change
+
+
 TUNED = {"dataset": "fashion_mnist", "images": 3800, "seeds": [1], "forget_sets": [], "classes": [], "fixed": None}
 FORGERIES = {
     "a number, without a seal": (number_without_a_seal, "changed since it was written"),
@@ -448,6 +481,22 @@ FORGERIES = {
     ),
     "doing nothing": (edited(put("faces", "js_t_forget", "nothing", value=0.09), 1), "for the same models"),
     "an impossible distance": (edited(put("faces", "js_t_forget", "unlearned", value=0.8), 0), "at most 0.6931"),
+    "a cost": (edited(put("cost", "share", value=0.1), 0), "cost.share=0.1, and its samples give 0.5"),
+    "a cost over its budget": (
+        edited(budget(0.2), 0, right_hash=True),
+        "cost.share=0.5: more than its budget, unlearn.cost=0.2",
+    ),
+    "another budget": (edited(put("cost", "budget", value=0.6), 0), "cost.budget=0.6, and its config has"),
+    "a size": (edited(put("data", "sizes", "train", value=60000), 0), "are not the 60000 of the training set"),
+    "a forget set of another size": (
+        edited(put("data", "sizes", value={"train": 20, "forget": 1, "retain": 19}), 0),
+        "data.sizes.forget=1: its config asks for 0.1 of 20",
+    ),
+    "a date to come": (edited(put("provenance", "finished", value="2999-01-01T00:00:00+00:00"), 0), "is to come"),
+    "an end before the start": (
+        edited(put("provenance", "started", value="2026-11-29T11:00:00+00:00"), 0),
+        "before it started",
+    ),
     "a negative distance": (edited(put("faces", "js_t_forget", "unlearned", value=-0.1), 0), "must be"),
     "a config": (edited(put("config", "references", value=3), 0), "its config is not the one of its config_hash"),
     "a config, with its hash": (
@@ -459,6 +508,7 @@ FORGERIES = {
         edited(put("choices", "mu_algo", value="npo"), 0),
         "choices.mu_algo=npo, and",
     ),
+    "a negative seed": (edited(with_seed(-1), 0, 1, right_hash=True), "seed -1: seeds are 0 or more"),
     "swapped seeds": (swapped_files, "or has another's seed"),
     "copied under two seeds": (copied_under_two_seeds, "so one is a copy"),
     "one file twice": (the_same_file_twice, "the same arm twice in one pair, seed 0"),
@@ -481,12 +531,12 @@ FORGERIES = {
     "truncated": (truncated, "damaged, not JSON"),
     "a link to another folder": (a_link_out, "a symbolic link"),
     "a link to another file": (a_linked_file, "a symbolic link"),
-    "HTML": (edited(put("choices", "dataset", value="<b>x</b>"), 0), "a name has letters, digits"),
-    "LaTeX": (edited(put("choices", "mu_algo", value="\\input{x}"), 0), "a name has letters, digits"),
-    "a formula": (edited(put("choices", "targets", value="=1+1"), 0), "a name has letters, digits"),
+    "HTML": (edited(put("choices", "dataset", value="<b>x</b>"), 0), "a name has ASCII letters, digits"),
+    "LaTeX": (edited(put("choices", "mu_algo", value="\\input{x}"), 0), "a name has ASCII letters, digits"),
+    "a formula": (edited(put("choices", "targets", value="=1+1"), 0), "a name has ASCII letters, digits"),
     "a formula in the config": (
         edited(put("config", "mu_algo", "note", value="@SUM(A1)"), 0, right_hash=True),
-        "a name has letters, digits",
+        "a name has ASCII letters, digits",
     ),
     "unfinished": (unfinished, "it is running, or its process was killed"),
     "failed": (failed, "ValueError: no"),
@@ -499,6 +549,10 @@ FORGERIES = {
         edited(put("config", "references", value="2"), 0, right_hash=True),
         "a value of another type than a run writes",
     ),
+    "letters that look like others": (
+        edited(put("choices", "mu_algo", value="n\N{CYRILLIC SMALL LETTER ER}o"), 0),
+        "a name has ASCII letters",
+    ),
     "a list for a text": (edited(put("config", "dataset", value=None), 0, right_hash=True), "config.dataset"),
     "texts for accuracies": (
         edited(put("faces", "retrained", "mia_auc", value=["a"]), 0),
@@ -506,6 +560,20 @@ FORGERIES = {
     ),
     "huge": (huge, "a result has at most 1,000,000"),
 }
+
+
+def test_an_ensemble_has_models_of_its_own_in_a_pair(sent, tmp_path):
+    own = honest(0, "sisa") | {"ensemble": {"shards": 5, "touched": 5}}
+    own["hashes"] = own["hashes"] | {"original": digest("ensemble"), "retrained": digest("ensemble", 2)}
+    leave(sent / "ensembles", own)
+    assert main(["add", str(sent), "--to", str(tmp_path / "community")]) == 0
+
+
+def test_arms_that_are_nearer_than_another_retrained_model_are_named(sent, tmp_path, capsys):
+    edited(put("faces", "js_t_forget", "unlearned", value=0.002), 1, 3, 5)(sent)
+    assert main(["add", str(sent), "--to", str(tmp_path / "community")]) == 0
+    said = "retrain hard: nearer to retraining than another retrained model is, 0.002 for 0.01; compute it again"
+    assert [line for line in capsys.readouterr().out.splitlines() if ": nearer" in line] == [said]
 
 
 @pytest.mark.parametrize("name", FORGERIES)

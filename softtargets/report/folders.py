@@ -31,12 +31,14 @@ def require_folder(folder: Path) -> None:
 def walk(folder: Path, refused: Callable[[OSError], None] | None = None) -> Iterator[tuple[Path, set[str]]]:
     """Yield every folder from `folder` down with the names in it; links are followed, each folder comes once.
 
-    `refused` is called for a folder that cannot be read, and the walk goes on.
+    Hidden folders are passed over: no run lies there, but what a killed process left half-copied may. `refused` is
+    called for a folder that cannot be read, and the walk goes on.
     """
     seen = {os.path.realpath(folder)}
     for here, below, files in os.walk(folder, followlinks=True, onerror=refused):
         yield Path(here), {*below, *files}
-        below[:] = [name for name in sorted(below) if _first_time(os.path.join(here, name), seen)]
+        shown = (name for name in sorted(below) if not name.startswith("."))
+        below[:] = [name for name in shown if _first_time(os.path.join(here, name), seen)]
 
 
 def _first_time(place: str, seen: set[str]) -> bool:

@@ -28,6 +28,7 @@ def add(folder: Path, to: Path, rerun: int = 0) -> list[str]:
     arms, older = {placed(run) for run in runs}, sum(map(checks.is_older, runs))
     lines.append(f"added {len(runs)} runs of {len(arms)} arms to {place}")
     lines += [f"{older} of them have another code than today's; the table shows them grey"] if older else []
+    lines += checks.doubtful(runs)
     lines += [] if rerun else ["their numbers fit each other; that they are real only a new run shows: --rerun 1"]
     return lines
 

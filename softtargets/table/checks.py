@@ -4,6 +4,7 @@ Whoever can run the code can write a result that passes all of it: only a new ru
 """
 
 import collections
+import datetime
 import hashlib
 import math
 import os
@@ -22,6 +23,7 @@ from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
 from softtargets.execution.code_hash import code_hash
 from softtargets.execution.provenance import code_of_commit
+from softtargets.fit import epochs_for
 from softtargets.report.folders import census, require_folder
 from softtargets.report.measures import FACES
 from softtargets.report.pairs import SHARED_MODELS
@@ -33,8 +35,8 @@ from softtargets.table.fields import code_of
 
 LARGEST = 1_000_000
 """Bytes of a result.json; usual ones have some 20,000."""
-NAME = re.compile(r"[\w.]([\w .,:;/()\[\]+=…-]*[\w.)\]…])?")
-"""Texts of a config: no markup, no LaTeX, no formula of a spreadsheet."""
+NAME = re.compile(r"[\w.]([\w .,:;/()\[\]+=…-]*[\w.)\]…])?", re.ASCII)
+"""Texts of a config: no markup, no LaTeX, no formula of a spreadsheet, no letter that looks like another."""
 FOLDER = re.compile(r"\w[\w.-]{0,99}")
 """Name of a folder in the table."""
 ODD = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
@@ -77,6 +79,22 @@ def drawn(runs: list[Run], count: int) -> list[Run]:
 def is_older(run: Run) -> bool:
     """Return whether a run's code is not the code of today."""
     return code_of(run) != code_hash()
+
+
+def doubtful(runs: list[Run]) -> list[str]:
+    """Say which arms are nearer to retraining than the retrained models are to each other, on average."""
+    arms = collections.defaultdict(list)
+    for run in runs:
+        arms[placed(run)].append(run)
+    lines = []
+    for some in arms.values():
+        faces = [run.result["faces"][FACES[0].name] for run in some]
+        known = [(face["unlearned"], face["floor"]) for face in faces if face["unlearned"] is not None]
+        distance, floor = map(statistics.mean, zip(*known, strict=True)) if known else (0.0, 0.0)
+        if distance < floor:
+            said = f"nearer to retraining than another retrained model is, {distance:.4g} for {floor:.4g}"
+            lines.append(f"{some[0].result['choices']['mu_algo']} {some[0].arm}: {said}; compute it again")
+    return lines
 
 
 def _raise_first(faults: Faults, run: Run | None) -> None:
@@ -132,7 +150,7 @@ def _names(run: Run) -> Faults:
     for name, value in said.items():
         for text in (name, *(value if isinstance(value, tuple) else (value,))):
             if isinstance(text, str) and text and not NAME.fullmatch(text):
-                yield f"{name}={text!r}: a name has letters, digits, spaces and .,:;/()[]+=- alone"
+                yield f"{name}={text!r}: a name has ASCII letters, digits, spaces and .,:;/()[]+=- alone"
 
 
 def _choices(run: Run) -> Faults:
@@ -191,6 +209,47 @@ def _followed(result: dict) -> dict[str, tuple[float | None, float | None]]:
     return known
 
 
+def _sizes(run: Run) -> Faults:
+    """Find sets that do not make up the training set, or are not as large as the config asks."""
+    sizes, forget_set = run.result["data"]["sizes"], run.result["config"]["forget_set"]
+    forget, retain, train = (sizes[name] for name in ("forget", "retain", "train"))
+    if forget + retain != train:
+        yield f"data.sizes: {forget} to forget and {retain} to retain are not the {train} of the training set"
+    if str(forget_set.get("_target_")).endswith(".random") and forget != round(forget_set["fraction"] * train):
+        yield f"data.sizes.forget={forget}: its config asks for {forget_set['fraction']:g} of {train}"
+
+
+def _costs(run: Run) -> Faults:
+    """Find a share of retraining that does not follow from what was counted, or that its budget does not allow."""
+    cost, budget = run.result["cost"], run.result["config"]["unlearn"].get("cost")
+    if cost["budget"] != budget:
+        yield f"cost.budget={cost['budget']}, and its config has unlearn.cost={budget}: one of them was edited"
+    if budget is not None and cost["share"] > budget * (1 + NEAR["rel_tol"]):
+        yield f"cost.share={cost['share']:.6g}: more than its budget, unlearn.cost={budget:g}"
+    if run.result.get("requests"):
+        return  # its share is of several retrainings
+    follows = (cost["forward_samples"] + 2 * cost["backward_samples"]) / 3 / _retraining_samples(run.result)
+    if not math.isclose(cost["share"], follows, **NEAR):
+        yield f"cost.share={cost['share']:.6g}, and its samples give {follows:.6g}: one of them was edited"
+
+
+def _retraining_samples(result: dict) -> int:
+    """Count the gradient samples of the run's own retraining."""
+    training, sizes = result["config"]["training"], result["data"]["sizes"]
+    least = (training["batch_size"], training["min_epochs"], training["min_steps"])
+    return (training["epochs"] or epochs_for(sizes["train"], *least)) * sizes["retain"]
+
+
+def _dates(run: Run) -> Faults:
+    """Find an end before the start, or after today."""
+    names = ("started", "finished")
+    started, finished = (datetime.datetime.fromisoformat(run.result["provenance"][name]) for name in names)
+    if finished < started:
+        yield f"provenance: finished {finished}, before it started {started}"
+    if finished > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1):  # clocks differ
+        yield f"provenance: finished {finished}, which is to come"
+
+
 def _code(run: Run) -> Faults:
     """Find a code that is not that of the commit which the result names."""
     code, made = code_of(run), run.result["provenance"]
@@ -205,6 +264,8 @@ def _code(run: Run) -> Faults:
 
 
 def _tuning(run: Run) -> Faults:
+    if min(run.pair) < 0:
+        yield f"seed {min(run.pair)}: seeds are 0 or more"
     if max(run.pair) >= RESERVED:
         yield f"seed {max(run.pair)}: seeds from {RESERVED} on are for tuning; run it on seeds below"
     for what in touched(run):
@@ -213,7 +274,7 @@ def _tuning(run: Run) -> Faults:
 
 
 OF_A_RUN: tuple[Callable[[Run], Faults], ...] = (
-    *(_version, _names, _config, _choices, _models, _numbers, _code, _tuning),
+    *(_version, _names, _config, _choices, _models, _numbers, _sizes, _costs, _dates, _code, _tuning),
 )
 
 
@@ -266,10 +327,13 @@ def _forget_sets(runs: list[Run]) -> Faults:
 
 
 def _pairs(runs: list[Run]) -> Faults:
-    """Find runs of one pair with other models, or with other numbers of the same models."""
+    """Find runs of one pair with other models, or with other numbers of the same models.
+
+    An ensemble has models of its own: it is held against ensembles of as many shards.
+    """
     groups = collections.defaultdict(list)
     for run in runs:
-        groups[placed(run)[0], run.pair].append(run)
+        groups[placed(run)[0], run.pair, canonical(run.result.get("ensemble"))].append(run)
     for first, *others in groups.values():
         for run in others:
             for name in SHARED_MODELS:

@@ -1,6 +1,7 @@
 """The ranking across cells: by the probability that one arm is nearer to retraining than another."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy
@@ -34,6 +35,10 @@ class Rank:
     cells: int
     """Cells in which it meets another arm in at least `LEAST` pairs."""
     opponents: int
+    lost: int
+    """Pairs that it lost whatever the other arm did: its run diverged or lost its utility."""
+    pairs: int
+    """All its pairs, over all cells."""
 
 
 def ranks(cells: Sequence[Distances], replicates: int = REPLICATES, seed: int = 0) -> list[Rank]:
@@ -63,7 +68,7 @@ def ranks(cells: Sequence[Distances], replicates: int = REPLICATES, seed: int = 
     edges = numpy.percentile(numpy.hstack(samples), EDGES, axis=1, method="inverted_cdf")
     numbers = numpy.stack([whole[there], _ranked(whole[there, None])[:, 0], *edges], axis=1)
     found = [
-        Rank(names[at], *row, *_counts(met, at))
+        Rank(names[at], *row, *_counts(met, at), *_lost(cells, names[at]))
         for at, row in zip(numpy.flatnonzero(there).tolist(), numbers.tolist(), strict=True)
     ]
     return sorted(found, key=lambda one: (one.rank, one.name))
@@ -125,3 +130,9 @@ def _counts(cells: Sequence[_Met], at: int) -> tuple[int, int]:
     """Return in how many cells an arm meets another one, and how many arms it meets."""
     rows = numpy.stack([cell.enough[at] for cell in cells])
     return int(rows.any(1).sum()), int(rows.any(0).sum())
+
+
+def _lost(cells: Sequence[Distances], name: str) -> tuple[int, int]:
+    """Return how many pairs an arm lost, and of how many."""
+    distances = [value for cell in cells for value in cell.get(name, {}).values()]
+    return sum(map(math.isinf, distances)), len(distances)

@@ -35,6 +35,7 @@ HOW = (
 RANKED = (
     "The probability of improvement is the share of pairs in which an arm is nearer to retraining than another "
     "one: mean over cells, and over the arms that it meets. Runs that diverged or lost utility lose their pair. "
+    "The last column counts these: the first of several arms that lost most of their pairs has won nothing. "
     f"The rank interval has the {EDGES[0]:g} and {EDGES[1]:g} percentiles over resampled pairs: a picture, and no "
     "test. Arms that meet in few cells are ranked by these alone."
 )
@@ -159,7 +160,7 @@ def _rankings(table: Table) -> Iterator[Markup]:
         if not ranks:
             yield tag("p", f"{title}: no two arms have five pairs in common.")
             continue
-        names = ("rank", "95 % interval", "arm", "probability of improvement", "cells", "arms met")
+        names = ("rank", "95 % interval", "arm", "probability of improvement", "cells", "arms met", "pairs lost")
         heads = tag("tr", *(tag("th", name, scope="col") for name in names))
         rows = [tag("tr", *_rank(one)) for one in ranks]
         whole = tag("table", tag("caption", title), tag("thead", heads), tag("tbody", *rows))
@@ -173,6 +174,7 @@ def _rank(one: Rank) -> Iterator[Markup]:
     yield tag("td", number(one.probability, 2), class_="number")
     yield tag("td", str(one.cells), class_="number")
     yield tag("td", str(one.opponents), class_="number")
+    yield tag("td", f"{one.lost} of {one.pairs}" if one.lost else "none", class_="number")
 
 
 def _notes(notes: Sequence[str]) -> Markup:

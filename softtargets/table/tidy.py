@@ -11,6 +11,7 @@ TABLE += ("cost_share", "cost_share_seconds", "cost_prepared_share")
 TABLE += ("against_nothing", "p_against_nothing", "retrain", "against_retrain", "p_against_retrain")
 TABLE += ("first_day", "last_day", "code_sha256", "older_runs")
 RANKING = ("ranking", "row", "rank", "rank_low", "rank_high", "probability_of_improvement", "cells", "opponents")
+RANKING += ("pairs_lost", "pairs")
 
 
 def table_csv(table: Table) -> str:
@@ -30,6 +31,8 @@ def ranking_csv(table: Table) -> str:
             "probability_of_improvement": one.probability,
             "cells": one.cells,
             "opponents": one.opponents,
+            "pairs_lost": one.lost,
+            "pairs": one.pairs,
         }
         for title, ranks in table.rankings
         for one in ranks
