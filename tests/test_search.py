@@ -23,7 +23,7 @@ from softtargets.config.resolve import flat
 from softtargets.errors import BadInput, Failed
 from softtargets.marks import Algorithm
 from softtargets.tuning import tries
-from softtargets.tuning.pairs import Blind, NearRetrained, interval, seeded
+from softtargets.tuning.pairs import Blind, KeptUtility, NearRetrained, interval, seeded
 from softtargets.tuning.search import STILL, Search
 from softtargets.tuning.space import NOTHING_TO_SEARCH, draw, first_tries, read_space
 from softtargets.tuning.tries import Tries
@@ -199,6 +199,10 @@ def test_the_score_is_the_share_of_the_way_left_and_a_price_for_accuracy():
     assert NearRetrained.score([(0.01, 0.04, 0.05), (0.02, 0.02, 0.01)]) == pytest.approx(0.5 + 0.2)
     with pytest.raises(Failed, match="nothing to search"):
         NearRetrained.score([(0.01, -0.01, 0.0)])
+    half_of_the_gate = [(0.02, 0.04, 0.005, 0.002)]
+    assert KeptUtility.score(half_of_the_gate) == 0.5
+    assert KeptUtility.score([(0.02, 0.04, 0.015, 0.0)]) == pytest.approx(0.5 + 1)
+    assert KeptUtility.score([(0.02, 0.04, 0.0, 0.004), (0.02, 0.04, 0.0, 0.008)]) == pytest.approx(0.5 + 1)
     assert Blind.score([(0.5, 0.1), (0.7, 0.2)]) == pytest.approx(0.6 + 0.3)
 
 
@@ -379,6 +383,16 @@ def test_an_own_algorithm_is_searched_without_a_retrained_model(tmp_path):
     winner = softtargets.search([*words, f"runs_dir={tmp_path}", "trials=2"], say=lambda line: None)
     assert (winner["tuning_pairs"], winner["fresh_pairs"], winner["trials"]) == ([1000], [2000], 2)
     assert set(winner["fresh_scores"]) == {"nothing", "0", "1"}
+
+
+@pytest.mark.long
+def test_the_price_of_utility_is_measured_on_unseen_images_against_doing_nothing(tmp_path):
+    words = [*TINY, f"runs_dir={tmp_path}", "trials=1"]
+    winner = softtargets.search([*words, "objective=utility"], say=lambda line: None)
+    # the first try hardly moves, so it is where doing nothing is, and that loses nothing against itself
+    assert winner["fresh_scores"]["0"] == pytest.approx(1, abs=0.01)
+    assert softtargets.search(words, say=lambda line: None)["fresh_scores"]["nothing"] == 1
+    assert winner["fresh_scores"]["nothing"] == 1
 
 
 @pytest.mark.long

@@ -7,7 +7,8 @@ USAGE = """softtargets search: settings for one arm, by tries on pairs that no s
   softtargets search mu_algo=npo targets=soft unlearn.cost=0.1 trials=60
 
   trials=60             tries, counted over all processes that share the search
-  objective=retrained   retrained: share of the way to retrained models that is left; blind: sees none
+  objective=retrained   retrained: share of the way to retrained models that is left; utility: that, and a price
+                        where the report's utility gate is near; blind: sees no retrained model
   tuning_pairs=4        pairs on which a try is scored, from seed 1000 on
   fresh_pairs=10        pairs on which the winner is chosen among the three best, from seed 2000 on
   sampler_seed=0        random seed of the tries

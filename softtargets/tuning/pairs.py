@@ -23,6 +23,7 @@ from softtargets.execution.scoring import scored
 from softtargets.execution.target_sets import TargetSets, target_sets
 from softtargets.execution.unlearning import unlearn
 from softtargets.fit import predict
+from softtargets.report import endpoint
 from softtargets.store import Store, store_folder
 from softtargets.system.files import canonical
 
@@ -30,6 +31,8 @@ TUNING, FRESH = RESERVED, RESERVED + 1000
 """First seed of the pairs on which tries are scored, and of those on which the winner is chosen."""
 LOSS, WEIGHT = 0.01, 10
 """Accuracy that a model may lose for nothing, and what a point beyond it costs."""
+FREE = 0.5
+"""Share of the utility gate that a model may use for nothing."""
 WORST = 100.0
 """Score of a model that is not finite."""
 Compose = Callable[[Sequence[str], int], dict]
@@ -129,7 +132,8 @@ class NearRetrained(Pair):
         self.retrained = [self.stages.retrained(), *self.stages.further_references()]
         self.references = [self._face(one.model) for one in self.retrained]
         self.floor = js_t("forget", *self.references)
-        self.nothing_at = self._distance(self._face(self.original.model))
+        self.original_face = self._face(self.original.model)
+        self.nothing_at = self._distance("forget", self.original_face)
 
     def known_retrained(self) -> Trained:
         """Return the first retrained model."""
@@ -137,28 +141,58 @@ class NearRetrained(Pair):
 
     def measured(self, model: nn.Module) -> Measured:
         """Return JS_T and that of doing nothing, each less the floor, and the accuracy lost."""
-        face = self._face(model)
+        return self._of_face(self._face(model))
+
+    def _of_face(self, face: Face) -> tuple[float, float, float]:
         lost = statistics.mean(one.metrics["acc"] for one in self.references) - face.metrics["acc"]
-        return self._distance(face) - self.floor, self.nothing_at - self.floor, lost
+        return self._distance("forget", face) - self.floor, self.nothing_at - self.floor, lost
 
     @staticmethod
     def score(measures: Sequence[Measured]) -> float:
         """Return S, see above; raises Failed where doing nothing is no farther than a retrained model."""
         left, whole, lost = map(statistics.mean, zip(*measures, strict=True))
-        if whole <= 0:
-            raise Failed(
-                "doing nothing is as near as another retrained model on these pairs: nothing to search for"
-            )
-        return left / whole + WEIGHT * max(0, lost - LOSS)
+        return left / _positive(whole) + WEIGHT * max(0, lost - LOSS)
 
-    def _distance(self, face: Face) -> float:
-        return statistics.mean(js_t("forget", face, one) for one in self.references)
+    def _distance(self, name: str, face: Face) -> float:
+        return statistics.mean(js_t(name, face, one) for one in self.references)
 
     def _face(self, model: nn.Module) -> Face:
         logits = {name: predict(model, one.inputs) for name, one in self.sets.items() if one is not None}
         (fold,), (labels,) = self.calibration.folds, self.calibration.labels
         unseen = torch.cat([logits[name][positions] for name, positions in fold.items()])
-        return Face(logits, self.calibration.temperatures(logits), {"acc": metrics.accuracy(unseen, labels)})
+        temperatures = self.calibration.temperatures(logits)
+        return Face(logits | {"unseen": unseen}, temperatures, {"acc": metrics.accuracy(unseen, labels)})
+
+
+class KeptUtility(NearRetrained):
+    """The score is the share of the way that is left, and a steep price where utility is at risk.
+
+        U = mean(JS_T - floor) / w + max(0, u - 1/2)
+        u = max( mean(acc_r - acc_u) / .01, mean(JS_T' - nothing') / (.1 w) ),   w = mean(nothing - floor)
+
+    JS_T' and nothing' are JS_T and that of doing nothing on unseen images. u is 1 where the report's utility gate
+    closes, on average; half of it is free, since the gate looks at the end of an interval and at other images.
+    Beyond that, each width of the gate costs as much as doing nothing.
+    """
+
+    def measured(self, model: nn.Module) -> Measured:
+        """Return what `NearRetrained` does, and JS_T on unseen images less that of doing nothing."""
+        face = self._face(model)
+        return *self._of_face(face), self._distance("unseen", face) - self._distance("unseen", self.original_face)
+
+    @staticmethod
+    def score(measures: Sequence[Measured]) -> float:
+        """Return U, see above; raises Failed as `NearRetrained` does."""
+        left, way, lost, farther = map(statistics.mean, zip(*measures, strict=True))
+        used = max(lost / -endpoint.LEAST_ACCURACY, farther / (endpoint.MARGIN * _positive(way)))
+        return left / way + max(0.0, used - FREE)
+
+
+def _positive(way: float) -> float:
+    """Return the way from doing nothing to retraining; raises Failed where there is none."""
+    if way <= 0:
+        raise Failed("doing nothing is as near as another retrained model on these pairs: nothing to search for")
+    return way
 
 
 class Blind(Pair):
@@ -217,4 +251,4 @@ def interval(score: Callable[[Sequence[Measured]], float], measures: Sequence[Me
     return [round(float(score(measures) + sign * half), 4) for sign in (-1, 1)]
 
 
-OBJECTIVES = {"retrained": NearRetrained, "blind": Blind}
+OBJECTIVES = {"retrained": NearRetrained, "utility": KeptUtility, "blind": Blind}

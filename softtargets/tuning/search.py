@@ -47,7 +47,7 @@ class SearchSettings(pydantic.BaseModel):
 
     model_config = FORBID
     trials: Annotated[int, Field(ge=1, le=10_000)] = 60
-    objective: Literal["retrained", "blind"] = "retrained"
+    objective: Literal["retrained", "utility", "blind"] = "retrained"
     tuning_pairs: Annotated[int, Field(ge=1, le=100)] = 4
     fresh_pairs: Annotated[int, Field(ge=1, le=100)] = 10
     sampler_seed: Annotated[int, Field(ge=0, le=10**6)] = 0
