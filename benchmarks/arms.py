@@ -35,7 +35,9 @@ ARMS = """
     relabel out_of_fold_3, relabel out_of_fold_harden, relabel out_of_fold_sample, relabel held_out_nearest,
     relabel tilted, relabel marginal, relabel local_teacher, unilogit, l1_sparse, euk, boundary_shrink, ssd hard,
     ugradsl_plus hard, relabel uniform, relabel bad_teacher, npo ugradsl, scrub out_of_fold,
-    npo soft_forget, npo soft_retain, graddiff soft_forget, graddiff soft_retain, salun out_of_fold_harden
+    npo soft_forget, npo soft_retain, graddiff soft_forget, graddiff soft_retain, salun out_of_fold_harden,
+    relabel out_of_fold_forget, relabel out_of_fold_harden_forget, salun out_of_fold_forget,
+    salun out_of_fold_harden_forget
 """
 """Algorithm and targets of each arm, the baselines and the best known first."""
 

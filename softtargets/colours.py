@@ -30,6 +30,8 @@ KIND_OF = {
     "soft_forget": "soft",
     "soft_retain": "hard",
     "out_of_fold_3": "out_of_fold",
+    "out_of_fold_forget": "out_of_fold",
+    "out_of_fold_harden_forget": "out_of_fold_harden",
     "masked": "delete",
     "negative_smoothing": "ugradsl",
 }
