@@ -88,7 +88,7 @@ def plan_and_resume(folder: Path, name: str, cells: int, words: str) -> None:
     print(f"{cells:,} cells of {name}, {planned}")
     (folder / "report.html").touch()  # a report on so many results takes long: benchmarks/reading.py measures it
     second = used("run.py", *words)
-    assert f"{cells} of {cells} runs finished" in second.output, second.output
+    assert f"{cells:,} of {cells:,} runs finished" in second.output, second.output
     print(f"{cells:,} cells of {name}, second call: {second.cpu:.1f} CPU s, {second.memory:.0f} MB", flush=True)
 
 

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from softtargets.errors import nearest
 from softtargets.linear import Linear
+from softtargets.system.words import counted
 
 GIVEN = ("input_shape", "classes", "num_classes")
 """Arguments that a network gets by the name it has for them."""
@@ -99,7 +100,8 @@ def cnn(
     if not rows or not columns:
         halvings = min(height, width).bit_length() - 1
         raise ValueError(
-            f"{height}x{width} images can be halved {halvings} times, but channels has {len(channels)} entries"
+            f"{height}x{width} images can be halved {counted(halvings, 'time')}, but channels has "
+            f"{counted(len(channels), 'entry', 'entries')}"
         )
     blocks = [_block(*pair) for pair in itertools.pairwise([depth, *channels])]
     head = [

@@ -13,6 +13,7 @@ from softtargets import run_summary
 from softtargets.errors import visible
 from softtargets.evaluation.diagnosis import Diagnosis
 from softtargets.system import signals
+from softtargets.system.words import counted
 
 REDRAW = 0.1
 """Shortest time between two updates of a progress bar, in seconds."""
@@ -141,7 +142,7 @@ def _steps(seen: dict) -> str:
     """Return the steps of a stage and its last loss in words."""
     if not seen["steps"]:
         return "no steps"
-    return f"{seen['step']} of {seen['steps']} steps, last loss {seen['loss']:.4g}"
+    return f"{seen['step']} of {counted(seen['steps'], 'step')}, last loss {seen['loss']:.4g}"
 
 
 def _nothing(step: int, steps: int, loss: float) -> None:

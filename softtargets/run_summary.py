@@ -11,6 +11,8 @@ import rich.box
 import rich.console
 import rich.table
 
+from softtargets.system.words import counted
+
 WIDTH = 80
 METRICS = {
     "forget_acc": "forget accuracy",
@@ -123,9 +125,10 @@ def _requests(requests: list[dict]) -> Iterator[str]:
     for at, one in enumerate(requests, 1):
         drift = one["drift"]
         yield (
-            f"request {at} of {len(requests)}, {one['samples']:,} samples: raw JS {number(drift['js_unlearned'])} "
-            f"nats on all forgotten so far (doing nothing {number(drift['js_nothing'])}; on earlier requests "
-            f"{number(drift['js_earlier'])}), cost {_share(one['cost']['share'])} of its retraining"
+            f"request {at} of {len(requests)}, {counted(one['samples'], 'sample')}: raw JS "
+            f"{number(drift['js_unlearned'])} nats on all forgotten so far (doing nothing "
+            f"{number(drift['js_nothing'])}; on earlier requests {number(drift['js_earlier'])}), cost "
+            f"{_share(one['cost']['share'])} of its retraining"
         )
 
 

@@ -25,6 +25,7 @@ from softtargets.errors import BadInput
 from softtargets.fingerprints import fingerprints, prints_of
 from softtargets.forget_sets import Candidates, Choice, wrong_labels
 from softtargets.marks import ForgetSet
+from softtargets.system.words import counted
 from softtargets.types import (
     Evaluated,
     ForgottenLevel,
@@ -318,7 +319,7 @@ def requests(data: Split, count: int, seed: int) -> list[Split]:
     [(36, 3, 33), (33, 3, 30), (30, 3, 27)]
     """
     if count > len(data.forget):
-        raise ValueError(f"there are only {len(data.forget):,} samples to forget, at least one a request")
+        raise ValueError(f"there are only {counted(len(data.forget), 'sample')} to forget, at least one a request")
     order = torch.randperm(len(data.forget), generator=generator(seed, "requests"))
     left, splits = torch.arange(len(data.train)), []
     for number, part in enumerate(order.tensor_split(count), 1):
@@ -409,4 +410,6 @@ def guard(data: Split, index: Int64[Tensor, " n"], positions: Int64[Tensor, " m"
 def _refuse_shared(one, other, name: str, other_name: str) -> None:
     shared = int(torch.isin(one, other).sum())
     if shared:
-        raise ValueError(f"{shared} images of the {name} are in the {other_name} too; each may be in one only")
+        raise ValueError(
+            f"the {name} shares {counted(shared, 'image')} with the {other_name}; each may be in one only"
+        )

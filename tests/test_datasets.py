@@ -232,7 +232,7 @@ def test_what_is_no_image_is_passed_over_and_counted(tmp_path, way):
         assert torch.equal(one, other)
     assert images.class_names == alone.class_names
     (note,) = images.notes
-    assert note.startswith("ignored 32 files and folders that are not images: ")
+    assert note.startswith("ignored 32 entries that are no images: ")
     assert all(f"{name} (4)" in note or "…" in note for name in ("Thumbs.db", "README.txt", "@eaDir"))
 
 
@@ -309,7 +309,7 @@ def test_an_empty_class_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"class folder .*train/b has no image$"):
         load(tmp_path)
     (tmp_path / "train/b/Thumbs.db").touch()
-    with pytest.raises(ValueError, match=r"train/b has no image and 1 other files, such as Thumbs\.db"):
+    with pytest.raises(ValueError, match=r"train/b has no image and 1 other file, such as Thumbs\.db"):
         load(tmp_path)
 
 
@@ -537,7 +537,7 @@ def test_what_many_pixels_need_in_memory_is_said_before_they_are_read(tmp_path, 
         memory._say.cache_clear()
         load(tmp_path)
         assert capsys.readouterr().err.endswith(
-            ": 5 images of 8x8 pixels in 1 channels need up to 4.2 GB of memory\n"
+            ": 5 images of 8x8 pixels in 1 channel need up to 4.2 GB of memory\n"
         )
     monkeypatch.setattr(memory, "available", lambda: 4_100_000_000)
     first = iter([image_folder._decode])  # the size is that of the first; a second one is not decoded
@@ -548,7 +548,7 @@ def test_what_many_pixels_need_in_memory_is_said_before_they_are_read(tmp_path, 
 
 def test_what_other_datasets_need_in_memory_is_said_before_any_work(run, monkeypatch, capsys):
     monkeypatch.setattr(memory, "COPIES", 3000)  # of 500 + 1,000 digits: 1,176,000 bytes, which are there already
-    said = r"1,500 images of 28x28 pixels in 1 channels need up to 4\.5 GB of memory"
+    said = r"1,500 images of 28x28 pixels in 1 channel need up to 4\.5 GB of memory"
     for free, ends in ((4_526_824_000, contextlib.nullcontext()), (4_526_823_999, pytest.raises(BadInput))):
         monkeypatch.setattr(memory, "available", lambda free=free: free)
         for cache in (load_data._images, load_data._split):

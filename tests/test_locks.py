@@ -314,7 +314,7 @@ def test_a_sweep_that_fills_the_store_ends_well_where_locks_fail(library, tmp_pa
     call = start(tmp_path, "-m", "seed=0", "stage=train", library=library, flock=str(errno.EOPNOTSUPP))
     said, complaints = call.communicate(timeout=200)
     assert (call.returncode, "Traceback" in complaints) == (0, False)
-    assert "1 of 1 runs finished" in said
+    assert "1 of 1 run finished" in said
 
 
 @pytest.mark.long

@@ -209,3 +209,5 @@ def test_runs_that_cannot_write_into_their_folders_failed_for_one_reason(watched
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed: ")]
     assert all(str(tmp_path / name / "run.log") in line for name, line in zip("abc", said[:3], strict=True))
     assert said[3:] == ["failed: 2 more runs: OSError: [Errno 28] No space left on device: '…/run.log'"]
+    progress._print_failures(display.cells[1:], Missing({}, frozenset()))
+    assert "\nfailed: 1 more run: OSError: [Errno 28]" in capsys.readouterr().out

@@ -1783,7 +1783,7 @@ def test_a_report_names_arms_that_were_tuned_on_what_judges_them(tmp_path):
     assert notes_of(tmp_path, 2, seen={"test_images": 9}) == [f"{WHO}tuned on test images of this run"]
     assert notes_of(tmp_path, 2, forget_seed=1000) == [
         f"{WHO}tuned on the forget set of this run",
-        "2 of 2 runs have seeds from 1000 on, which are for tuning and not for a study",
+        "seeds from 1000 on, which are for tuning and not for a study: 2 of 2 runs",
     ]
 
 

@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_made_fails_one_run_of_a_foreign_app(tmp_path):
     code, stdout, stderr = ended(start(tmp_path, "x=0,1,2"))
     assert (code, stderr, values(tmp_path)) == (1, "", [0, 4])
     assert f"failed: {failed.name}: FileExistsError: [Errno 17] File exists: '{failed}'\n" in stdout
-    assert "2 of 3 runs finished, 1 have no result" in stdout
+    assert "2 of 3 runs finished, 1 without a result" in stdout
 
 
 @pytest.mark.long

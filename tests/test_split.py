@@ -310,31 +310,31 @@ LEAKS = {
     ),
     "copy of a forget sample in retain": (
         lambda data: swapped(data, first(data.forget)),
-        "1 images of the forget_set are in the retain_set too",
+        "the forget_set shares 1 image with the retain_set",
     ),
     "test image in train": (
         lambda data: swapped(data, first(data.test)),
-        "1 images of the test_set are in the training set too",
+        "the test_set shares 1 image with the training set",
     ),
     "train image in test": (
         lambda data: dataclasses.replace(data, test=joined(data.test, first(data.forget))),
-        "1 images of the test_set are in the training set too",
+        "the test_set shares 1 image with the training set",
     ),
     "validation image in train": (
         lambda data: swapped(data, first(data.validation)),
-        "1 images of the validation_set are in the training set too",
+        "the validation_set shares 1 image with the training set",
     ),
     "test image in validation": (
         lambda data: dataclasses.replace(data, validation=joined(data.validation, first(data.test))),
-        "1 images of the test_set are in the validation_set too",
+        "the test_set shares 1 image with the validation_set",
     ),
     "forget image among the spare ones": (
         lambda data: dataclasses.replace(data, spare=first(data.forget)),
-        "1 images of the spare_set are in the training set too",
+        "the spare_set shares 1 image with the training set",
     ),
     "test image among the spare ones": (
         lambda data: dataclasses.replace(data, spare=first(data.test)),
-        "1 images of the spare_set are in the test_set too",
+        "the spare_set shares 1 image with the test_set",
     ),
 }
 

@@ -351,7 +351,7 @@ def test_looking_at_a_store_is_no_use_of_it(tmp_path, capsys):
     before = times(tmp_path)
     assert (look_after(["list", f"--dir={tmp_path}"]), look_after(["verify", f"--dir={tmp_path}"])) == (0, 0)
     assert times(tmp_path) == before
-    assert "1 of 1 entries are whole" in capsys.readouterr().out
+    assert "whole: 1 of 1 entry" in capsys.readouterr().out
     assert look_after(["prune", f"--dir={tmp_path}", "--dry-run"]) == 0
     size = sum(file.stat().st_size for file in path.iterdir())
     freed = f"1 entry, {size / 1e6:.1f} MB\n"
@@ -385,7 +385,7 @@ def test_a_link_that_leads_nowhere_is_named_and_the_rest_is_done(tmp_path, capsy
     said, complaint = capsys.readouterr()
     assert complaint == f"{tmp_path / name}: a broken link; not changed\n"
     assert (tmp_path / name).is_symlink()
-    expected = {"list": path.name[:16], "verify": "1 of 1 entries", "prune": f"removed {path}"}
+    expected = {"list": path.name[:16], "verify": "whole: 1 of 1 entry", "prune": f"removed {path}"}
     assert expected[command] in said
 
 
@@ -466,7 +466,7 @@ def test_verify_looks_again_under_the_lock(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(housekeeping, "locked", mended)
     assert look_after(["verify", f"--dir={tmp_path}"]) == 0
     assert path.exists()
-    assert capsys.readouterr().out == "1 of 1 entries are whole\n"
+    assert capsys.readouterr().out == "whole: 1 of 1 entry\n"
 
 
 @pytest.mark.parametrize("command", ["verify", "prune"])

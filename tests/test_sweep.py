@@ -394,7 +394,7 @@ def test_a_large_finished_sweep_keeps_its_report_until_a_result_is_newer(tmp_pat
 def test_a_sweep_that_never_began_leaves_no_page(tmp_path, capsys):
     cells = [cell(tmp_path / "never")]
     assert not counts_of_runs(cells, missing(dict.fromkeys(cells, 0), {}, {}, gave_up=True))
-    assert "0 of 1 runs finished, 0 failed, 1 not started; " in capsys.readouterr().out
+    assert "0 of 1 run finished, 0 failed, 1 not started; " in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 

@@ -231,7 +231,7 @@ def test_the_page_shows_every_arm_in_every_cell(tmp_path):
     assert "floor 0.0100" in rows[2][2]
     assert "2026-11-29" in rows[2][2]
     assert code_hash.code_hash()[:12] in rows[2][2]
-    assert "All 20 runs have it." in page.text
+    assert "No run has another code." in page.text
     ranked = next(rows for caption, rows in page.tables.items() if caption.startswith("Arms without"))
     assert ranked[1] == ["1", "1 to 1", "npo soft", "1.00", "1", "2", "none"]
 
@@ -255,7 +255,7 @@ def test_older_code_is_grey_and_says_so(tmp_path):
     assert len(grey) == 3
     said = [cell for row in matrix(page) for cell in row if "older code" in cell]
     assert len(said) == 3
-    assert "15 of 20 runs have another code" in page.text
+    assert "Another code made 15 of 20 runs." in page.text
 
 
 NAMES = ['"><script>alert(1)</script><img src=x onerror=alert(1)>', "=HYPERLINK(0)\n\x1b[31m"]
@@ -501,7 +501,7 @@ FORGERIES = {
     "a config": (edited(put("config", "references", value=3), 0), "its config is not the one of its config_hash"),
     "a config, with its hash": (
         edited(put("config", "references", value=3), 0, right_hash=True),
-        "1 further retrained models, and references=3",
+        "1 further retrained model, and references=3",
     ),
     "a seed": (edited(put("choices", "seed", value=2), 0), "choices.seed=2, and its config has 0"),
     "an algorithm's name": (

@@ -18,6 +18,7 @@ from softtargets.execution.target_sets import TargetSets
 from softtargets.execution.unlearning import new_trajectory, unlearn
 from softtargets.fit import Fit, predict
 from softtargets.split import held_out_images, requests, sampled
+from softtargets.system.words import counted
 from softtargets.types import Split, model_digest
 
 
@@ -68,7 +69,9 @@ def answers(stages: Stages, original: Trained) -> list[Answer]:
     """Unlearn one request after the other: the first from the original, each from what the one before left."""
     start, answered = original, []
     for number, one in enumerate(parts := experiments(stages.experiment), 1):
-        stages.console.say(f"request {number} of {len(parts)}: {len(one.data.forget):,} samples to forget")
+        stages.console.say(
+            f"request {number} of {len(parts)}: {counted(len(one.data.forget), 'sample')} to forget"
+        )
         own = dataclasses.replace(stages, experiment=one)
         retrained = own.retrained()
         reference = evaluate(own.logits(retrained), one.data)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from softtargets.system.memory import require_memory
+from softtargets.system.words import counted
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -123,7 +124,7 @@ def _images(folder: Path) -> tuple[list[Path], list[str]]:
         if (folder / name).is_dir() and not _hidden(name):
             raise ValueError(f"{folder / name} is a folder inside a class; it must hold images and no folders")
     if not images:
-        there = f" and {len(others)} other files, such as {others[0]}" if others else ""
+        there = f" and {counted(len(others), 'other file')}, such as {others[0]}" if others else ""
         raise ValueError(f"class folder {folder} has no image{there}")
     return [folder / name for name in images], others
 
@@ -242,7 +243,8 @@ def passed_over(names: list[str]) -> list[str]:
     counts = collections.Counter(names).most_common()
     shown = [name if count == 1 else f"{name} ({count})" for name, count in counts[:5]]
     more = ["…"] if len(counts) > 5 else []
-    return [f"ignored {len(names)} files and folders that are not images: {', '.join([*shown, *more])}"]
+    what = counted(len(names), "entry that is no image", "entries that are no images")
+    return [f"ignored {what}: {', '.join([*shown, *more])}"]
 
 
 def changed(changes: collections.Counter, count: int, size: int | None) -> list[str]:
@@ -250,7 +252,11 @@ def changed(changes: collections.Counter, count: int, size: int | None) -> list[
     notes = []
     if resized := changes["resized"]:
         stretched = f"; {changes['stretched']} are not square and were stretched" if changes["stretched"] else ""
-        notes.append(f"resized {resized} of {count} images to {size}x{size} pixels (dataset.size){stretched}")
+        notes.append(
+            f"resized {resized:,} of {counted(count, 'image')} to {size}x{size} pixels (dataset.size){stretched}"
+        )
     if grey := changes["grey"]:
-        notes.append(f"turned {grey} of {count} images from colour to grey; dataset.channels=3 keeps colours")
+        notes.append(
+            f"turned {grey:,} of {counted(count, 'image')} from colour to grey; dataset.channels=3 keeps colours"
+        )
     return notes

@@ -3,6 +3,7 @@
 import collections
 
 from softtargets.report.runs import Run
+from softtargets.system.words import counted
 
 MADE = {
     "processor": ("provenance", "machine", "processor"),
@@ -41,4 +42,5 @@ def in_words(pairs: list[tuple[str, ...]]) -> str | None:
         return None
     several = sum(map(bool, pairs))
     names = ", ".join(f"{name} ({count})" for name, count in counts.most_common())
-    return f"{several} of {len(pairs)} pairs {'was' if several == 1 else 'were'} not made alike: {names} differ"
+    verb = "was" if several == 1 else "were"
+    return f"{several:,} of {counted(len(pairs), 'pair')} {verb} not made alike: {names} differ"

@@ -16,6 +16,7 @@ from softtargets.report.pairs import SHARED_MODELS, Design, by_pair, design, mea
 from softtargets.report.runs import Run
 from softtargets.report.standing import Setting, fails_gate, gate, has_logarithms, listed, placed
 from softtargets.report.statistics import mean_of
+from softtargets.system.words import counted
 
 NAMES = dict(zip((face.name for face in FACES), ("js_t", "disagreement", "mia_gap"), strict=True))
 """What the primary rule calls the faces."""
@@ -151,7 +152,7 @@ def arm_in(names: Iterable[str], words: str) -> str | None:
     fitting = [name for name in names if set(words.split()) <= set(name.split())]
     if len(fitting) > 1:
         raise BadInput(
-            f"--primary {words!r}: fits {len(fitting)} arms, so add words: {', '.join(sorted(fitting))}"
+            f"--primary {words!r}: fits {counted(len(fitting), 'arm')}, so add words: {', '.join(sorted(fitting))}"
         )
     return fitting[0] if fitting else None
 
@@ -228,8 +229,8 @@ def _pairs(setting: Setting, named: Named, arms: dict[str, list[Run]]) -> list[l
     measured = [pair for pair in pairs if all(_finite(face.at_end(run)) for face in FACES for run in pair)]
     if len(measured) < FEWEST:
         raise BadInput(
-            f"--primary {one!r} {other!r}: {setting.name}: {len(measured)} of {len(pairs)} pairs have a distance "
-            f"by every face; at least {FEWEST} must"
+            f"--primary {one!r} {other!r}: {setting.name}: {len(measured):,} of {counted(len(pairs), 'pair')} "
+            f"have a distance by every face; at least {FEWEST} must"
         )
     return [list(side) for side in zip(*pairs, strict=True)]
 
@@ -413,12 +414,12 @@ def _size(contrast: Contrast) -> str:
 def _pairs_won(contrast: Contrast) -> list[str]:
     signs = contrast.rule.signs
     won, lost = (signs.losses, signs.wins) if contrast.rule.ahead == "other" else (signs.wins, signs.losses)
-    said = [f"{won} pair{'s' * (won != 1)} won, {lost} lost, {signs.ties} tied (sign test p = {signs.p:.2g})"]
+    said = [f"{counted(won, 'pair')} won, {lost} lost, {signs.ties} tied (sign test p = {signs.p:.2g})"]
     by_accuracy = [
         f"{count} of {name}" for name, count in zip(_names(contrast), contrast.place.lost, strict=True) if count
     ]
     if by_accuracy and contrast.design.kind != "mixed":  # whose pairs are means over forget sets
         said.append(f"runs that lost their pair by test accuracy: {listed(by_accuracy)}")
     if contrast.rule.pairs < signs.wins + signs.losses + signs.ties:
-        said.append(f"the size is that of {contrast.rule.pairs} pairs in which neither run diverged")
+        said.append(f"the size is that of {counted(contrast.rule.pairs, 'pair')} in which neither run diverged")
     return said

@@ -10,6 +10,7 @@ from typing import TypeVar
 from softtargets.report.folders import ASIDE, Census, Lost
 from softtargets.report.planned import Arm, arm_of_words
 from softtargets.report.runs import Run
+from softtargets.system.words import counted
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -44,7 +45,7 @@ class Counts:
         rare = {"still running or killed": self.unfinished, "never began": self.unbegun}
         rare["set aside (their files cannot be read)"] = self.aside
         parts = [
-            f"{self.all:,} {'run' if self.all == 1 else 'runs'} {start}",
+            f"{counted(self.all, 'run')} {start}",
             f"{self.finished:,} finished, {self.failed:,} failed",
         ]
         parts += [f"{count:,} {name}" for name, count in rare.items() if count]

@@ -21,6 +21,7 @@ from softtargets.report.seeds import OverSeeds
 from softtargets.report.statistics import mean_of
 from softtargets.report.verdicts import Verdict
 from softtargets.report.way_left import Entry
+from softtargets.system.words import counted
 
 STATE = {
     "target_distance": "‖q − p0‖₁",
@@ -268,7 +269,7 @@ def attacks(leaks: Sequence[Leak]) -> list[Markup]:
 
 def _worst(leak: Leak) -> Markup:
     """Return the samples that leak most, with their images where the dataset is there."""
-    title = f"{leak.setting.name}, {leak.arm}: the {len(leak.worst)} samples that leak most"
+    title = f"{leak.setting.name}, {leak.arm}: the {counted(len(leak.worst), 'sample')} that leak most"
     if not leak.images:
         missing = f"{title}: no images, since the dataset of the runs is not on this machine as it was."
         return tag("p", missing)

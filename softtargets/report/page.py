@@ -23,6 +23,7 @@ from softtargets.report.standing import APART, placed
 from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict
 from softtargets.report.way_left import Entry, Way, difference, honours
+from softtargets.system.words import counted
 
 OPEN = 3
 """Settings whose figures are unfolded."""
@@ -527,5 +528,4 @@ def _made(runs: Sequence[Run]) -> str:
     commits = {str(run.result["provenance"].get("git_commit") or "unknown")[:10] for run in runs}
     dirty = sum(bool(run.result["provenance"].get("git_dirty")) for run in runs)
     text = f"Commit of the code: {', '.join(sorted(commits))}"
-    ran = "1 run" if dirty == 1 else f"{dirty:,} runs"
-    return f"{text}; {ran} with changes after it." if dirty else f"{text}."
+    return f"{text}; {counted(dirty, 'run')} with changes after it." if dirty else f"{text}."

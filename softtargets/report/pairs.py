@@ -10,6 +10,7 @@ from softtargets.config.resolve import flat
 from softtargets.report.alike import unlike
 from softtargets.report.runs import Cell, Run
 from softtargets.report.statistics import LEAST
+from softtargets.system.words import counted
 
 SHARED = ("original", "retrained", "forget_set", "batches")
 """Hashes that are equal in a pair: its runs differ in their targets and in nothing else."""
@@ -189,10 +190,10 @@ class Design:
         """Return n and what it counts."""
         words = {
             "one set": "one forget set",
-            "distinct": f"{self.sets} forget sets",
-            "one seed": f"{self.sets} forget sets of one seed",
-            "crossed": f"{self.sets} forget sets × {self.seeds} seeds",
-            "mixed": f"from {self.sets} forget sets and {self.seeds} seeds",
+            "distinct": counted(self.sets, "forget set"),
+            "one seed": f"{counted(self.sets, 'forget set')} of one seed",
+            "crossed": f"{counted(self.sets, 'forget set')} × {counted(self.seeds, 'seed')}",
+            "mixed": f"from {counted(self.sets, 'forget set')} and {counted(self.seeds, 'seed')}",
         }
         return f"n = {self.pairs}, {words[self.kind]}"
 

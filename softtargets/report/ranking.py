@@ -11,10 +11,21 @@ from softtargets.report.counts import Counts
 from softtargets.report.measures import Measure
 from softtargets.report.numbers import number, percent, with_interval, written
 from softtargets.report.pairs import Pairing
-from softtargets.report.standing import Against, OnFace, Setting, cheaper, listed, ratio, say_standing, word
+from softtargets.report.standing import (
+    Against,
+    OnFace,
+    Setting,
+    cheaper,
+    listed,
+    ratio,
+    runs_diverged,
+    say_standing,
+    word,
+)
 from softtargets.report.statistics import LEAST, LEVEL, Paired
 from softtargets.report.verdicts import Verdict
 from softtargets.report.way_left import TOO_FAR, Entry, Way, best, by_preparation, honours, nearest
+from softtargets.system.words import counted
 
 HEAD = ("setting", "arm", "distance", "against doing nothing", "difference", "verdict")
 """Columns of the table of arms."""
@@ -174,7 +185,7 @@ def short_verdict(entry: Entry, verdict: Verdict | None) -> str:
     said = [_than(one, face) for one in _shown(face)] if face.mean is not None else []
     said += [_of_targets(verdict)] if verdict else []
     said += ["loses utility"] if standing.gate.passed is False else []
-    said += [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
+    said += runs_diverged(standing)
     return "; ".join(said) or say_standing(standing)
 
 
@@ -264,7 +275,7 @@ def _best_line(entries: Sequence[Entry], measure: Measure) -> str:
     said = [line for group in by_setting(entries).values() if (line := _of_setting(group, measure))]
     if not said:
         return f"Best arm{_by(measure)}: none{_nearest(entries, measure)}."
-    more = [f"{len(said) - NAMED} more settings are below"] if len(said) > NAMED else []
+    more = [f"{counted(len(said) - NAMED, 'more setting')} below"] if len(said) > NAMED else []
     return f"Best arm{_by(measure)}: {'; '.join([*said[:NAMED], *more])}."
 
 
@@ -344,7 +355,9 @@ def _targets_line(verdicts: Sequence[Verdict], measure: Measure, runless: Collec
         counts[algorithm][f"{verdict.other.name} {_outcome(verdict)} {verdict.one.name}"] += 1
     said = [
         (f"{algorithm}: " if algorithm else "")
-        + ", ".join(f"{words}{f' (in {count} cells)' if count > 1 else ''}" for words, count in each.items())
+        + ", ".join(
+            words + (f" (in {counted(count, 'cell')})" if count > 1 else "") for words, count in each.items()
+        )
         for algorithm, each in counts.items()
     ]
     more = [f"more in figure 3: {', '.join(list(counts)[NAMED:])}"] if len(said) > NAMED else []
@@ -356,7 +369,10 @@ def _without_a_run(runless: Collection[str]) -> list[str]:
     """Name the first arms of which no run finished: they have no row to be missed in."""
     if not runless:
         return []
-    names = [*list(runless)[:NAMED], *([f"{len(runless) - NAMED} more arms"] if len(runless) > NAMED else [])]
+    names = [
+        *list(runless)[:NAMED],
+        *([counted(len(runless) - NAMED, "more arm")] if len(runless) > NAMED else []),
+    ]
     return [f"there is no readable result of {listed(names)}"]
 
 

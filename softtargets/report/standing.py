@@ -20,6 +20,7 @@ from softtargets.report.numbers import percent
 from softtargets.report.pairs import SHARED_MODELS, Design, analysed, by_pair, design, same
 from softtargets.report.runs import Factors, Run, typed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, mean_of
+from softtargets.system.words import counted
 
 OF_ARM = ("mu_algo", "unlearn", "folder")
 """Choices that make an arm of a setting, as do the settings of these groups."""
@@ -377,17 +378,25 @@ def say_standing(standing: Standing) -> str:
     """Say where an arm stands against doing nothing by every face, against what is as simple, and its utility."""
     first = standing.faces[0]
     if first.mean is None:
-        lost = f"{standing.diverged} of {standing.design.pairs} runs diverged"
-        return f"no value: {lost if standing.diverged else 'its runs are of a version without this measure'}"
+        return (
+            f"no value: {', '.join(runs_diverged(standing)) or 'its runs are of a version without this measure'}"
+        )
     if standing.design.units < LEAST:
         return standing.design.too_few
     left = [] if first.left is None else [f"leaves {percent(first.left)} of the way to retraining"]
     left += ["at the floor"] if first.at_floor else []
     others = [f"{_than(one, first)} {one.reference}{_size(one, first)}" for one in first.against[1:]]
     fails = ["fails against doing nothing"] if first.fails else []
-    lost = [f"{standing.diverged} of {standing.design.pairs} runs diverged"] if standing.diverged else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
-    return "; ".join([_against_nothing(standing), *left, *others, utility, *fails, *cheaper(standing), *lost])
+    return "; ".join(
+        [_against_nothing(standing), *left, *others, utility, *fails, *cheaper(standing), *runs_diverged(standing)]
+    )
+
+
+def runs_diverged(standing: Standing) -> list[str]:
+    """Say how many of an arm's runs diverged, where one did."""
+    whole = counted(standing.design.pairs, "run")
+    return [f"{standing.diverged:,} of {whole} diverged"] if standing.diverged else []
 
 
 def cheaper(standing: Standing) -> list[str]:

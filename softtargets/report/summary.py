@@ -35,6 +35,7 @@ from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict, compare_arms, judged, places
 from softtargets.report.way_left import entries
 from softtargets.system.files import write_text
+from softtargets.system.words import counted
 
 ENDPOINTS = (*(face.name for face in FACES), "js_forget")
 """The three faces, the first of them that of the primary endpoint, and the raw JS beside it."""
@@ -338,7 +339,7 @@ def _show_tuning(notes: list[str]) -> None:
     for sentence in notes[:NAMED]:
         print(visible(sentence))
     if len(notes) > NAMED:
-        print(f"{len(notes) - NAMED} more arms were tuned on what is judged here, named in summary.md")
+        print(f"tuned on what is judged here: {counted(len(notes) - NAMED, 'more arm')}, named in summary.md")
 
 
 def _warn_of(aside: dict[str, Lost]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from softtargets.config.tuned_on import RESERVED, fixed_hash, unlike
 from softtargets.report.runs import Run
+from softtargets.system.words import counted
 
 
 def tuning_notes(runs: list[Run]) -> list[str]:
@@ -13,7 +14,7 @@ def tuning_notes(runs: list[Run]) -> list[str]:
     for run in runs:
         arms[run.cell.name, run.arm].append(run)
     notes = [
-        f"{cell}, {arm}: tuned on {what} of {'this run' if len(group) == 1 else f'{count} of {len(group)} runs'}"
+        f"{cell}, {arm}: tuned on {what} of {_so_many(count, group)}"
         for (cell, arm), group in sorted(arms.items())
         for what, count in collections.Counter(what for run in group for what in touched(run)).items()
     ]
@@ -21,6 +22,10 @@ def tuning_notes(runs: list[Run]) -> list[str]:
         f"{cell}, {arm}: {said}" for (cell, arm), group in arms.items() for run in group for said in _other(run)
     }
     return [*notes, *sorted(others), *_reserved(runs)]
+
+
+def _so_many(count: int, runs: list[Run]) -> str:
+    return "this run" if len(runs) == 1 else f"{count:,} of {counted(len(runs), 'run')}"
 
 
 def touched(run: Run) -> Iterator[str]:
@@ -50,4 +55,5 @@ def _reserved(runs: list[Run]) -> list[str]:
     count = sum(max(run.pair) >= RESERVED for run in runs)
     if not count:
         return []
-    return [f"{count} of {len(runs)} runs have seeds from {RESERVED} on, which are for tuning and not for a study"]
+    whole = counted(len(runs), "run")
+    return [f"seeds from {RESERVED} on, which are for tuning and not for a study: {count:,} of {whole}"]

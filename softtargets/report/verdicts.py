@@ -16,6 +16,7 @@ from softtargets.report.runs import Cell, Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import Standing, beyond, by_logarithms, factor, has_logarithms, listed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, Values, compare, folded, holm, mean_of
+from softtargets.system.words import counted
 
 WHERE = {"end": "at the end of the run", "matched": "at matched forgetting"}
 
@@ -323,7 +324,7 @@ def _no_verdict(verdict: Verdict) -> str | None:
         for status, why in NO_VERDICT.items():
             count = arm.flags.get(status, 0)
             if 2 * count > arm.runs:
-                where = f"in {count} of {arm.runs} runs"
+                where = f"in {count:,} of {counted(arm.runs, 'run')}"
                 return f"no verdict: {where} {why.format(arm.name)} (status {status})"
     return None
 
@@ -381,7 +382,7 @@ def _winner(verdict: Verdict, siblings: list[Verdict]) -> str:
         beside = f"; {_equivalent(verdict)}{beside}"
     if not paired.lost:
         return f"{closer}, {_size(verdict)} ({n}){beside}"
-    measured = f"{paired.measured} pair{'s' * (paired.measured != 1)} where neither diverged"
+    measured = f"{counted(paired.measured, 'pair')} where neither diverged"
     if paired.against_ranks:
         return f"{closer} by signed ranks ({n}), but not on average over the {measured}{beside}"
     if paired.mean is None:
@@ -488,5 +489,9 @@ def diverged(verdict: Verdict) -> str:
 
 
 def _of_arms(counts: list[int], arms: tuple[Arm, ...]) -> str:
-    parts = [f"{count} of {arm.runs} runs of {arm.name}" for count, arm in zip(counts, arms, strict=True) if count]
+    parts = [
+        f"{count:,} of {counted(arm.runs, 'run')} of {arm.name}"
+        for count, arm in zip(counts, arms, strict=True)
+        if count
+    ]
     return " and ".join(parts)

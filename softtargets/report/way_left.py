@@ -17,6 +17,7 @@ from softtargets.report.runs import Cell, Run
 from softtargets.report.standing import Setting, Standing, has_logarithms, placed
 from softtargets.report.statistics import LEAST, Paired, Values, compare, folded
 from softtargets.report.verdicts import Verdict
+from softtargets.system.words import counted
 
 BASELINES = ("none", "none_calibrated", "early", "retrain", "sisa")
 """Algorithms that any other has to beat; the best arm of a report is none of them."""
@@ -185,7 +186,7 @@ def _way(paired: Paired, points: tuple[list[str], Values], scale: float, start: 
     finite = tuple((name, float(x)) for name, x in zip(*points, strict=True) if math.isfinite(x))
     if paired.mean is None:
         lost = paired.n - paired.measured
-        why = f"{lost} of {paired.n} runs diverged" if lost else TOO_FAR
+        why = f"{lost:,} of {counted(paired.n, 'run')} diverged" if lost else TOO_FAR
         return Way(None, None, None, finite, why, floor_known)
     numbers = [None if x is None else start + x / scale for x in (paired.mean, paired.low, paired.high)]
     if not all(x is None or math.isfinite(x) for x in numbers):

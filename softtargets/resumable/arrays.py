@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+from softtargets.system.words import counted
+
 Cell = TypeVar("Cell")
 USUAL = 1001
 """SLURM's default of MaxArraySize."""
@@ -23,10 +25,8 @@ def described(arrays: list[list[list[Cell]]]) -> str:
     """Return in words how cells are cut, as in "300 cells: 150 jobs of at most 2 cells, in 8 arrays"."""
     jobs = [job for array in arrays for job in array]
     cells = sum(map(len, jobs))
-    shared = f"{_number(len(jobs), 'job')} of at most {len(jobs[0])} cells, in " if len(jobs) < cells else ""
-    parts = "" if len(arrays) == 1 else f" of at most {_number(len(arrays[0]), 'job')}"
-    return f"{_number(cells, 'cell')}: {shared}{_number(len(arrays), 'array')}{parts}"
-
-
-def _number(number: int, one: str) -> str:
-    return f"{number:,} {one}{'s' * (number != 1)}"
+    shared = (
+        f"{counted(len(jobs), 'job')} of at most {counted(len(jobs[0]), 'cell')}, in " if len(jobs) < cells else ""
+    )
+    parts = "" if len(arrays) == 1 else f" of at most {counted(len(arrays[0]), 'job')}"
+    return f"{counted(cells, 'cell')}: {shared}{counted(len(arrays), 'array')}{parts}"

@@ -18,6 +18,7 @@ from softtargets.resumable.progress_marks import changed, digest_in, remove_mark
 from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash
 from softtargets.resumable.starting import Screen, in_folder, outlived, prepare_folder, queue_of, starter
 from softtargets.system.files import make_folder, read_json_or_none, require_writable
+from softtargets.system.words import counted
 
 NAME = 255 - 13
 """Longest name of a folder before its hash, in bytes."""
@@ -84,12 +85,12 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
     folder = _folder(sweeper)
     cells = _cells(sweeper, arguments, folder)
     missing = [cell for cell in cells if cell.state() != "finished"]
-    runs = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
-    print(f"{runs}, {len(cells) - len(missing)} finished by earlier calls: {visible(folder)}", flush=True)
+    runs = counted(len(cells), "run")
+    print(f"{runs}, {len(cells) - len(missing):,} finished by earlier calls: {visible(folder)}", flush=True)
     known = _launch(sweeper, missing, folder, len(cells) - len(missing)) if missing else {}
     without = [cell for cell in missing if cell.state() != "finished"]
     _print_failures(without, known)
-    print(f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(without)} have no result")
+    print(f"{len(cells) - len(without):,} of {runs} finished, {len(without):,} without a result")
     return not without
 
 
@@ -183,4 +184,4 @@ def _print_failures(cells: list[Cell], known: dict[Cell, str]) -> None:
         for name, why in runs[:SHOWN]:
             print(visible(f"failed: {name}: {why}"))
         if len(runs) > SHOWN:
-            print(visible(f"failed: {len(runs) - SHOWN:,} more runs: {common}"))
+            print(visible(f"failed: {counted(len(runs) - SHOWN, 'more run')}: {common}"))

@@ -17,6 +17,7 @@ from softtargets.store import entries, load_entry, manifest, rename_damaged
 from softtargets.system.files import clock_of_files
 from softtargets.system.locks import Busy, locked
 from softtargets.system.terminal import steady
+from softtargets.system.words import counted
 
 DAY = 86400
 
@@ -128,7 +129,7 @@ def _list(sizes: list[int], path: Path) -> bool:
 def verify(folder: Path) -> int:
     """Check every entry against its hash and rename damaged ones; return the exit code."""
     outcomes = each(entries(folder), _verify)
-    print(f"{sum(outcomes)} of {len(outcomes)} entries are whole")
+    print(f"whole: {sum(outcomes):,} of {counted(len(outcomes), 'entry', 'entries')}")
     return 0 if all(outcomes) else 1
 
 
@@ -152,7 +153,7 @@ def prune(folder: Path, days: float, dry_run: bool) -> int:
     abandoned = functools.partial(_prune, sizes, now - DAY, dry_run)
     debris = sorted(filter(_is_debris, folder.glob("*/*")))
     outcomes = each(entries(folder), old) + each(debris, abandoned)
-    what = f"{len(sizes)} {'entry' if len(sizes) == 1 else 'entries'}, {sum(sizes) / 1e6:.1f} MB"
+    what = f"{counted(len(sizes), 'entry', 'entries')}, {sum(sizes) / 1e6:.1f} MB"
     print(f"{_removed(dry_run)} {what}")
     return 0 if all(outcomes) else 1
 

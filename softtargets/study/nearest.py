@@ -2,6 +2,8 @@
 
 import statistics
 
+from softtargets.system.words import counted
+
 
 class Nearest:
     """Collects finished runs by arm, an algorithm with its kind of targets and its budget."""
@@ -27,7 +29,7 @@ class Nearest:
         runs = len(self.shares[best])
         return (
             f"nearest to retraining so far: {best}, at {means[best]:.2f} of the distance of doing nothing "
-            f"(JS_T, mean of {runs} run{'s' * (runs > 1)})"
+            f"(JS_T, mean of {counted(runs, 'run')})"
         )
 
 

@@ -11,6 +11,7 @@ from softtargets.execution.experiment import Experiment
 from softtargets.execution.teachers import LOCAL
 from softtargets.study.records import Runs, Trainings, budget, kinds_of_rest, kinds_of_unlearning, nearest
 from softtargets.system.files import canonical
+from softtargets.system.words import counted
 
 HOUR = 3600.0
 NO_RECORD = "no record"
@@ -48,8 +49,7 @@ class Sum:
 
     def counted(self, number: float) -> str:
         """Return so many parts in words."""
-        whole = round(number)
-        return f"{whole:,} {self.one if whole == 1 else self.many}"
+        return counted(round(number), self.one, self.many)
 
 
 class Weight(NamedTuple):

@@ -23,6 +23,7 @@ from softtargets.study.cells import Missing, SweepCell
 from softtargets.study.nearest import Nearest
 from softtargets.system import signals
 from softtargets.system.files import read_json_or_none
+from softtargets.system.words import counted
 
 SHOWN = 3
 """Number of runs named for each reason of a failure, and of those that run now."""
@@ -37,7 +38,7 @@ class FailFast(Exception):
     """As many runs failed for the same reason as a sweep may have."""
 
     def __init__(self, number: int, reason: str):
-        runs = "a run" if number == 1 else f"{number} runs"
+        runs = "a run" if number == 1 else counted(number, "run")
         same = "" if number == 1 else " for the same reason"
         super().__init__(f"fail_fast={number}: {runs} failed{same}, so the sweep ends here: {reason}")
 
@@ -160,9 +161,9 @@ def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
     unbegun = [cell for cell in without if cell in missing.unbegun and not cell.error()]
     failed = [cell for cell in without if cell not in unbegun]
     _print_failures(failed, missing)
-    ended = f"{len(cells) - len(without)} of {len(cells)} runs finished, {len(failed)} failed"
-    ended += f", {len(unbegun)} {'stopped or ' * missing.stopped}not started" if unbegun else ""
-    print(f"{ended}; trained {trained} model{'s' * (trained != 1)}, reused {reused} from the store")
+    ended = f"{len(cells) - len(without):,} of {counted(len(cells), 'run')} finished, {len(failed):,} failed"
+    ended += f", {len(unbegun):,} {'stopped or ' * missing.stopped}not started" if unbegun else ""
+    print(f"{ended}; trained {counted(trained, 'model')}, reused {reused:,} from the store")
     folder = cells[0].folder.parent
     print(visible(f"sweep: {folder}"))
     if len(cells) >= LARGE and not without and _is_reported(folder, cells):
@@ -192,7 +193,7 @@ def _print_failures(failed: list[SweepCell], missing: Missing) -> None:
         for name, reason in runs[:SHOWN]:
             print(visible(f"failed: {name}: {reason}"))
         if len(runs) > SHOWN:
-            print(visible(f"failed: {len(runs) - SHOWN:,} more runs: {common}"))
+            print(visible(f"failed: {counted(len(runs) - SHOWN, 'more run')}: {common}"))
 
 
 def verdicts(folder: Path) -> None:

@@ -31,6 +31,7 @@ from softtargets.study.composing import Composer
 from softtargets.study.peak import peak_of_runs
 from softtargets.study.progress import Display, FailFast, counts_of_runs
 from softtargets.system.files import only_reading
+from softtargets.system.words import counted
 
 
 def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
@@ -48,7 +49,7 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
     own = _own_settings(sweeper, arguments)
     combinations, swept = _combinations(sweeper, arguments)
     if len(combinations) >= MANY:
-        print(f"planning {len(combinations):,} cells", flush=True)
+        print(f"planning {counted(len(combinations), 'cell')}", flush=True)
     compose = _composer(sweeper)
     cells = on_disk.cells(combinations, swept, folder, compose)
     if own.plan:

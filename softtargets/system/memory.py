@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from softtargets.errors import program
+from softtargets.system.words import counted
 
 COPIES, BASE = 6, 10**9
 """A peak of a run's memory: COPIES times the bytes of its pixels, and BASE bytes for all else."""
@@ -27,7 +28,7 @@ def require_memory(count: int, shape: tuple[int, int, int], *, read: bool = Fals
     if need < WORTH_A_LINE:
         return
     channels, height, width = shape
-    what = f"{count:,} images of {width}x{height} pixels in {channels} channels"
+    what = f"{counted(count, 'image')} of {width}x{height} pixels in {counted(channels, 'channel')}"
     sentence = f"{what} need up to {need / 1e9:.1f} GB of memory"
     if free is not None and need - read * pixels > free:
         setting = "train_size" if read else "size"

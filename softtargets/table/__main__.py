@@ -9,6 +9,7 @@ from softtargets.errors import BadInput, to_type, visible
 from softtargets.report.__main__ import check_out
 from softtargets.system.files import write_text
 from softtargets.system.terminal import steady
+from softtargets.system.words import counted
 from softtargets.table import tidy
 from softtargets.table.adding import add
 from softtargets.table.fields import table
@@ -68,7 +69,8 @@ def _build(given: argparse.Namespace) -> None:
     with naming(f"--out={given.out}", (OSError,)):
         for name, text in texts.items():
             write_text(given.out / name, text)
-    size = f"{len(content.rows)} rows, {len(content.columns)} cells, {len(content.notes)} runs left out"
+    shown, left_out = counted(len(content.rows), "row"), counted(len(content.notes), "run")
+    size = f"{shown}, {counted(len(content.columns), 'cell')}, {left_out} left out"
     print(visible(f"table: {given.out / 'index.html'} ({size}); table.csv and ranking.csv beside it"))
 
 

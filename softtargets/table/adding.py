@@ -9,6 +9,7 @@ from softtargets.errors import BadInput
 from softtargets.report.runs import Run, finished
 from softtargets.report.standing import placed
 from softtargets.system.files import make_folder, naming_file, require_writable, share_all
+from softtargets.system.words import counted
 from softtargets.table import checks
 from softtargets.table.rerun import compared
 
@@ -26,8 +27,8 @@ def add(folder: Path, to: Path, rerun: int = 0) -> list[str]:
     lines = [compared(run) for run in checks.drawn(runs, rerun)]
     _copy(runs, place)
     arms, older = {placed(run) for run in runs}, sum(map(checks.is_older, runs))
-    lines.append(f"added {len(runs)} runs of {len(arms)} arms to {place}")
-    lines += [f"{older} of them have another code than today's; the table shows them grey"] if older else []
+    lines.append(f"added {counted(len(runs), 'run')} of {counted(len(arms), 'arm')} to {place}")
+    lines += [f"by another code than today's: {counted(older, 'run')}; grey in the table"] if older else []
     lines += checks.doubtful(runs)
     lines += [] if rerun else ["their numbers fit each other; that they are real only a new run shows: --rerun 1"]
     return lines

@@ -31,6 +31,7 @@ from softtargets.report.runs import Run, finished
 from softtargets.report.standing import placed
 from softtargets.report.tuning import touched
 from softtargets.system.files import canonical
+from softtargets.system.words import counted
 from softtargets.table.fields import code_of
 
 LARGEST = 1_000_000
@@ -171,7 +172,8 @@ def _models(run: Run) -> Faults:
             yield f"hashes.{name}={hashes.get(name)}: no hash, so the {name.replace('_', ' ')} is missing"
     further, wanted = len(run.further), run.result["config"].get("references", 1) - 1
     if further != wanted:
-        yield f"{further} further retrained models, and references={wanted + 1} in its config asks for {wanted}"
+        there = counted(further, "further retrained model")
+        yield f"{there}, and references={wanted + 1} in its config asks for {wanted}"
     if run.result["metrics"]["retrained"]["class_acc"] is None or not run.result.get("faces"):
         yield "no retrained model that could be measured, so there is no distance to it"
     elif run.result["faces"][FACES[0].name]["floor"] is None:

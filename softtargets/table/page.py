@@ -9,6 +9,7 @@ from softtargets.report.numbers import number, percent
 from softtargets.report.ranking import CORRECTED
 from softtargets.report.standing import APART
 from softtargets.report.way_left import Way
+from softtargets.system.words import counted
 from softtargets.table.fields import FIRST, Column, Field, Table
 from softtargets.table.improvement import EDGES, Rank
 from softtargets.table.tidy import at_equal_cost
@@ -58,7 +59,7 @@ def page(table: Table) -> str:
 
 
 def _body(table: Table) -> Iterator[Markup]:
-    size = f"{len(table.rows)} arms in {len(table.columns)} cells, by {FIRST.label}."
+    size = f"{counted(len(table.rows), 'arm')} in {counted(len(table.columns), 'cell')}, by {FIRST.label}."
     yield tag("h1", "SoftTargets: table of results")
     yield tag("p", size, " ", _code_line(table.fields))
     yield tag("section", tag("h2", "Arms by cells"), tag("p", HOW), _matrix(table), class_="part")
@@ -72,10 +73,10 @@ def _code_line(fields: Sequence[Field]) -> str:
     runs, older = sum(len(field.runs) for field in fields), sum(field.older for field in fields)
     said = f"Code of today: {code_hash()[:DIGITS]}."
     if not older:
-        return f"{said} All {runs:,} runs have it."
+        return f"{said} No run has another code."
     return (
-        f"{said} {older:,} of {runs:,} runs have another code. Their fields are grey and say “{OLDER}”: new runs "
-        "may give other numbers."
+        f"{said} Another code made {older:,} of {counted(runs, 'run')}. Their fields are grey and say “{OLDER}”: "
+        "new runs may give other numbers."
     )
 
 
@@ -125,7 +126,7 @@ def _left(way: Way) -> str:
 def _flags(field: Field) -> Iterator[Markup]:
     """Yield words for what a reader must know of a field."""
     if field.older:
-        of = "" if field.older == len(field.runs) else f" in {field.older} of {len(field.runs)} runs"
+        of = "" if field.older == len(field.runs) else f" in {field.older:,} of {counted(len(field.runs), 'run')}"
         yield joined(" ", tag("span", f"{OLDER}{of}", class_="flag"))
     if group := field.entry.standing.group:
         yield joined(tag("br"), tag("small", APART[group]))
