@@ -110,7 +110,8 @@ def test_a_call_that_is_stopped_names_the_jobs_that_run_on(tmp_path, monkeypatch
         with pytest.raises(end), starting.outlived(queue):
             raise end
     assert capsys.readouterr().out == ""
-    (tmp_path / "12_0").mkdir()
+    for job in ("12_0", "9_0"):  # the second has ended
+        (tmp_path / job).mkdir()
     with pytest.raises(end), starting.outlived(slurm_queue.Queue(tmp_path)):
         raise end
     said = "its jobs run on; the same command waits for them. To cancel them: scancel 12\n"

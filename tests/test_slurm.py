@@ -308,6 +308,29 @@ def test_jobs_outlive_the_submitter_and_a_second_call_takes_their_results(folder
     assert len(list(folder.glob("runs/sweep/.submitit/[0-9]*_*"))) == 4, "nothing was submitted twice"
 
 
+def test_a_call_that_waits_for_jobs_of_an_earlier_one_and_is_stopped_loses_nothing(folder):
+    arguments = ("seed=range(4)", *algorithm(gated), *SLURM)
+    process = start(folder, *arguments)
+    until(lambda: len(reached(folder)) == 2)
+    os.killpg(process.pid, signal.SIGINT)
+    first, _ = process.communicate(timeout=60)
+    (on,) = [line for line in first.splitlines() if line.startswith("its jobs run on; ")]
+    again = start(folder, *arguments)
+    assert (
+        again.stdout.readline() == f"waiting for jobs of an earlier call; {on[on.index('To cancel') :].lower()}\n"
+    )
+    os.killpg(again.pid, signal.SIGINT)
+    stdout, stderr = again.communicate(timeout=60)
+    assert (again.returncode, stderr) == (130, "run.py: stopped by SIGINT; run the same command again to resume\n")
+    assert stdout.splitlines()[-1] == on
+    (folder / "store/open").touch()
+    code, stdout, stderr = sweep(folder, *arguments)
+    assert (code, stderr) == (0, "")
+    assert "4 of 4 runs finished, 0 failed" in stdout
+    assert {seed: len(lives) for seed, lives in reached(folder).items()} == dict.fromkeys(range(4), 1)
+    assert len(list(folder.glob("runs/sweep/.submitit/[0-9]*_*"))) == 4, "nothing was submitted twice"
+
+
 def test_a_job_of_its_own_watches_the_sweep(folder, monkeypatch):
     """It has memory per CPU, as by a site's choice, and the runs per node: inherited, `srun` would refuse both."""
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "1000")

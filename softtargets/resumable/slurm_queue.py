@@ -45,7 +45,8 @@ class Queue:
         self.folder, self.but = folder, but
         self.queried = float("-inf")
         self.empty_since = float("inf")
-        self.length = 0
+        self.present: list[str] = []
+        """The numbers of the tasks that are pending or running, by the last answer."""
 
     def jobs(self) -> frozenset[str]:
         """Return the ids of the jobs that were submitted."""
@@ -57,10 +58,16 @@ class Queue:
         now = time.monotonic()
         if now - self.queried >= QUEUE_POLL:
             self.queried, jobs = now, self.jobs()
-            self.length = self._ask(jobs) if jobs else 0
-            over = jobs and not self.length
+            self.present = self._ask(jobs) if jobs else []
+            over = jobs and not self.present
             self.empty_since = min(self.empty_since, now) if over else float("inf")
-        return self.length
+        return len(self.present)
+
+    @property
+    def to_cancel(self) -> str:
+        """Return what to type to cancel the jobs that are pending or running."""
+        jobs = {task.partition("_")[0] for task in self.present}
+        return f"scancel {' '.join(sorted(jobs, key=int))}"
 
     def cancel(self) -> None:
         """Cancel all jobs, and wait until none runs any more."""
@@ -79,14 +86,14 @@ class Queue:
         self.waiting()
         return max(0.0, time.monotonic() - self.empty_since)
 
-    def _ask(self, jobs: frozenset[str]) -> int:
+    def _ask(self, jobs: frozenset[str]) -> list[str]:
         try:
             answer = _squeue(f"--jobs={','.join(sorted(jobs))}")
         except (OSError, subprocess.TimeoutExpired):
-            return self.length  # without an answer, the last state counts
+            return self.present  # without an answer, the last state counts
         if answer.returncode:
-            return 0 if "Invalid job id" in answer.stderr else self.length
-        return len(answer.stdout.split())
+            return [] if "Invalid job id" in answer.stderr else self.present
+        return answer.stdout.split()
 
 
 def holds_jobs() -> bool:

@@ -49,8 +49,7 @@ def queue_of(config: DictConfig, folder: Path, screen: Screen) -> Queue | None:
     leave_job()
     earlier = Queue(folder / JOBS)
     if earlier.waiting():
-        jobs = " ".join(sorted(earlier.jobs()))
-        print(f"waiting for jobs of an earlier call; to cancel them: scancel {jobs}", flush=True)
+        print(f"waiting for jobs of an earlier call; to cancel them: {earlier.to_cancel}", flush=True)
         with outlived(earlier), screen:
             watch(earlier, screen.update)
     return Queue(earlier.folder, but=earlier.jobs())
@@ -63,8 +62,9 @@ def outlived(queue: Queue | None) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit):
         if queue and queue.waiting():
-            jobs = " ".join(sorted(queue.jobs()))
-            print(f"its jobs run on; the same command waits for them. To cancel them: scancel {jobs}", flush=True)
+            print(
+                f"its jobs run on; the same command waits for them. To cancel them: {queue.to_cancel}", flush=True
+            )
         raise
 
 
