@@ -274,6 +274,11 @@ def test_an_entry_can_be_demanded_in_an_experiment_too(monkeypatch, capsys):
         (*AT_COST[:3], "unlearn.cost=0.3"): no_search,
         (*AT_COST, "training=mlp_efficient"): no_search,
         AT_COST[:3]: "tuned=searched: unlearn.cost is required",
+        (*AT_COST[:3], "unlearn.cost=null"): "tuned=searched: unlearn.cost is required",
+        (*AT_COST[:3], "unlearn.cost=much"): "unlearn.cost='much': must be a valid number",
+        ("unlearn.cost=0.1",): "no search chose settings of relabel at unlearn.cost=0.1",
+        # a sweep, whose cells name their arms
+        ("experiment=quick", "unlearn.cost=0.1"): "no search chose settings of gradasc hard at unlearn.cost=0.1",
         (*AT_COST, "unlearn.optimizer.lr=5"): "unlearn.optimizer.lr=5: tuned=searched takes what a search chose",
         (*AT_COST, "unlearn=sgd"): "unlearn=sgd: tuned=searched takes what a search chose",
     }
@@ -284,6 +289,18 @@ def test_an_entry_can_be_demanded_in_an_experiment_too(monkeypatch, capsys):
         sentence = capsys.readouterr().err
         assert (end.value.code, sentence.count("\n")) == (2, 1)
         assert said in sentence
+
+
+def test_an_entry_is_not_demanded_for_an_arm_that_an_experiment_alone_names(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    own = "# @package _global_\ndefaults: [{override /mu_algo: npo}]\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(own)
+    words = [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", "unlearn.cost=0.1", "tuned=searched"]
+    with pytest.raises(BadInput, match="mu_algo is required beside experiment=mine"):
+        softtargets.run(words)
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"{own}hydra: {{mode: MULTIRUN}}\n")
+    with pytest.raises(BadInput, match="this is a sweep"):
+        softtargets.run(words)
 
 
 def test_a_run_and_a_cell_of_a_sweep_take_the_settings_that_were_searched_at_its_cost(

@@ -32,7 +32,8 @@ def run(overrides: Iterable[str] = ()) -> dict:
     >>> result["choices"]["targets"], 0 <= result["distance"]["js_forget"] <= 0.6932  # nats, at most log 2
     ('soft', True)
     """
-    words = at_cost.with_searched(recipes.with_recipe(paths.quoted(_listed(overrides), several=False)))
+    words = recipes.with_recipe(paths.quoted(_listed(overrides), several=False))
+    words = words if recipes.sweeps(words) else at_cost.with_searched(words)
     with hydra_for(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.RUN, with_log_configuration=False)
         _check(config)

@@ -44,7 +44,7 @@ def command(main: Callable[[], None]) -> None:
         with as_cloned(), refusing(), hydra_names.checking(allowed_targets.require_hydra_allowed):
             several = bool({"-m", "--multirun"} & set(sys.argv))
             words = recipes.with_recipe(paths.quoted(sys.argv[1:], several=several))
-            sys.argv[1:] = words if several else at_cost.with_searched(words)
+            sys.argv[1:] = words if several or recipes.sweeps(words) else at_cost.with_searched(words)
             refusals.check_words(sys.argv[1:])
             main()
     except Exception as error:

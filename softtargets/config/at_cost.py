@@ -7,6 +7,7 @@ With `tuned=searched` a run that was not searched is refused: a study is made of
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterable
 
 import yaml
@@ -42,12 +43,18 @@ def with_searched(words: Iterable[str]) -> list[str]:
 def _demanded(words: list[str]) -> list[str]:
     """Return the words of a run with those of its entry, which must be there and stay as they were searched."""
     typed, longer = _by_name(words), _with_entry(words)
-    if COST not in typed:
+    if typed.get(COST, "null") == "null":
         raise BadInput(f"tuned={SEARCHED}: {COST} is required: settings are searched at a cost")
-    if longer is None:
-        arm = " ".join(typed.get(name, "") for name in ("mu_algo", "targets")).strip()
+    if not _is_number(typed[COST]):
+        raise BadInput(f"{COST}={typed[COST]!r}: must be a valid number")
+    if "experiment" in typed and "mu_algo" not in typed:
         raise BadInput(
-            f"tuned={SEARCHED}: no search chose settings of {arm or 'this arm'} at {COST}={typed.get(COST)} for "
+            f"tuned={SEARCHED}: mu_algo is required beside experiment={typed['experiment']}, because typed words "
+            "alone choose the entry"
+        )
+    if longer is None:
+        raise BadInput(
+            f"tuned={SEARCHED}: no search chose settings of {_arm(typed)} at {COST}={typed[COST]} for "
             f"this dataset, size, network, recipe and forget set. Search them (softtargets search), or omit tuned"
         )
     searched = {_name(word) for entry in _entries(typed) for word in entry["words"]} - {COST}
@@ -57,6 +64,18 @@ def _demanded(words: list[str]) -> list[str]:
             f"{own[0]}={typed[own[0]]}: tuned={SEARCHED} takes what a search chose. Leave one of them out"
         )
     return longer
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _arm(typed: dict[str, str]) -> str:
+    """Return the algorithm of a run, and its targets if they are typed."""
+    return " ".join([typed.get("mu_algo") or _usual()["mu_algo"], *filter(None, [typed.get("targets")])])
 
 
 def _with_entry(words: list[str]) -> list[str] | None:

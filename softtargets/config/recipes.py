@@ -4,9 +4,12 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+
+from softtargets.layout import CONF
 
 RECIPE = "training=adamw"
 
@@ -26,6 +29,25 @@ def with_recipe(words: Iterable[str]) -> list[str]:
     if not isinstance(name, str) or any(one.key_or_group == "training" for one in typed):
         return words
     return [*words, RECIPE] if _lacks_recipe(name, _folders(typed)) else words
+
+
+def sweeps(words: Iterable[str]) -> bool:
+    """Return whether the words choose an experiment that makes a sweep of the call, without `-m`."""
+    try:
+        typed = OverridesParser.create().parse_overrides([word for word in words if not word.startswith("-")])
+    except HydraException:
+        return False  # Hydra refuses them in a moment
+    names = [one.value() for one in typed if one.key_or_group == "experiment" and not one.is_sweep_override()]
+    files = [folder / "experiment" / f"{name}.yaml" for name in names for folder in (CONF, *_folders(typed))]
+    return any(_is_sweep(file) for file in files if file.is_file())
+
+
+def _is_sweep(file: Path) -> bool:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return content["hydra"]["mode"] == "MULTIRUN"
+    except (yaml.YAMLError, ValueError, OSError, TypeError, KeyError):
+        return False  # no sweep, or a file that Hydra refuses in a moment
 
 
 def each_with_recipe(combinations: list[list[str]], searchpath: Iterable[str]) -> list[list[str]]:
