@@ -64,77 +64,92 @@ def test_a_space_is_read_in_the_syntax_of_hydras_optuna_sweeper(tmp_path):
     text = """
     sgd:
       unlearn: sgd
-      a: interval(1, 5)
-      b: int(interval(1, 5))
-      c: tag(log, interval(1e-3, 1))
-      d: choice(x, 1.0)
-      e: null, 1.0
-      f: range(1, 4)
+      mu_algo.a: interval(1, 5)
+      mu_algo.b: int(interval(1, 5))
+      mu_algo.c: tag(log, interval(1e-3, 1))
+      mu_algo.d: choice(x, 1.0)
+      mu_algo.e: null, 1.0
+      mu_algo.f: range(1, 4)
     """
     block = space_of(text, tmp_path)["sgd"]
     assert block.fixed == ("unlearn=sgd",)
     assert block.drawn == {
-        "a": FloatDistribution(1, 5),
-        "b": IntDistribution(1, 5),
-        "c": FloatDistribution(1e-3, 1, log=True),
-        "d": CategoricalDistribution(["x", "1.0"]),
-        "e": CategoricalDistribution(["null", "1.0"]),
-        "f": CategoricalDistribution(["1", "2", "3"]),
+        "mu_algo.a": FloatDistribution(1, 5),
+        "mu_algo.b": IntDistribution(1, 5),
+        "mu_algo.c": FloatDistribution(1e-3, 1, log=True),
+        "mu_algo.d": CategoricalDistribution(["x", "1.0"]),
+        "mu_algo.e": CategoricalDistribution(["null", "1.0"]),
+        "mu_algo.f": CategoricalDistribution(["1", "2", "3"]),
     }
-    assert block.first() == {"a": 1, "b": 1, "c": 1e-3, "d": "x", "e": "null", "f": "1"}
-    down = space_of("own: {c: 'tag(log, from_high, interval(1e-3, 1))', d: 'choice(x, y)'}", tmp_path)["own"]
-    assert down.first() == {"c": 1, "d": "x"}
-    assert down.without({"d"}).first() == {"c": 1}
+    assert list(block.first().values()) == [1, 1, 1e-3, "x", "null", "1"]
+    down = space_of(
+        "own: {mu_algo.c: 'tag(log, from_high, interval(1e-3, 1))', mu_algo.d: 'choice(x, y)'}", tmp_path
+    )["own"]
+    assert down.first() == {"mu_algo.c": 1, "mu_algo.d": "x"}
+    assert down.without({"mu_algo.d"}).first() == {"mu_algo.c": 1}
 
 
 def test_starts_of_a_block_are_joined_with_those_of_every_and_tried_after_the_first(tmp_path):
     text = """
-    sgd: {lr: 'interval(0, 1)'}
+    sgd: {mu_algo.lr: 'interval(0, 1)'}
     adamw:
-      lr: interval(0, 1)
-      way: null, x
-      starts: [{lr: 0.5, way: x}, {lr: 0.25}, {lr: 0.25, way: null}]
+      mu_algo.lr: interval(0, 1)
+      mu_algo.way: null, x
+      starts: [{mu_algo.lr: 0.5, mu_algo.way: x}, {mu_algo.lr: 0.25}, {mu_algo.lr: 0.25, mu_algo.way: null}]
     every:
-      alpha: int(interval(1, 100))
-      starts: [{alpha: 100}, {alpha: 10}]
+      mu_algo.alpha: int(interval(1, 100))
+      starts: [{mu_algo.alpha: 100}, {mu_algo.alpha: 10}]
     """
     space = space_of(text, tmp_path)
     assert space["sgd"].starts == ()
     expected = [(0.5, "x", 100), (0.5, "x", 10), (0.25, "null", 100), (0.25, "null", 10)]
     assert [tuple(one.values()) for one in space["adamw"].starts] == expected
     first, *rest = first_tries(space)
-    assert first == {"block": "sgd", "sgd/lr": 0, "sgd/alpha": 1}
-    assert rest[0] == {"block": "adamw", "adamw/lr": 0.5, "adamw/way": "x", "adamw/alpha": 100}
-    typed = {name: block.without({"lr", "way"}) for name, block in space.items()}
+    assert first == {"block": "sgd", "sgd/mu_algo.lr": 0, "sgd/mu_algo.alpha": 1}
+    assert rest[0] == {"block": "adamw"} | {
+        f"adamw/mu_algo.{name}": one for name, one in (("lr", 0.5), ("way", "x"), ("alpha", 100))
+    }
+    typed = {name: block.without({"mu_algo.lr", "mu_algo.way"}) for name, block in space.items()}
     assert [tuple(one.values()) for one in typed["adamw"].starts] == [(100,), (10,)]
     search = Tries(tmp_path, 9, first_tries(space))
     with search.shared():
         drawn = [draw(space, search.take(pytest.fail)) for _ in range(5)]
     assert drawn[2:] == [
-        (f"lr={lr}", f"way={way}", f"alpha={alpha}") for lr, way, alpha in (expected[1], expected[2], expected[3])
+        (f"mu_algo.lr={lr}", f"mu_algo.way={way}", f"mu_algo.alpha={alpha}")
+        for lr, way, alpha in (expected[1], expected[2], expected[3])
     ]
 
 
 BAD = {
     "": "not a space",
-    "sgd: {a: 'interval(1, 2)', starts: {a: 1}}": "not a list of settings",
-    "sgd: {a: 'interval(1, 2)', starts: [1]}": "not a list of settings",
-    "sgd: {a: 'interval(1, 2)', starts: [{b: 1}]}": "b: not drawn; choose among a",
-    "sgd: {a: 'interval(1, 2)', starts: [{a: 3}]}": "a=3: must be of 1.0 to 2.0",
-    "sgd: {a: 'interval(1, 2)', starts: [{a: x}]}": "a=x: must be of 1.0 to 2.0",
-    "sgd: {a: 'choice(x, y)', starts: [{a: z}]}": "a=z: must be of x, y",
-    "sgd: {a: 'choice(x, y)', starts: [{a: 'x, y'}]}": "must be of x, y",
-    "{every: {a: 'interval(1, 2)', starts: [{a: 1}]}, sgd: {b: 'interval(1, 2)'}}": "no block has starts",
+    "sgd: {mu_algo.a: 'interval(1, 2)', starts: {mu_algo.a: 1}}": "not a list of settings",
+    "sgd: {mu_algo.a: 'interval(1, 2)', starts: [1]}": "not a list of settings",
+    "sgd: {mu_algo.a: 'interval(1, 2)', starts: [{mu_algo.b: 1}]}": "b: not drawn; choose among mu_algo.a",
+    "sgd: {mu_algo.a: 'interval(1, 2)', starts: [{mu_algo.a: 3}]}": "a=3: must be of 1.0 to 2.0",
+    "sgd: {mu_algo.a: 'interval(1, 2)', starts: [{mu_algo.a: x}]}": "a=x: must be of 1.0 to 2.0",
+    "sgd: {mu_algo.a: 'choice(x, y)', starts: [{mu_algo.a: z}]}": "a=z: must be of x, y",
+    "sgd: {mu_algo.a: 'choice(x, y)', starts: [{mu_algo.a: 'x, y'}]}": "must be of x, y",
+    "{every: {mu_algo.a: 'interval(1, 2)', starts: [{mu_algo.a: 1}]}, sgd: {unlearn: sgd}}": "no block has starts",
     "{}": "no block",
     "sgd: 1": "sgd: not a block",
-    "sgd: {a: 'interval(2, 1)'}": "from low to high",
-    "sgd: {a: 'tag(log, interval(0, 1))'}": "above 0",
-    "sgd: {a: 'tag(lg, interval(1, 2))'}": "no such tag",
-    "sgd: {a: 'choice(1)'}": "two choices",
-    "sgd: {a: 'tag(from_high, choice(1, 2))'}": "for intervals alone",
-    "sgd: {a: 'interval(1'}": "cannot be read",
+    "sgd: {mu_algo.a: 'interval(2, 1)'}": "from low to high",
+    "sgd: {mu_algo.a: 'tag(log, interval(0, 1))'}": "above 0",
+    "sgd: {mu_algo.a: 'tag(lg, interval(1, 2))'}": "no such tag",
+    "sgd: {mu_algo.a: 'choice(1)'}": "two choices",
+    "sgd: {mu_algo.a: 'tag(from_high, choice(1, 2))'}": "for intervals alone",
+    "sgd: {mu_algo.a: 'interval(1'}": "cannot be read",
     "blocks: nowhere": "another file",
-    "sgd: {a: [": "cannot be read",
+    "sgd: {mu_algo.a: [": "cannot be read",
+    "sgd: {seed: 'choice(1, 2)'}": "sgd: seed: would make tries incomparable. Draw settings of mu_algo, unlearn",
+    "{sgd: {unlearn: sgd}, every: {unlearn.cost: 'interval(0.1, 0.2)'}}": "sgd: unlearn.cost: would",
+    "sgd: {training.epochs: 'int(interval(1, 9))'}": "training.epochs: would",
+    "sgd: {dataset.train_size: 500}": "dataset.train_size: would",
+    "sgd: {forget_set.fraction: 'choice(0.1, 0.2)'}": "forget_set.fraction: would",
+    "sgd: {+architecture.hidden: 'choice(8, 16)'}": "architecture.hidden: would",
+    "sgd: {targets: 'choice(hard, soft)'}": "targets: would",
+    "sgd: {targets/forget: 'choice(hard, soft)'}": "targets/forget: would",
+    "sgd: {mu_algo: 'choice(npo, graddiff)'}": "mu_algo: would",
+    "sgd: {unlearn.stop: 'choice(none, matched)'}": "unlearn.stop: would",
 }
 
 
@@ -212,6 +227,7 @@ def test_the_interval_of_a_score_is_that_of_a_mean_where_the_score_is_one():
     expected = stats.t.interval(0.95, 3, np.mean(left), stats.sem(left))
     assert (low, high) == pytest.approx(expected, abs=1e-4)
     assert interval(NearRetrained.score, [(0.1, 1.0, 0.0)]) is None
+    assert interval(NearRetrained.score, [(0.1, 1.0, 0.0), (0.1, -0.5, 0.0)]) is None
 
 
 # refusals, before any work
@@ -223,6 +239,9 @@ REFUSED = {
     ("mu_algo=npo", "unlearn.cost=0.5", "trials=many"): "trials='many'",
     ("mu_algo=npo", "unlearn.cost=0.5", "objective=mine"): "objective='mine'",
     ("mu_algo=npo", "unlearn.cost=0.5", "space=nowhere.yaml"): "nowhere.yaml: cannot be read",
+    ("mu_algo=npo", "unlearn.cost=0.5", "unlearn.batch_size=-1"): "^unlearn.batch_size=-1",
+    ("mu_algo=npo", "unlearn.cost=0.00001"): "^unlearn.cost=1e-05: npo takes less than one step",
+    ("mu_algo=ssd", "unlearn.cost=0.5", "mu_algo.alpha=1", "mu_algo.lam=1"): "ssd.yaml: draws nothing beside the",
     (
         "mu_algo=class_mask",
         "unlearn.cost=0.5",
@@ -247,9 +266,34 @@ def test_a_space_that_no_run_takes_ends_with_one_sentence(tmp_path):
         [sys.executable, "-m", "softtargets", "search", *words], cwd=ROOT, capture_output=True, text=True
     )
     assert (process.returncode, process.stdout) == (2, "")
-    assert "unlearn.batch_size=-1" in process.stderr
+    assert f"{file}: sgd: unlearn.batch_size=-1" in process.stderr
     assert process.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_space_with_a_setting_that_does_not_exist_is_refused_by_name(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("sgd: {unlearn: sgd, mu_algo.nosuch: 'interval(1, 2)'}")
+    with pytest.raises(BadInput, match=f"^{file}: sgd: mu_algo.nosuch.*: no such setting"):
+        softtargets.search([*TINY, f"space={file}", f"runs_dir={tmp_path / 'runs'}"])
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("number", [1001, 2000])
+def test_where_doing_nothing_is_at_the_floor_a_search_ends_before_its_first_try(number, monkeypatch, tmp_path):
+    room = {1000: 0.01, 1001: 0.01, 2000: 0.01} | {number: -0.02}
+    monkeypatch.setattr(NearRetrained, "nothing", lambda pair: (room[pair.number],) * 2 + (0.0,))
+    monkeypatch.setattr(NearRetrained, "tried", pytest.fail)
+    with pytest.raises(Failed, match="nothing to search for"):
+        softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=pytest.fail)
+
+
+def test_a_pair_at_the_floor_ends_no_search_in_which_the_others_have_room(monkeypatch, tmp_path):
+    room = {1000: -0.01, 1001: 0.03, 2000: 0.01}
+    monkeypatch.setattr(NearRetrained, "nothing", lambda pair: (room[pair.number],) * 2 + (0.0,))
+    monkeypatch.setattr(NearRetrained, "tried", lambda pair, _: (0.005, room[pair.number], 0.0))
+    winner = softtargets.search([*TINY, "trials=1", f"runs_dir={tmp_path}"], say=lambda line: None)
+    assert winner["score_on_tuning_pairs"] == pytest.approx(0.5)
 
 
 # tries that processes share

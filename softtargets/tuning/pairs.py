@@ -191,7 +191,10 @@ class KeptUtility(NearRetrained):
 def _positive(way: float) -> float:
     """Return the way from doing nothing to retraining; raises Failed where there is none."""
     if way <= 0:
-        raise Failed("doing nothing is as near as another retrained model on these pairs: nothing to search for")
+        raise Failed(
+            "nothing to search for: doing nothing is as near as another retrained model on these pairs. Train "
+            "longer, or choose another forget set"
+        )
     return way
 
 
@@ -238,7 +241,9 @@ class Blind(Pair):
 
 
 def interval(score: Callable[[Sequence[Measured]], float], measures: Sequence[Measured]) -> list[float] | None:
-    """Return the ends of the 95 % interval of a score, by a jackknife over its pairs; None for one pair.
+    """Return the ends of the 95 % interval of a score, by a jackknife over its pairs; None where there is none.
+
+    There is none for one pair, nor where without some pair doing nothing is as near as a retrained model.
 
     A score is a ratio of means, so a pair has no score by itself. SE² = (n - 1) / n · Σ (s_i - mean)², where s_i
     is the score without pair i. The quantile is that of t with n - 1 degrees of freedom.
@@ -246,7 +251,10 @@ def interval(score: Callable[[Sequence[Measured]], float], measures: Sequence[Me
     n = len(measures)
     if n < 2:
         return None
-    without = [score([*measures[:i], *measures[i + 1 :]]) for i in range(n)]
+    try:
+        without = [score([*measures[:i], *measures[i + 1 :]]) for i in range(n)]
+    except Failed:
+        return None
     half = stats.t.ppf(0.975, n - 1) * ((n - 1) * statistics.pvariance(without)) ** 0.5
     return [round(float(score(measures) + sign * half), 4) for sign in (-1, 1)]
 

@@ -18,10 +18,11 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from softtargets.cli.from_python import hydra_for
+from softtargets.cli.main import translating
 from softtargets.config import recipes, tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.config.validation import FORBID, validated
-from softtargets.errors import BadInput, to_type
+from softtargets.errors import BadInput, Failed, to_type
 from softtargets.execution import composed_run
 from softtargets.marks import Algorithm
 from softtargets.system.files import make_folder, write_text
@@ -113,6 +114,7 @@ class Search:
         self.study = self.tries.study
         self.pairs: dict[int, Pair] = {}
         with self.tries.shared():
+            self._require_room()
             self._try_all()
         with locked(self.folder / "choice.lock", busy=lambda: self.say("waiting: another process chooses")):
             return self._finish(self._choose())
@@ -141,7 +143,7 @@ class Search:
             raise BadInput(
                 f"mu_algo={name}: has no space. Write search/{name}.yaml beside its config, or give space=FILE"
             )
-        typed = self._typed()
+        self.file, typed = file, self._typed()
         return {name: block.without(typed) for name, block in read_space(file, folders).items()}
 
     def _typed(self) -> set[str]:
@@ -152,10 +154,23 @@ class Search:
         """Raise BadInput unless every choice and every end of the space can be run."""
         if self.composed(self.all_words(())).unlearn.cost is None:
             raise BadInput("unlearn.cost is required: a search needs a budget, as in unlearn.cost=0.1")
-        for block in self.space.values():
+        if len(self.space) == 1 and not any(block.drawn for block in self.space.values()):
+            raise BadInput(f"{self.file}: draws nothing beside the settings that you typed. Leave one of them out")
+        for name, block in self.space.items():
             for values in block.corners():
-                words = (*self.all_words(block.words(values)), *seeded(TUNING))
-                composed_run.check_runnable(self.composed(words))
+                if (refused := self._refusal(block.words(values))) is not None:
+                    # a sentence that is the same without the space is about what was typed
+                    typed = str(self._refusal(())) == str(refused)
+                    raise refused if typed else BadInput(f"{self.file}: {name}: {refused}") from refused
+
+    def _refusal(self, drawn: Sequence[str]) -> BadInput | None:
+        """Return why a run of these words cannot be built, None if it can."""
+        try:
+            with translating():
+                composed_run.check_runnable(self.composed((*self.all_words(drawn), *seeded(TUNING))))
+        except BadInput as error:
+            return error
+        return None
 
     def _folder(self) -> Path:
         """Return the folder of this search; its name holds what decides the tries."""
@@ -167,6 +182,13 @@ class Search:
         own = {"search": [json.dumps(decisive), json.dumps(blocks)]}
         digest = config_hash(composed_run.resolved_config(config) | own)
         return Path(config.runs_dir, "search", f"{arm}-{digest[:10]}").absolute()
+
+    def _require_room(self) -> None:
+        """Raise Failed before the first try where doing nothing is as near as a retrained model."""
+        self._nothing(TUNING, self.settings.tuning_pairs)
+        self._nothing(FRESH, self.settings.fresh_pairs)
+        for number in self._numbers(FRESH, self.settings.fresh_pairs):
+            self.pairs.pop(number, None)  # their images would lie in memory during all tries
 
     def _try_all(self) -> None:
         """Try until the allowance is used up."""
@@ -191,11 +213,18 @@ class Search:
                 self.study.tell(trial, WORST)
                 return
             measures.append(one)
-            trial.report(self._pair(number).score(measures), len(measures))
-            if trial.should_prune():
+            if self._is_pruned(trial, measures):
                 self.study.tell(trial, state=TrialState.PRUNED)
                 return
-        self.study.tell(trial, self._pair(TUNING).score(measures))
+        self.study.tell(trial, self._score(measures))
+
+    def _is_pruned(self, trial: optuna.Trial, measures: Sequence[Measured]) -> bool:
+        """Report the score on the pairs so far; return whether it is worse than the median of the others."""
+        try:
+            trial.report(self._score(measures), len(measures))
+        except Failed:  # of so few pairs doing nothing may be at the floor, though not of all
+            return False
+        return trial.should_prune()
 
     def _numbers(self, first: int, count: int) -> range:
         return range(first, first + count)
@@ -209,8 +238,20 @@ class Search:
 
     def _nothing(self, first: int, count: int) -> float:
         """Return the score of the original."""
-        pairs = [self._pair(number) for number in self._numbers(first, count)]
-        return pairs[0].score([pair.nothing() for pair in pairs])
+        numbers = self._numbers(first, count)
+        measures = [self._once(f"nothing/{number}", number, lambda pair: pair.nothing()) for number in numbers]
+        return self._score(measures)
+
+    @property
+    def _score(self) -> Callable[[Sequence[Measured]], float]:
+        return OBJECTIVES[self.settings.objective].score
+
+    def _once(self, key: str, number: int, measure: Callable[[Pair], Measured | None]) -> Measured | None:
+        """Measure on a pair, unless an earlier call or another process did."""
+        if key not in self.study.user_attrs:
+            self.study.set_user_attr(key, measure(self._pair(number)))
+            self._note_seconds()
+        return self.study.user_attrs[key]
 
     def _progress(self, seconds: float) -> None:
         """Print how far the search is, with an estimate of its end from this process's tries."""
@@ -288,25 +329,23 @@ class Search:
 
     def _fresh(self, one: FrozenTrial) -> list[Measured | None]:
         """Measure a try on fresh pairs; a pair that an earlier call measured is not run again."""
-        measures = []
-        for number in self._numbers(FRESH, self.settings.fresh_pairs):
-            key = f"fresh/{one.number}/{number}"
-            if key not in self.study.user_attrs:
-                self.study.set_user_attr(key, self._pair(number).tried(self.all_words(one.user_attrs["words"])))
-                self._note_seconds()
-            measures.append(self.study.user_attrs[key])
-        return measures
+        words = self.all_words(one.user_attrs["words"])
+        numbers = self._numbers(FRESH, self.settings.fresh_pairs)
+        return [
+            self._once(f"fresh/{one.number}/{number}", number, lambda pair: pair.tried(words))
+            for number in numbers
+        ]
 
     def _fresh_score(self, one: FrozenTrial) -> float:
         """Score a try on fresh pairs."""
         measures = self._fresh(one)
-        score = WORST if None in measures else self._pair(FRESH).score(measures)
+        score = WORST if None in measures else self._score(measures)
         self.say(f"try {one.number} on {len(measures)} fresh pairs: {score:.3f} (tuning pairs: {one.value:.3f})")
         return score
 
     def _interval(self, winner: FrozenTrial | None) -> list[float] | None:
         """Return the ends of the 95 % interval of a winner's score; None for doing nothing."""
-        return interval(self._pair(FRESH).score, self._fresh(winner)) if winner else None
+        return interval(self._score, self._fresh(winner)) if winner else None
 
     def _finish(self, winner: dict) -> dict:
         """Write winner.json and the row of the table, and print the words to type."""

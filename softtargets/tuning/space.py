@@ -38,6 +38,10 @@ FORM = "BLOCK: {SETTING: VALUE or choice(...) or interval(LOW, HIGH)}"
 TAGS = {"log", "from_high"}
 STARTS = "starts"
 """The key under which a block, or `every`, has values that are tried after the first try."""
+DRAWN = ("mu_algo", "unlearn", "targets")
+"""Groups whose settings a space may draw: all else would change what is scored, or against what."""
+FIXED = {"mu_algo", "targets", "targets/forget", "targets/retain", "unlearn.cost", "unlearn.stop"}
+"""Settings of these groups that are the same in all tries: the arm, its budget, and that it is used up."""
 NOTHING_TO_SEARCH = {
     "none": "it changes nothing",
     "none_calibrated": "its temperature is fitted",
@@ -169,6 +173,7 @@ def _block(file: Path, name: str, settings: object, every: dict) -> Block:
         if setting == STARTS:
             continue
         override = _override(file, _word(setting, value))
+        _require_drawable(file, name, override.key_or_group)
         if override.is_sweep_override():
             drawn[setting] = _distribution(file, override)
             from_high |= {setting} if "from_high" in override.value().tags else set()
@@ -176,6 +181,16 @@ def _block(file: Path, name: str, settings: object, every: dict) -> Block:
             fixed.append(override.input_line)
     block = Block(tuple(fixed), drawn, frozenset(from_high))
     return dataclasses.replace(block, starts=_distinct(_start(file, name, block, start) for start in starts))
+
+
+def _require_drawable(file: Path, block: str, setting: str) -> None:
+    """Refuse a setting that makes tries incomparable, drawn or not: blocks may differ in it."""
+    group = setting.replace("/", ".").partition(".")[0]
+    if group not in DRAWN or setting in FIXED:
+        raise BadInput(
+            f"{file}: {block}: {setting}: would make tries incomparable. Draw settings of mu_algo, unlearn and "
+            f"targets, but not {', '.join(sorted(FIXED))}"
+        )
 
 
 def _word(setting: str, value: object) -> str:
