@@ -6,9 +6,10 @@ other work of the machine. Settings, such as tuning_pairs=2, go to every search;
 `tables`. Type the same command again to resume, with more `trials` to go on, or at the same time to share the
 tries: all state is in RUNS/search. An arm that cannot be run at that budget is named and passed over.
 
-An arm that has an entry of so many tries is not searched again. The noise of a search and the blind objective:
-`python benchmarks/arms.py only=npo sampler_seed=1 tables=DIR`, or objective=blind, and then `python
-benchmarks/arms.py again tables=DIR`, which scores every entry in DIR as all others are, on the fresh pairs.
+An arm that has an entry of so many tries is not searched again. The noise of a search: `python benchmarks/arms.py
+only=npo sampler_seed=1 tables=DIR`, then `python benchmarks/arms.py differ tables=DIR`, which prints how far the
+winners in DIR are from those in conf/tuned on the same fresh pairs. Another objective: objective=blind in place of
+sampler_seed=1, then `python benchmarks/arms.py again tables=DIR`, which scores all entries in DIR as others are.
 
 `python benchmarks/arms.py table [tables=DIR]` prints the entries with a cost in Markdown, and `python
 benchmarks/arms.py cells` their words, one arm a line, as cells of a study.
@@ -16,6 +17,7 @@ benchmarks/arms.py cells` their words, one arm a line, as cells of a study.
 
 import contextlib
 import shlex
+import statistics
 import sys
 from pathlib import Path
 
@@ -102,7 +104,39 @@ def again(tables: str = str(CONF / "tuned")) -> None:
             continue
         with named():
             scores = softtargets.search([*words, "trials=1"], say=lambda line: None)["fresh_scores"]
-            print(f"{name} {algorithm} {targets} at {one['cost']:g}: {scores['0']:.3f}", flush=True)
+            (score,) = (value for tried, value in scores.items() if tried != "nothing")
+            print(f"{name} {algorithm} {targets} at {one['cost']:g}: {score:.3f}", flush=True)
+
+
+def differ(tables: str) -> None:
+    """Print how far the winners of second searches are from those in conf/tuned, on the same fresh pairs."""
+    first = {_place(one): one[-1] for one in searched(str(CONF / "tuned"))}
+    both = [(place, first[place], one[-1]) for one in searched(tables) if (place := _place(one)) in first]
+    if not both:
+        raise BadInput(f"tables={tables}: no entry of an arm, a cost and a recipe that conf/tuned has too")
+    print("| algorithm | targets | cost | tries | score: first search | second | second - first |")
+    print(7 * "|---" + "|")
+    gaps = []
+    for (_, algorithm, targets, cost, *_), one, other in both:
+        gaps.append(other["score"] - one["score"])
+        tries = " and ".join(dict.fromkeys((str(one["trials"]), str(other["trials"]))))
+        scores = " | ".join(map(_with_ends, (one, other)))
+        print(f"| {algorithm} | {targets} | {cost:g} | {tries} | {scores} | {gaps[-1]:+.3f} |")
+    sizes = [abs(gap) for gap in gaps]
+    mean, most = statistics.fmean(sizes), max(sizes)
+    print(f"\n{len(gaps)} arms: |second - first| is {mean:.3f} on average, {most:.3f} at most")
+
+
+def _place(searched: tuple[str, str, str, dict]) -> tuple:
+    """Return what two searches must have in common to be compared."""
+    *names, one = searched
+    return *names, one["cost"], one["tuned_on"]["images"], one["tuned_on"].get("recipe")
+
+
+def _with_ends(one: dict) -> str:
+    """Return a score with its 95 % interval."""
+    ends = " ({:.2f} to {:.2f})".format(*one["interval"]) if one.get("interval") else ""
+    return f"{one['score']:.3f}{ends}"
 
 
 def table(tables: str = str(CONF / "tuned")) -> None:
@@ -124,7 +158,7 @@ def cells(tables: str = str(CONF / "tuned")) -> None:
 
 
 if __name__ == "__main__":
-    part = {"table": table, "cells": cells, "again": again}.get(" ".join(sys.argv[1:2]))
+    part = {"table": table, "cells": cells, "again": again, "differ": differ}.get(" ".join(sys.argv[1:2]))
     if part:
         del sys.argv[1]
     call(part or main, __doc__)

@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import arms
 import authors
 import efficient
 import pytest
 from conftest import CONF, ROOT, options
 from omegaconf import OmegaConf
+
+from softtargets.config import tuned
 
 pytestmark = pytest.mark.long
 
@@ -113,6 +116,21 @@ def test_a_benchmark_prints_numbers(script, tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.search(r"\d", done.stdout)
     assert "nan" not in done.stdout
+
+
+def test_winners_of_a_second_search_are_compared_with_the_first_ones(tmp_path, capsys):
+    name = "fashion_mnist/mlp/random"
+    entries = tuned.read_table(CONF / "tuned" / f"{name}.yaml")["finetune"]["hard"]
+    first = next(one for one in entries if "cost" in one)
+    (tmp_path / name).parent.mkdir(parents=True)
+    second = first | {"score": first["score"] + 0.25, "interval": None}
+    elsewhere = first | {"tuned_on": first["tuned_on"] | {"images": 1}}
+    tuned.write(tmp_path / f"{name}.yaml", {"finetune": {"hard": [second, elsewhere]}})
+    arms.differ(str(tmp_path))
+    *_, row, _, last = capsys.readouterr().out.splitlines()
+    assert row.startswith(f"| finetune | hard | {first['cost']:g} | 60 | {first['score']:.3f} (")
+    assert row.endswith(f"| {second['score']:.3f} | +0.250 |")
+    assert last == "1 arms: |second - first| is 0.250 on average, 0.250 at most"
 
 
 @pytest.mark.parametrize("recipe", [name for name in options("training") if name.endswith("_efficient")])

@@ -154,8 +154,12 @@ class Search:
         """Raise BadInput unless every choice and every end of the space can be run."""
         if self.composed(self.all_words(())).unlearn.cost is None:
             raise BadInput("unlearn.cost is required: a search needs a budget, as in unlearn.cost=0.1")
-        if len(self.space) == 1 and not any(block.drawn for block in self.space.values()):
-            raise BadInput(f"{self.file}: draws nothing beside the settings that you typed. Leave one of them out")
+        same = len({block.fixed for block in self.space.values()}) == 1
+        if self.settings.trials > 1 and same and not any(block.drawn for block in self.space.values()):
+            raise BadInput(
+                f"{self.file}: draws nothing beside the settings that you typed. Leave one of them out, or score "
+                "them by trials=1"
+            )
         for name, block in self.space.items():
             for values in block.corners():
                 if (refused := self._refusal(block.words(values))) is not None:
