@@ -91,6 +91,13 @@ def test_of_ensembles_in_the_store_a_plan_counts_nothing_as_new(here, own_store,
     assert "store" not in said["disk to come"]
 
 
+@pytest.mark.parametrize("arms", ["sisa,none", "none,sisa"])
+def test_arms_with_and_without_shards_need_models_of_their_own(here, own_store, arms):
+    words = [word for word in SMALL if not word.startswith(("mu_algo=", "unlearn."))]
+    said = planned(here, "-m", *words, f"mu_algo={arms}")
+    assert said["models"] == "12 to train, 0 in the store"
+
+
 def megabytes(folders: Iterable[Path]) -> float:
     return sum(file.stat().st_size for folder in folders for file in folder.iterdir()) / 1e6
 

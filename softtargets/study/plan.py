@@ -192,4 +192,6 @@ def _deciding(experiment: Experiment, config: dict) -> str:
     groups = ("seed", "dataset", "forget_set", "architecture", "training", "targets", "device", "threads")
     known = [config.get(name) for name in (*groups, "references", "sources", "checkpoint")]
     trained_for = [config["mu_algo"]] if {*TEACHING} & {*wanted(experiment)} else []
-    return canonical([known, trained_for, experiment.unlearning.stop, experiment.settings.stage])
+    return canonical(
+        [known, trained_for, experiment.shards, experiment.unlearning.stop, experiment.settings.stage]
+    )
