@@ -255,19 +255,23 @@ def test_a_killed_sweep_of_a_foreign_app_resumes(number, launcher, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("n_jobs", "places", "peak", "number", "why"),
+    ("n_jobs", "runs", "places", "peak", "number", "why"),
     [
-        (-1, None, None, 16, "one for each core; no earlier run says how much memory a run takes"),
-        (-1, None, 10**9, 8, "as many as fit into memory; a run took up to 1.0 GB, 8.0 GB are free"),
-        (-1, 4, 10**9, 4, "(hydra.sweeper.runs_per_gpu); a run took up to 1.0 GB, 8.0 GB are free"),
-        (-1, None, 9 * 10**9, 1, "as many as fit into memory; a run took up to 9.0 GB, 8.0 GB are free"),
-        (12, None, 10**9, 12, "hydra.launcher.n_jobs; a run took up to 1.0 GB, only 8.0 GB are free"),
-        (12, 2, None, 2, "as many as the GPUs have places"),
+        (-1, 3, None, 10**9, 3, "one for each run; a run took up to 1.0 GB, 8.0 GB are free"),
+        (40, 1, None, 10**9, 1, "one for each run; a run took up to 1.0 GB, 8.0 GB are free"),
+        (-1, 99, None, None, 16, "one for each core; no earlier run says how much memory a run takes"),
+        (-1, 99, None, 10**9, 8, "as many as fit into memory; a run took up to 1.0 GB, 8.0 GB are free"),
+        (-1, 99, 4, 10**9, 4, "(hydra.sweeper.runs_per_gpu); a run took up to 1.0 GB, 8.0 GB are free"),
+        (-1, 99, None, 9 * 10**9, 1, "as many as fit into memory; a run took up to 9.0 GB, 8.0 GB are free"),
+        (12, 99, None, 10**9, 12, "hydra.launcher.n_jobs; a run took up to 1.0 GB, only 8.0 GB are free"),
+        (12, 99, 2, None, 2, "as many as the GPUs have places"),
     ],
 )
-def test_workers_are_as_many_as_cores_memory_and_gpus_allow(n_jobs, places, peak, number, why, monkeypatch):
+def test_workers_are_as_many_as_runs_cores_memory_and_gpus_allow(
+    n_jobs, runs, places, peak, number, why, monkeypatch
+):
     monkeypatch.setattr(workers, "available", lambda: 8 * 10**9)
-    counted, line = workers.number_of_workers(n_jobs, 16, places, peak)
+    counted, line = workers.number_of_workers(n_jobs, 16, runs, places, peak)
     assert counted == number
     assert line.startswith(f"workers: {number}, ")
     assert why in line

@@ -103,18 +103,19 @@ def without_folder(why: str, folder: Path) -> str:
     return why.replace(str(folder), "…")
 
 
-def bind_workers(launcher: Launcher, places: Sequence[str], peak: int | None) -> None:
+def bind_workers(launcher: Launcher, runs: int, places: Sequence[str], peak: int | None) -> None:
     """Make joblib start workers that end when this process ends, even if it is killed, and print how many.
 
-    `places` has a GPU's name for each run that may be on a GPU at a time, and is empty without GPUs; `peak` is
-    what a run takes in memory, in bytes.
+    There are no more of them than `runs`. `places` has a GPU's name for each run that may be on a GPU at a time,
+    and is empty without GPUs; `peak` is what a run takes in memory, in bytes.
     """
     import joblib  # a tenth of a second
 
     n_jobs = launcher.joblib["n_jobs"]
-    number, line = number_of_workers(n_jobs, joblib.effective_n_jobs(n_jobs), len(places) or None, peak)
+    number, line = number_of_workers(n_jobs, joblib.effective_n_jobs(n_jobs), runs, len(places) or None, peak)
     print(line, flush=True)
-    launcher.joblib["n_jobs"] = number
+    # of one run joblib would make no worker, and a kill of the run would end the sweep: a second worker stays idle
+    launcher.joblib["n_jobs"] = max(number, 2) if runs == 1 else number
     joblib_names.start_workers_by(begin_worker, os.getpid(), tuple(places))
 
 

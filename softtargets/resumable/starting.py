@@ -81,7 +81,8 @@ def starter(
     if there are `runs_per_gpu`, and are as many as fit into memory if a run takes `peak` bytes.
     """
     if sweeper.config.hydra.launcher._target_.endswith(".JoblibLauncher"):
-        bind_workers(sweeper.launcher, places_on_gpus(runs_per_gpu) if runs_per_gpu else [], peak)
+        places = places_on_gpus(runs_per_gpu) if runs_per_gpu else []
+        bind_workers(sweeper.launcher, len(runs), places, peak)
     if queue is None:
         return lambda: failures_of(sweeper.launcher.launch(runs, initial_job_idx=0))
     from softtargets.resumable.slurm_jobs import run_arrays  # submitit takes a while to import

@@ -16,13 +16,16 @@ _claims: list[socket.socket] = []
 """The place on a GPU that this process holds, for as long as it lives."""
 
 
-def number_of_workers(n_jobs: int, cores: int, places: int | None, peak: int | None) -> tuple[int, str]:
+def number_of_workers(n_jobs: int, cores: int, runs: int, places: int | None, peak: int | None) -> tuple[int, str]:
     """Return how many workers to start, and one line that says so and why.
 
     A negative `n_jobs` is a worker for each of the `cores`, but no more than fit into the memory that is free if
-    each takes `peak` bytes; a positive one counts as it is. `places` are those on GPUs, None without.
+    each takes `peak` bytes; a positive one counts as it is. There are never more workers than `runs`, or than
+    `places` on GPUs, None without.
     """
     number, why = (cores, "one for each core") if n_jobs < 0 else (n_jobs, "hydra.launcher.n_jobs")
+    if runs < number:
+        number, why = runs, "one for each run"
     if places is not None and places < number:
         number, why = places, "as many as the GPUs have places (hydra.sweeper.runs_per_gpu)"
     if peak is None:
