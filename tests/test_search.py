@@ -234,7 +234,12 @@ def test_the_interval_of_a_score_is_that_of_a_mean_where_the_score_is_one():
 
 REFUSED = {
     ("mu_algo=npo",): "unlearn.cost is required",
+    "mu_algo=npo": "must be a list",
+    ("mu_algo=npo", "unlearn.cost=0.5", "experiment=quick"): "experiment: a sweep has many arms",
     ("mu_algo=npo", "unlearn.cost=0.5", "seed=1"): "seed=1: a search decides seed",
+    ("-m", "mu_algo=npo", "unlearn.cost=0.5"): "-m: a search takes settings alone",
+    ("mu_algo=npo", "unlearn.cost=0.5", "stage=data"): "stage=data: a search decides stage",
+    ("rerun=nowhere", "unlearn.cost=0.5"): "rerun=nowhere: a search decides rerun",
     ("mu_algo=npo", "unlearn.cost=0.5", "trials=0"): "trials=0",
     ("mu_algo=npo", "unlearn.cost=0.5", "trials=many"): "trials='many'",
     ("mu_algo=npo", "unlearn.cost=0.5", "objective=mine"): "objective='mine'",
@@ -250,10 +255,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("words", REFUSED, ids=" ".join)
-def test_a_search_that_cannot_run_is_refused_before_any_work(words, tmp_path):
+@pytest.mark.parametrize("words", REFUSED, ids=str)
+def test_a_search_that_cannot_run_is_refused_before_any_work(words, monkeypatch, tmp_path):
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
     with pytest.raises(BadInput, match=REFUSED[words]):
-        softtargets.search([*words, f"runs_dir={tmp_path / 'runs'}"])
+        softtargets.search(words)
     assert not (tmp_path / "runs").exists()
 
 
@@ -294,6 +300,16 @@ def test_a_pair_at_the_floor_ends_no_search_in_which_the_others_have_room(monkey
     monkeypatch.setattr(NearRetrained, "tried", lambda pair, _: (0.005, room[pair.number], 0.0))
     winner = softtargets.search([*TINY, "trials=1", f"runs_dir={tmp_path}"], say=lambda line: None)
     assert winner["score_on_tuning_pairs"] == pytest.approx(0.5)
+
+
+def test_a_try_whose_targets_are_refused_names_the_space_and_the_settings(monkeypatch, tmp_path):
+    def refused(*_):
+        raise BadInput("targets.forget: row 0 is no distribution")
+
+    monkeypatch.setattr(NearRetrained, "tried", refused)
+    said = r"npo.yaml: a try with unlearn=sgd unlearn.optimizer.lr=1e-06 .*: targets.forget: row 0"
+    with pytest.raises(BadInput, match=said):
+        softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=pytest.fail)
 
 
 # tries that processes share

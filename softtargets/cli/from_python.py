@@ -32,7 +32,7 @@ def run(overrides: Iterable[str] = ()) -> dict:
     >>> result["choices"]["targets"], 0 <= result["distance"]["js_forget"] <= 0.6932  # nats, at most log 2
     ('soft', True)
     """
-    words = recipes.with_recipe(paths.quoted(_listed(overrides), several=False))
+    words = recipes.with_recipe(paths.quoted(listed(overrides), several=False))
     words = words if recipes.sweeps(words) else at_cost.with_searched(words)
     with hydra_for(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.RUN, with_log_configuration=False)
@@ -56,7 +56,7 @@ def sweep(overrides: Iterable[str] = ()) -> Path:
     >>> sorted(file.name for file in folder.glob("*.csv"))
     ['arms.csv', 'attacks.csv', 'pairs.csv', 'runs.csv', 'standing.csv', 'summary.csv']
     """
-    words = recipes.with_recipe(paths.quoted(_listed(overrides), several=True))
+    words = recipes.with_recipe(paths.quoted(listed(overrides), several=True))
     with hydra_for(words) as hydra:
         config = hydra.compose_config("config", words, RunMode.MULTIRUN, with_log_configuration=False)
         folder = Path(config.hydra.sweep.dir).absolute()
@@ -67,7 +67,7 @@ def sweep(overrides: Iterable[str] = ()) -> Path:
     return folder
 
 
-def _listed(overrides: Iterable[str]) -> list[str]:
+def listed(overrides: Iterable[str]) -> list[str]:
     """Return the overrides; raise BadInput unless they are a list of texts."""
     if isinstance(overrides, str) or not isinstance(overrides, Iterable):
         example = overrides if isinstance(overrides, str) else "seed=1"

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
-from softtargets.cli.from_python import hydra_for
+from softtargets.cli.from_python import hydra_for, listed
 from softtargets.cli.main import translating
 from softtargets.config import recipes, tuned, tuned_on
 from softtargets.config.resolve import config_hash
@@ -36,7 +36,7 @@ USUAL = ("tuned=none", "unlearn.stop=none")
 """Words before those of the space: a try runs to the end of its budget."""
 UNWATCHED = ("unlearn.evaluate_every=null", "references=2", "tracker=none")
 """Words that change no trained byte."""
-DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned"}
+DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned", "stage", "rerun"}
 BEST = 3
 """Tries that are run again on fresh pairs."""
 STILL = 0.02
@@ -81,14 +81,18 @@ def search(overrides: Iterable[str] = (), say: Callable[[str], None] = print) ->
 def _settings(overrides: Iterable[str]) -> tuple[SearchSettings, list[str]]:
     """Part the settings of the search from the words of its runs."""
     given, words = {}, []
-    for word in overrides:
+    for word in listed(overrides):
         name, _, value = word.partition("=")
+        if word.startswith("-"):
+            raise BadInput(f"{word}: a search takes settings alone, as in trials=60, and is of one arm")
         if name in DECIDED:
             raise BadInput(f"{word}: a search decides {name}. Leave it out")
         if name in SearchSettings.model_fields:
             given[name] = int(value) if value.isdecimal() and name != "space" else value
         else:
             words.append(word)
+    if recipes.sweeps(words):
+        raise BadInput("experiment: a sweep has many arms, and a search has one. Type its settings instead")
     return validated(SearchSettings, given, ""), recipes.with_recipe(words)
 
 
@@ -212,7 +216,7 @@ class Search:
         words, measures = draw(self.space, trial), []
         trial.set_user_attr("words", words)
         for number in self._numbers(TUNING, self.settings.tuning_pairs):
-            one = self._pair(number).tried(self.all_words(words))
+            one = self._tried(number, words)
             if one is None:
                 self.study.tell(trial, WORST)
                 return
@@ -221,6 +225,13 @@ class Search:
                 self.study.tell(trial, state=TrialState.PRUNED)
                 return
         self.study.tell(trial, self._score(measures))
+
+    def _tried(self, number: int, words: Sequence[str]) -> Measured | None:
+        """Measure a try on a pair; targets that it makes are checked here alone."""
+        try:
+            return self._pair(number).tried(self.all_words(words))
+        except BadInput as error:
+            raise BadInput(f"{self.file}: a try with {' '.join(words)}: {error}") from error
 
     def _is_pruned(self, trial: optuna.Trial, measures: Sequence[Measured]) -> bool:
         """Report the score on the pairs so far; return whether it is worse than the median of the others."""
