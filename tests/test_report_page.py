@@ -345,6 +345,89 @@ def test_a_best_arm_that_is_worse_than_doing_nothing_is_called_so(tmp_path):
     )
 
 
+def lossy(runs) -> list[dict]:
+    """These runs, without utility."""
+    runs = list(runs)
+    for run in runs:
+        run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
+    return runs
+
+
+def baseline(name: str, left: float, share: float) -> list[dict]:
+    return list(planted(name, left, share=share, **NOTHING))
+
+
+def test_a_baseline_that_is_nearer_than_the_best_arm_is_named_beside_it(tmp_path):
+    far = [*baseline("none_calibrated", 0.7, 0.01), *baseline("early", 0.8, 0.0), *baseline("retrain", 0.9, 0.05)]
+    text = Page(reported(tmp_path / "far", *planted("npo", 0.6), *far).read_text()).text
+    assert "npo hard leaves 60%" in text
+    assert "simpler and nearer" not in text
+    assert "; retraining at equal cost leaves 90%" in text
+    near = [*baseline("none_calibrated", 0.5, 0.01), *baseline("early", 0.2, 0.0), *baseline("retrain", 0.3, 0.05)]
+    text = Page(reported(tmp_path / "near", *planted("npo", 0.6), *near).read_text()).text
+    assert "; but simpler and nearer: early leaves 20% and none_calibrated leaves 50%; " in text
+    assert "; retraining at equal cost leaves 30%, so it is nearer" in text
+    runs = [*lossy(baseline("early", 0.2, 0.0)), *lossy(baseline("retrain", 0.3, 0.05))]
+    text = Page(reported(tmp_path / "lossy", *planted("npo", 0.6), *runs).read_text()).text
+    assert "simpler and nearer" not in text
+    assert "; retraining at equal cost leaves 30%, so it is nearer, but loses utility" in text
+
+
+def test_of_two_arms_that_both_lose_utility_none_reads_like_a_win(tmp_path):
+    runs = [
+        _stirred(run, at) for at, run in enumerate([*planted("npo", 0.6), *planted("npo", 0.3, targets="soft")])
+    ]
+    page = Page(reported(tmp_path, *lossy(runs)).read_text())
+    assert "npo: soft is closer than hard, and both lose utility." in page.text
+    assert [row[1] for row in page.arms()] == ["npo soft (loses utility)", "npo hard (loses utility)"]
+    assert "; both lose utility" in page.arms()[0][5]
+
+
+def test_every_setting_is_in_the_headline_those_without_a_best_arm_too(tmp_path):
+    other = [run | {"choices": run["choices"] | {"dataset": "mnist"}} for run in lossy(planted("npo", 0.3))]
+    text = Page(reported(tmp_path, *planted("npo", 0.6), *other).read_text()).text
+    assert "fashion_mnist mlp random: npo hard leaves 60%" in text
+    assert "; mnist mlp random: none keeps its utility; the nearest, npo hard leaves 30%" in text
+
+
+def test_where_the_way_is_not_measurably_above_0_no_share_of_it_is_said(tmp_path):
+    runs = [*planted("npo", 0.6), *planted("npo", 0.3, targets="soft"), *baseline("early", 0.5, 0.0)]
+    for run in runs:
+        apart = 2e-6 + 1e-4 * (run["choices"]["seed"] % 2 - 0.5)
+        run["faces"]["js_t_forget"]["nothing"] = FLOOR["js_t_forget"] + apart
+    page = Page(reported(tmp_path, *runs).read_text())
+    said = "no way to go: doing nothing is not measurably farther than another retraining"
+    assert f"Best arm by probabilities: none, since there is {said}." in page.text
+    assert "Best arm by decisions: fashion_mnist mlp random: npo soft leaves 30%" in page.text
+    assert [row[3] for row in page.arms()] == [said] * 3
+    assert "npo: soft does less harm than hard." in page.text
+    texts = [(tmp_path / name).read_text() for name in ("summary.md", "summary.tex", "report.html")]
+    assert not [share for text in texts for share in re.findall(r"\d{4,}(?:%|\.\d+ \[)", text)]
+    with (tmp_path / "standing.csv").open() as file:
+        shares = [float(row["left"]) for row in csv.DictReader(file) if row["face"] == "js_t_forget"]
+    assert min(map(abs, shares)) > 100, "numbers for programs stay numbers"
+
+
+def test_arms_of_which_no_run_finished_have_their_rows_with_the_reason(tmp_path):
+    folder = leave(tmp_path, *planted("npo", 0.6))
+    for seed in range(2):
+        error = {"error": "ValueError", "message": f"50%_too {'far ' * 60}"}
+        write_json(folder / f"mu_algo=scrub,targets=soft,seed={seed}-0123456789a{seed}/error.json", error)
+    summarise(folder, folder, None, ENDPOINTS, None)
+    with (folder / "arms.csv").open() as file:
+        lost = [row for row in csv.DictReader(file) if row["mu_algo"] == "scrub"]
+    assert {row["measure"] for row in lost} == {*FAR, "js_forget"}
+    assert {(row["arm"], row["n"], row["runs"], row["mean"]) for row in lost} == {("soft", "0", "0", "")}
+    assert lost[0]["verdict"].startswith(
+        "no run finished: 2 runs began, 0 finished, 2 failed; the first: ValueError: 50%"
+    )
+    text = papers(folder).replace(r"\allowbreak{}", "")
+    assert r"\caption{Arms of which no run finished.}\label{tab:softtargets-2}" in text
+    row = text[text.index("mu_algo=scrub targets=soft".replace("_", r"\_")) :].partition(r"\\")[0]
+    assert "2 failed; the first: ValueError: 50\\%\\_too far" in row
+    assert row.rstrip().endswith(r"\dots{}")
+
+
 def test_the_smallest_difference_that_is_shown_is_a_range_over_the_comparisons(tmp_path):
     runs = [*planted("npo", 0.6), *planted("npo", 0.3, targets="soft"), *planted("npo", 0.4, targets="mine")]
     for run in runs[8:]:
@@ -853,14 +936,22 @@ class TestInABrowser:
         buttons = [one.text for one in laptop.find_elements(By.TAG_NAME, "button") if one.is_displayed()]
         assert not [text for text in buttons if re.search("share|upload|cloud", text, re.IGNORECASE)]
 
-    def test_headings_jumped_to_are_below_the_bar(self, laptop):
-        laptop.execute_script("location.hash = 'figure2'")
-        time.sleep(0.1)
-        bar, heading = (
-            laptop.execute_script(f"return document.querySelector('{one}').getBoundingClientRect().toJSON()")
-            for one in ("nav", "#figure2")
-        )
-        assert heading["top"] >= bar["bottom"]
+    @pytest.mark.parametrize("size", [(1280, 1000), (760, 900), (844, 390)], ids=["wide", "two lines", "sideways"])
+    def test_headings_jumped_to_are_below_the_bar(self, laptop, size):
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+        laptop.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        try:
+            laptop.execute_script("location.hash = ''")
+            time.sleep(0.1)
+            laptop.execute_script("location.hash = 'figure2'")
+            time.sleep(0.1)
+            bar, heading = (
+                laptop.execute_script(f"return document.querySelector('{one}').getBoundingClientRect().toJSON()")
+                for one in ("nav", "#figure2")
+            )
+        finally:
+            laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        assert max(bar["bottom"], 0) <= heading["top"] < 0.4 * size[1]
 
     def test_it_prints(self, laptop):
         pdf = laptop.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]

@@ -15,11 +15,12 @@ from softtargets.report import contrast, retraining, tables
 from softtargets.report.__main__ import main
 from softtargets.report.comparison import comparison
 from softtargets.report.contrast import contrasts, headlines
-from softtargets.report.counts import of_arms
+from softtargets.report.counts import of_arms, without_any
 from softtargets.report.endpoint import cautious_gap_difference, failing, gap_difference
-from softtargets.report.folders import Census
+from softtargets.report.folders import Census, census
 from softtargets.report.measures import FACES
 from softtargets.report.pairs import pairings
+from softtargets.report.planned import write_plan
 from softtargets.report.ranking import ranked
 from softtargets.report.retraining import break_evens
 from softtargets.report.runs import read
@@ -697,3 +698,86 @@ def test_a_ratio_that_no_float_holds_is_in_words(tmp_path):
     assert main([str(leave(tmp_path, *arms))]) == 0
     rows = {row[1]: row[4] for row in Page((tmp_path / "report.html").read_text()).arms()}
     assert rows["npo soft"] == "too far for a number than hard"
+
+
+# arms whose settings were searched
+
+SEARCHES = {
+    ("hard", 0.05): (16, 0.001),
+    ("soft", 0.05): (32, 0.002),
+    ("hard", 0.1): (64, 0.003),
+    ("soft", 0.1): (64, 0.004),
+}
+"""Batch size and rate that a search chose for an arm at a budget."""
+
+
+SEEN = {"dataset": "fashion_mnist", "images": 5700, "seeds": [1000], "forget_sets": [1000], "classes": []}
+SEEN |= {"fixed": None, "test_images": 0, "recipe": "mlp-0"}
+"""What a search saw."""
+
+
+def searched(targets: str, left: float, cost: float = 0.05, tuned_at: float | None = 0.05):
+    """Runs at a budget with a batch size and a rate of their own, which a search chose at one, or none."""
+    size, lr = SEARCHES[targets, cost]
+    for one in planted("npo", left, cost, targets=targets):
+        unlearn = {"optimizer": {"lr": lr}, "batch_size": size, "cost": cost}
+        one["choices"] |= {"unlearn": f"adamw batch={size}"}
+        one["hashes"] = one["hashes"] | {"batches": f"of {size}, seed {one['choices']['seed']}"}
+        tuned_on = SEEN | {"cost": tuned_at}
+        yield one | {"config": one["config"] | {"unlearn": unlearn}, "tuned_on": tuned_on}
+
+
+def said(folder) -> dict[str, str]:
+    """The verdict of every comparison by the first face."""
+    verdicts = judge_all(read(folder), None, ENDPOINTS, None)[0]
+    return {
+        f"{one.cell.name}: {one.names}": one.words
+        for one in verdicts
+        if one.other and one.where == "end" and one.measure == FACES[0]
+    }
+
+
+def test_searched_arms_pair_at_equal_budget_each_with_its_own_settings(tmp_path):
+    arms = (("hard", 0.6, 0.05), ("soft", 0.3, 0.05), ("hard", 0.5, 0.1), ("soft", 0.5, 0.1))
+    found = said(leave(tmp_path, *itertools.chain(*(searched(*arm) for arm in arms))))
+    cell = "fashion_mnist mlp random npo unlearn.cost={} tuned=searched: hard, soft"
+    assert list(found) == [cell.format(cost) for cost in (0.05, 0.1)]
+    assert found[cell.format(0.05)].startswith("soft is closer to retrained than hard, by 0.0")
+    assert all("; each with its own searched settings" in words for words in found.values())
+    (pairing, _) = pairings(read(tmp_path))
+    assert pairing.settings == ["unlearn.batch_size 16 / 32", "unlearn.optimizer.lr 0.001 / 0.002"]
+    assert len(pairing.pairs) == 8
+    assert {one.arm for one in standings(read(tmp_path))} == {
+        f"npo {targets} unlearn.cost={cost} tuned=searched" for targets in ("hard", "soft") for cost in (0.05, 0.1)
+    }
+
+
+def test_arms_with_settings_of_their_own_that_no_search_chose_at_a_budget_make_no_pair(tmp_path):
+    runs = [searched(targets, 0.5, tuned_at=None) for targets in ("hard", "soft")]
+    assert said(leave(tmp_path, *itertools.chain(*runs))) == {}
+
+
+def test_searched_arms_still_share_models_and_forget_set(tmp_path):
+    hard, soft = list(searched("hard", 0.5)), list(searched("soft", 0.4))
+    soft[0]["hashes"] |= {"retrained": "another"}
+    (pairing,) = pairings(read(leave(tmp_path, *hard, *soft)))
+    assert len(pairing.pairs) == 7
+    assert pairing.refused == ["run0 and run8: not a pair, retrained differ"]
+
+
+def test_a_searched_arm_without_a_finished_run_has_the_name_that_was_typed(tmp_path):
+    seen = "+tuned.tuned_on={dataset:fashion_mnist,seeds:[1000]}"
+    words = [
+        "mu_algo=npo",
+        "unlearn.cost=0.05",
+        "unlearn=adamw",
+        "unlearn.optimizer.lr=0.1",
+        "mu_algo.alpha=2",
+        seen,
+    ]
+    plan = {
+        f"{targets}{seed}": [*words, f"targets={targets}", f"seed={seed}"] for targets in "ab" for seed in (0, 1)
+    }
+    write_plan(tmp_path, plan | {"other": ["mu_algo=npo", "unlearn.cost=0.1"]})
+    names = {f"unlearn.cost=0.05 targets={targets} tuned=searched" for targets in "ab"}
+    assert set(without_any([], census(tmp_path))) == {*names, "unlearn.cost=0.1"}

@@ -9,14 +9,13 @@ from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
 from softtargets.report.pairs import SHARED, SHARED_MODELS, Pairing, paired, pairings
 from softtargets.report.planned import SEEDS
-from softtargets.report.runs import Cell, Factors, Run, typed
+from softtargets.report.runs import BUDGET, Cell, Factors, Run, typed
 
 FOLDER = "folder"
-BUDGET = "unlearn.cost"
 Variant = tuple[Run, Factors]
 """A run of an arm, with the settings that the arm brings with it."""
 FOLLOWS = {
-    "mu_algo": ("unlearn", "unlearn.", "mu_algo."),
+    "mu_algo": ("unlearn", "unlearn.", "mu_algo.", "tuned"),
     "architecture": ("training", "training.", "architecture."),
 }
 """Settings that another one brings with it, by their names or the starts of these: they make no cells then."""

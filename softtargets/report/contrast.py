@@ -16,6 +16,7 @@ from softtargets.report.pairs import SHARED_MODELS, Design, by_pair, design, mea
 from softtargets.report.runs import Run
 from softtargets.report.standing import Setting, fails_gate, gate, has_logarithms, listed, placed
 from softtargets.report.statistics import mean_of
+from softtargets.report.way import NO_WAY, way_to_go
 from softtargets.system.words import counted
 
 NAMES = dict(zip((face.name for face in FACES), ("js_t", "disagreement", "mia_gap"), strict=True))
@@ -39,6 +40,8 @@ class Place:
     means: tuple[float, float]
     nothing: float | None
     floor: float | None
+    way: float | None
+    """How much farther doing nothing is than another retraining; None where it is not measurably farther."""
     costs: tuple[float | None, float | None]
     lost: tuple[int, int]
     """Runs of each arm that lost their pair by test accuracy."""
@@ -51,9 +54,9 @@ class Place:
     @property
     def left(self) -> list[float] | None:
         """Return the shares of the way from doing nothing to another retraining that the arms leave."""
-        if self.nothing is None or self.floor is None or self.nothing <= self.floor:
+        if self.floor is None or self.way is None:
             return None
-        return [max(0.0, (mean - self.floor) / (self.nothing - self.floor)) for mean in self.means]
+        return [max(0.0, (mean - self.floor) / self.way) for mean in self.means]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,10 +185,12 @@ def _place(sides: list[list[Run]]) -> Place:
     face = FACES[0]
     pairs = [pair for pair in zip(*sides, strict=True) if all(_finite(face.at_end(run)) for run in pair)]
     kept = [list(side) for side in zip(*pairs, strict=True)]
+    floor = Floors().of(face, [run for side in kept for run in side])
     return Place(
         tuple(face.average([face.at_end(run) for run in side]) for side in kept),
         face.average([face.nothing(run) for run in kept[0]]),
-        Floors().of(face, [run for side in kept for run in side]),
+        floor,
+        way_to_go(face, kept[0], floor),
         tuple(at_cost(side) for side in sides),
         tuple(sum(map(fails_gate, side)) for side in sides),
     )
@@ -390,7 +395,8 @@ def _said_place(contrast: Contrast) -> list[str]:
         each = listed([f"{name} leaves {percent(share)}" for name, share in zip(names, place.left, strict=True)])
         return [f"of the way from doing nothing ({place.nothing:.3g}) to another retraining {each}"]
     each = listed([f"{name} at {mean:.3g}" for name, mean in zip(names, place.means, strict=True)])
-    return [f"doing nothing is at {place.nothing:.3g}, {each}"]
+    no_way = [] if place.way or place.floor is None else [NO_WAY]
+    return [*no_way, f"doing nothing is at {place.nothing:.3g}, {each}"]
 
 
 def _unequal_costs(contrast: Contrast) -> list[str]:

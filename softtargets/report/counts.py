@@ -7,9 +7,10 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from softtargets.config.tuned_on import SETTING
 from softtargets.report.folders import ASIDE, Census, Lost
 from softtargets.report.planned import Arm, arm_of_words
-from softtargets.report.runs import Run
+from softtargets.report.runs import BUDGET, SEARCHED, Run
 from softtargets.system.words import counted
 
 Key = TypeVar("Key", bound=Hashable)
@@ -122,12 +123,31 @@ def without_any(runs: Sequence[Run], known: Census) -> dict[str, Runless]:
         arm = one.arm if one.arm is not None else _named(Path(name))
         if arm is not None and arm not in finished:
             lost[arm].append(one)
-    arms = [set(arm) for arm in (*known.arm_of.values(), *finished, *lost) if arm]
+    # of a finished run without a plan or a name it is not known what it has in common with others
+    arms = [set(arm or ()) for arm in (*known.arm_of.values(), *finished, *lost)]
     common = set.intersection(*arms) if arms else set()
-    return {
-        " ".join(word for word in arm if word not in common) or "the only arm": _runless(group)
-        for arm, group in lost.items()
-    }
+    named: dict[str, list[Lost]] = collections.defaultdict(list)
+    for arm, group in lost.items():
+        named[" ".join(_typed(tuple(word for word in arm if word not in common))) or "the only arm"] += group
+    return {name: _runless(group) for name, group in named.items()}
+
+
+def _typed(arm: Arm) -> Arm:
+    """Return overrides as a user types them: `tuned=searched` for the settings that a search chose."""
+    if not any(word.startswith(f"+{SETTING}=") for word in arm):
+        return arm
+    return (*(word for word in arm if not _is_chosen(word.partition("=")[0])), "=".join(SEARCHED))
+
+
+def _is_chosen(setting: str) -> bool:
+    """Return whether a search chooses a setting, or it says so; the budget is the user's."""
+    chosen = ("unlearn", "tuned", f"+{SETTING}")
+    return setting in chosen or (setting != BUDGET and setting.startswith(("unlearn.", "mu_algo.")))
+
+
+def overrides_in(arm: str) -> dict[str, str]:
+    """Return the overrides by which an arm without a finished run is named; none for "the only arm"."""
+    return dict(word.split("=", 1) for word in arm.split() if "=" in word)
 
 
 def _runless(lost: Sequence[Lost]) -> Runless:

@@ -19,6 +19,10 @@ LONG = 36
 """Letters of a label from which on it may take two lines, so that the figure beside it stays wide."""
 HEIGHT = 22
 """Of a row, in pixels."""
+TOGETHER = 3.0
+"""Per cent of the width within which the marks of all arms would cover each other."""
+SIDE_BY_SIDE, WIDEST = 16, 240
+"""Pixels between marks that are moved aside, and between the outermost of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Row:
     algorithm: str
     targets: str | None
     way: Way
+    name: str = ""
+    """In the data of the figure, where the label leaves out what all arms share."""
     needs: str = ""
     """What the arm needs that others do not, in a word beside its label."""
     note: str = ""
@@ -110,7 +116,9 @@ def _row(row: Row, axis: Axis) -> Markup:
     small = tag("small", row.note) if row.note else None
     cells = (label, tag("td", _track(row, axis), class_="track"), tag("td", shown, small, class_="number"))
     classes = f"k-{colour(row.targets)}{' greyed' * row.greyed}{' best' * row.is_best}"
-    return tag("tr", *cells, class_=classes, data_algorithm=row.algorithm, data_targets=row.targets)
+    name = row.name if row.name != row.label else None
+    data = {"data_algorithm": row.algorithm, "data_targets": row.targets, "data_name": name or None}
+    return tag("tr", *cells, class_=classes, **data)
 
 
 def _track(row: Row, axis: Axis) -> Markup:
@@ -255,8 +263,12 @@ def of_plane(
     lines: Sequence[Line], plane: Plane, caption: str, drawn: tuple[str, ...] = ("line", "dots")
 ) -> Markup:
     """Draw lines with their bands, and dots at their points, or one of both."""
-    areas = [_of_line(line, _area(line, plane)) for line in lines] if "line" in drawn else []
-    marks = [_of_line(line, _marks(line, plane, at)) for at, line in enumerate(lines)] if "dots" in drawn else []
+    areas = [tag("g", *_area(line, plane), **_kind(line)) for line in lines] if "line" in drawn else []
+    aside = _aside(lines, plane)
+    marks = [
+        tag("g", *_marks(line, plane, at), transform=aside[at], **_kind(line)) for at, line in enumerate(lines)
+    ]
+    marks = marks if "dots" in drawn else []
     whole = {"width": "100%", "height": "100%", "preserveAspectRatio": "none", "class_": "stretched"}
     stretched = tag("svg", *areas, viewBox="0 0 100 100", **whole)
     picture = tag(
@@ -268,8 +280,18 @@ def of_plane(
     return tag("figure", heading, tag("div", picture, axis, role="img", aria_label=text, class_="drawing"))
 
 
-def _of_line(line: Line, parts: list[Markup]) -> Markup:
-    return tag("g", *parts, data_algorithm=line.algorithm, data_targets=line.targets)
+def _kind(line: Line) -> dict[str, str | None]:
+    """Return the attributes by which filters know a line."""
+    return {"data_algorithm": line.algorithm, "data_targets": line.targets}
+
+
+def _aside(lines: Sequence[Line], plane: Plane) -> list[str | None]:
+    """Return how far the marks of each line are moved, so that arms of a single cost stand side by side."""
+    places = [plane.across(x) for line in lines for x, *_ in line.points]
+    if not plane.logarithmic or len(places) < 2 or max(places) - min(places) > TOGETHER:
+        return [None] * len(lines)
+    step = min(SIDE_BY_SIDE, WIDEST / len(lines))
+    return [f"translate({step * (at - (len(lines) - 1) / 2):.1f})" for at in range(len(lines))]
 
 
 def _area(line: Line, plane: Plane) -> list[Markup]:

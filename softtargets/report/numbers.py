@@ -40,8 +40,8 @@ def written(values: Iterable[Real], least: int, width: Real | None = None, sign:
     values = list(values)
     if not width:  # equal edges are no interval
         width = min((abs(value) for value in values if value), default=0.0)
-    width = max(width, SHOWN * max((abs(value) for value in values if math.isfinite(value)), default=0.0))
-    places = decimals(width, least)
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    places = least if 0 < width < SHOWN * largest and largest < HUGE else decimals(width, least)
     return [_one(value, places, sign) for value in values]
 
 

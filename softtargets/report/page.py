@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 from softtargets.report import figures, folded, palette, tables
-from softtargets.report.counts import Runless, of_all, of_arms, without_any
+from softtargets.report.counts import Runless, of_all, of_arms, overrides_in, without_any
 from softtargets.report.folders import Census, aside, without_result
 from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
@@ -21,7 +21,7 @@ from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import APART, placed
 from softtargets.report.tuning import tuning_notes
-from softtargets.report.verdicts import Verdict
+from softtargets.report.verdicts import Verdict, searched, utility_lost
 from softtargets.report.way_left import Entry, Way, difference, honours
 from softtargets.system.words import counted
 
@@ -253,11 +253,11 @@ def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) 
     unit = (
         "share of the logarithmic way" if group[0].setting.by_logarithms and measure.face else "share of the way"
     )
-    bests = honours(group, measure.name)
+    bests, common = honours(group, measure.name), _common(group)
     drawn = figures.of_rows(
-        [_row(e, measure, ways, bests.get(id(e), "")) for e in _grouped(group)],
+        [_row(e, measure, ways, bests.get(id(e), ""), common) for e in _grouped(group)],
         axis,
-        f"{measure.label}: {name}",
+        _caption(measure, name, common),
         unit,
     )
     box = _bounded(drawn, len(group), f"{measure.label}: {name}")
@@ -283,22 +283,42 @@ def _grouped(group: Sequence[Entry]) -> list[Entry]:
     return sorted(group, key=lambda e: (e.baseline, order.index(e.algorithm), e.targets != "hard"))
 
 
-def _row(entry: Entry, measure: Measure, ways: dict[str, Way], honour: str) -> figures.Row:
+FREE = ("none", "none_calibrated", "early")
+"""Algorithms without a budget."""
+
+
+def _common(group: Sequence[Entry]) -> tuple[str, ...]:
+    """Return the settings that all arms with a budget have in their names: a figure says them once."""
+    arms = [entry.label.split() for entry in group if entry.algorithm not in FREE]
+    first = arms[0] if len(arms) > 1 else []
+    return tuple(word for word in first if "=" in word and all(word in other for other in arms))
+
+
+def _caption(measure: Measure, name: str, common: Sequence[str]) -> str:
+    return f"{measure.label}: {name}" + (f"; all arms: {' '.join(common)}" if common else "")
+
+
+def _short(label: str, common: Sequence[str]) -> str:
+    return " ".join(word for word in label.split() if word not in common)
+
+
+def _row(entry: Entry, measure: Measure, ways: dict[str, Way], honour: str, common: Sequence[str]) -> figures.Row:
     equal = _at_equal_cost(entry)
     references = [(name, ways[arm].mean) for name in equal if (arm := name.removesuffix(" at equal cost")) in ways]
     gated = entry.standing.gate.passed is False
     note = "loses utility" if gated else "for comparison only" if entry.standing.comparison_only else ""
     return figures.Row(
-        "baselines" if entry.baseline else entry.algorithm,
-        entry.label,
-        entry.algorithm,
-        entry.targets,
-        entry.ways[measure.name],
-        _needs(entry),
-        honour or note,
-        gated,
-        bool(honour),
-        tuple((name, x) for name, x in references if x is not None),
+        group="baselines" if entry.baseline else entry.algorithm,
+        label=_short(entry.label, common),
+        name=entry.label,
+        algorithm=entry.algorithm,
+        targets=entry.targets,
+        way=entry.ways[measure.name],
+        needs=_needs(entry),
+        note=honour or note,
+        greyed=gated,
+        is_best=bool(honour),
+        references=tuple((name, x) for name, x in references if x is not None),
     )
 
 
@@ -320,7 +340,7 @@ def _some_lose_utility(content: Content) -> bool:
 def _frontier_figure(content: Content) -> Markup:
     about = (
         "A line for every algorithm with its targets, at each cost by its nearest arm, with 95 % bands. "
-        "An arrow: the interval, or the arm, goes on above."
+        "An arrow: the interval, or the arm, goes on above. Arms of a single cost stand side by side."
     )
     known = [entry.setting for entry in content.entries if entry.algorithm == "retrain" and entry.standing.share]
     if known:
@@ -358,16 +378,31 @@ def _pairs_figure(content: Content) -> Markup:
     )
     about += f" {MEANS_ALONE}" if content.is_crowded else ""
     compared = list(comparisons(content.entries, content.verdicts, content.pairings))
+    about += " Searched arms each have settings of their own." if any(searched(v) for _, v, _ in compared) else ""
+    about += " Grey: both arms lose utility." if any(_are_lossy(verdict) for _, verdict, _ in compared) else ""
+    commons = {name: _common(group) for name, group in by_setting(content.entries).items()}
 
     def draw(measure: Measure) -> Markup:
         groups: dict[str, list[tuple[Entry, figures.Row]]] = {}
         for entry, verdict, pairing in compared:
             if verdict.measure.name == measure.name:
-                label = f"{entry.label} less {verdict.one.name}"
-                way = content.drawn(difference(verdict, pairing))
-                row = figures.Row(entry.algorithm, label, entry.algorithm, entry.targets, way, needs=_needs(entry))
+                common = commons[entry.setting.name]
+                row = figures.Row(
+                    group=entry.algorithm,
+                    label=f"{_short(entry.label, common)} less {_short(verdict.one.name, common)}",
+                    name=f"{entry.label} less {verdict.one.name}",
+                    algorithm=entry.algorithm,
+                    targets=entry.targets,
+                    way=content.drawn(difference(verdict, pairing)),
+                    needs=_needs(entry),
+                    note="; ".join(utility_lost(verdict)),
+                    greyed=_are_lossy(verdict),
+                )
                 groups.setdefault(entry.setting.name, []).append((entry, row))
-        parts = [_differences(name, rows, measure, at < OPEN) for at, (name, rows) in enumerate(groups.items())]
+        parts = [
+            _differences(_caption(measure, name, commons[name]), rows, at < OPEN)
+            for at, (name, rows) in enumerate(groups.items())
+        ]
         return (
             joined(*parts)
             if parts
@@ -379,11 +414,16 @@ def _pairs_figure(content: Content) -> Markup:
     return _section("figure3", f"Figure 3. {title}, pair by pair", about, *_panels(content, draw))
 
 
-def _differences(name: str, rows: list[tuple[Entry, figures.Row]], measure: Measure, unfolded: bool) -> Markup:
+def _are_lossy(verdict: Verdict) -> bool:
+    """Return whether both arms of a comparison lose utility."""
+    return verdict.gates == (False, False)
+
+
+def _differences(caption: str, rows: list[tuple[Entry, figures.Row]], unfolded: bool) -> Markup:
     axis = figures.axis([row.way for _, row in rows], [(0.0, "no difference", "zero")], shaded=False)
-    chart = figures.of_rows([row for _, row in rows], axis, f"{measure.label}: {name}", "difference")
-    box = _bounded(chart, len(rows), f"difference, {measure.label}: {name}")
-    return figures.facet(box, entry=rows[0][0], name=name, open_=unfolded)
+    chart = figures.of_rows([row for _, row in rows], axis, caption, "difference")
+    box, first = _bounded(chart, len(rows), f"difference, {caption}"), rows[0][0]
+    return figures.facet(box, entry=first, name=first.setting.name, open_=unfolded)
 
 
 def _table(content: Content) -> Markup:
@@ -436,7 +476,7 @@ def _body_of(name: str, title: str, rows: Sequence[Markup], titled: bool) -> Mar
 
 def _lost_row(arm: str, lost: Runless) -> Markup:
     """Return the row of an arm of which no run finished: its overrides, and what became of its runs."""
-    chosen = dict(word.partition("=")[::2] for word in arm.split())
+    chosen = overrides_in(arm)
     data = {"data_algorithm": chosen.get("mu_algo"), "data_targets": chosen.get("targets")}
     looks = ("setting", "arm", "number", "number", "number", "verdict")
     shown = ("–", arm, "–", "–", "–", lost.shown)

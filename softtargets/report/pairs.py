@@ -13,7 +13,7 @@ from softtargets.report.statistics import LEAST
 from softtargets.system.words import counted
 
 SHARED = ("original", "retrained", "forget_set", "batches")
-"""Hashes that are equal in a pair: its runs differ in their targets and in nothing else."""
+"""Hashes that are equal in a pair: its runs differ in their targets, and in what a search chose, alone."""
 SHARED_MODELS = ("original", "retrained", "forget_set")
 """Hashes that are equal in two runs of any algorithms that are held against each other."""
 
@@ -58,8 +58,8 @@ def pairings(
 ) -> list[Pairing]:
     """Pair `wanted` arms in every cell; without, every arm with `hard`, or with the first there is.
 
-    The runs of a pair have equal hashes `shared`. Without `wanted`, an arm that is alone in its cell is there too,
-    as a pairing with no other.
+    The runs of a pair have equal hashes `shared`, as `paired` takes them. Without `wanted`, an arm that is alone
+    in its cell is there too, as a pairing with no other.
     """
     cells = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
@@ -89,7 +89,9 @@ def _against_hard(arms: list[str]) -> list[tuple[str, str]]:
 def paired(
     cell: Cell, names: tuple[str, str], ones: list[Run], others: list[Run], shared: tuple[str, ...] = SHARED
 ) -> Pairing:
-    """Pair the runs of two arms."""
+    """Pair the runs of two arms, by the hashes `shared`; searched arms may have batches of their own."""
+    if cell.is_searched:
+        shared = tuple(name for name in shared if name != "batches")
     refused: list[str] = []
     first, second = _by_pair(ones, refused), _by_pair(others, refused)
     times = [

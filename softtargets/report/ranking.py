@@ -12,6 +12,7 @@ from softtargets.report.measures import Measure
 from softtargets.report.numbers import number, percent, with_interval, written
 from softtargets.report.pairs import Pairing
 from softtargets.report.standing import (
+    NEAR,
     Against,
     OnFace,
     Setting,
@@ -23,7 +24,8 @@ from softtargets.report.standing import (
     word,
 )
 from softtargets.report.statistics import LEAST, LEVEL, Paired
-from softtargets.report.verdicts import Verdict
+from softtargets.report.verdicts import Verdict, harmful, searched, utility_lost
+from softtargets.report.way import NO_WAY
 from softtargets.report.way_left import TOO_FAR, Entry, Way, best, by_preparation, honours, nearest
 from softtargets.system.words import counted
 
@@ -184,7 +186,6 @@ def short_verdict(entry: Entry, verdict: Verdict | None) -> str:
     face = standing.faces[0]
     said = [_than(one, face) for one in _shown(face)] if face.mean is not None else []
     said += [_of_targets(verdict)] if verdict else []
-    said += ["loses utility"] if standing.gate.passed is False else []
     said += runs_diverged(standing)
     return "; ".join(said) or say_standing(standing)
 
@@ -272,23 +273,22 @@ NAMED = 3
 
 
 def _best_line(entries: Sequence[Entry], measure: Measure) -> str:
-    said = [line for group in by_setting(entries).values() if (line := _of_setting(group, measure))]
-    if not said:
+    groups = by_setting(entries).values()
+    if not any(best(group, measure.name) for group in groups):
         return f"Best arm{_by(measure)}: none{_nearest(entries, measure)}."
+    said = [_of_setting(group, measure) for group in groups]
     more = [f"{counted(len(said) - NAMED, 'more setting')} below"] if len(said) > NAMED else []
     return f"Best arm{_by(measure)}: {'; '.join([*said[:NAMED], *more])}."
 
 
 def _of_setting(group: Sequence[Entry], measure: Measure) -> str:
-    """Name the best arm of a setting, or those without and with prepared models; empty where there is none."""
+    """Name the best arm of a setting, or those without and with prepared models, or say that there is none."""
     parts = by_preparation(group)
     bests = {name: best(part, measure.name) for name, part in parts.items()}
-    if not any(bests.values()):
-        return ""
     said = [
         f"{f'{name}, ' if name else ''}{_best(one, name, group, measure)}"
         if one
-        else f"{name} none{_nearest(parts[name], measure)}"
+        else f"{f'{name} ' if name else ''}none{_nearest(parts[name], measure)}"
         for name, one in bests.items()
     ]
     return f"{group[0].setting.name}: {'; '.join(said)}"
@@ -305,7 +305,8 @@ def _nearest(entries: Sequence[Entry], measure: Measure) -> str:
     if all(one.baseline for one in entries):
         return ", since these runs are baselines alone"
     if entry is None:
-        return " has a finite distance"
+        ways = [one.ways[measure.name] for one in entries if measure.name in one.ways]
+        return f", since there is {NO_WAY}" if NO_WAY in [way.reason for way in ways] else " has a finite distance"
     beside = "; ".join(filter(None, [entry.standing.design.shown, _worse(entry, measure)]))
     return f" keeps its utility; the nearest, {_leaves(entry, measure)} ({beside})"
 
@@ -319,7 +320,8 @@ def _leaves(entry: Entry, measure: Measure) -> str:
 def _best(entry: Entry, kind: str, group: Sequence[Entry], measure: Measure) -> str:
     """Say what the best arm leaves, with n, and retraining beside it; `kind` of arms is as in `by_preparation`."""
     few = f"no verdict below {LEAST} pairs; the lowest mean: " if entry.standing.design.units < LEAST else ""
-    beside = [entry.standing.design.shown, *_opponent(entry, group, measure), *cheaper(entry.standing)]
+    beside = [entry.standing.design.shown, *_nearer_baselines(entry, group, measure)]
+    beside += [*_opponent(entry, group, measure), *cheaper(entry.standing)]
     if worse := _worse(entry, measure):
         kept = " ".join(filter(None, ["no arm of an unlearning algorithm", kind, KEEPS]))
         beside += [f"in these runs {worse}" if few else f"{worse}; {kept}"]
@@ -335,12 +337,44 @@ def _worse(entry: Entry, measure: Measure) -> str:
     return "" if left < 1 else "no better than doing nothing" if left == 1 else "worse than doing nothing"
 
 
+def _nearer_baselines(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
+    """Name the baselines that cost no more, keep their utility and are nearer than a best arm, the nearest first.
+
+    Doing nothing and retraining have words of their own: `_worse`, `_opponent`.
+    """
+    nearer = sorted(
+        (one for one in group if _is_rival(one, entry) and _is_nearer(one, entry, measure)),
+        key=lambda one: one.left_by(measure.name),
+    )
+    each = [f"{one.standing.arm} leaves {percent(one.left_by(measure.name))}" for one in nearer]
+    return [f"but simpler and nearer: {listed(each)}"] if each else []
+
+
+def _is_rival(one: Entry, entry: Entry) -> bool:
+    """Return whether an arm is a baseline that costs no more than `entry`, beside doing nothing and retraining."""
+    share, other = entry.standing.share, one.standing.share
+    is_simple = one.baseline and one.algorithm not in ("none", "retrain") and not one.standing.comparison_only
+    is_cheap = (other or 0.0) <= (1 + NEAR) * (share or math.inf)
+    return is_simple and is_cheap and one.standing.gate.passed is not False
+
+
+def _is_nearer(one: Entry, entry: Entry, measure: Measure) -> bool:
+    left = one.left_by(measure.name)
+    return left is not None and left < entry.left_by(measure.name)
+
+
 def _opponent(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
-    """Say what the nearest retraining at equal cost leaves."""
-    known = {one.standing.arm: one.left_by(measure.name) for one in group}
+    """Say what the nearest retraining at equal cost leaves, and whether it is nearer."""
+    known = {one.standing.arm: one for one in group if one.left_by(measure.name) is not None}
     names = [one.reference.removesuffix(" at equal cost") for one in entry.standing.faces[0].against]
-    equal = [known[name] for name in names if known.get(name) is not None and name.startswith("retrain")]
-    return [f"retraining at equal cost leaves {percent(min(equal))}"] if equal else []
+    equal = [known[name] for name in names if name in known and name.startswith("retrain")]
+    if not equal:
+        return []
+    nearest_one = min(equal, key=lambda one: one.left_by(measure.name))
+    is_lossy = nearest_one.standing.gate.passed is False
+    beside = ", so it is nearer" if _is_nearer(nearest_one, entry, measure) else ""
+    beside += f"{', but' if beside else ' and'} loses utility" if is_lossy else ""
+    return [f"retraining at equal cost leaves {percent(nearest_one.left_by(measure.name))}{beside}"]
 
 
 def _targets_line(verdicts: Sequence[Verdict], measure: Measure, runless: Collection[str]) -> str:
@@ -352,17 +386,18 @@ def _targets_line(verdicts: Sequence[Verdict], measure: Measure, runless: Collec
     counts = collections.defaultdict(collections.Counter)
     for verdict in first:
         algorithm = dict(verdict.cell.settings).get("mu_algo", "")
-        counts[algorithm][f"{verdict.other.name} {_outcome(verdict)} {verdict.one.name}"] += 1
-    said = [
-        (f"{algorithm}: " if algorithm else "")
-        + ", ".join(
-            words + (f" (in {counted(count, 'cell')})" if count > 1 else "") for words, count in each.items()
-        )
-        for algorithm, each in counts.items()
-    ]
-    more = [f"more in figure 3: {', '.join(list(counts)[NAMED:])}"] if len(said) > NAMED else []
+        words = [f"{verdict.other.name} {_outcome(verdict)} {verdict.one.name}", *utility_lost(verdict)]
+        counts[algorithm][", and ".join(words)] += 1
+    algorithms = collections.defaultdict(list)
+    for algorithm, each in counts.items():
+        cells = (words + (f" (in {counted(count, 'cell')})" if count > 1 else "") for words, count in each.items())
+        algorithms[", ".join(cells)] += [algorithm] if algorithm else []
+    said = [f"{f'{listed(names)}: ' if names else ''}{words}" for words, names in algorithms.items()]
+    others = [name for names in list(algorithms.values())[NAMED:] for name in names]
+    more = [f"more in figure 3: {', '.join(others)}"] if len(said) > NAMED else []
     name = "Hard against soft" if any(v.one.name == "hard" for v in first) else "Comparison"
-    return f"{name}{_by(measure)}: {'; '.join([*said[:NAMED], *more, *lost])}."
+    own = list(dict.fromkeys(word for verdict in first for word in searched(verdict)))
+    return f"{name}{_by(measure)}: {'; '.join([*said[:NAMED], *more, *own, *lost])}."
 
 
 def _without_a_run(runless: Collection[str]) -> list[str]:
@@ -382,7 +417,8 @@ def _outcome(verdict: Verdict) -> str:
         return "has no verdict against"
     is_equivalent = verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL
     if verdict.p is not None and verdict.p < LEVEL:
-        outcome = "is closer" if verdict.paired.ahead > 0 else "is farther"
+        words = ("does less harm", "does more harm") if harmful(verdict) else ("is closer", "is farther")
+        outcome = words[0] if verdict.paired.ahead > 0 else words[1]
         return f"{outcome}{', though by less than the margin,' if is_equivalent else ''} than"
     if verdict.paired.mean is None:
         return "has no verdict against"

@@ -33,8 +33,13 @@ DRAWS = ("forget_set.seed", "dataset.seed")
 """Settings that draw other data for the same question: with the run's seed they make the pairs."""
 READABLE = (1, RESULT_SCHEMA)
 """Results of schema 1 have another matched point, which is computed anew where they are read."""
+BUDGET = "unlearn.cost"
+SEARCHED = ("tuned", "searched")
+"""Stands in a cell for all settings of algorithm and unlearning that a search chose for an arm at its budget."""
 AWAY_OR_AGAIN = "; take its run's folder away, or make it again"
 Factors = tuple[tuple[str, object], ...]
+Search = tuple[float, int, str | None]
+"""Budget of a run whose settings a search chose for it, and the images and the recipe that were searched on."""
 Placed = tuple[Path, dict, dict[str, object]]
 """A run's folder, its result, and its config by dotted names."""
 
@@ -55,6 +60,11 @@ class Cell:
     settings: Factors
     """Choices, whatever else was varied that is no matter of targets, and hashes of data where these differ."""
     name: str = ""
+
+    @property
+    def is_searched(self) -> bool:
+        """Return whether each arm has the settings that a search chose for it: these are part of the arm."""
+        return SEARCHED in self.settings
 
     def shown(self) -> str:
         """Return the settings in a line, without those that follow others."""
@@ -204,12 +214,21 @@ def _arranged(placed_results: list[tuple[Path, dict]]) -> list[Run]:
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for place, result in placed_results:
         names = Chosen(result["choices"]).names(result["config"])  # before, a preset's name stood for any parts
-        groups[tuple((name, names[name]) for name in FACTORS)][names["targets"]].append(
-            (place, result, dict(flat(result["config"])))
-        )
+        search = _search(result)
+        chosen = tuple((name, names[name]) for name in FACTORS if name != "unlearn" or search is None)
+        chosen += () if search is None else ((BUDGET, search[0]), SEARCHED)
+        groups[chosen, search][names["targets"]].append((place, result, dict(flat(result["config"]))))
     apart = _apart(groups)
-    runs = [run for chosen, arms in groups.items() for run in _varied(chosen, arms, apart[_setting(chosen)])]
+    runs = [run for (chosen, _), arms in groups.items() for run in _varied(chosen, arms, apart[_setting(chosen)])]
     return [_named(run) for run in _by_data(runs)]
+
+
+def _search(result: dict) -> Search | None:
+    """Return for what a run's settings were searched; None where no search chose all of them for a budget."""
+    tuned_on, cost = result.get("tuned_on") or {}, result["config"].get("unlearn", {}).get("cost")
+    if cost is None or tuned_on.get("cost") is None:
+        return None
+    return cost, tuned_on["images"], tuned_on.get("recipe")
 
 
 def _result(file: Path) -> dict:
@@ -248,13 +267,15 @@ def _setting(chosen: Factors) -> Factors:
     return tuple((name, value) for name, value in chosen if name in SETTING)
 
 
-def _apart(groups: dict[Factors, dict[str, list[Placed]]]) -> dict[Factors, set[str]]:
+def _apart(groups: dict[tuple[Factors, Search | None], dict[str, list[Placed]]]) -> dict[Factors, set[str]]:
     """Return by its choices what tells all arms of a setting apart: in what runs of one of them differ."""
+    configs = collections.defaultdict(list)
+    for (chosen, _), arms in groups.items():
+        for arm, group in arms.items():
+            configs[chosen, arm] += [config for *_, config in group]
     names: dict[Factors, set[str]] = collections.defaultdict(set)
-    for chosen, arms in groups.items():
-        for group in arms.values():
-            varied = _differing([config for *_, config in group])
-            names[_setting(chosen)] |= {name for name in varied if name.partition(".")[0] in OF_SETTING}
+    for (chosen, _), of_arm in configs.items():
+        names[_setting(chosen)] |= {name for name in _differing(of_arm) if name.partition(".")[0] in OF_SETTING}
     return names
 
 

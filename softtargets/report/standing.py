@@ -20,9 +20,10 @@ from softtargets.report.numbers import percent
 from softtargets.report.pairs import SHARED_MODELS, Design, analysed, by_pair, design, same
 from softtargets.report.runs import Factors, Run, typed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, mean_of
+from softtargets.report.way import NO_WAY, way_to_go
 from softtargets.system.words import counted
 
-OF_ARM = ("mu_algo", "unlearn", "folder")
+OF_ARM = ("mu_algo", "unlearn", "tuned", "folder")
 """Choices that make an arm of a setting, as do the settings of these groups."""
 NEAR = 0.1
 """Costs count as equal where they differ by no more than this share of the larger."""
@@ -94,6 +95,8 @@ class OnFace:
     mean: float | None
     nothing: float | None
     floor: float | None
+    way: float | None
+    """How much farther doing nothing is than another retraining; None where it is not measurably farther."""
     logarithms: bool
     """Whether differences and the margin are those of log(D / floor)."""
     against: tuple[Against, ...]
@@ -152,8 +155,9 @@ class Standing:
     @property
     def shown(self) -> str:
         """Return the arm's name, and why it stands after nearer ones."""
-        notes = {0: "", 1: " (with models from before the request)", 2: " (for comparison only)"}  # see `APART`
-        return self.arm + notes[self.group]
+        notes = {1: ["with models from before the request"], 2: ["for comparison only"]}.get(self.group, [])
+        notes = [*notes, *(["loses utility"] if self.gate.passed is False else [])]
+        return f"{self.arm} ({', '.join(notes)})" if notes else self.arm
 
     @property
     def group(self) -> int:
@@ -206,7 +210,7 @@ def placed(run: Run) -> tuple[Setting, str]:
     if cost is not None:  # a budget is part of an arm's name even where no other budget was run
         own["unlearn.cost"] = cost
     targets = [] if run.result.get("ignores_targets") else [run.arm]
-    hidden = {"mu_algo"} | ({"unlearn"} if own["unlearn"] == own["mu_algo"] else set())
+    hidden = {"mu_algo"} | ({"unlearn"} if own.get("unlearn") == own["mu_algo"] else set())
     if own.get("unlearn.schedule.peak") == own.get("unlearn.optimizer.lr"):
         hidden.add("unlearn.schedule.peak")  # in the presets it follows the learning rate
     return Setting(rest), " ".join([own["mu_algo"], *targets, *_typed(own, hidden)])
@@ -257,7 +261,9 @@ def _on_face(measure: Measure, logarithms: bool, arm: str, arms: dict[str, Runs]
     runs = list(arms[arm].values())
     values = [value for run in runs if (value := measure.at_end(run)) is not None and math.isfinite(value)]
     nothing = measure.average([measure.nothing(run) for run in runs])
-    face = OnFace(measure, measure.average(values), nothing, floors.of(measure, runs), logarithms, ())
+    floor = floors.of(measure, runs)
+    way = way_to_go(measure, runs, floor, logarithms)
+    face = OnFace(measure, measure.average(values), nothing, floor, way, logarithms, ())
     against = [_against("doing nothing", face, [(run, run) for run in runs], measure.nothing)]
     for name, other in references(arm, arms):
         pairs = [(run, arms[other][pair]) for pair, run in arms[arm].items() if pair in arms[other]]
@@ -383,8 +389,7 @@ def say_standing(standing: Standing) -> str:
         )
     if standing.design.units < LEAST:
         return standing.design.too_few
-    left = [] if first.left is None else [f"leaves {percent(first.left)} of the way to retraining"]
-    left += ["at the floor"] if first.at_floor else []
+    left = [*_way_left(first), *(["at the floor"] if first.at_floor else [])]
     others = [f"{_than(one, first)} {one.reference}{_size(one, first)}" for one in first.against[1:]]
     fails = ["fails against doing nothing"] if first.fails else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
@@ -397,6 +402,13 @@ def runs_diverged(standing: Standing) -> list[str]:
     """Say how many of an arm's runs diverged, where one did."""
     whole = counted(standing.design.pairs, "run")
     return [f"{standing.diverged:,} of {whole} diverged"] if standing.diverged else []
+
+
+def _way_left(face: OnFace) -> list[str]:
+    """Say which share of the way to retraining is left, or that there is no way; nothing without a floor."""
+    if face.left is not None and face.way:
+        return [f"leaves {percent(face.left)} of the way to retraining"]
+    return [] if face.floor is None else [NO_WAY]
 
 
 def cheaper(standing: Standing) -> list[str]:

@@ -14,8 +14,9 @@ from softtargets.report.numbers import percent
 from softtargets.report.pairs import Design, Pairing, analysed
 from softtargets.report.runs import Cell, Run
 from softtargets.report.seeds import OverSeeds
-from softtargets.report.standing import Standing, beyond, by_logarithms, factor, has_logarithms, listed
+from softtargets.report.standing import Standing, beyond, by_logarithms, factor, gate, has_logarithms, listed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, Values, compare, folded, holm, mean_of
+from softtargets.report.way import NO_WAY, way_to_go
 from softtargets.system.words import counted
 
 WHERE = {"end": "at the end of the run", "matched": "at matched forgetting"}
@@ -63,6 +64,8 @@ class Verdict:
     """None where no pair can be measured."""
     floor: float | None
     nothing: float | None
+    way: float | None
+    """How much farther doing nothing is than another retraining; None where it is not measurably farther."""
     margin: float
     refused: list[str]
     settings: list[str]
@@ -73,6 +76,8 @@ class Verdict:
     """Seed and difference of every pair in which neither run diverged."""
     design: Design
     """How the pairs were drawn."""
+    gates: tuple[bool | None, ...] = ()
+    """Whether each arm keeps its utility at its end; None where that cannot be said."""
     logarithms: bool = False
     """Whether `paired` and `margin` are of log(D / floor), as on whole classes and wrong labels."""
     beyond: tuple[endpoint.Difference | None, endpoint.Difference | None] = (None, None)
@@ -195,11 +200,13 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
         one=arms[0],
         other=None if alone else arms[1],
         paired=None if compared is None else _paired(measure, *compared, margin),
+        gates=tuple(gate(side).passed for side in sides) if where == "end" else (),
         logarithms=logarithms,
         beyond=(None, None) if compared is None else _beyond(measure, *compared),
         design=pairing.design,
         floor=floor,
         nothing=nothing,
+        way=way_to_go(measure, sides[0], floor, logarithms),
         margin=margin,
         refused=pairing.refused,
         settings=pairing.settings,
@@ -308,7 +315,19 @@ def words(verdict: Verdict, siblings: list[Verdict]) -> str:
         return "nothing to compare: only one kind of targets has results here"
     if verdict.paired is None:
         return f"nothing to compare: {'; '.join(_counted(verdict)) or 'no two runs make a pair'}"
-    return "; ".join([_shown(verdict, siblings), *_place(verdict), *_counted(verdict)])
+    beside = [*utility_lost(verdict), *searched(verdict), *_counted(verdict)]
+    return "; ".join([_shown(verdict, siblings), *_place(verdict), *beside])
+
+
+def utility_lost(verdict: Verdict) -> list[str]:
+    """Say which of two arms lose utility: to be nearer than another one of them is no win."""
+    lost = [arm.name for arm, kept in zip(verdict.arms, verdict.gates, strict=False) if kept is False]
+    return ["both lose utility" if len(lost) == 2 else f"{lost[0]} loses utility"] if lost else []
+
+
+def searched(verdict: Verdict) -> list[str]:
+    """Say that the arms differ in more than their targets, since a search chose the settings of each."""
+    return ["each with its own searched settings"] if verdict.cell.is_searched and verdict.settings else []
 
 
 NO_VERDICT = {
@@ -392,7 +411,7 @@ def _winner(verdict: Verdict, siblings: list[Verdict]) -> str:
 
 def _better(verdict: Verdict, second: Arm, confirmed: bool) -> str:
     """Return what the arm that is ahead is, against the `second`; no arm that does harm is called closer."""
-    if _harmful(verdict):
+    if harmful(verdict):
         return f"does less harm than {second.name}"
     if verdict.measure.as_it_is:
         return f"is lower than {second.name}"
@@ -423,7 +442,7 @@ SAID = {"confirms": "not farther", "unconfirmed": "not shown", "unknown": "unkno
 """What another face says of the arm that is ahead."""
 
 
-def _harmful(verdict: Verdict) -> bool:
+def harmful(verdict: Verdict) -> bool:
     """Return whether both arms are farther from the retrained model than doing nothing."""
     means = [arm.mean for arm in verdict.arms if arm.mean is not None]
     return verdict.nothing is not None and len(means) == 2 and min(means) > verdict.nothing
@@ -449,13 +468,14 @@ def _place(verdict: Verdict) -> list[str]:
     means = [arm.mean for arm in verdict.arms]
     if verdict.nothing is None or None in means or verdict.paired.n < LEAST:
         return []
-    if _harmful(verdict):
+    if harmful(verdict):
         worse = "higher" if verdict.measure.as_it_is else "farther from retrained"
         return [f"both are {worse} than doing nothing ({verdict.nothing:.3g})"]
     left = [arm.corrected for arm in verdict.arms]
-    if verdict.measure.as_it_is or None in left:
+    if verdict.measure.as_it_is or None in left or not verdict.way:
         each = listed([f"{arm.name} at {arm.mean:.3g}" for arm in verdict.arms])
-        return [f"doing nothing is at {verdict.nothing:.3g}, {each}"]
+        no_way = verdict.floor is not None and not verdict.measure.as_it_is and not verdict.way
+        return [*([NO_WAY] if no_way else []), f"doing nothing is at {verdict.nothing:.3g}, {each}"]
     each = listed(
         [f"{arm.name} leaves {percent(max(share, 0.0))}" for arm, share in zip(verdict.arms, left, strict=True)]
     )

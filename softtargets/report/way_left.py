@@ -17,6 +17,7 @@ from softtargets.report.runs import Cell, Run
 from softtargets.report.standing import Setting, Standing, has_logarithms, placed
 from softtargets.report.statistics import LEAST, Paired, Values, compare, folded
 from softtargets.report.verdicts import Verdict
+from softtargets.report.way import NO_WAY, way_to_go
 from softtargets.system.words import counted
 
 BASELINES = ("none", "none_calibrated", "early", "retrain", "sisa")
@@ -129,22 +130,14 @@ def way(measure: Measure, runs: list[Run], logarithms: bool, floor: float | None
         return Way(None, None, None, (), "not measured by these runs")
     there = [pair[0] for pair in pairs]
     one, nothing = (numpy.array([pair[at] for pair in pairs], dtype=float) for at in (1, 2))
-    scale = scale_of(measure, nothing, floor, logarithms)
+    scale = way_to_go(measure, there, floor, logarithms)
     if not scale:
-        return Way(None, None, None, (), "doing nothing is no farther than another retraining: no way to go")
+        return Way(None, None, None, (), NO_WAY)
     paired = _compare(measure, one, nothing, there, logarithms)
     # a single gap with a sign is mostly noise: doing nothing is at its mean
     beside = numpy.full_like(nothing, nothing.mean()) if measure.signed else nothing
     points = _names(there), 1 + _shares(_apart(measure, one, beside, logarithms), scale)
     return _way(paired, points, scale, 1.0, floor is not None)
-
-
-def scale_of(measure: Measure, nothing: Values, floor: float | None, logarithms: bool) -> float | None:
-    """Return how far doing nothing is from another retraining, None where it is no farther."""
-    far = measure.average(list(nothing))
-    if logarithms:
-        return math.log(far / floor) if floor and far > floor else None
-    return far - (floor or 0.0) if far > (floor or 0.0) else None
 
 
 def _compare(measure: Measure, one: Values, other: Values, runs: list[Run], logarithms: bool) -> Paired:
@@ -199,17 +192,15 @@ def difference(verdict: Verdict, pairing: Pairing) -> Way:
     measure = verdict.measure
     pairs = [(*pair, *map(measure.at_end, pair)) for pair in pairing.pairs]
     pairs = [pair for pair in pairs if None not in pair]
-    nothing = [value for pair in pairs if (value := measure.nothing(pair[0])) is not None]
-    if not pairs or not nothing:
-        return Way(None, None, None, (), "no two runs make a pair that is measured")
-    scale = scale_of(measure, numpy.array(nothing), verdict.floor, verdict.logarithms)
-    if not scale:
-        return Way(None, None, None, (), "doing nothing is no farther than another retraining: no way to go")
-    one, other = (numpy.array([pair[at] for pair in pairs], dtype=float) for at in (2, 3))
     runs = [pair[0] for pair in pairs]
+    if all(measure.nothing(run) is None for run in runs):
+        return Way(None, None, None, (), "no two runs make a pair that is measured")
+    if not verdict.way:
+        return Way(None, None, None, (), NO_WAY)
+    one, other = (numpy.array([pair[at] for pair in pairs], dtype=float) for at in (2, 3))
     apart = _apart(measure, other, one, verdict.logarithms)
     paired = _compare(measure, other, one, runs, verdict.logarithms)
-    return _way(paired, (_names(runs), _shares(apart, scale)), scale, 0.0, verdict.floor is not None)
+    return _way(paired, (_names(runs), _shares(apart, verdict.way)), verdict.way, 0.0, verdict.floor is not None)
 
 
 def wins(entry: Entry, measure: str | None = None) -> bool:
