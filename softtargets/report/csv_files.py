@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from softtargets.errors import visible
 from softtargets.report import rows
 from softtargets.report.costs import Cost, costs
-from softtargets.report.counts import Counts, of_arms
+from softtargets.report.counts import Counts, Runless, of_arms, overrides_in, without_any
 from softtargets.report.folders import Census
 from softtargets.report.leaks import Leak
 from softtargets.report.measures import Floors, Measure, Value
@@ -75,7 +75,8 @@ def arms_csv(
 ) -> str:
     """Return a row for every arm of every cell, by every measure and place: of all its runs, then its verdict.
 
-    Runs without a result are counted where all runs of an arm were planned.
+    Runs without a result are counted where all runs of an arm were planned. Arms of which no run finished come
+    last.
     """
     groups = collections.defaultdict(list)
     for run in runs:
@@ -94,7 +95,16 @@ def arms_csv(
             line = _place(pairing.cell, measure, where) | _arm(by_itself, values, interval)
             line |= _cost(cost_of[pairing.cell, pairing.one]) | _lost(counts_of[pairing.cell, pairing.one])
             lines.append(line | (_verdict(verdict) if verdict else {}))
+        lines += [_runless(*arm, measure, where) for arm in without_any(runs, known).items()]
     return csv_text(lines, ARMS)
+
+
+def _runless(name: str, lost: Runless, measure: Measure, where: str) -> Row:
+    """Return the row of an arm of which no run finished: its overrides, and what became of its runs."""
+    chosen = overrides_in(name)
+    line = {"cell": None, "measure": measure.name, "where": where, "arm": chosen.get("targets", name)}
+    known = {column: value for column, value in chosen.items() if column != "targets"}
+    return line | known | {"n": 0, "runs": 0} | _lost(lost.counts) | {"verdict": f"no run finished: {lost.shown}"}
 
 
 def _verdict_of_arm(

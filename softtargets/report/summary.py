@@ -226,7 +226,7 @@ def _texts(report: Report) -> dict[str, str]:
     return {
         "summary.csv": tables.comma_separated(verdicts),
         "summary.md": _markdown(report),
-        "summary.tex": tables.latex(content.rows, content.distance),
+        "summary.tex": tables.latex(content.rows, content.distance, content.runless),
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, pairs, measures, content.known),
         "standing.csv": csv_files.standing_csv(report.standings),

@@ -1,5 +1,6 @@
 """Verdicts as a table: CSV with everything, Markdown and LaTeX with what fits a page."""
 
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -94,7 +95,7 @@ def verdict_row(verdict: Verdict) -> list[str]:
     paired, arms = verdict.paired, [_arm(arm, diverged(verdict)) for arm in verdict.arms]
     arms += ["–"] * (verdict.other is None)
     start = [cell_name(verdict), verdict.names, verdict.words]
-    corrected = ", ".join(_number(arm.corrected, 2) for arm in verdict.arms)
+    corrected = ", ".join(_number(arm.corrected if verdict.way else None, 2) for arm in verdict.arms)
     reference = (_number(verdict.floor, 4), _number(verdict.nothing, 4), corrected)
     if paired is None:
         return [*start, "0", *arms, *7 * ["–"], *reference]
@@ -357,10 +358,18 @@ WIDTHS = (0.2, 0.04, 0.135, 0.13, 0.16, 0.245)
 PAPER_ROWS = 10
 """Most arms in a table for a paper: one of them may take six lines, and a column has room for sixty."""
 FOR_PAPER = ("arm", "n", "distance", "way left", "difference", "verdict")
+OF_LOST = ("arm", "what became of its runs")
+WIDTHS_OF_LOST = (0.3, 0.66)
+"""Likewise, of arms of which no run finished."""
+MOST_OF_REASON = 160
+"""Letters of what became of an arm's runs that a table for a paper has."""
 
 
-def latex(rows: Sequence[Ranked], label: str) -> str:
-    """Return a table of every setting that fits a column of a paper; they need the packages array and booktabs."""
+def latex(rows: Sequence[Ranked], label: str, runless: Mapping[str, Runless] = MappingProxyType({})) -> str:
+    """Return a table of every setting that fits a column of a paper; they need the packages array and booktabs.
+
+    The last one has the arms of which no run finished.
+    """
     groups: dict[str, list[Ranked]] = {}
     for row in rows:
         groups.setdefault(row.entry.setting.name, []).append(row)
@@ -370,30 +379,51 @@ def latex(rows: Sequence[Ranked], label: str) -> str:
         for start in range(0, len(group), PAPER_ROWS)
     ]
     parts = [_paper_table(name, some, label, at) for at, (name, some) in enumerate(cut, start=1)]
-    return "\n\n".join(parts or [f"% {NO_RUN}"]) + "\n"
+    lost = list(runless.items())
+    parts += [
+        _lost_table(lost[start : start + PAPER_ROWS], len(cut) + at)
+        for at, start in enumerate(range(0, len(lost), PAPER_ROWS), start=1)
+    ]
+    return "\n\n".join(parts if rows else [f"% {NO_RUN}", *parts]) + "\n"
+
+
+def _lost_table(lost: Sequence[tuple[str, Runless]], number: int) -> str:
+    """Return the table of arms that have no number, with what became of their runs."""
+    reasons = [textwrap.shorten(one.shown, MOST_OF_REASON, placeholder=" …") for _, one in lost]
+    rows = [[_tex(arm, LONGEST), _tex(why, LONG_WORD)] for (arm, _), why in zip(lost, reasons, strict=True)]
+    return _in_column(f"{NONE_FINISHED}.", OF_LOST, WIDTHS_OF_LOST, [_tex_row(row) for row in rows], number)
 
 
 def _paper_table(name: str, rows: list[Ranked], label: str, number: int) -> str:
-    columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}\columnwidth}}" for width in WIDTHS)
     said = f"{name}. Distance: {label}. Way left: 0 is another retraining, 1 doing nothing. Verdict: nearer or "
     said += f"farther than doing nothing, or closer than the arm that it names. {CORRECTED}{_in_bold(rows)}"
-    lines = [
-        r"\begin{table}",
-        r"\centering\scriptsize\setlength{\tabcolsep}{2pt}\setlength{\belowcaptionskip}{4pt}",
-    ]
-    lines += [rf"\caption{{{_tex(said)}}}\label{{tab:softtargets-{number}}}"]
-    lines += [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
-    lines += [f"{' & '.join(map(_tex, FOR_PAPER))} \\\\", r"\midrule"]
+    lines = []
     for at, row in enumerate(rows):
         group = row.entry.standing.group
         if group and (at == 0 or rows[at - 1].entry.standing.group != group):
             apart = _tex(f"Ranked apart: arms {SHORT[group]}")
-            lines += [
-                r"\midrule",
-                rf"\multicolumn{{6}}{{@{{}}l}}{{{apart}}} \\",
-            ]
-        lines.append(f"{' & '.join(_paper_row(row))} \\\\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+            lines += [r"\midrule", rf"\multicolumn{{6}}{{@{{}}l}}{{{apart}}} \\"]
+        lines.append(_tex_row(_paper_row(row)))
+    return _in_column(said, FOR_PAPER, WIDTHS, lines, number)
+
+
+def _in_column(said: str, head: Sequence[str], widths: Sequence[float], lines: Sequence[str], number: int) -> str:
+    """Return a table in the width of a column, under its caption."""
+    columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}\columnwidth}}" for width in widths)
+    start = [
+        r"\begin{table}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{2pt}\setlength{\belowcaptionskip}{4pt}",
+        rf"\caption{{{_tex(said)}}}\label{{tab:softtargets-{number}}}",
+        rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+        r"\toprule",
+        _tex_row(map(_tex, head)),
+        r"\midrule",
+    ]
+    return "\n".join([*start, *lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _tex_row(cells: Iterable[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
 
 
 def _in_bold(rows: Sequence[Ranked]) -> str:
@@ -435,6 +465,8 @@ def _ascii(letter: str) -> str:
 
 LONGEST = 11
 """Letters of an arm's name that its column has room for."""
+LONG_WORD = 30
+"""Letters of a word that the column of reasons has room for."""
 
 
 def comma_separated(verdicts: list[Verdict]) -> str:
