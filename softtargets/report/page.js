@@ -115,7 +115,7 @@ function figureData(section) {
     if (!inSight(title.closest("svg"))) continue;
     const row = title.closest("tr"), words = title.textContent.split("; ");
     const group = row ? title.closest("tbody").querySelector(".group").textContent : title.closest("g[data-algorithm]").dataset.algorithm;
-    const arm = row ? row.querySelector("th span").textContent : words.shift();
+    const arm = row ? row.dataset.name || row.querySelector("th span").textContent : words.shift();
     if (row && words.length === 3) words.splice(1, 0, ""); // an interval has two edges and no value
     const setting = title.closest(".facet").querySelector("summary").textContent;
     rows.push([title.closest("[data-measure]").dataset.measure, setting, group, arm, ...words]);
@@ -185,8 +185,18 @@ function figurePicture(section) {
   return new XMLSerializer().serializeToString(whole);
 }
 
+// headings that a link leads to, and those of figures, stay below the bar, which takes more lines in a narrow window
+function leaveRoomForBar() {
+  const bar = form.parentElement, sticks = getComputedStyle(bar).position === "sticky";
+  const height = sticks ? bar.offsetHeight : 0, style = document.documentElement.style;
+  style.setProperty("--bar", `${height}px`);
+  style.scrollPaddingTop = sticks ? `${height + 8}px` : "";
+}
+
 if (form) {
   addFilters();
+  leaveRoomForBar();
+  addEventListener("resize", leaveRoomForBar);
   addSorting();
   readAddress();
   show();
