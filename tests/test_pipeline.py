@@ -55,6 +55,7 @@ def test_result_has_the_public_interface(run):
     names = ("train_s", "retrain_s", "targets_s", "unlearn_s", "rte", "gradient_samples", "from_store")
     names += ("share", "share_seconds", "budget", "prepared_share", "forward_samples", "backward_samples")
     names += ("run_s", "run_cpu_s", "trainings_s", "trainings_cpu_s", "unlearn_cpu_s")
+    names += ("stored_s", "stored_cpu_s")
     assert set(names) <= set(on_disk["cost"])
     assert on_disk["provenance"]["config_hash"]
     assert torch.backends.cpu.get_cpu_capability() in on_disk["provenance"]["machine"]["processor"]
@@ -75,7 +76,11 @@ def test_a_run_takes_its_trainings_and_the_rest_of_its_seconds(run):
         known = first["trainings_s" if name == "seconds" else "trainings_cpu_s"]
         assert known == pytest.approx(sum(said[name] for said in trained))
     assert {said["digest"] for said in trained} == {result["hashes"][name] for name in ("original", "retrained")}
-    assert again["trainings_s"] == again["trainings_cpu_s"] == 0
+    assert again["trainings_s"] == again["trainings_cpu_s"] == again["stored_s"] == again["stored_cpu_s"] == 0
+    for clock in ("s", "cpu_s"):
+        assert first[f"stored_{clock}"] > 0
+        shared = first[f"trainings_{clock}"] + first[f"stored_{clock}"]
+        assert first[f"run_{clock}"] > shared + first[f"unlearn_{clock}"]
     assert 0 < again["unlearn_cpu_s"] < again["run_cpu_s"] < first["run_cpu_s"]
     assert first["run_s"] > first["trainings_s"] + first["unlearn_s"]
 

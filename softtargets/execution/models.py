@@ -123,10 +123,19 @@ class Stages:
 
     def _stored(self, name: str, samples: Samples, train: Callable) -> Trained:
         ingredients = of_model(self.experiment, name, samples)
-        entry = self.store.get("model", ingredients, functools.partial(_with_digest, train))
-        self._note(name, entry)
+        entry = self.kept("model", ingredients, functools.partial(_with_digest, train), name)
         notes = {note: entry.manifest[note] for note in ("seconds", "cpu_seconds", "diverged")}
         return self._loaded(name, entry.tensors, from_store=entry.from_store, **notes)
+
+    def kept(self, stage: str, ingredients: dict, make: Callable, name: str | None = None) -> Entry:
+        """Return an entry of the store, made if it is missing; `name` is that of a model."""
+        since = self.clock.beside()
+        entry = self.store.get(stage, ingredients, make)
+        if name:
+            self._note(name, entry)
+        if not entry.from_store:
+            self.clock.stored(since)
+        return entry
 
     @decided_by("training.batch_size")
     def _train(self, name: str, samples: Samples) -> tuple[dict[str, Tensor], dict]:
@@ -162,7 +171,7 @@ class Stages:
         ingredients = of_logits(self.experiment, trained.digest, samples)
         inputs = samples if isinstance(samples, Selection) else samples.inputs
         make = lambda: ({"logits": predict(trained.model, inputs).cpu()}, {})  # noqa: E731
-        return self.store.get("logits", ingredients, make)
+        return self.kept("logits", ingredients, make)
 
     def _note(self, name: str, entry: Entry) -> None:
         (self.from_store if entry.from_store else self.trained_now).append(name)

@@ -43,7 +43,7 @@ def _entry(stages: Stages, side: str, original: Trained, retrained: Trained) -> 
         return _computed(stages, side, {"original": original, "retrained": retrained})
 
     ingredients = of_targets(stages.experiment, side, original.digest, retrained.digest)
-    return stages.store.get("targets", ingredients, make)
+    return stages.kept("targets", ingredients, make)
 
 
 def _computed(stages: Stages, side: str, known: dict[str, Trained]) -> tuple[dict[str, Tensor], dict]:

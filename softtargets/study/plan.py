@@ -86,6 +86,8 @@ class Plan:
         """Those that the runs need, by key."""
         self.derived: dict[tuple[str, str], int] = {}
         """Bytes of what is computed from models, by stage and key."""
+        self.run_of: dict[str, dict] = {}
+        """The config of the first run that needs a model, by its key."""
         self.number: dict[str | tuple[str, str], float] = collections.defaultdict(float)
         """How many there are of each of these."""
         self.kinds: dict[str, Kind] = {}
@@ -106,6 +108,7 @@ class Plan:
             digests = {name: self.trainings.digest(keys) for name, keys in run.entries.items()}
             derived = run.derived({name: digest for name, digest in digests.items() if digest})
             self.models |= models
+            self.run_of = dict.fromkeys(models, config) | self.run_of
             self.derived |= derived
             weights = {key: weight.of(model) for key, model in models.items()} | dict.fromkeys(
                 derived, weight.retrained
@@ -142,7 +145,9 @@ class Plan:
         trainings, runs = Sum("training", "trainings"), Sum("run", "runs")
         for key, model in self.missing.items():
             step = self.trainings.step_seconds(model.speed, clock)
-            trainings.add(None if step is None else step * model.steps / HOUR, self.number[key])
+            stored = nearest(self.runs.stored, kinds_of_rest(self.run_of[key]))
+            seconds = None if step is None else step * model.steps + (stored.value if stored else 0.0)
+            trainings.add(seconds and seconds / HOUR, self.number[key])
         for kind in self.kinds.values():
             seconds, rough = self._beside_trainings(kind.config)
             runs.add(seconds and seconds / HOUR, kind.number, rough)

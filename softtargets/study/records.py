@@ -104,6 +104,8 @@ class Runs:
         self.number = 0
         self.unlearning: dict[str, list[float]] = collections.defaultdict(list)
         self.rest: dict[str, list[float]] = collections.defaultdict(list)
+        self.stored: dict[str, list[float]] = collections.defaultdict(list)
+        """Seconds for each model that a run trained, to store it and what is computed from it."""
         self.bytes: dict[str, list[int]] = collections.defaultdict(list)
         for file in results:
             self._add(file)
@@ -115,7 +117,8 @@ class Runs:
         cost, config = result["cost"], result["config"]
         clock = "cpu_s" if config["device"] == "cpu" else "s"
         unlearning = cost[f"unlearn_{clock}"]
-        rest = cost[f"run_{clock}"] - cost[f"trainings_{clock}"] - unlearning
+        stored = cost.get(f"stored_{clock}", 0.0)  # older ones say nothing, and it is part of their rest
+        rest = cost[f"run_{clock}"] - cost[f"trainings_{clock}"] - stored - unlearning
         files = [path for path in file.parent.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
         size = sum(path.stat().st_size for path in files)
         self.number += 1
@@ -124,6 +127,8 @@ class Runs:
         for key in kinds_of_rest(config):
             self.rest[key].append(rest)
             self.bytes[key].append(size)
+            if cost["made"]:
+                self.stored[key].append(stored / len(cost["made"]))
 
 
 class Estimate(NamedTuple):
