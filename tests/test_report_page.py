@@ -953,6 +953,22 @@ class TestInABrowser:
             laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         assert max(bar["bottom"], 0) <= heading["top"] < 0.4 * size[1]
 
+    def test_a_picture_of_a_figure_that_is_scrolled_away_has_its_head_on_top(self, laptop):
+        metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": False}
+        laptop.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        try:
+            laptop.execute_script("location.hash = 'figure2'")
+            text = laptop.execute_script(
+                "return figurePicture(document.getElementById('figure1').closest('section'))"
+            )
+        finally:
+            laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        pictures = [one for one in xml.etree.ElementTree.fromstring(text) if one.tag.endswith("svg")]
+        named = [one for one in pictures if "another retraining" in "".join(one.itertext())]
+        assert float(named[0].get("y")) == min(
+            float(one.get("y")) for one in pictures if float(one.get("width")) > 100
+        )
+
     def test_it_prints(self, laptop):
         pdf = laptop.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
         assert len(pdf) > 20_000

@@ -158,7 +158,7 @@ function* linesOf(section) {
 }
 
 function figurePicture(section) {
-  for (const box of all(".bounded", section)) box.style.maxHeight = "none";
+  section.classList.add("saved"); // nothing scrolls or sticks in a picture
   const place = section.getBoundingClientRect(), made = (tag, values) => {
     const one = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(values)) one.setAttribute(name, value);
@@ -181,7 +181,7 @@ function figurePicture(section) {
     line.textContent = text;
     whole.append(line);
   }
-  for (const box of all(".bounded", section)) box.style.maxHeight = "";
+  section.classList.remove("saved");
   return new XMLSerializer().serializeToString(whole);
 }
 
