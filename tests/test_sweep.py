@@ -502,6 +502,8 @@ REFUSED_PAIRS = {
     "pairs=2.5": "pairs=2.5: must be a valid integer",
     "pairs=many": "pairs='many': must be a valid integer",
     "pairs=2,3": "pairs=2,3: must be one number of pairs, as in pairs=25",
+    "pairs=7-7": "pairs=7-7: must be 2 to 10,000 pairs, the first to the last, as in pairs=25-49",
+    "pairs=7-3": "pairs=7-3: must be 2 to 10,000 pairs, the first to the last, as in pairs=25-49",
     "pairs=4 seed=range(3)": f"seed=range(3): {BOTH}",
     "seed=1 pairs=4": f"seed=1: {BOTH}",
     "pairs=4 forget_set.seed=2": f"forget_set.seed=2: {BOTH}",
@@ -541,6 +543,14 @@ def test_pairs_are_what_is_typed_out_and_composed_once(planned):
         (cell.hash, cell.folder) for cell in planned([arms, *TYPED_OUT])[0]
     ]
     assert len({cell.hash for cell in pairs}) == 8
+
+
+def test_pairs_may_begin_after_the_first(planned):
+    typed = ("seed=range(25,28)", "forget_set.seed=${seed}", "dataset.seed=${seed}")
+    hashes = {cell.hash for cell in planned(typed)[0]}
+    for given in ({"pairs": "25-27"}, {"config_words": ["pairs=25-27"]}):
+        assert {cell.hash for cell in planned([], **given)[0]} == hashes
+    assert {cell.hash for cell in planned(["pairs=25-27"])[0]} == hashes
 
 
 def test_pairs_may_stand_in_an_experiment(planned):

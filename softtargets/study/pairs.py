@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from softtargets.config.settings import PairSettings
+from softtargets.config.settings import MOST_PAIRS, PairSettings
 from softtargets.config.validation import validated
 from softtargets.errors import BadInput
 
@@ -15,25 +15,31 @@ OWN = {"fail_fast": "null", "plan": "false"}
 EXAMPLES = {"fail_fast": "3", "plan": "true"}
 DECIDED = ("seed", "forget_set.seed", "dataset.seed")
 """Settings that `pairs` decides: all three are the number of the pair."""
+FROM_TO = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+"""The first and the last pair."""
 Parse = Callable[[list[str]], list[Override]]
 
 
-def typed_out(params: list[Override], typed: list[Override], usual: int | None, parse: Parse) -> list[Override]:
-    """Return the overrides of a sweep with three seeds in place of `pairs=25`.
+def typed_out(
+    params: list[Override], typed: list[Override], usual: int | str | None, parse: Parse
+) -> list[Override]:
+    """Return the overrides of a sweep with three seeds in place of `pairs=25` or `pairs=25-49`.
 
     `params` are the overrides of hydra.sweeper.params; the `typed` ones come after them and win. `usual` is the
     value in the config. Raises BadInput for a number that is not allowed, and if a seed is set beside it.
     """
     overrides = [*params, *typed]
     given = [one for one in overrides if one.key_or_group == "pairs"]
-    number = _number(given[-1]) if given else usual
-    if number is None:
+    value = _value(given[-1]) if given else usual
+    numbers = _numbers(value)
+    if numbers is None:
         return overrides
     for one in overrides:
         if one.key_or_group in DECIDED and not one.is_delete():
-            raise BadInput(_both(one, number, in_params=one in params))
+            raise BadInput(_both(one, value, in_params=one in params))
     rest = [one for one in overrides if one not in given]
-    seeds = [f"seed=range({number})", "forget_set.seed=${seed}", "dataset.seed=${seed}"]
+    ends = (numbers.start, numbers.stop) if numbers.start else (numbers.stop,)
+    seeds = [f"seed=range({','.join(map(str, ends))})", "forget_set.seed=${seed}", "dataset.seed=${seed}"]
     return [*rest, *parse(["pairs=null", *seeds])]
 
 
@@ -56,13 +62,26 @@ def without_own(overrides: list[Override], config: DictConfig, parse: Parse) -> 
     return [*rest, *parse([f"{name}={usual}" for name, usual in OWN.items() if name in typed or config[name]])]
 
 
-def _number(given: Override) -> int | None:
+def _value(given: Override) -> object:
     if given.is_sweep_override():
         raise BadInput(f"{given.input_line}: must be one number of pairs, as in pairs=25")
-    return validated(PairSettings, {"pairs": given.value()}, "").pairs
+    return given.value()
 
 
-def _both(one: Override, number: int, in_params: bool) -> str:
+def _numbers(value: object) -> range | None:
+    """Return the numbers of the pairs: from 0 on as many as asked for, or from the first to the last of a text."""
+    if isinstance(value, str) and (ends := FROM_TO.fullmatch(value)):
+        first, last = map(int, ends.groups())
+        if not 2 <= last + 1 - first <= MOST_PAIRS:
+            raise BadInput(
+                f"pairs={value}: must be 2 to {MOST_PAIRS:,} pairs, the first to the last, as in pairs=25-49"
+            )
+        return range(first, last + 1)
+    number = validated(PairSettings, {"pairs": value}, "").pairs
+    return None if number is None else range(number)
+
+
+def _both(one: Override, number: object, in_params: bool) -> str:
     """Return the refusal of a seed that is set beside `pairs`."""
     word = re.sub(r"^\+*", "", one.input_line)
     where = f" (in hydra.sweeper.params; leave it out by '~hydra.sweeper.params.{one.key_or_group}')"
