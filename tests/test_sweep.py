@@ -503,6 +503,7 @@ REFUSED_PAIRS = {
     "pairs=many": "pairs='many': must be a valid integer",
     "pairs=2,3": "pairs=2,3: must be one number of pairs, as in pairs=25",
     "pairs=7-7": "pairs=7-7: must be 2 to 10,000 pairs, the first to the last, as in pairs=25-49",
+    "pairs=0-10000": "pairs=0-10000: must be 2 to 10,000 pairs, the first to the last, as in pairs=25-49",
     "pairs=7-3": "pairs=7-3: must be 2 to 10,000 pairs, the first to the last, as in pairs=25-49",
     "pairs=4 seed=range(3)": f"seed=range(3): {BOTH}",
     "seed=1 pairs=4": f"seed=1: {BOTH}",

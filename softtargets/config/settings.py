@@ -60,14 +60,11 @@ def _device(name: str) -> str:
     return name
 
 
-MOST_PAIRS = 10_000
-
-
 class PairSettings(pydantic.BaseModel):
     """The settings of a sweep alone; `plan` is one of a single run too."""
 
     model_config = FORBID
-    pairs: Annotated[int, Field(ge=2, le=MOST_PAIRS)] | None = None
+    pairs: Annotated[int, Field(ge=2, le=10_000)] | None = None
     fail_fast: Count | None = None
     plan: bool = False
 

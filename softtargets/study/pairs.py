@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from softtargets.config.settings import MOST_PAIRS, PairSettings
+from softtargets.config.settings import PairSettings
 from softtargets.config.validation import validated
 from softtargets.errors import BadInput
 
@@ -17,6 +17,8 @@ DECIDED = ("seed", "forget_set.seed", "dataset.seed")
 """Settings that `pairs` decides: all three are the number of the pair."""
 FROM_TO = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 """The first and the last pair."""
+LEAST_PAIRS, MOST_PAIRS = 2, 10_000
+"""As many as `pairs` allows where it is a number."""
 Parse = Callable[[list[str]], list[Override]]
 
 
