@@ -254,7 +254,7 @@ def over_seeds(over: Sequence[OverSeeds]) -> Markup:
 def attacks(leaks: Sequence[Leak]) -> list[Markup]:
     """Return what attacks per sample find out, and the ROC of the strongest of them for every arm."""
     if not leaks:
-        return [tag("p", "None: ten seeds of an arm on one forget set are needed.")]
+        return [tag("p", "Not shown: ten seeds of an arm on one forget set are needed.")]
     listed = table("Attacks per sample", tables.LEAK, [tables.leak_row(leak) for leak in leaks], texts=3)
     strongest = [leak for leak in leaks if leak.attack == "U-LiRA"]
     rows = [tables.of_margins_row(leak) for leak in strongest]
