@@ -626,6 +626,27 @@ def test_a_sweep_that_fails_fast_leaves_the_rest_and_goes_on_at_the_next_call(fo
     assert len(results(folder)) == 3
 
 
+def test_runs_whose_folders_cannot_be_made_are_failures_that_end_a_sweep_fast(folder, here):
+    assert here("-m", *SMALL, "seed=range(3)", "stage=data").returncode == 0
+    first, *others = sorted(folder.glob("runs/sweep/seed=*"))
+    shutil.rmtree(first / ".hydra")
+    (first / ".hydra").touch()  # error.json can be left beside it
+    for place in others:
+        shutil.rmtree(place)
+        place.touch()
+    code, stdout, stderr = here("-m", *SMALL, "seed=range(4)", "fail_fast=2")
+    why = "FileExistsError: [Errno 17] File exists: '…'"
+    assert stderr == f"run.py: fail_fast=2: 2 runs failed for the same reason, so the sweep ends here: {why}\n"
+    said = [line for line in stdout.splitlines() if line.startswith("a run failed: ")]
+    assert [line.rpartition(" (")[2] for line in said] == [f"{place})" for place in (first, *others)]
+    assert "0 of 4 runs finished, 3 failed, 1 stopped or not started" in stdout
+    assert (code, results(folder)) == (1, {})
+    assert (
+        "Trust: 4 runs planned, 0 finished, 3 failed, 1 never began"
+        in (folder / "runs/sweep/summary.md").read_text()
+    )
+
+
 @pytest.mark.parametrize("words", ["fail_fast=0", "fail_fast=1,2", "fail_fast=few"])
 def test_own_settings_are_refused_in_one_sentence(here, words):
     code, stdout, stderr = here("-m", *SMALL, words)

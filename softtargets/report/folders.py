@@ -71,6 +71,7 @@ class Lost:
 ASIDE = "set aside"
 BEGUN = Lost("unfinished", "it is running, or its process was killed")
 UNBEGUN = Lost("unbegun", "planned, and never began")
+NO_FOLDER = Lost("failed", "its folder cannot be made, because a file of this name is there")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,11 +123,16 @@ def census(folder: Path) -> Census:
             lost[place] = Lost("failed", _error(place / "error.json"))
         elif names & STARTED and not names & ENDED:
             lost[place] = BEGUN if "run.log" in names or not _is_empty(place / ".hydra") else UNBEGUN
-    lost |= {place: UNBEGUN for place in arm_of if place not in finished and place not in lost}
+    lost |= {place: _unbegun(place) for place in arm_of if place not in finished and place not in lost}
     named = {
         _name(place, folder): dataclasses.replace(lost[place], arm=arm_of.get(place)) for place in sorted(lost)
     }
     return Census(arm_of, named)
+
+
+def _unbegun(place: Path) -> Lost:
+    """Return that a planned run never began; that it failed if a file is where its folder belongs."""
+    return NO_FOLDER if os.path.lexists(place) and not place.is_dir() else UNBEGUN
 
 
 def _is_empty(folder: Path) -> bool:

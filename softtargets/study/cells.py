@@ -23,7 +23,7 @@ from softtargets.config.resolve import config_hash
 from softtargets.config.settings import LauncherSettings, SweeperSettings
 from softtargets.config.validation import validated as check_model
 from softtargets.errors import BadInput, program
-from softtargets.execution import composed_run
+from softtargets.execution import composed_run, run_files
 from softtargets.report.planned import write_plan
 from softtargets.resumable.progress_marks import remove_marks
 from softtargets.study.composing import Composer
@@ -284,6 +284,8 @@ def prepare(folder: Path, unfinished: list[SweepCell]) -> dict[SweepCell, str]:
             _make_ready(cell)
         except OSError as error:
             hopeless[cell] = f"{type(error).__name__}: {error}"
+            with contextlib.suppress(OSError):  # its folder itself may be what cannot be made
+                run_files.write_error(cell.folder, error, str(error))
     return hopeless
 
 

@@ -6,7 +6,7 @@ import datetime
 import math
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import rich.console
@@ -104,13 +104,25 @@ class Display(Screen):
         if state == "finished" and cell.stage == "all" and (result := read_json_or_none(cell.outcome)):
             self.nearest.add(result)
         if state == "failed" and (reason := cell.error()):
-            common = without_folder(reason, cell.folder)
-            self.reasons[common] += 1
-            if self.reasons[common] <= SHOWN:
-                path = cell.folder / "error.json"
-                self.screen.print(visible(f"a run failed: {reason} ({path})"), markup=False)
-            if self.reasons[common] == self.fail_fast:
-                raise FailFast(self.fail_fast, common)
+            self._fail(cell, reason, cell.folder / "error.json")
+
+    def add_hopeless(self, reasons: Mapping[SweepCell, str]) -> None:
+        """Add the failures of cells whose folders cannot be prepared, so that they will not run.
+
+        Raises FailFast as soon as `fail_fast` of them have one reason.
+        """
+        self.states |= dict.fromkeys(reasons, "failed")
+        for cell, reason in reasons.items():
+            self._fail(cell, reason, cell.folder)
+
+    def _fail(self, cell: SweepCell, reason: str, place: Path) -> None:
+        """Count a failure, say it if it is one of the first for its reason, and check `fail_fast`."""
+        common = without_folder(reason, cell.folder)
+        self.reasons[common] += 1
+        if self.reasons[common] <= SHOWN:
+            self.screen.print(visible(f"a run failed: {reason} ({place})"), markup=False)
+        if self.reasons[common] == self.fail_fast:
+            raise FailFast(self.fail_fast, common)
 
     def _say_counts(self) -> None:
         counts = self.counts()

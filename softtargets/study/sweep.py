@@ -134,14 +134,15 @@ def _launch(
     display = Display(cells, unfinished, fail_fast)  # a new one: its pace and failures are those of this call
     began = {cell: cell.log_bytes() for cell in unfinished if cell not in hopeless}
     end = LauncherEnd()
-    if began:
-        start = _starter(sweeper, list(began), folder, queue)
-        try:
+    try:
+        display.add_hopeless(hopeless)
+        if began:
+            start = _starter(sweeper, list(began), folder, queue)
             with outlived(queue), display:
                 end = launch(start, display.update)
-        except FailFast as error:
-            print(f"{program()}: {visible(error)}", file=sys.stderr)
-            return _stopped(began, hopeless, queue)
+    except FailFast as error:
+        print(f"{program()}: {visible(error)}", file=sys.stderr)
+        return _stopped(began, hopeless, queue)
     if end.raised:
         print(f"{program()}: {visible(reason(end.raised, queue))}", file=sys.stderr)
     # a job that SLURM accepted but never started was cancelled: report it like a killed run
