@@ -197,6 +197,25 @@ def test_a_sweep_ends_fast_when_so_many_runs_failed_for_one_reason(watched, tmp_
         display.update()
 
 
+def test_models_are_counted_of_finished_runs_alone(watched, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "verdicts", lambda _: None)
+    cells = watched("abc")[0].cells
+    models = {"cost": {"made": ["original", "retrained"], "from_store": ["teacher"]}}
+    for name in "ab":
+        leave(tmp_path / name, "error.json", {"error": "KeyError", "message": "after the training"})
+    lines = []
+    for finished in ("", "c", "ab"):
+        for name in finished:
+            leave(tmp_path / name, "result.json", result("npo", 0.1) | models)
+        progress.counts_of_runs(cells if finished else cells[:2], Missing({}, frozenset()))
+        lines += [line for line in capsys.readouterr().out.splitlines() if " finished, " in line]
+    assert lines == [
+        "0 of 2 runs finished, 2 failed",
+        "1 of 3 runs finished, 2 failed; the finished ones trained 2 models, reused 1 from the store",
+        "3 of 3 runs finished, 0 failed; trained 6 models, reused 3 from the store",
+    ]
+
+
 def test_runs_that_cannot_write_into_their_folders_failed_for_one_reason(watched, tmp_path, capsys):
     display, _, _ = watched("abcde")
     display.fail_fast = 5

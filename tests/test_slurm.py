@@ -214,7 +214,7 @@ def test_a_sweep_that_fails_fast_cancels_its_jobs(folder):
     code, out, err = sweep(folder, *SLURM, *SMALL, *algorithm(bad_or_gated), "seed=range(4)", "fail_fast=1")
     assert code == 1
     assert "fail_fast=1: a run failed, so the sweep ends here: ArithmeticError: one bad seed" in err
-    assert "0 of 4 runs finished, 1 failed, 3 stopped or not started; " in out
+    assert "0 of 4 runs finished, 1 failed, 3 stopped or not started\n" in out
     assert not slurm("squeue", "--noheader").split()
 
 

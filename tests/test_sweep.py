@@ -339,7 +339,7 @@ def test_runs_that_nobody_began_are_counted_and_not_called_ended(tmp_path, capsy
     assert not counts_of_runs(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=True))
     out = capsys.readouterr().out
     assert "failed: began: no result, because its process was killed\n" in out
-    assert "0 of 3 runs finished, 1 failed, 2 not started; " in out
+    assert "0 of 3 runs finished, 1 failed, 2 not started\n" in out
     assert not counts_of_runs(list(before), missing(before, {}, {1: "KeyError: 'a'"}, gave_up=False))
     assert "failed: ended: KeyError: 'a'\n" in capsys.readouterr().out
 
@@ -362,7 +362,7 @@ def test_a_sweep_of_which_every_run_failed_leaves_a_page_that_names_them(tmp_pat
         write_json(one.folder / "error.json", {"error": "ValueError", "message": f"no luck in {one.folder.name}"})
     assert not counts_of_runs(cells, missing({}, {}, {}, gave_up=False))
     out = capsys.readouterr().out
-    assert "0 of 3 runs finished, 3 failed; " in out
+    assert "0 of 3 runs finished, 3 failed\n" in out
     assert f"report: {tmp_path / 'report.html'}; the same in summary.md\n" in out
     text = (tmp_path / "summary.md").read_text()
     assert "No run finished" in text
@@ -395,7 +395,7 @@ def test_a_large_finished_sweep_keeps_its_report_until_a_result_is_newer(tmp_pat
 def test_a_sweep_that_never_began_leaves_no_page(tmp_path, capsys):
     cells = [cell(tmp_path / "never")]
     assert not counts_of_runs(cells, missing(dict.fromkeys(cells, 0), {}, {}, gave_up=True))
-    assert "0 of 1 run finished, 0 failed, 1 not started; " in capsys.readouterr().out
+    assert "0 of 1 run finished, 0 failed, 1 not started\n" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 

@@ -168,14 +168,17 @@ def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
         result = read_json_or_none(cell.outcome)
         if not result or not cell.has_made(result):
             without.append(cell)
-        if result:
-            trained, reused = trained + len(result["cost"]["made"]), reused + len(result["cost"]["from_store"])
+            continue
+        trained, reused = trained + len(result["cost"]["made"]), reused + len(result["cost"]["from_store"])
     unbegun = [cell for cell in without if cell in missing.unbegun and not cell.error()]
     failed = [cell for cell in without if cell not in unbegun]
     _print_failures(failed, missing)
     ended = f"{len(cells) - len(without):,} of {counted(len(cells), 'run')} finished, {len(failed):,} failed"
     ended += f", {len(unbegun):,} {'stopped or ' * missing.stopped}not started" if unbegun else ""
-    print(f"{ended}; trained {counted(trained, 'model')}, reused {reused:,} from the store")
+    if len(without) < len(cells):  # a run that failed does not say how many models it trained before
+        those = "the finished ones " if without else ""
+        ended += f"; {those}trained {counted(trained, 'model')}, reused {reused:,} from the store"
+    print(ended)
     folder = cells[0].folder.parent
     print(visible(f"sweep: {folder}"))
     if len(cells) >= LARGE and not without and _is_reported(folder, cells):
