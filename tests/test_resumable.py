@@ -142,6 +142,8 @@ def test_a_foreign_config_is_hashed_as_it_is_written_and_without_what_is_ignored
     changed = OmegaConf.create({"d": "${a.b}", "a": {"c": 3, "b": 1}, "hydra": {"job": 2}})
     assert config_hash(config, ["a.c", "not.there"]) == config_hash(changed, ["a.c", "not.there"])
     assert config_hash(config) != config_hash(changed)
+    open_values = [OmegaConf.create({"a": 1, "b": value}) for value in ("???", "${nope}", None, 2)]
+    assert len({config_hash(one, ["b"]) for one in open_values}) == 1
     assert config.a.c == 2, "the config itself stays whole"
 
 
@@ -196,6 +198,13 @@ def test_a_foreign_app_runs_again_only_what_failed(tmp_path):
 
 
 @pytest.mark.long
+def test_ignored_settings_that_no_run_of_a_foreign_app_has_are_named(tmp_path):
+    code, _, stderr = ended(start(tmp_path, "x=0", "+only=1", "hydra.sweeper.ignored=[bad,nosuch,only,x.y]"))
+    assert stderr == "hydra.sweeper.ignored: no run of this sweep has a setting nosuch, x.y\n"
+    assert (code, values(tmp_path)) == (0, [0])
+
+
+@pytest.mark.long
 def test_a_folder_that_cannot_be_made_fails_one_run_of_a_foreign_app(tmp_path):
     assert ended(start(tmp_path, "x=0,1", "bad=1"))[0] == 1
     (failed,) = tmp_path.glob("squares/x=1-*")
@@ -214,8 +223,9 @@ def test_a_folder_that_cannot_be_made_fails_one_run_of_a_foreign_app(tmp_path):
         (["hydra.sweep.dir='${now:%Y}'"], "hydra.sweep.dir=${now:%Y}: has the time of the call"),
         (["hydra.sweeper.cells_per_job=0"], "hydra.sweeper.cells_per_job=0: must be at least 1"),
         (["x=interval(0,1)"], "x=interval(0,1): a sweep cannot draw from an interval"),
+        (["x=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0: must be -1"),
     ],
-    ids=["folder", "number", "interval"],
+    ids=["folder", "number", "interval", "workers"],
 )
 def test_a_foreign_app_is_refused_in_one_sentence(words, said, tmp_path):
     code, stdout, stderr = ended(start(tmp_path, *words))

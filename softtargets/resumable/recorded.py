@@ -1,6 +1,7 @@
 """What a run of a sweep leaves in its folder: that it began, and its result or its error."""
 
 import datetime
+import functools
 import hashlib
 import os
 import socket
@@ -30,12 +31,22 @@ def config_hash(config: DictConfig, ignored: Sequence[str] = ()) -> str:
     """
     kept = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     with open_dict(kept):
-        for name in ignored:
-            parent, _, last = name.rpartition(".")
-            node = OmegaConf.select(kept, parent) if parent else kept
-            if OmegaConf.is_dict(node):
-                node.pop(last, None)
+        for name in filter(functools.partial(has_setting, kept), ignored):
+            parent, last = _parent(kept, name)
+            del parent[last]
     return hashlib.sha256(OmegaConf.to_yaml(kept, sort_keys=True).encode()).hexdigest()
+
+
+def has_setting(config: DictConfig, name: str) -> bool:
+    """Return whether a config has a setting of this dotted name."""
+    parent, last = _parent(config, name)
+    return OmegaConf.is_dict(parent) and last in list(parent)  # `in parent` is false of a value ???
+
+
+def _parent(config: DictConfig, name: str) -> tuple[object, str]:
+    """Return the node that may hold a setting, and the setting's own name."""
+    parent, _, last = name.rpartition(".")
+    return (OmegaConf.select(config, parent) if parent else config), last
 
 
 class Recorded:

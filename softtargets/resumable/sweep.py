@@ -15,7 +15,7 @@ from softtargets.errors import BadInput, visible
 from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import launch, reason, without_folder
 from softtargets.resumable.progress_marks import changed, digest_in, remove_marks
-from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash
+from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash, has_setting
 from softtargets.resumable.starting import Screen, in_folder, outlived, prepare_folder, queue_of, starter
 from softtargets.system.files import make_folder, read_json_or_none, require_writable
 from softtargets.system.words import counted
@@ -106,6 +106,8 @@ def _folder(sweeper: Sweeper) -> Path:
         value = sweeper.config.hydra.sweeper[name]
         if value is not None and value < 1:
             raise BadInput(f"hydra.sweeper.{name}={value}: must be at least 1")
+    if sweeper.config.hydra.launcher.get("n_jobs") == 0:
+        raise BadInput("hydra.launcher.n_jobs=0: must be -1 (one worker for each core) or at least 1")
     folder = Path(sweeper.config.hydra.sweep.dir).absolute()
     require_writable("hydra.sweep.dir", folder)
     return folder
@@ -120,13 +122,19 @@ def _cells(sweeper: Sweeper, arguments: list[str], folder: Path) -> list[Cell]:
     )
     swept = {one.get_key_element() for one in overrides if one.is_sweep_override()}
     by_hash: dict[str, Cell] = {}
+    unknown = set(node.ignored)
     for words in every_combination(overrides):
-        digest = config_hash(loader.load_sweep_config(sweeper.config, words), node.ignored)
+        config = loader.load_sweep_config(sweeper.config, words)
+        unknown = {setting for setting in unknown if not has_setting(config, setting)}
+        digest = config_hash(config, node.ignored)
         name = re.sub(r"[^\w=,.+-]+", "_", ",".join(word for word in words if word.partition("=")[0] in swept))
         short = name.encode()[:NAME].decode(errors="ignore") or "run"
         by_hash.setdefault(digest, Cell(tuple(words), folder / f"{short}-{digest[:12]}", digest))
     if not by_hash:
         raise BadInput("the sweep is empty. Give a range or a glob with at least one value")
+    if unknown:
+        names = ", ".join(sorted(unknown))  # no bad input: other options of a group may have it
+        print(f"hydra.sweeper.ignored: no run of this sweep has a setting {visible(names)}", file=sys.stderr)
     return list(by_hash.values())
 
 
