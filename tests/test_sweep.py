@@ -217,6 +217,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
         "first_study": 1000,
         "soft_study": 4950,
         "soft_study_utility": 300,
+        "soft_study_utility_efficient": 175,
     }
 
 
