@@ -118,6 +118,32 @@ def test_a_call_that_is_stopped_names_the_jobs_that_run_on(tmp_path, monkeypatch
     assert capsys.readouterr().out == said
 
 
+class Stopped:
+    """A screen where Ctrl-C comes as the first line is written."""
+
+    def __init__(self):
+        self.lines = []
+
+    def write(self, text: str) -> None:
+        self.lines.append(text)
+        if len(self.lines) == 1:
+            raise KeyboardInterrupt
+
+    def flush(self) -> None: ...
+
+
+def test_a_call_that_is_stopped_in_its_first_line_names_the_jobs_of_an_earlier_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm_queue, "_squeue", lambda *_: subprocess.CompletedProcess([], 0, "12_0\n", ""))
+    (tmp_path / starting.JOBS / "12_0").mkdir(parents=True)
+    config = OmegaConf.create({"hydra": {"launcher": {"_target_": "any.SlurmLauncher"}}})
+    monkeypatch.setattr(sys, "stdout", Stopped())
+    with pytest.raises(KeyboardInterrupt):
+        starting.queue_of(config, tmp_path, sweep.Counts([], tmp_path, 0))
+    first, last, *_ = sys.stdout.lines
+    assert first == "waiting for jobs of an earlier call; to cancel them: scancel 12"
+    assert last == "its jobs run on; the same command waits for them. To cancel them: scancel 12"
+
+
 def test_a_cell_that_fails_before_its_run_leaves_its_reason_and_stops_no_other_of_its_job(tmp_path):
     (tmp_path / "1").mkdir()  # where the stub writes a file
     job = slurm_jobs.Job(StubLauncher(tmp_path), [(number, [str(number)]) for number in range(3)])

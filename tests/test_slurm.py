@@ -95,7 +95,9 @@ def folder(tmp_path, monkeypatch, cluster):
     for name, value in cluster.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "store").mkdir()
-    return tmp_path
+    yield tmp_path
+    slurm("scancel", "--me")  # the jobs of a test that failed, which would hold the next one's
+    until(lambda: not slurm("squeue", "--noheader"))
 
 
 def slurm(*command: str) -> str:

@@ -49,9 +49,10 @@ def queue_of(config: DictConfig, folder: Path, screen: Screen) -> Queue | None:
     leave_job()
     earlier = Queue(folder / JOBS)
     if earlier.waiting():
-        print(f"waiting for jobs of an earlier call; to cancel them: {earlier.to_cancel}", flush=True)
-        with outlived(earlier), screen:
-            watch(earlier, screen.update)
+        with outlived(earlier):
+            print(f"waiting for jobs of an earlier call; to cancel them: {earlier.to_cancel}", flush=True)
+            with screen:
+                watch(earlier, screen.update)
     return Queue(earlier.folder, but=earlier.jobs())
 
 
