@@ -210,7 +210,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
     assert sizes == {
         "frontier": 575,
         "frontier_efficient": 625,
-        "leaks": 384,
+        "leaks": 640,
         "quick": 20,
         "seed_grid": 480,
         "seed_grid_matched": 480,
