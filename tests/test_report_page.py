@@ -984,9 +984,27 @@ class TestInABrowser:
             )
             assert laptop.execute_script(cut) == 0
             assert not laptop.find_element(By.TAG_NAME, "nav").is_displayed()
+            assert not [one for one in laptop.find_elements(By.CLASS_NAME, "part") if one.is_displayed()]
+            arrow = "return getComputedStyle(document.querySelector('#arms thead button'), '::after').content"
+            assert laptop.execute_script(arrow) == "none"
+            split = (
+                "return [...document.querySelectorAll('section p, #arms thead, #arms tr, figure')]"
+                ".filter((one) => getComputedStyle(one).breakInside !== 'avoid').length"
+            )
+            assert laptop.execute_script(split) == 0, "no paragraph or row is on two pages; heads are on each"
         finally:
             laptop.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
             laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def test_in_rows_of_arms_that_lose_utility_the_marks_alone_are_pale(self, wide, tmp_path):
+        wide.get(reported(tmp_path, *lossy(planted("npo", 0.3)), *planted("relabel", 0.4)).as_uri())
+        pale = (
+            "const clear = (one) => one.matches('.greyed') ? 1 : getComputedStyle(one).opacity * "
+            "clear(one.parentElement);"
+            "return ['.zone', '.zero', '.mean'].map((one) => clear(document.querySelector(`.greyed ${one}`)))"
+        )
+        zone, line, mean = wide.execute_script(pale)
+        assert zone == line == 1 > mean > 0.3
 
     @pytest.mark.parametrize("size", [(390, 844), (844, 390)], ids=["upright", "on its side"])
     @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
