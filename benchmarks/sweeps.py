@@ -1,9 +1,9 @@
 """What large sweeps and stores cost: CPU seconds, memory, and calls to the file system.
 
-`python benchmarks/sweeps.py [cells=5000] [watched=20000] [entries=10000] [seconds=30]` plans two sweeps, one of
-seeds and one of learning rates, up to the launch of their first run. A stub then leaves every cell a copy of one
-real result, and the sweep is called again, as if its report were there. Then it plans as many pairs,
-watches a sweep for some seconds, in which four runs a second end, and lists a store.
+`python benchmarks/sweeps.py [cells=5000] [watched=20000] [entries=10000] [seconds=30]` plans four sweeps, of
+seeds, learning rates, lengths of training and networks, up to the launch of their first run. A stub then leaves
+every cell a copy of one real result, and the sweep is called again, as if its report were there. Then it plans as
+many pairs, watches a sweep for some seconds, in which four runs a second end, and lists a store.
 """
 
 import collections
@@ -30,8 +30,10 @@ ROOT = Path(__file__).parents[1]
 TINY = ("dataset.train_size=300", "architecture.hidden=8", "training.epochs=1", "unlearn.epochs=1")
 SWEPT = {
     "seeds": "seed=range({})",
-    "learning rates": "unlearn.optimizer.lr=range(1,{})",
-}  # as many, since a rate of 0 is refused
+    "learning rates": "unlearn.optimizer.lr=range(1,{})",  # as many, since a rate of 0 is refused
+    "lengths of training": "training.epochs=range(1,{})",
+    "networks": "architecture.hidden=range(1,{})",
+}
 STUB = "import sys; sys.path.insert(0, 'benchmarks'); import sweeps; sweeps.stubbed()"
 RATE = 4
 """Runs a second that end while a sweep is watched, as of 16 workers with runs of 4 s."""
@@ -79,7 +81,9 @@ def used(*command: str, **more: str) -> Used:
 
 def plan_and_resume(folder: Path, name: str, cells: int, words: str) -> None:
     """Print what the first and the second call of a sweep of `cells` cells take."""
-    words = ["-m", *TINY, f"hydra.sweep.dir={folder}", words.format(cells + words.count("1,"))]
+    swept = words.format(cells + words.count("1,"))
+    tiny = [word for word in TINY if word.partition("=")[0] != swept.partition("=")[0]]
+    words = ["-m", *tiny, f"hydra.sweep.dir={folder}", swept]
     real = folder.parent / "real"
     if not real.exists():
         used("run.py", *TINY, f"hydra.run.dir={real}")
@@ -119,15 +123,19 @@ def stubbed() -> None:
 
 
 def lay_result(real: Path, cell) -> None:
-    """Leave a cell the copy of a real result, with its seed and learning rate."""
+    """Leave a cell the copy of a real result, with what its overrides set."""
     result = copy.deepcopy(_result(real))
     words = dict(word.split("=", 1) for word in cell.overrides)
     result["provenance"]["config_hash"] = cell.hash
     if "seed" in words:
         result["choices"]["seed"] = result["config"]["seed"] = int(words["seed"])
         result["hashes"] |= {"original": words["seed"], "retrained": words["seed"]}
-    if "unlearn.optimizer.lr" in words:
-        result["config"]["unlearn"]["optimizer"]["lr"] = float(words["unlearn.optimizer.lr"])
+    for (group, *path, name), value in ((key.split("."), value) for key, value in words.items() if "." in key):
+        node = result["config"][group]
+        for step in path:
+            node = node[step]
+        if name in node:
+            node[name] = type(node[name])(value)
     write_json(cell.outcome, result)
     (cell.folder / "margins.npz").hardlink_to(real / "margins.npz")
 

@@ -21,6 +21,7 @@ from softtargets.evaluation.evidence import relearn_steps
 from softtargets.execution import experiment
 from softtargets.execution.experiment import build
 from softtargets.execution.network_trial import Trial
+from softtargets.execution.parts import Parts
 from softtargets.fit import Fit, predict
 from softtargets.importance import importance
 from softtargets.losses import cross_entropy
@@ -519,6 +520,44 @@ def test_a_network_is_tried_once_a_process_for_runs_that_use_it_alike(own, compo
         build(composed(*OWN, word))
         counts.append(Plain.built)
     assert counts[0] == counts[2] > counts[1] == 0
+
+
+def test_a_sweep_of_many_networks_looks_at_the_shape_of_most_and_their_runs_try_them(own, composed, monkeypatch):
+    monkeypatch.setattr(experiment, "_TRIED", set())
+    whole = []
+    monkeypatch.setattr(Trial, "__call__", lambda self, *_: whole.append(self.build()[1].out_features))
+    parts = Parts()
+    for hidden in [*range(1, 15), 3, 14]:
+        build(composed(f"architecture.hidden={hidden}"), parts=parts)
+    assert whole == [*range(1, experiment.WHOLE_TRIALS + 1)]
+    build(composed(*OWN), parts=parts)  # a network of another kind
+    build(composed("architecture.hidden=14"))
+    assert len(whole) == experiment.WHOLE_TRIALS + 2
+    assert whole[-1] == 14
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_look_at_the_shape_of_a_network_draws_nothing(name):
+    state = torch.get_rng_state()
+    Trial("architecture", GOOD[name], SHAPE, K, "cpu").fits_by_shape()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_network_that_shows_its_shape_only_with_values_is_tried_among_many(own, composed, monkeypatch):
+    monkeypatch.setattr(experiment, "_TRIED", set())
+    monkeypatch.setattr(experiment, "WHOLE_TRIALS", 0)
+    reads = answering(lambda self, x: self.layers(x) * (1 if float(x.sum()) else 2))
+    assert not Trial("architecture", reads, SHAPE, K, "cpu").fits_by_shape()
+    monkeypatch.setattr(Trial, "fits_by_shape", lambda self: False)
+    build(composed(), parts=Parts())
+    assert len(experiment._TRIED) == 1
+
+
+def test_a_network_with_another_shape_is_refused_among_many(own, composed, monkeypatch):
+    monkeypatch.setattr(experiment, "_TRIED", set())
+    monkeypatch.setattr(experiment, "WHOLE_TRIALS", 0)
+    with pytest.raises(BadInput, match=r"returns logits of shape \(2, 9\); it must return \(2, 10\)|does not fit"):
+        build(composed("architecture.hidden=14", "+architecture.classes=9"), parts=Parts())
 
 
 @pytest.mark.parametrize(

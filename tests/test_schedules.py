@@ -11,6 +11,7 @@ from softtargets.compat import torch_names
 from softtargets.config.settings import Training
 from softtargets.errors import BadInput
 from softtargets.execution.optimisers import build_optimisation
+from softtargets.execution.parts import Parts
 from softtargets.schedules import by_name, one_cycle
 
 torch_names.delay_compiler()
@@ -62,7 +63,9 @@ def group(optimizer: dict | None = None, schedule: dict | None = None) -> Traini
         "precision": "float32",
     }
     optimizer = {"_target_": "torch.optim.SGD", "lr": 0.5, "momentum": 0.9} | (optimizer or {})
-    return build_optimisation(Training, node | {"optimizer": optimizer, "schedule": schedule}, "training", "cpu")
+    return build_optimisation(
+        Training, node | {"optimizer": optimizer, "schedule": schedule}, "training", Parts(), "cpu"
+    )
 
 
 def learning_rates(schedule: dict, steps: int) -> list[float]:
@@ -204,7 +207,9 @@ def stepped(name: str, **settings) -> torch.Tensor:
         "clip_norm": None,
         "precision": "float32",
     }
-    made = build_optimisation(Training, node | {"optimizer": settings, "schedule": None}, "training", "cpu")
+    made = build_optimisation(
+        Training, node | {"optimizer": settings, "schedule": None}, "training", Parts(), "cpu"
+    )
     weight = torch.zeros(2, 2, requires_grad=True)
     weight.grad = torch.ones(2, 2)
     made.optimizer([weight]).step()
@@ -272,7 +277,7 @@ def test_one_cycle_goes_with_every_optimiser(name):
     settings = {"_target_": f"torch.optim.{name}", "lr": 0.5} | ({"momentum": momentum} if momentum else {})
     node = {"epochs": 1, "min_epochs": 1, "min_steps": 1, "batch_size": 8, "clip_norm": None}
     node |= {"precision": "float32", "optimizer": settings, "schedule": ONE_CYCLE}
-    made = build_optimisation(Training, node, "training", "cpu")
+    made = build_optimisation(Training, node, "training", Parts(), "cpu")
     optimizer = made.optimizer([torch.zeros(2, 2, requires_grad=True)])
     made.schedule(optimizer, 10)
     (group,) = optimizer.param_groups
@@ -291,12 +296,12 @@ def test_a_schedule_that_does_not_fit_the_optimiser_is_refused_with_both_named(s
     node = {"epochs": 1, "min_epochs": 1, "min_steps": 1, "batch_size": 8, "clip_norm": None}
     node |= {"precision": "float32", "optimizer": optimizer, "schedule": {"_target_": TORCHS + schedule, **needed}}
     with pytest.raises(BadInput) as caught:
-        build_optimisation(Training, node, "training", "cpu")
+        build_optimisation(Training, node, "training", Parts(), "cpu")
     assert f"schedule._target_={TORCHS}{schedule} does not fit training.optimizer._target_=" in str(caught.value)
     assert "Adagrad" in str(caught.value)
     assert str(caught.value).endswith("Choose another optimiser or schedule, or training.schedule=null")
     node["optimizer"] = {"_target_": "torch.optim.SGD", "lr": 0.5, "momentum": 0.9}
-    build_optimisation(Training, node, "training", "cpu")
+    build_optimisation(Training, node, "training", Parts(), "cpu")
 
 
 def test_a_fault_of_the_schedule_alone_is_not_blamed_on_the_optimiser():

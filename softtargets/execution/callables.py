@@ -29,26 +29,26 @@ def instantiate_partial(node: object, where: str) -> functools.partial:
             f"{where}={node!r}: has no _target_. Choose an option of the group, or give a node with _target_"
         )
     try:
-        if _is_plain_optimiser(node):
+        if _is_plain(node):
             settings = {name: value for name, value in node.items() if not name.startswith("_")}
-            return functools.partial(_of_torch(node["_target_"]), **copy.deepcopy(settings))
+            return functools.partial(_function(node["_target_"]), **copy.deepcopy(settings))
         return instantiate(node | {"_partial_": True}, _convert_="all")
     except InstantiationException as error:
         cause = " ".join(str(error).split())
         raise BadInput(f"{where}._target_={node['_target_']}: cannot be imported ({cause})") from error
 
 
-def _is_plain_optimiser(node: dict) -> bool:
-    """Return whether a node names an optimiser or schedule of torch, and Hydra has nothing to resolve in it."""
+def _is_plain(node: dict) -> bool:
+    """Return whether a node names a part of torch or of this package, and Hydra has nothing to resolve in it."""
     text = json.dumps(list(node.values()), default=lambda value: "{")
     special = {name for name in node if name.startswith("_")}
     plain = "{" not in text and "???" not in text and special <= {"_target_", "_partial_"}
-    return plain and str(node["_target_"]).startswith("torch.optim.")
+    return plain and str(node["_target_"]).startswith(("torch.optim.", "softtargets."))
 
 
 @functools.cache
-def _of_torch(target: str) -> Callable:
-    """Return a class of torch by Hydra, which takes 5 ms for it each time: a sweep may ask for thousands."""
+def _function(target: str) -> Callable:
+    """Return what a target names by Hydra, which takes 5 ms for it each time: a sweep may ask for thousands."""
     return instantiate({"_target_": target, "_partial_": True}).func
 
 

@@ -190,9 +190,9 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
     checks.require_distributions(unlearn, recipes)
     checks.require_whole_classes(unlearn, data)
     checks.require_shards(unlearn, data)
-    training = parts(build_optimisation, Training, config["training"], "training", settings.device)
+    training = build_optimisation(Training, config["training"], "training", parts, settings.device)
     _try_augmentation(training, data)
-    unlearning = parts(build_unlearning, config["unlearn"], settings.device)
+    unlearning = build_unlearning(config["unlearn"], parts, settings.device)
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         checks.require_batch(name, settings_.batch_size, len(data.train))
     checks.require_early(unlearn, settings.checkpoint)
@@ -212,7 +212,7 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
         checkpoint=None,
         own_measures=parts(own_measures, settings.evidence, settings.plugins),
     )
-    _try_network(experiment)
+    _try_network(experiment, parts.tried)
     if unlearning.freeze_norm:
         checks.require_statistics(unlearn, experiment.initialised("trial"))
     hashes = config.get("contents", {})
@@ -284,30 +284,54 @@ def _try_augmentation(training: Training, data: Split) -> None:
 
 _TRIED: set[str] = set()
 """Networks that this process has tried already, as keys."""
+WHOLE_TRIALS = 10
+"""How many networks that differ in numbers alone a sweep tries; of more it looks at the shape of their output."""
 
 
-def _try_network(experiment: Experiment) -> None:
-    """Try the network as this run will use it, once a process for all runs that use it in the same way."""
+def _try_network(experiment: Experiment, tried: dict[str, set[str]]) -> None:
+    """Try the network as this run will use it, once a process for all runs that use it in the same way.
+
+    `tried` has the networks of the sweep so far. Those of which only the shape of the output was seen are tried
+    when their runs begin.
+    """
     config, data, device = experiment.config, experiment.data, experiment.settings.device
-    choices = config["choices"]
-    sizes, looks = _batch_sizes(experiment), _looks(experiment)
+    node, sizes, looks = config["architecture"], _batch_sizes(experiment), _looks(experiment)
     loops = [
         [config[name]["optimizer"]["_target_"], config[name]["precision"]] for name in ("training", "unlearn")
     ]
-    key = json.dumps([config["architecture"], data.input_shape, data.classes, device, sizes, loops, [*looks]])
-    if key in _TRIED:
+    key = json.dumps([node, data.input_shape, data.classes, device, sizes, loops, [*looks]])
+    alike = tried[json.dumps([_without_numbers(node), [*looks]])]
+    if key in _TRIED or key in alike:
         return
+    attempt = Trial(_named(config), experiment.architecture, data.input_shape, data.classes, device)
+    if len(alike) < WHOLE_TRIALS or not attempt.fits_by_shape():
+        attempt(_short_fits(experiment), sizes, looks)
+        _TRIED.add(key)
+    alike.add(key)
+
+
+def _named(config: dict) -> str:
+    """Return the words that name the network of a config."""
     node = config["architecture"]
-    where = f"architecture._target_={node['_target_']}"
-    if "name" in node and choices["architecture"] == f"torchvision.{node['name']}":
-        where = f"architecture.name={node['name']}"
-    fits = [
+    if "name" in node and config["choices"]["architecture"] == f"torchvision.{node['name']}":
+        return f"architecture.name={node['name']}"
+    return f"architecture._target_={node['_target_']}"
+
+
+def _short_fits(experiment: Experiment) -> list[Fit]:
+    return [
         Fit(seed=0, name=name, epochs=1, **{field: getattr(one, field) for field in Optimisation.model_fields})
         for name, one in (("training", experiment.training), ("unlearn", experiment.unlearning))
     ]
-    attempt = Trial(where, experiment.architecture, data.input_shape, data.classes, device)
-    attempt(fits, sizes, looks)
-    _TRIED.add(key)
+
+
+def _without_numbers(node: object) -> object:
+    """Return a node with nothing in the place of every number."""
+    if isinstance(node, dict):
+        return {name: _without_numbers(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_without_numbers(value) for value in node]
+    return None if isinstance(node, int | float) and not isinstance(node, bool) else node
 
 
 def _looks(experiment: Experiment) -> dict[str, Callable]:

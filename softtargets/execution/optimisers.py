@@ -14,40 +14,47 @@ from softtargets.config.settings import OPTIMIZER, UNFIT, Optimisation, Unlearni
 from softtargets.config.validation import check_call, naming, validated
 from softtargets.errors import BadInput
 from softtargets.execution.callables import instantiate_partial
+from softtargets.execution.parts import Parts
 
 
-def build_unlearning(node: dict, device: str) -> Unlearning:
+def build_unlearning(node: dict, parts: Parts, device: str) -> Unlearning:
     """Return the checked group `unlearn`, with its optimiser."""
-    settings = build_optimisation(Unlearning, node, "unlearn", device)
+    settings = build_optimisation(Unlearning, node, "unlearn", parts, device)
     if settings.stop == "matched" and settings.evaluate_every is None:
         raise BadInput("unlearn.evaluate_every=None: unlearn.stop=matched needs a number of steps, at least 1")
     return settings
 
 
-def build_optimisation(model: type[Optimisation], node: dict, where: str, device: str) -> Optimisation:
-    """Return a checked group with its optimiser, after ten trial steps on a throwaway parameter."""
-    node, targets = copy.deepcopy(node), {}
-    for name, build in (("optimizer", _optimizer), ("schedule", _schedule)):
-        if node.get(name) is not None:
-            targets[name] = node[name].get("_target_") if isinstance(node[name], dict) else None
-            node[name] = build(node[name], f"{where}.{name}")
-    settings = validated(model, node, where)
+def build_optimisation(
+    model: type[Optimisation], node: dict, where: str, parts: Parts, device: str
+) -> Optimisation:
+    """Return a checked group with its optimiser and schedule, which all cells with equal ones share."""
+    nodes = {name: node[name] for name in ("optimizer", "schedule") if node.get(name) is not None}
+    return validated(model, node | parts(_tried, nodes, where, device), where)
+
+
+def _tried(nodes: dict[str, object], where: str, device: str) -> dict[str, Callable]:
+    """Return optimiser and schedule, as far as there are any, after ten trial steps on a throwaway parameter."""
+    build = {"optimizer": _optimizer, "schedule": _schedule}
+    built = {name: build[name](copy.deepcopy(node), f"{where}.{name}") for name, node in nodes.items()}
+    if "optimizer" not in built:
+        return built  # which is refused
     parameter = torch.zeros(2, 2, requires_grad=True, device=device)
     parameter.grad = torch.zeros_like(parameter)
     with naming(f"{where}.optimizer", (Exception,)):
-        settings.optimizer([parameter]).step()
-    if settings.schedule:
+        built["optimizer"]([parameter]).step()
+    if "schedule" in built:
         with naming(f"{where}.schedule", (Exception,)):
             try:
                 # a new optimiser: RMSprop fails if it has stepped without momentum and a schedule sets one
-                _try_schedule(settings.schedule, settings.optimizer([parameter]))
+                _try_schedule(built["schedule"], built["optimizer"]([parameter]))
             except Exception as error:
-                _require_pair(settings.schedule, where, targets, error)
+                _require_pair(built["schedule"], where, nodes, error)
                 raise
-    return settings
+    return built
 
 
-def _require_pair(make: Callable, where: str, targets: dict[str, str], error: Exception) -> None:
+def _require_pair(make: Callable, where: str, nodes: dict[str, dict], error: Exception) -> None:
     """Raise BadInput for a schedule that failed with this optimiser and works with one that has momentum."""
     usual = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3, momentum=0.9)
     try:
@@ -55,9 +62,11 @@ def _require_pair(make: Callable, where: str, targets: dict[str, str], error: Ex
     except Exception:  # the schedule fails with any optimiser, which the caller reports
         return
     reason = " ".join(str(error).split()) or type(error).__name__
+    schedule, optimizer = (
+        f"{where}.{name}._target_={nodes[name]['_target_']}" for name in ("schedule", "optimizer")
+    )
     raise BadInput(
-        f"{where}.schedule._target_={targets['schedule']} does not fit "
-        f"{where}.optimizer._target_={targets['optimizer']}: {reason}. Choose another optimiser or schedule, or "
+        f"{schedule} does not fit {optimizer}: {reason}. Choose another optimiser or schedule, or "
         f"{where}.schedule=null"
     ) from error
 

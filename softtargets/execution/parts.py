@@ -1,5 +1,6 @@
 """Parts of experiments, each built and checked once for all cells of a sweep that have it in common."""
 
+import collections
 import functools
 import json
 from collections.abc import Callable
@@ -19,6 +20,8 @@ class Parts:
         self._built: dict[str, object] = {}
         self._data: Split | None = None
         self._sampled: dict[tuple, Sampled] = {}
+        self.tried: dict[str, set[str]] = collections.defaultdict(set)
+        """Networks that have been tried, or looked at, by what tells them from networks of other kinds."""
         self.sha256_of = functools.cache(contents.sha256_of)
 
     def __call__(self, build: Callable[..., Part], *given: object) -> Part:
