@@ -79,6 +79,10 @@ class Leak:
     """Their areas under the ROC curve over models."""
     images: tuple[Shown, ...] = ()
     """Their images, for U-LiRA where the dataset is on this machine."""
+    retrained: tuple[str, ...] = ()
+    """Hashes of the retrained models, one a seed."""
+    auc_drawn: tuple[float, ...] = ()
+    """AUC over models that were drawn with replacement."""
 
 
 def leaks(runs: list[Run]) -> list[Leak]:
@@ -98,6 +102,7 @@ class _Arm:
     name: str
     model: str
     margins: dict[str, Margins]
+    retrained: tuple[str, ...]
     algorithm: str
     targets: str | None = None
 
@@ -109,16 +114,17 @@ def _arms(runs: list[Run]) -> Iterator[_Arm]:
         if not all(numpy.isfinite(each).all() for each in margins.values()):
             continue
         result, (setting, name) = there[0].result, placed(there[0])
+        first, known = (there[0], setting), (margins, tuple(run.result["hashes"]["retrained"] for run in there))
         # the same models in every cell that trains them
         trained = tuple(result["hashes"][model] for model in ("original", "retrained"))
         if trained not in compared:
             compared.add(trained)
-            yield _Arm(there[0], setting, "doing nothing", "original", margins, "none")
+            yield _Arm(*first, "doing nothing", "original", *known, "none")
             if "forget_retrained_2" in margins:
-                yield _Arm(there[0], setting, "another retraining", "retrained_2", margins, "retrain")
+                yield _Arm(*first, "another retraining", "retrained_2", *known, "retrain")
         if (algorithm := result["choices"]["mu_algo"]) != "none":
             targets = None if result.get("ignores_targets") else arm
-            yield _Arm(there[0], setting, name, "unlearned", margins, algorithm, targets)
+            yield _Arm(*first, name, "unlearned", *known, algorithm, targets)
 
 
 def _margins(runs: list[Run]) -> dict[str, Margins]:
@@ -150,7 +156,8 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
         by_sample = scores.by_sample()
         worst = numpy.argsort(-by_sample, kind="stable")[:WORST]
         drawn = numpy.array([_rates(make(*exchanged)) for exchanged in exchanges(*both, DRAWS[name])])
-        (low, high), (tpr_low, tpr_high), _ = attacks.intervals(_rates, scores, 199)
+        resampled = attacks.resampled(_rates, scores, 199)
+        (low, tpr_low, _), (high, tpr_high, _) = numpy.quantile(resampled, [0.025, 0.975], axis=0).tolist()
         auc, tpr_at_01, tpr_at_001 = _rates(scores)
         null, (null_low, null_high) = drawn.mean(0), usual_range(auc, drawn[:, 0])
         yield Leak(
@@ -181,6 +188,8 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
             worst=tuple(worst.tolist()),
             worst_auc=tuple(by_sample[worst].tolist()),
             images=_images(arm.run, worst.tolist()) if attack is _lira else (),
+            retrained=arm.retrained,
+            auc_drawn=tuple(resampled[:, 0].tolist()),
         )
 
 

@@ -20,6 +20,7 @@ from softtargets.report.contrast import Contrast, Named, contrasts
 from softtargets.report.costs import costs
 from softtargets.report.ensembles import ensemble_lines
 from softtargets.report.folders import Census, Lost, aside, census, without_result
+from softtargets.report.leak_pairs import leak_lines
 from softtargets.report.leaks import leaks
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import Content, page
@@ -194,6 +195,8 @@ def _analysed(
     with numpy.errstate(over="ignore"):  # of values whose squares no float holds: these become infinite
         verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
     first, said = primary.of(runs), _said(runs)
+    found = leaks(runs)
+    said += leak_lines(found)
     content = Content(
         title,
         runs,
@@ -201,7 +204,7 @@ def _analysed(
         verdicts,
         wanted.pairings(runs) if wanted and runs else pairings(runs),
         over,
-        leaks(runs),
+        found,
         known,
         measures,
         [*tables.primary_lines(first), *said],
