@@ -308,7 +308,7 @@ def test_where_no_arm_without_prepared_models_keeps_utility_the_headline_says_so
     for run in lossy:
         run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
     text = Page(reported(tmp_path, *prepared(0.5), *lossy).read_text()).text
-    assert "without prepared models none keeps its utility; the nearest, npo hard leaves 30%" in text
+    assert "without prepared models none keeps its utility; the nearest: npo hard leaves 30%" in text
     assert "with prepared models, relabel soft leaves 50%" in text
 
 
@@ -319,7 +319,7 @@ def test_the_headline_names_its_face_and_says_n_and_interval_where_no_arm_keeps_
     text = Page(reported(tmp_path / "kept", *runs).read_text()).text
     for face, arm in (("probabilities", "npo"), ("decisions", "relabel"), ("privacy", "npo")):
         assert f"Best arm by {face}: fashion_mnist mlp random: {arm} hard leaves" in text
-    said = "by decisions: none keeps its utility; the nearest, relabel hard leaves"
+    said = "by decisions: none keeps its utility; the nearest: relabel hard leaves"
     for run in runs:
         run["faces"]["test_acc_gap"] = {"unlearned": -0.2, "nothing": 0.0, "floor": 0.0}
     text = Page(reported(tmp_path / "lost", *runs).read_text()).text
@@ -387,7 +387,7 @@ def test_every_setting_is_in_the_headline_those_without_a_best_arm_too(tmp_path)
     other = [run | {"choices": run["choices"] | {"dataset": "mnist"}} for run in lossy(planted("npo", 0.3))]
     text = Page(reported(tmp_path, *planted("npo", 0.6), *other).read_text()).text
     assert "fashion_mnist mlp random: npo hard leaves 60%" in text
-    assert "; mnist mlp random: none keeps its utility; the nearest, npo hard leaves 30%" in text
+    assert "; mnist mlp random: none keeps its utility; the nearest: npo hard leaves 30%" in text
 
 
 def test_where_the_way_is_not_measurably_above_0_no_share_of_it_is_said(tmp_path):
@@ -779,6 +779,49 @@ class TestInABrowser:
         assert labels == ["soft"]
         assert "Best arm by privacy" in laptop.find_element(By.TAG_NAME, "header").text
 
+    def test_filters_reach_the_folded_figures_and_tables(self, laptop):
+        laptop.execute_script("for (const one of document.querySelectorAll('.part')) one.open = true")
+
+        def shown(place: str) -> list[str]:
+            return [one.text for one in laptop.find_elements(By.CSS_SELECTOR, place) if one.is_displayed()]
+
+        planes = "[data-columns] .small figcaption b"
+        assert len(shown(planes)) == 5 + 2 * 5
+        choose(laptop, "algorithm", "npo")
+        assert shown(planes) == 3 * ["npo"]
+        outlines = "details[data-columns] .plane .outline"
+        assert [one for one in laptop.find_elements(By.CSS_SELECTOR, outlines) if one.is_displayed()]
+        choose(laptop, "targets", "soft")
+        assert shown(".gaps th[scope=row]") == ["npo soft"]
+        assert shown(".small .legend li") == 2 * ["soft"]
+        assert [text for text in shown("#figure2 ~ * .legend li, section .legend li") if "soft" in text]
+        choose(laptop, "targets", "uniform")
+        assert not shown(planes)
+
+    def test_folded_figures_give_their_data_and_their_pictures(self, laptop):
+        laptop.execute_script("for (const one of document.querySelectorAll('.part')) one.open = true")
+        choose(laptop, "algorithm", "npo")
+        for name in ("accuracies", "trajectories"):
+            for kind in ("csv", "svg"):
+                (laptop.downloads / f"{name}.{kind}").unlink(missing_ok=True)
+                laptop.find_element(By.CSS_SELECTOR, f"details:has(#{name}) [data-save={kind}]").click()
+        lines = list(csv.DictReader(io.StringIO(saved(laptop, "trajectories.csv"))))
+        first = [list(line.values()) for line in lines if line["step"] == "5"]
+        assert ["forget accuracy", "fashion_mnist mlp random", "npo", "hard", "5", "0.9", "0.9", "0.9"] in first
+        assert len(lines) == 2 * 2 * 3  # two measures, two arms, three steps
+        lines = list(csv.DictReader(io.StringIO(saved(laptop, "accuracies.csv"))))
+        assert {line["arm"] for line in lines} == {"hard", "soft", "retrained", "original"}
+        assert {line["group"] for line in lines} == {"npo"}
+        for name in ("accuracies", "trajectories"):
+            assert "npo" in "".join(xml.etree.ElementTree.fromstring(saved(laptop, f"{name}.svg")).itertext())
+
+    def test_data_of_a_figure_are_those_of_the_chosen_arms(self, laptop):
+        choose(laptop, "algorithm", "npo")
+        (laptop.downloads / "figure2.csv").unlink(missing_ok=True)
+        laptop.find_element(By.CSS_SELECTOR, "section[aria-labelledby=figure2] [data-save=csv]").click()
+        lines = list(csv.DictReader(io.StringIO(saved(laptop, "figure2.csv"))))
+        assert {line["group"] for line in lines} == {"npo"}
+
     def test_a_link_of_the_page_leaves_what_is_chosen(self, wide, report):
         wide.get("about:blank")
         wide.get(f"{report.as_uri()}?from=here")
@@ -1039,6 +1082,9 @@ class TestInABrowser:
         laptop.execute_cdp_cmd("Emulation.setEmulatedMedia", shown)
         try:
             laptop.execute_script("for (const one of document.querySelectorAll('details')) one.open = true;")
+            strongest = "document.querySelectorAll('.gaps td').forEach((one, at) => {"
+            strongest += "one.className = `number ${at % 2 ? 'less' : 'more'}`;"
+            laptop.execute_script(f"{strongest} one.style.setProperty('--share', '60%'); }})")
             laptop.execute_script(script)
             said = laptop.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
         finally:

@@ -23,6 +23,8 @@ TOGETHER = 3.0
 """Per cent of the width within which the marks of all arms would cover each other."""
 SIDE_BY_SIDE, WIDEST = 16, 240
 """Pixels between marks that are moved aside, and between the outermost of them."""
+BELOW = 14
+"""Pixels that the name of a line takes below it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +119,7 @@ def _row(row: Row, axis: Axis) -> Markup:
     cells = (label, tag("td", _track(row, axis), class_="track"), tag("td", shown, small, class_="number"))
     classes = f"k-{colour(row.targets)}{' greyed' * row.greyed}{' best' * row.is_best}"
     name = row.name if row.name != row.label else None
-    data = {"data_algorithm": row.algorithm, "data_targets": row.targets, "data_name": name or None}
-    return tag("tr", *cells, class_=classes, **data)
+    return tag("tr", *cells, class_=classes, **kind_of(row), data_name=name or None)
 
 
 def _track(row: Row, axis: Axis) -> Markup:
@@ -263,12 +264,13 @@ def of_plane(
     lines: Sequence[Line], plane: Plane, caption: str, drawn: tuple[str, ...] = ("line", "dots")
 ) -> Markup:
     """Draw lines with their bands, and dots at their points, or one of both."""
-    areas = [tag("g", *_area(line, plane), **_kind(line)) for line in lines] if "line" in drawn else []
+    titled = "dots" in drawn
+    areas = [tag("g", *_area(line, plane, not titled), **_kind(line)) for line in lines] if "line" in drawn else []
     aside = _aside(lines, plane)
     marks = [
         tag("g", *_marks(line, plane, at), transform=aside[at], **_kind(line)) for at, line in enumerate(lines)
     ]
-    marks = marks if "dots" in drawn else []
+    marks = marks if titled else []
     whole = {"width": "100%", "height": "100%", "preserveAspectRatio": "none", "class_": "stretched"}
     stretched = tag("svg", *areas, viewBox="0 0 100 100", **whole)
     picture = tag(
@@ -281,8 +283,13 @@ def of_plane(
 
 
 def _kind(line: Line) -> dict[str, str | None]:
-    """Return the attributes by which filters know a line."""
-    return {"data_algorithm": line.algorithm, "data_targets": line.targets}
+    """Return the attributes by which filters know a line; an outline is no arm, and always there."""
+    return {} if line.look == "outline" else kind_of(line)
+
+
+def kind_of(arm: Entry | Row | Line) -> dict[str, str | None]:
+    """Return the attributes by which filters know what belongs to an arm."""
+    return {"data_algorithm": arm.algorithm, "data_targets": arm.targets}
 
 
 def _aside(lines: Sequence[Line], plane: Plane) -> list[str | None]:
@@ -294,7 +301,8 @@ def _aside(lines: Sequence[Line], plane: Plane) -> list[str | None]:
     return [f"translate({step * (at - (len(lines) - 1) / 2):.1f})" for at in range(len(lines))]
 
 
-def _area(line: Line, plane: Plane) -> list[Markup]:
+def _area(line: Line, plane: Plane, with_values: bool) -> list[Markup]:
+    """Return a band and a line; `with_values` the line has the data of the figure, which marks have otherwise."""
     if len(line.points) < 2:
         return []
     places = [(plane.across(x), *(plane.down(y) for y in rest)) for x, *rest in line.points]
@@ -305,7 +313,12 @@ def _area(line: Line, plane: Plane) -> list[Markup]:
     lossy = "lossy" if line.lossy and all(line.lossy) else ""
     classes = " ".join(filter(None, [f"k-{colour(line.targets)}", line.look, lossy]))
     band = tag("polygon", points=" ".join(edges), class_=f"band {classes}")
-    return [band, tag("polyline", points=way, class_=f"line {classes}")]
+    data = {"data_name": line.name, "data_values": " ".join(map(_values, line.points))} if with_values else {}
+    return [band, tag("polyline", points=way, class_=f"line {classes}", **data)]
+
+
+def _values(point: tuple[float, float, float, float]) -> str:
+    return ";".join(f"{value:.4g}" for value in point)
 
 
 def _marks(line: Line, plane: Plane, order: int) -> list[Markup]:
@@ -327,7 +340,7 @@ def _marks(line: Line, plane: Plane, order: int) -> list[Markup]:
                 marks.append(tag("text", "↑", **cut))
         if inside:
             at = f"{plane.down(y):.2f}%"
-            size = "M" if low != high else "m"
+            size = "M" if low != high or line.look == "outline" else "m"
             marks.append(tag("use", title, href=f"#{size}-{shape(line.algorithm)}", x=place, y=at, class_=classes))
         else:
             height = 12 + 13 * (order % 3)
@@ -360,11 +373,12 @@ def _frame(plane: Plane) -> list[Markup]:
 
 
 def _names(plane: Plane) -> list[Markup]:
-    """Return the names of marked lines, which lie over all that is drawn."""
+    """Return the names of marked lines, which lie over all that is drawn: that of 0 below, where nothing is."""
     texts = []
     for y, name, look in plane.marked:
         x, anchor = PLACES.get(look, (0, "start"))
-        place = {"x": x, "y": f"{plane.down(y):.2f}%", "dy": -3, "text_anchor": anchor}
+        is_below = look == "zero" and (1 - plane.down(y) / 100) * plane.height >= BELOW
+        place = {"x": x, "y": f"{plane.down(y):.2f}%", "dy": 11 if is_below else -3, "text_anchor": anchor}
         if plane.y[0] <= y <= plane.y[1]:
             texts.append(tag("text", name, **place, class_="name"))
     return texts
@@ -398,7 +412,7 @@ def frontier(entries: Sequence[Entry], measure: str) -> tuple[list[Line], Plane]
     marked += [(e.ways[measure].mean, "early stopping", "early") for e in entries if e.algorithm == "early"][:1]
     marked = [one for one in marked if one[0] is not None]
     top = min(highest, edge_of([y for line in lines for _, y, *_ in line.points]))
-    room = 0.04 * (top - lowest)
+    room = 0.05 * (top - lowest)
     return lines, Plane(
         edges,
         (lowest - room, top + room),
@@ -437,11 +451,12 @@ def _line(algorithm: str, targets: str | None, at_cost: dict[float, list], measu
 
 
 def round_ticks(low: float, high: float, most: int = 4) -> list[float]:
-    """Return at most so many round numbers between two edges."""
-    rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= rough)
-    return [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    """Return two round numbers or more between two edges, and at most one more than so many."""
+    power = math.floor(math.log10((high - low) / most))
+    steps = [digit * 10.0**place for place in (power - 1, power) for digit in (1, 2, 5)] + [10.0 ** (power + 1)]
+    multiples = (range(math.ceil(low / step), math.floor(high / step) + 1) for step in steps)
+    step, numbers = next(one for one in zip(steps, multiples, strict=True) if len(one[1]) <= most + 1)
+    return [step * number for number in numbers]
 
 
 def _ticks(edges: tuple[float, float]) -> tuple[tuple[float, str], ...]:
@@ -454,13 +469,39 @@ def _ticks(edges: tuple[float, float]) -> tuple[tuple[float, str], ...]:
     return there
 
 
-def names(lines: Sequence[Line]) -> Markup:
-    """Return the marks of lines with their names."""
+def names(lines: Sequence[Line], marked: bool = True) -> Markup:
+    """Return the names of lines, each after its mark, or after a piece of it where no marks are drawn."""
     items = [
-        tag("li", mark(line.algorithm, line.targets), line.name, " (the line to beat)" if line.look else "")
+        tag(
+            "li",
+            mark(line.algorithm, line.targets) if marked else _piece(line),
+            line.name,
+            " (the line to beat)" if line.look == "to-beat" else "",
+            **_kind(line),
+        )
         for line in lines
     ]
     return tag("div", tag("ul", *items), class_="legend")
+
+
+def _piece(line: Line) -> Markup:
+    drawn = tag("line", x2=PIECE, y1=7, y2=7, class_=f"line {line.look}".strip())
+    return tag("svg", drawn, width=PIECE, height=14, aria_hidden="true", class_=f"mark k-{colour(line.targets)}")
+
+
+PIECE = 26
+"""Pixels of a line in a legend: its dashes are seen."""
+DASHES = ("", "dashed", "dotted", "dash-dotted")
+
+
+def dashed(lines: Sequence[Line]) -> list[Line]:
+    """Return lines of which those of one colour are dashed in different ways, the first of them not at all."""
+    numbers = collections.Counter()
+    looks = []
+    for line in lines:
+        looks.append(DASHES[numbers[colour(line.targets)] % len(DASHES)])
+        numbers[colour(line.targets)] += 1
+    return [dataclasses.replace(line, look=look) for line, look in zip(lines, looks, strict=True)]
 
 
 def facet(*inside: object, entry: Entry, name: str, open_: bool) -> Markup:

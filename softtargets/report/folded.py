@@ -11,11 +11,11 @@ from scipy import stats
 from softtargets.class_names import class_names
 from softtargets.report import numbers, tables
 from softtargets.report.attacks import can_show
-from softtargets.report.figures import Line, Plane, facet, names, of_plane, round_ticks
+from softtargets.report.figures import Line, Plane, dashed, facet, filtered, kind_of, names, of_plane, round_ticks
 from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.palette import mark
-from softtargets.report.ranking import by_setting
+from softtargets.report.ranking import by_setting, common_settings, without
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.statistics import mean_of
@@ -33,13 +33,23 @@ STATE = {
 """Numbers of the diagnosis that are shown."""
 
 
-def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[object]], texts: int = 2) -> Markup:
-    """Return a table that scrolls by itself; the first `texts` columns are words, the others numbers."""
+def table(
+    caption: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    texts: int = 2,
+    of: Sequence[Entry] = (),
+) -> Markup:
+    """Return a table that scrolls by itself; the first `texts` columns are words, the others numbers.
+
+    Filters know the rows by the arms that they are `of`.
+    """
     top = tag("tr", *(tag("th", name, scope="col") for name in head))
-    lines = [
-        tag("tr", *(tag("td", cell, class_=None if at < texts else "number") for at, cell in enumerate(row)))
-        for row in rows
+    data = [{} if entry is None else filtered(entry) | kind_of(entry) for entry in of or [None] * len(rows)]
+    cells = [
+        [tag("td", cell, class_=None if at < texts else "number") for at, cell in enumerate(row)] for row in rows
     ]
+    lines = [tag("tr", *row, **known) for row, known in zip(cells, data, strict=True)]
     whole = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *lines))
     return tag("div", whole, class_="wide", tabindex=0, role="region", aria_label=caption)
 
@@ -49,11 +59,13 @@ def accuracies(entries: Sequence[Entry], means: bool = False) -> list[Markup]:
 
     With `means` there is one mark for each arm, and one for each kind of model.
     """
-    return [_facet(group, _plane_of_accuracies(group, means)) for group in by_setting(entries).values()]
+    return [_facet(group, _planes_of_accuracies(group, means)) for group in by_setting(entries).values()]
 
 
-def _facet(group: Sequence[Entry], parts: list[Markup]) -> Markup:
-    return facet(tag("div", *parts, class_="small"), entry=group[0], name=group[0].setting.name, open_=True)
+def _facet(group: Sequence[Entry], *rows: list[Markup]) -> Markup:
+    """Return small figures of a setting, in rows; filters hide those of which they leave nothing."""
+    drawn = (tag("div", *(tag("div", part) for part in row), class_="small") for row in rows)
+    return facet(*drawn, entry=group[0], name=group[0].setting.name, open_=True)
 
 
 def _by_algorithm(group: Sequence[Entry]) -> dict[str, list[Entry]]:
@@ -63,38 +75,39 @@ def _by_algorithm(group: Sequence[Entry]) -> dict[str, list[Entry]]:
     return groups
 
 
-def _plane_of_accuracies(group: Sequence[Entry], means: bool) -> list[Markup]:
+def _planes_of_accuracies(group: Sequence[Entry], means: bool) -> list[Markup]:
     runs = [run for entry in group for run in entry.runs.values()]
     models = {name: _once(runs, name) for name in ("original", "retrained")}
-    places = [*_once(runs, "unlearned"), *itertools.chain(*models.values())]
-    if not places:
-        return [tag("p", "No accuracy was measured.")]
-    edges = [_edges([place[at] for place in places]) for at in (0, 1)]
-    ticks = [tuple((x, f"{x:.3g}") for x in round_ticks(*edge)) for edge in edges]
-    heights = tuple(y for y, _ in ticks[1])
-    plane = Plane(*edges, ticks[0], "forget accuracy", "test accuracy", heights=heights, height=220)
-    return [_accuracies(name, arms, models, plane, means) for name, arms in _by_algorithm(group).items()]
+    common = common_settings(group)
+    planes = [_accuracies(name, arms, models, means, common) for name, arms in _by_algorithm(group).items()]
+    return [plane for plane in planes if plane] or [tag("p", "No accuracy was measured.")]
 
 
 OUTLINES = {"original": "scrub", "retrained": "gradasc"}
 """Models that are no arm, with the algorithm whose shape they have: a plus, a circle."""
 
 
-def _accuracies(name: str, arms: list[Entry], models: dict[str, list], plane: Plane, means: bool) -> Markup:
+def _accuracies(
+    name: str, arms: list[Entry], models: dict[str, list], means: bool, common: Sequence[str]
+) -> Markup | None:
+    """Draw the runs of an algorithm on axes of its own, so that one that destroys its models squeezes no other."""
+    unlearned = [(entry, _once(list(entry.runs.values()), "unlearned")) for entry in arms]
+    places = [*itertools.chain(*(there for _, there in unlearned)), *itertools.chain(*models.values())]
+    if not places:
+        return None
+    edges = [_edges([place[at] for place in places]) for at in (0, 1)]
+    ticks = [tuple((x, f"{x + 0.0:.3g}") for x in round_ticks(*edge)) for edge in edges]
+    heights = tuple(y for y, _ in ticks[1])
+    plane = Plane(*edges, ticks[0], "forget accuracy", "test accuracy", heights=heights, height=220)
     lines = [
-        Line(
-            entry.label,
-            entry.algorithm,
-            entry.targets,
-            tuple(_dots(_once(list(entry.runs.values()), "unlearned"), means)),
-        )
-        for entry in arms
+        Line(without(entry.label, common), entry.algorithm, entry.targets, tuple(_dots(there, means)))
+        for entry, there in unlearned
     ]
     lines += [
-        Line(model, OUTLINES[model], None, tuple(_dots(places, means)), "outline")
-        for model, places in models.items()
+        Line(model, OUTLINES[model], None, tuple(_dots(there, means)), "outline")
+        for model, there in models.items()
     ]
-    return joined(of_plane(lines, plane, name, ("dots",)))
+    return of_plane(lines, plane, name, ("dots",))
 
 
 def _dots(places: list[tuple[float, float]], means: bool) -> list[tuple[float, float, float, float]]:
@@ -123,32 +136,41 @@ WAYS = {"forget_acc": "forget accuracy", "js_forget": "JS on the forget set"}
 
 def trajectories(entries: Sequence[Entry]) -> list[Markup]:
     """Draw means over pairs with 95 % bands at every step; a run that ended keeps its last value."""
-    return [
-        _facet(group, [_trajectories(name, arms, column) for column in WAYS for name, arms in parts.items()])
-        for group in by_setting(entries).values()
-        if (parts := _by_algorithm([entry for entry in group if _looks(entry)]))
-    ]
+    drawn = []
+    for group in by_setting(entries).values():
+        parts, common = _by_algorithm([entry for entry in group if _looks(entry)]), common_settings(group)
+        if parts:
+            rows = ([_trajectories(*part, column, common) for part in parts.items()] for column in WAYS)
+            drawn.append(_facet(group, *rows))
+    return drawn
 
 
 def _looks(entry: Entry) -> list[dict]:
     return [run.result["trajectory"] for run in entry.runs.values() if len(run.result["trajectory"]["step"]) > 1]
 
 
-def _trajectories(name: str, arms: list[Entry], column: str) -> Markup:
-    lines = [Line(e.label, e.algorithm, e.targets, _means(_looks(e), column)) for e in arms]
-    lines = [line for line in lines if line.points]
+def _trajectories(name: str, arms: list[Entry], column: str, common: Sequence[str]) -> Markup:
+    lines = [line for line in dashed([_trajectory(e, column, common) for e in arms]) if line.points]
     runs = [run for entry in arms for run in entry.runs.values()]
     marked = _levels(runs, column)
     if not lines:
-        return joined()
+        return tag("p", f"{name}: {WAYS[column]} is not finite in any of its runs.")
     x = (0.0, float(max(line.points[-1][0] for line in lines)))
     y = _edges([v for line in lines for point in line.points for v in point[1:]] + [place for place, *_ in marked])
-    ticks = tuple((at, f"{at:.0f}") for at in round_ticks(*x))
+    ticks = tuple((at, f"{at:,.0f}") for at in round_ticks(*x))
     heights = tuple(round_ticks(*y))
     plane = Plane(
         x, y, ticks, "steps of unlearning", WAYS[column], marked=tuple(marked), heights=heights, height=200
     )
-    return tag("div", of_plane(lines, plane, name, ("line",)), names(lines) if len(lines) > 1 else None)
+    return joined(of_plane(lines, plane, name, ("line",)), names(lines, marked=False))
+
+
+def _trajectory(entry: Entry, column: str, common: Sequence[str]) -> Line:
+    """Return the line of an arm, which ends where one of its runs is not finite any more."""
+    looks = _looks(entry)
+    points, label = _means(looks, column), without(entry.label, common)
+    is_cut = points and points[-1][0] < max(one["step"][-1] for one in looks)
+    return Line(f"{label} (until a run diverged)" if is_cut else label, entry.algorithm, entry.targets, points)
 
 
 def _levels(runs: list[Run], column: str) -> list[tuple[float, str, str]]:
@@ -164,11 +186,12 @@ def _levels(runs: list[Run], column: str) -> list[tuple[float, str, str]]:
 
 
 def _means(trajectories: list[dict], column: str) -> tuple[tuple[float, float, float, float], ...]:
-    """Return step, mean and 95 % interval over runs, each of which keeps its last value to the end."""
+    """Return step, mean and 95 % interval over runs, each of which keeps its last value, while all are finite."""
     steps = sorted({step for one in trajectories for step in one["step"]})
     rows = numpy.array([_carried(one, steps, column) for one in trajectories], dtype=float)
-    if not len(rows) or not numpy.isfinite(rows).all():
-        return ()
+    finite = numpy.isfinite(rows).all(0)
+    end = len(steps) if finite.all() else int(finite.argmin())
+    steps, rows = steps[:end], rows[:, :end]
     mean, half = rows.mean(0), numpy.zeros(len(steps))
     if len(rows) > 1:
         half = stats.t.isf(0.025, len(rows) - 1) * rows.std(0, ddof=1) / math.sqrt(len(rows))
@@ -188,14 +211,14 @@ def _carried(trajectory: dict, steps: list[int], column: str) -> list[float]:
 
 
 def classes(entries: Sequence[Entry]) -> list[Markup]:
-    """Return tables of unlearned less retrained accuracy on each class of the test set."""
+    """Return tables of unlearned less retrained accuracy on each class of the test set, or why there is none."""
     parts = []
     for group in by_setting(entries).values():
         rows = [(entry, _gaps(entry)) for entry in group]
         rows = [row for row in rows if row[1]]
         if rows:
             parts.append(facet(_classes(rows), entry=group[0], name=group[0].setting.name, open_=True))
-    return parts
+    return parts or [tag("p", "No run has a finite accuracy on each class.")]
 
 
 def _gaps(entry: Entry) -> list[float | None]:
@@ -204,14 +227,20 @@ def _gaps(entry: Entry) -> list[float | None]:
         pair = [run.result["metrics"][model]["class_acc"] for model in ("unlearned", "retrained")]
         if None not in pair:
             rows.append([None if None in both else both[0] - both[1] for both in zip(*pair, strict=True)])
-    return [mean_of(list(column)) for column in zip(*rows, strict=True)]
+    means = (mean_of(list(column)) for column in zip(*rows, strict=True))
+    return [None if mean is None else round(mean, 9) for mean in means]  # equal ones may differ in the last bit
 
 
 def _classes(rows: list[tuple[Entry, list]]) -> Markup:
     some = next(iter(rows[0][0].runs.values()))
     head = ["arm", *class_names(some.result, max(len(gaps) for _, gaps in rows))]
     lines = [
-        tag("tr", tag("th", mark(e.algorithm, e.targets), e.standing.arm, scope="row"), *map(_gap, gaps))
+        tag(
+            "tr",
+            tag("th", mark(e.algorithm, e.targets), e.standing.arm, scope="row"),
+            *map(_gap, gaps),
+            **kind_of(e),
+        )
         for e, gaps in rows
     ]
     top = tag("tr", *(tag("th", name, scope="col") for name in head))
@@ -241,7 +270,7 @@ def diagnosis(entries: Sequence[Entry]) -> Markup:
         numbers += [mean_of([result["cost"]["unlearn_s"] for result in results]), entry.standing.share]
         shown = ("–" if x is None else f"{x:.3g}" for x in numbers)
         rows.append((entry.setting.name, entry.standing.arm, len(results), statuses, *shown))
-    return table("State of the forget targets at the original model, means over pairs", head, rows)
+    return table("State of the forget targets at the original model, means over pairs", head, rows, of=entries)
 
 
 def over_seeds(over: Sequence[OverSeeds]) -> Markup:

@@ -71,8 +71,9 @@ function show() {
     return !chosen[name] || has === chosen[name] || without;
   });
   for (const panel of all("[data-measure]")) panel.hidden = panel.dataset.measure !== chosen.measure;
-  for (const one of all(`.facet, ${ARMS}, .chart tr[data-algorithm]`)) one.hidden = !fits(one);
+  for (const one of all(`.facet, ${ARMS}, tr[data-algorithm], .legend [data-algorithm]`)) one.hidden = !fits(one);
   for (const one of all("g[data-algorithm]")) one.style.display = fits(one) ? "" : "none";
+  for (const one of all(".small > :has(svg)")) one.hidden = !all("g[data-algorithm]", one).some(fits);
   for (const body of all(".chart tbody, #arms tbody")) body.hidden = !all("tr:not(.group, .apart, [hidden])", body).length;
 }
 
@@ -111,14 +112,21 @@ const inSight = (one) => one.checkVisibility();
 // every mark of a figure in sight, those beyond its axis too, with its title: the numbers from which it is drawn
 function figureData(section) {
   const rows = [["measure", "setting", "group", "arm", ...section.dataset.columns.split(";")]];
+  const named = (one, part) => one.closest("figure").querySelector(`figcaption ${part}`).textContent;
+  const settingOf = (one) => one.closest(".facet").querySelector("summary").textContent;
+  for (const line of all("[data-values]", section)) {
+    if (!inSight(line.closest("svg")) || line.closest("g[style*=none]")) continue;
+    const start = [named(line, "span").replace(" ↑", ""), settingOf(line), named(line, "b"), line.dataset.name];
+    for (const point of line.dataset.values.split(" ")) rows.push([...start, ...point.split(";")]);
+  }
   for (const title of all("svg title", section)) {
-    if (!inSight(title.closest("svg"))) continue;
+    if (!inSight(title.closest("svg")) || title.closest("g[style*=none]")) continue;
     const row = title.closest("tr"), words = title.textContent.split("; ");
-    const group = row ? title.closest("tbody").querySelector(".group").textContent : title.closest("g[data-algorithm]").dataset.algorithm;
+    const panel = title.closest("[data-measure]"), line = title.closest("g[data-algorithm]");
+    const group = row ? title.closest("tbody").querySelector(".group").textContent : line ? line.dataset.algorithm : named(title, "b");
     const arm = row ? row.dataset.name || row.querySelector("th span").textContent : words.shift();
     if (row && words.length === 3) words.splice(1, 0, ""); // an interval has two edges and no value
-    const setting = title.closest(".facet").querySelector("summary").textContent;
-    rows.push([title.closest("[data-measure]").dataset.measure, setting, group, arm, ...words]);
+    rows.push([panel ? panel.dataset.measure : named(title, "span").replace(" ↑", ""), settingOf(title), group, arm, ...words]);
   }
   for (const row of rows) while (row.length < rows[0].length) row.push("");
   // a spreadsheet would run a text that starts like a formula
@@ -206,7 +214,7 @@ if (form) {
 }
 for (const button of all("[data-save]")) {
   button.addEventListener("click", () => {
-    const section = button.closest("section"), name = section.querySelector("h2").id;
+    const section = button.closest("[data-columns]"), name = section.querySelector("h2").id;
     if (button.dataset.save === "csv") save(figureData(section), "text/csv", `${name}.csv`);
     else save(figurePicture(section), "image/svg+xml", `${name}.svg`);
   });

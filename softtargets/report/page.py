@@ -16,7 +16,18 @@ from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.measures import Measure
 from softtargets.report.pairs import Pairing
-from softtargets.report.ranking import CORRECTED, HEAD, NAMED, Ranked, by_setting, comparisons, headline, ranked
+from softtargets.report.ranking import (
+    CORRECTED,
+    HEAD,
+    NAMED,
+    Ranked,
+    by_setting,
+    common_settings,
+    comparisons,
+    headline,
+    ranked,
+    without,
+)
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import APART, placed
@@ -183,6 +194,12 @@ LINES_DATA = "cost;share of the way left;low;high"
 
 def _section(name: str, title: str, about: str, *inside: object, columns: str | None = ROWS_DATA) -> Markup:
     """Return a section with its title; one with `columns` is a figure, whose data and picture can be saved."""
+    heading = tag("div", tag("h2", title, id=name), _tools(title) if columns else None, class_="title")
+    return tag("section", heading, tag("p", about), *inside, aria_labelledby=name, data_columns=columns)
+
+
+def _tools(title: str) -> Markup:
+    """Return the buttons that save data and picture of a figure."""
     tools = [
         tag(
             "button",
@@ -193,9 +210,7 @@ def _section(name: str, title: str, about: str, *inside: object, columns: str | 
         )
         for kind in ("csv", "svg")
     ]
-    saved = tag("p", *tools, class_="tools scripted") if columns else None
-    heading = tag("div", tag("h2", title, id=name), saved, class_="title")
-    return tag("section", heading, tag("p", about), *inside, aria_labelledby=name, data_columns=columns)
+    return tag("p", *tools, class_="tools scripted")
 
 
 def _panels(content: Content, draw) -> list[Markup]:
@@ -228,8 +243,7 @@ def _way_figure(content: Content) -> Markup:
         facets = [_facet(name, group, measure, at < OPEN) for at, (name, group) in enumerate(settings.items())]
         return joined(*facets)
 
-    legend = palette.legend([(entry.algorithm, entry.targets) for entry in content.entries])
-    parts = (legend, *_panels(content, draw), _runless(content))
+    parts = (_legend(content), *_panels(content, draw), _runless(content))
     return _section("figure1", "Figure 1. How far from retraining", about, *parts)
 
 
@@ -253,7 +267,7 @@ def _facet(name: str, group: Sequence[Entry], measure: Measure, unfolded: bool) 
     unit = (
         "share of the logarithmic way" if group[0].setting.by_logarithms and measure.face else "share of the way"
     )
-    bests, common = honours(group, measure.name), _common(group)
+    bests, common = honours(group, measure.name), common_settings(group)
     drawn = figures.of_rows(
         [_row(e, measure, ways, bests.get(id(e), ""), common) for e in _grouped(group)],
         axis,
@@ -283,23 +297,8 @@ def _grouped(group: Sequence[Entry]) -> list[Entry]:
     return sorted(group, key=lambda e: (e.baseline, order.index(e.algorithm), e.targets != "hard"))
 
 
-FREE = ("none", "none_calibrated", "early")
-"""Algorithms without a budget."""
-
-
-def _common(group: Sequence[Entry]) -> tuple[str, ...]:
-    """Return the settings that all arms with a budget have in their names: a figure says them once."""
-    arms = [entry.label.split() for entry in group if entry.algorithm not in FREE]
-    first = arms[0] if len(arms) > 1 else []
-    return tuple(word for word in first if "=" in word and all(word in other for other in arms))
-
-
 def _caption(measure: Measure, name: str, common: Sequence[str]) -> str:
     return f"{measure.label}: {name}" + (f"; all arms: {' '.join(common)}" if common else "")
-
-
-def _short(label: str, common: Sequence[str]) -> str:
-    return " ".join(word for word in label.split() if word not in common)
 
 
 def _row(entry: Entry, measure: Measure, ways: dict[str, Way], honour: str, common: Sequence[str]) -> figures.Row:
@@ -309,7 +308,7 @@ def _row(entry: Entry, measure: Measure, ways: dict[str, Way], honour: str, comm
     note = "loses utility" if gated else "for comparison only" if entry.standing.comparison_only else ""
     return figures.Row(
         group="baselines" if entry.baseline else entry.algorithm,
-        label=_short(entry.label, common),
+        label=without(entry.label, common),
         name=entry.label,
         algorithm=entry.algorithm,
         targets=entry.targets,
@@ -380,7 +379,7 @@ def _pairs_figure(content: Content) -> Markup:
     compared = list(comparisons(content.entries, content.verdicts, content.pairings))
     about += " Searched arms each have settings of their own." if any(searched(v) for _, v, _ in compared) else ""
     about += " Grey: both arms lose utility." if any(_are_lossy(verdict) for _, verdict, _ in compared) else ""
-    commons = {name: _common(group) for name, group in by_setting(content.entries).items()}
+    commons = {name: common_settings(group) for name, group in by_setting(content.entries).items()}
 
     def draw(measure: Measure) -> Markup:
         groups: dict[str, list[tuple[Entry, figures.Row]]] = {}
@@ -389,7 +388,7 @@ def _pairs_figure(content: Content) -> Markup:
                 common = commons[entry.setting.name]
                 row = figures.Row(
                     group=entry.algorithm,
-                    label=f"{_short(entry.label, common)} less {_short(verdict.one.name, common)}",
+                    label=f"{without(entry.label, common)} less {without(verdict.one.name, common)}",
                     name=f"{entry.label} less {verdict.one.name}",
                     algorithm=entry.algorithm,
                     targets=entry.targets,
@@ -494,9 +493,16 @@ def _table_row(number: int, row: Ranked) -> Markup:
         tag("td", cell, class_=look, data_key=str(key))
         for cell, look, key in zip(shown, looks, row.keys, strict=True)
     ]
-    data = figures.filtered(entry) | {"data_algorithm": entry.algorithm, "data_targets": entry.targets}
+    data = figures.filtered(entry) | figures.kind_of(entry)
     named = {"class_": "best", "data_honour": row.honour} if row.honour else {}
     return tag("tr", *cells, **named, id=f"arm-{number}", **data)
+
+
+SMALL = {
+    "Forget and test accuracy": ("accuracies", "forget accuracy;test accuracy"),
+    "On the way": ("trajectories", "step;value;low;high"),
+}
+"""Folded parts that are figures: what their files are called, and the columns of their data."""
 
 
 def _folded(content: Content) -> list[Markup]:
@@ -504,7 +510,7 @@ def _folded(content: Content) -> list[Markup]:
         "Forget and test accuracy": (
             "Every run at its end. Outlined circles are retrained models, crosses originals: unlearning should "
             "end among the circles." + (f" {MEANS_ALONE}" if content.is_crowded else ""),
-            folded.accuracies(content.entries, means=content.is_crowded),
+            [_legend(content), *folded.accuracies(content.entries, means=content.is_crowded)],
         ),
         "On the way": (
             "Means over pairs with 95 % bands, from the original model on; a run that ended keeps its last value.",
@@ -536,9 +542,18 @@ def _folded(content: Content) -> list[Markup]:
         ),
     }
     return [
-        tag("details", tag("summary", tag("h2", title)), tag("p", about), *inside, class_="part")
-        for title, (about, inside) in parts.items()
+        _part(title, about, inside, *SMALL.get(title, (None, None))) for title, (about, inside) in parts.items()
     ]
+
+
+def _part(title: str, about: str, inside: Sequence[Markup], name: str | None, columns: str | None) -> Markup:
+    tools = _tools(title) if columns else None
+    head = tag("summary", tag("h2", title, id=name))
+    return tag("details", head, tools, tag("p", about), *inside, class_="part", data_columns=columns)
+
+
+def _legend(content: Content) -> Markup:
+    return palette.legend([(entry.algorithm, entry.targets) for entry in content.entries])
 
 
 def _notes(content: Content) -> list[Markup]:

@@ -105,6 +105,22 @@ def by_setting(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     return dict(groups)
 
 
+FREE = ("none", "none_calibrated", "early")
+"""Algorithms without a budget."""
+
+
+def common_settings(group: Sequence[Entry]) -> tuple[str, ...]:
+    """Return the settings that all arms with a budget have in their names: a figure says them once."""
+    arms = [entry.label.split() for entry in group if entry.algorithm not in FREE]
+    first = arms[0] if len(arms) > 1 else []
+    return tuple(word for word in first if "=" in word and all(word in other for other in arms))
+
+
+def without(label: str, common: Collection[str]) -> str:
+    """Return an arm's name without settings that are said once for all arms."""
+    return " ".join(word for word in label.split() if word not in common)
+
+
 def _ranked(entry: Entry, compared: list[Verdict], measure: Measure, honour: str, counts: Counts) -> Ranked:
     verdict = compared[0] if compared else None
     way = entry.ways.get(measure.name)
@@ -308,7 +324,7 @@ def _nearest(entries: Sequence[Entry], measure: Measure) -> str:
         ways = [one.ways[measure.name] for one in entries if measure.name in one.ways]
         return f", since there is {NO_WAY}" if NO_WAY in [way.reason for way in ways] else " has a finite distance"
     beside = "; ".join(filter(None, [entry.standing.design.shown, _worse(entry, measure)]))
-    return f" keeps its utility; the nearest, {_leaves(entry, measure)} ({beside})"
+    return f" keeps its utility; the nearest: {_leaves(entry, measure)} ({beside})"
 
 
 def _leaves(entry: Entry, measure: Measure) -> str:
