@@ -301,6 +301,22 @@ def test_axe_finds_nothing_serious_in_the_page(browsers, tmp_path):  # noqa: F81
     assert not [(one["id"], one["nodes"][0]["html"]) for one in serious]
 
 
+@pytest.mark.browser
+def test_a_phone_shows_one_field_below_the_other_under_the_name_of_its_cell(browsers, tmp_path):  # noqa: F811
+    runs = [*everything(), *(one(seed, *ARMS[0], "kmnist") for seed in range(5))]
+    build(leave(tmp_path / "runs", *runs), out=tmp_path / "out")
+    browser = browsers(600)
+    browser.get((tmp_path / "out/index.html").as_uri())
+    fields = [one for one in browser.find_elements("css selector", "#table td") if one.is_displayed()]
+    assert len(fields) == 4, "three arms of mnist, one of kmnist"
+    assert len({one.location["x"] for one in fields}) == 1
+    named = "return getComputedStyle(arguments[0], '::before').content"
+    names = [browser.execute_script(named, one).strip('"').split(",")[0] for one in fields]
+    assert names.count("mnist") == 3
+    assert names.count("kmnist") == 1
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+
+
 # other people's results
 
 

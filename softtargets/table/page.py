@@ -26,12 +26,20 @@ body { max-width: none; }
 #table td b, .whole { white-space: nowrap; }
 .old { background: var(--band); color: var(--soft); }
 .old .flag { border: 1px solid var(--soft); border-radius: 3px; padding: 0 0.3rem; font-size: 0.9em; }
+@media (max-width: 40rem) { /* one field below the other, each under the name of its cell */
+  #table, #table caption, #table tbody, #table tr, #table td, #table th[scope=row] { display: block; }
+  #table td { max-width: none; }
+  #table thead, #table td.never { display: none; }
+  #table th[scope=row] { position: static; }
+  #table td::before { content: attr(data-cell); display: block; color: var(--soft); font-size: 0.9em; }
+}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 HOW = (
     "Each field says how much of the way from doing nothing to retraining an arm leaves: 0% is another retrained "
     "model, 100% is doing nothing. The interval is a 95 % t interval over n pairs. Below is the verdict against "
-    f"doing nothing, early stopping and retraining at equal cost. {CORRECTED}"
+    f"doing nothing, early stopping and retraining at equal cost. {CORRECTED} The floor is how far two retrained "
+    "models are from each other, in nats. The cost is a share of retraining, in gradient samples."
 )
 RANKED = (
     "The probability of improvement is the share of pairs in which an arm is nearer to retraining than another "
@@ -88,7 +96,11 @@ def _matrix(table: Table) -> Markup:
     heads = [tag("th", "algorithm and targets", scope="col")]
     heads += [tag("th", *_head(column), scope="col") for column in table.columns]
     rows = [
-        tag("tr", tag("th", row, scope="row"), *(_field(fields.get((row, column))) for column in table.columns))
+        tag(
+            "tr",
+            tag("th", row, scope="row"),
+            *(_field(fields.get((row, column)), column) for column in table.columns),
+        )
         for row in table.rows
     ]
     whole = tag("table", tag("caption", caption), tag("thead", tag("tr", *heads)), tag("tbody", *rows), id="table")
@@ -107,13 +119,13 @@ def _head(column: Column) -> Iterator[object]:
         yield joined(tag("br"), text)
 
 
-def _field(field: Field | None) -> Markup:
+def _field(field: Field | None, column: Column) -> Markup:
     if field is None:
-        return tag("td", "not run")
+        return tag("td", "not run", class_="never")
     entry, standing, verdict = field.entry, field.entry.standing, field.ranked.cells[5]
     n = joined(", ", tag("span", f"n = {standing.design.pairs}", class_="whole"))
     parts = [tag("b", _left(entry.ways[FIRST.name])), n, *_flags(field), tag("br"), verdict, _details(field)]
-    return tag("td", *parts, class_="old" if field.older else None)
+    return tag("td", *parts, class_="old" if field.older else None, data_cell=", ".join(column.shown))
 
 
 def _left(way: Way) -> str:
