@@ -335,6 +335,7 @@ def honest(seed: int, mu_algo: str = "finetune", gap: float = 0.01) -> dict:
     run["config"] = config
     run["data"] = run["data"] | {"sizes": {"train": 20, "forget": 2, "retain": 18}}
     run["cost"] = run["cost"] | {"budget": None, "share": 0.5, "forward_samples": 27.0, "backward_samples": 27.0}
+    run["cost"] |= {"run_s": 50.0, "unlearn_s": 2.0, "targets_s": 0.5, "retrain_s": 5.0, "rte": 2.0}
     accuracies = {"retrained": 0.85, "original": 0.85 + 0.001 * (seed + 1), "unlearned": 0.85 + gap}
     models = {
         name: dict.fromkeys(("forget_acc", "retain_acc", "test_acc", "mia_auc"), value)
@@ -501,6 +502,18 @@ FORGERIES = {
     "a cost over its budget": (
         edited(budget(0.2), 0, right_hash=True),
         "cost.share=0.5: more than its budget, unlearn.cost=0.2",
+    ),
+    "the seconds of retraining": (
+        edited(put("cost", "retrain_s", value=50.0), 0),
+        "cost.rte=2, and its seconds give 20: one of them was edited",
+    ),
+    "the seconds of unlearning": (
+        edited(put("cost", "unlearn_s", value=60.0), 0),
+        "cost.unlearn_s=60: more than cost.run_s=50, the whole run",
+    ),
+    "the seconds of a run": (
+        edited(put("cost", "run_s", value=500.0), 0),
+        "cost.run_s=500: longer than from its start",
     ),
     "another budget": (edited(put("cost", "budget", value=0.6), 0), "cost.budget=0.6, and its config has"),
     "a size": (edited(put("data", "sizes", "train", value=60000), 0), "are not the 60000 of the training set"),

@@ -45,6 +45,8 @@ ODD = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
 HASHES = ("original", "retrained", "unlearned", "forget_set", "batches", "targets")
 NEAR = {"rel_tol": 1e-4, "abs_tol": 1e-5}
 """Numbers that follow from others of a result, or that runs of one pair share, differ by no more."""
+CLOCKS = 60.0
+"""Seconds by which the clock of a machine may be set while it runs."""
 Faults = Iterator[str]
 
 
@@ -235,6 +237,19 @@ def _costs(run: Run) -> Faults:
         yield f"cost.share={cost['share']:.6g}, and its samples give {follows:.6g}: one of them was edited"
 
 
+def _seconds(run: Run) -> Faults:
+    """Find times that do not fit each other; what the processor took in the end only a repetition can tell."""
+    cost, made = run.result["cost"], run.result["provenance"]
+    started, finished = (datetime.datetime.fromisoformat(made[name]) for name in ("started", "finished"))
+    if cost["run_s"] > (finished - started).total_seconds() + CLOCKS:
+        yield f"cost.run_s={cost['run_s']:.6g}: longer than from its start, {started}, to its end, {finished}"
+    if cost["unlearn_s"] > cost["run_s"]:
+        yield f"cost.unlearn_s={cost['unlearn_s']:.6g}: more than cost.run_s={cost['run_s']:.6g}, the whole run"
+    follows = None if run.result.get("requests") else cost["retrain_s"] / (cost["targets_s"] + cost["unlearn_s"])
+    if follows is not None and not math.isclose(cost["rte"], follows, **NEAR):
+        yield f"cost.rte={cost['rte']:.6g}, and its seconds give {follows:.6g}: one of them was edited"
+
+
 def _retraining_samples(result: dict) -> int:
     """Count the gradient samples of the run's own retraining."""
     training, sizes = result["config"]["training"], result["data"]["sizes"]
@@ -276,7 +291,7 @@ def _tuning(run: Run) -> Faults:
 
 
 OF_A_RUN: tuple[Callable[[Run], Faults], ...] = (
-    *(_version, _names, _config, _choices, _models, _numbers, _sizes, _costs, _dates, _code, _tuning),
+    *(_version, _names, _config, _choices, _models, _numbers, _sizes, _costs, _dates, _seconds, _code, _tuning),
 )
 
 
