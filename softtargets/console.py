@@ -13,7 +13,7 @@ from softtargets import run_summary
 from softtargets.errors import visible
 from softtargets.evaluation.diagnosis import Diagnosis
 from softtargets.system import signals
-from softtargets.system.words import counted
+from softtargets.system.words import counted, in_lines
 
 REDRAW = 0.1
 """Shortest time between two updates of a progress bar, in seconds."""
@@ -39,13 +39,19 @@ class Console:
         return console
 
     def say(self, line: str) -> None:
-        """Print a line of plain text."""
+        """Print a line of plain text; a command, which is copied, stays in one line."""
         self.rich.print(visible(line), markup=False)
+
+    def say_sentence(self, sentence: str) -> None:
+        """Print a sentence, which a terminal breaks between words."""
+        for line in in_lines(visible(sentence), self.rich.width if self.rich.is_terminal else None):
+            self.say(line)
 
     def choices(self, config: dict, sizes: dict[str, int]) -> None:
         """Print the choices of the run and the sizes of its sets."""
         chosen = config["choices"]
-        self.say(" ".join(f"{group}={option}" for group, option in chosen.items()) + f" seed={config['seed']}")
+        words = [f"{group}={option}" for group, option in (chosen | {"seed": config["seed"]}).items()]
+        self.say_sentence(" ".join(words))
         self.say("images: " + ", ".join(f"{name} {count:,}" for name, count in sizes.items()))
 
     def expect(self, stages: dict[str, int], may_stop: bool = False) -> None:
@@ -96,7 +102,7 @@ class Console:
 
     def diagnosis(self, diagnosis: Diagnosis, flag: str) -> None:
         """Print the diagnosis of the targets in a line."""
-        self.say(f"diagnosis: {flag}: {diagnosis_sentence(diagnosis)}")
+        self.say_sentence(f"diagnosis: {flag}: {diagnosis_sentence(diagnosis)}")
 
     def result(self, result: dict) -> None:
         """Show the models and the distances side by side, and say in sentences how the run went and ended."""

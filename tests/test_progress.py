@@ -111,6 +111,28 @@ def test_a_file_gets_a_line_a_minute_at_most_and_the_end(watched, tmp_path):
     assert display.counts() == "2 of 3 done (0 from an earlier call), 0 failed, 1 begun"
 
 
+def test_a_line_in_a_file_names_the_best_arm_so_far(watched, tmp_path):
+    display, file, now = watched("abc")
+    with display:
+        for at, (name, arm) in enumerate([("a", "npo"), ("b", "finetune")], start=1):
+            leave(tmp_path / name, "result.json", result(arm, 0.02 * at))
+        now[0] = 70.0
+        display.update()
+    (line,) = file.getvalue().splitlines()
+    assert "left; nearest to retraining so far: npo soft, at 0.20 of the distance of doing nothing" in line
+
+
+def test_a_terminal_breaks_the_sentence_of_a_failure_between_words(watched, tmp_path):
+    display, file, _ = watched("a", terminal=True)
+    leave(tmp_path / "a", "error.json", {"error": "ValueError", "message": "word " * 40})
+    with display:
+        display.update()
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+    said = [line.strip() for line in text.splitlines() if "word" in line]
+    assert len(said) == 3
+    assert all(len(line) <= 80 and line.endswith("word") for line in said)
+
+
 def test_the_first_failures_of_a_reason_are_said_at_once_with_the_path_of_their_error(watched, tmp_path):
     display, file, _ = watched("abcdef")
     for name, message in zip("abcdef", ["bad seed"] * 5 + ["no memory"], strict=True):

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -130,6 +131,10 @@ def test_a_command_ends_well_on_a_terminal_of_any_width_and_kind(name, width, ki
     os.close(ours)
     assert process.wait(timeout=60) == 0, said.decode()
     assert said
+    if width == 80:
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode())
+        long = [line for line in re.split(r"[\r\n]+", text) if len(line) > width]
+        assert not [line for line in long if "/" not in line], "whole words; paths and commands stay whole"
 
 
 def _read(terminal: int) -> bytes:

@@ -129,9 +129,9 @@ def show_data(experiment: Experiment, console: Console) -> None:
     if experiment.data.copies_dropped:
         console.say(f"left out {experiment.data.copies_dropped} training images that are copies of other images")
     for note in experiment.data.notes:
-        console.say(note)
+        console.say_sentence(note)
     for sentence in _tuning(experiment):
-        console.say(sentence)
+        console.say_sentence(sentence)
 
 
 def _tuning(experiment: Experiment) -> list[str]:

@@ -36,7 +36,7 @@ from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict, compare_arms, judged, places
 from softtargets.report.way_left import entries
 from softtargets.system.files import write_text
-from softtargets.system.words import counted
+from softtargets.system.words import counted, say
 
 ENDPOINTS = (*(face.name for face in FACES), "js_forget")
 """The three faces, the first of them that of the primary endpoint, and the raw JS beside it."""
@@ -94,31 +94,31 @@ def summarise(
     if content.runs:
         _show_arms(report)
     else:
-        print(tables.NO_RUN)
+        say(tables.NO_RUN)
     _show_tuning(tuning_notes(list(content.runs)))
     _show_missing(len(content.runs), without_result(content.known.lost))
     _warn_of(aside(content.known.lost))
     for line in content.headline:
-        print(visible(line))
+        say(line)
     same = (
         "the same as tables in summary.csv, summary.md and summary.tex"
         if content.runs
         else "the same in summary.md"
     )
     same += "; rows in runs.csv, arms.csv, pairs.csv, standing.csv and attacks.csv" if content.runs else ""
-    print(visible(f"report: {out / 'report.html'}; {same}"))
+    say(f"report: {out / 'report.html'}; {same}")
     return out / "report.html"
 
 
 def _show_arms(report: Report) -> None:
     """Print where every arm stands, those without a finished run too, and the verdicts by the first measure."""
     for line in tables.primary_lines(report.contrasts):
-        print(visible(line))
+        say(line)
     show_standings(report.standings)
     for line in tables.without_a_run(report.content.runless):
-        print(visible(f"no run finished of {line}"))
+        say(f"no run finished of {line}")
     for line in report.said:
-        print(visible(line))
+        say(line)
     first = report.content.verdicts[0].measure
     show([one for one in report.content.verdicts if one.measure == first and one.where == "end"])
 
@@ -308,7 +308,7 @@ def show_standings(standings: list[Standing]) -> None:
         for one in group:
             table.add_row(*(Text(visible(cell)) for cell in tables.standing_row(one)))
         screen.print(table)
-    print(CORRECTED)
+    say(CORRECTED)
 
 
 def show(verdicts: list[Verdict]) -> None:
@@ -340,7 +340,7 @@ def show(verdicts: list[Verdict]) -> None:
 def _show_tuning(notes: list[str]) -> None:
     """Print which arms were tuned on what they are judged by, the first of them by name."""
     for sentence in notes[:NAMED]:
-        print(visible(sentence))
+        say(sentence)
     if len(notes) > NAMED:
         print(f"tuned on what is judged here: {counted(len(notes) - NAMED, 'more arm')}, named in summary.md")
 
@@ -360,7 +360,7 @@ def _show_missing(there: int, missing: dict[str, Lost]) -> None:
     print(f"with a result: {there}, without: {len(missing)}")
     begun = {name: one for name, one in missing.items() if one.state != "unbegun"}
     for sentence in tables.why_without_result(begun)[:NAMED]:
-        print(visible(f"  {sentence}"))
+        say(f"  {sentence}")
     if len(begun) > NAMED:
         print(f"  {len(begun) - NAMED} more, named in summary.md")
     if len(begun) < len(missing):

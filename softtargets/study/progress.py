@@ -23,7 +23,7 @@ from softtargets.study.cells import Missing, SweepCell
 from softtargets.study.nearest import Nearest
 from softtargets.system import signals
 from softtargets.system.files import read_json_or_none
-from softtargets.system.words import counted
+from softtargets.system.words import counted, in_lines, say
 
 SHOWN = 3
 """Number of runs named for each reason of a failure, and of those that run now."""
@@ -120,7 +120,9 @@ class Display(Screen):
         common = without_folder(reason, cell.folder)
         self.reasons[common] += 1
         if self.reasons[common] <= SHOWN:
-            self.screen.print(visible(f"a run failed: {reason} ({place})"), markup=False)
+            width = self.screen.width if self.screen.is_terminal else None
+            for line in in_lines(visible(f"a run failed: {reason} ({place})"), width):
+                self.screen.print(line, markup=False)
         if self.reasons[common] == self.fail_fast:
             raise FailFast(self.fail_fast, common)
 
@@ -128,7 +130,8 @@ class Display(Screen):
         counts = self.counts()
         if counts != self.last:
             self.last, self.said = counts, time.monotonic()
-            self.screen.print(f"{counts}; {self.times()}", markup=False)
+            best = None if self.over else self.nearest.line()  # at the end the report says more
+            self.screen.print(visible("; ".join(filter(None, [counts, self.times(), best]))), markup=False)
 
     def page(self) -> rich.table.Table:
         """Return the lines for a terminal, which wrap at its width."""
@@ -178,7 +181,7 @@ def counts_of_runs(cells: list[SweepCell], missing: Missing) -> bool:
     if len(without) < len(cells):  # a run that failed does not say how many models it trained before
         those = "the finished ones " if without else ""
         ended += f"; {those}trained {counted(trained, 'model')}, reused {reused:,} from the store"
-    print(ended)
+    say(ended)
     folder = cells[0].folder.parent
     print(visible(f"sweep: {folder}"))
     if len(cells) >= LARGE and not without and _is_reported(folder, cells):
@@ -206,9 +209,9 @@ def _print_failures(failed: list[SweepCell], missing: Missing) -> None:
         equal[without_folder(reason, cell.folder)].append((cell.folder.name, reason))
     for common, runs in sorted(equal.items(), key=lambda pair: -len(pair[1])):
         for name, reason in runs[:SHOWN]:
-            print(visible(f"failed: {name}: {reason}"))
+            say(f"failed: {name}: {reason}")
         if len(runs) > SHOWN:
-            print(visible(f"failed: {counted(len(runs) - SHOWN, 'more run')}: {common}"))
+            say(f"failed: {counted(len(runs) - SHOWN, 'more run')}: {common}")
 
 
 def verdicts(folder: Path) -> None:
@@ -218,4 +221,4 @@ def verdicts(folder: Path) -> None:
     try:
         summarise(folder, folder, None, ENDPOINTS, None)
     except BadInput as error:
-        print(visible(f"no verdict: {error}"))
+        say(f"no verdict: {error}")
