@@ -688,6 +688,26 @@ def test_a_comparison_that_is_not_there_is_refused(tmp_path, capsys, asked, said
     assert not list(tmp_path.glob("*.csv"))
 
 
+def test_two_folders_of_other_settings_are_refused_by_the_name_of_these(tmp_path, capsys):
+    for folder, lr in (("a", 0.1), ("b", 0.3)):
+        config = {"unlearn": {"optimizer": {"lr": lr}}}
+        leave(tmp_path / folder, *[run | {"config": run["config"] | config} for run in planted("npo", 0.5, n=2)])
+    (tmp_path / "c").mkdir()
+    a, b, c = (str(tmp_path / name) for name in "abc")
+    for other, said in ((b, "their runs differ in unlearn.optimizer.lr"), (c, "give two folders of runs below")):
+        assert main([str(tmp_path), "--compare", f"{a},{other}"]) == 2
+        assert f"--compare {a},{other}: no cell has both; {said}" in capsys.readouterr().err
+
+
+def test_where_every_pair_is_there_twice_the_figure_says_so(tmp_path):
+    for folder in "ab":
+        leave(tmp_path / folder, *planted("npo", 0.5, n=2))
+    assert main([str(tmp_path)]) == 0
+    (row,) = Page((tmp_path / "report.html").read_text()).arms()
+    assert row[3] == "left out: every pair is there more than once"
+    assert row[5].startswith("no verdict below 5 pairs (n = 0)")
+
+
 def test_a_ratio_that_no_float_holds_is_in_words(tmp_path):
     assert (factor(1000.0), factor(math.log(3)), factor(math.log(2e7))) == ("more than 2e+308", "3", "2e+07")
     arms = [*planted("npo", 0.5), *planted("npo", 0.2, targets="soft")]

@@ -119,7 +119,7 @@ class Comparison:
     def _there(self, runs: list[Run]) -> str:
         """Say what could be compared."""
         if self.name == FOLDER:
-            return "give two folders of runs below RUNS_DIR"
+            return self._between_folders(runs)
         if self.name == "targets":
             return f"the arms there are: {', '.join(sorted({run.arm for run in runs}))}"
         counts = collections.Counter(
@@ -128,6 +128,22 @@ class Comparison:
         if not counts:
             return f"no run has this setting; {_differing(runs)}"
         return f"its values are {', '.join(sorted(counts))}"
+
+    def _between_folders(self, runs: list[Run]) -> str:
+        """Say why two folders have no run in common: one of them has none, or all of their runs differ."""
+        sides = [[run for run in runs if self._has(run, text)] for text in (self.one, self.other)]
+        if not all(sides):
+            return "give two folders of runs below RUNS_DIR"
+        values = [collections.defaultdict(set), collections.defaultdict(set)]
+        for side, of_side in zip(values, sides, strict=True):
+            for run in of_side:
+                for name, value in (*run.cell.settings, ("targets", run.arm)):
+                    side[name].add(value)
+        apart = [name for name in values[0] if name != FOLDER and not values[0][name] & values[1][name]]
+        differ = (
+            f"their runs differ in {', '.join(apart)}" if apart else "no two of their runs have equal settings"
+        )
+        return f"{differ}; to compare a setting, type SETTING=A,B"
 
 
 def comparison(text: str) -> Comparison:

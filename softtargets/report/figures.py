@@ -23,7 +23,7 @@ TOGETHER = 3.0
 """Per cent of the width within which the marks of all arms would cover each other."""
 SIDE_BY_SIDE, WIDEST = 16, 240
 """Pixels between marks that are moved aside, and between the outermost of them."""
-BELOW = 14
+BELOW = 17
 """Pixels that the name of a line takes below it."""
 
 
@@ -378,7 +378,7 @@ def _names(plane: Plane) -> list[Markup]:
     for y, name, look in plane.marked:
         x, anchor = PLACES.get(look, (0, "start"))
         is_below = look == "zero" and (1 - plane.down(y) / 100) * plane.height >= BELOW
-        place = {"x": x, "y": f"{plane.down(y):.2f}%", "dy": 11 if is_below else -3, "text_anchor": anchor}
+        place = {"x": x, "y": f"{plane.down(y):.2f}%", "dy": 13 if is_below else -3, "text_anchor": anchor}
         if plane.y[0] <= y <= plane.y[1]:
             texts.append(tag("text", name, **place, class_="name"))
     return texts
@@ -412,7 +412,7 @@ def frontier(entries: Sequence[Entry], measure: str) -> tuple[list[Line], Plane]
     marked += [(e.ways[measure].mean, "early stopping", "early") for e in entries if e.algorithm == "early"][:1]
     marked = [one for one in marked if one[0] is not None]
     top = min(highest, edge_of([y for line in lines for _, y, *_ in line.points]))
-    room = 0.05 * (top - lowest)
+    room = 0.06 * (top - lowest)
     return lines, Plane(
         edges,
         (lowest - room, top + room),

@@ -197,7 +197,7 @@ class Design:
             "crossed": f"{counted(self.sets, 'forget set')} × {counted(self.seeds, 'seed')}",
             "mixed": f"from {counted(self.sets, 'forget set')} and {counted(self.seeds, 'seed')}",
         }
-        return f"n = {self.pairs}, {words[self.kind]}"
+        return f"n = {self.pairs}, {words[self.kind]}" if self.pairs else "n = 0"
 
 
 def design(runs: list[Run]) -> Design:

@@ -23,6 +23,7 @@ from softtargets.system.words import counted
 BASELINES = ("none", "none_calibrated", "early", "retrain", "sisa")
 """Algorithms that any other has to beat; the best arm of a report is none of them."""
 TOO_FAR = "too far for a number"
+ALL_TWICE = "left out: every pair is there more than once"
 Points = tuple[tuple[str, float], ...]
 
 
@@ -127,7 +128,7 @@ def way(measure: Measure, runs: list[Run], logarithms: bool, floor: float | None
     pairs = [(run, measure.at_end(run), measure.nothing(run)) for run in runs]
     pairs = [pair for pair in pairs if None not in pair]
     if not pairs:
-        return Way(None, None, None, (), "not measured by these runs")
+        return Way(None, None, None, (), "not measured by these runs" if runs else ALL_TWICE)
     there = [pair[0] for pair in pairs]
     one, nothing = (numpy.array([pair[at] for pair in pairs], dtype=float) for at in (1, 2))
     scale = way_to_go(measure, there, floor, logarithms)
