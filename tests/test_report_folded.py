@@ -47,6 +47,13 @@ def test_a_line_ends_where_a_run_diverged_and_says_so(tmp_path):
     assert [(name, len(points)) for name, points in lines] == [("hard (until a run diverged)", 2), ("hard", 3)]
 
 
+def test_a_diverged_run_does_not_keep_its_last_value(tmp_path):
+    runs = of_way(planted("npo", 0.3, n=2), [1.0, 0.9, 0.8], [1.0, 0.6])
+    runs[1] |= {"status": "diverged"}
+    (name, points), *_ = data(part(tmp_path, runs, "trajectories"))
+    assert (name, [step for step, *_ in points]) == ("hard (until a run diverged)", [0, 5])
+
+
 def test_where_no_run_is_finite_a_sentence_stands_for_the_line(tmp_path):
     runs = of_way(planted("npo", 0.3, n=2), [None, None], [None, None])
     assert "npo: forget accuracy is not finite in any of its runs." in part(tmp_path, runs, "trajectories")

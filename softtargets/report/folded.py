@@ -135,7 +135,7 @@ WAYS = {"forget_acc": "forget accuracy", "js_forget": "JS on the forget set"}
 
 
 def trajectories(entries: Sequence[Entry]) -> list[Markup]:
-    """Draw means over pairs with 95 % bands at every step; a run that ended keeps its last value."""
+    """Draw means over pairs with 95 % bands at every step; a run that stopped keeps its last value."""
     drawn = []
     for group in by_setting(entries).values():
         parts, common = _by_algorithm([entry for entry in group if _looks(entry)]), common_settings(group)
@@ -145,8 +145,9 @@ def trajectories(entries: Sequence[Entry]) -> list[Markup]:
     return drawn
 
 
-def _looks(entry: Entry) -> list[dict]:
-    return [run.result["trajectory"] for run in entry.runs.values() if len(run.result["trajectory"]["step"]) > 1]
+def _looks(entry: Entry) -> list[Run]:
+    """Return the runs that kept a trajectory."""
+    return [run for run in entry.runs.values() if len(run.result["trajectory"]["step"]) > 1]
 
 
 def _trajectories(name: str, arms: list[Entry], column: str, common: Sequence[str]) -> Markup:
@@ -169,7 +170,7 @@ def _trajectory(entry: Entry, column: str, common: Sequence[str]) -> Line:
     """Return the line of an arm, which ends where one of its runs is not finite any more."""
     looks = _looks(entry)
     points, label = _means(looks, column), without(entry.label, common)
-    is_cut = points and points[-1][0] < max(one["step"][-1] for one in looks)
+    is_cut = points and points[-1][0] < max(run.result["trajectory"]["step"][-1] for run in looks)
     return Line(f"{label} (until a run diverged)" if is_cut else label, entry.algorithm, entry.targets, points)
 
 
@@ -185,10 +186,10 @@ def _levels(runs: list[Run], column: str) -> list[tuple[float, str, str]]:
     return [(y, name, look) for y, name, look in known if y is not None]
 
 
-def _means(trajectories: list[dict], column: str) -> tuple[tuple[float, float, float, float], ...]:
+def _means(runs: list[Run], column: str) -> tuple[tuple[float, float, float, float], ...]:
     """Return step, mean and 95 % interval over runs, each of which keeps its last value, while all are finite."""
-    steps = sorted({step for one in trajectories for step in one["step"]})
-    rows = numpy.array([_carried(one, steps, column) for one in trajectories], dtype=float)
+    steps = sorted({step for run in runs for step in run.result["trajectory"]["step"]})
+    rows = numpy.array([_carried(run.result, steps, column) for run in runs], dtype=float)
     finite = numpy.isfinite(rows).all(0)
     end = len(steps) if finite.all() else int(finite.argmin())
     steps, rows = steps[:end], rows[:, :end]
@@ -200,11 +201,14 @@ def _means(trajectories: list[dict], column: str) -> tuple[tuple[float, float, f
     )
 
 
-def _carried(trajectory: dict, steps: list[int], column: str) -> list[float]:
+def _carried(result: dict, steps: list[int], column: str) -> list[float]:
+    """Return a value for each of these steps: the last one before it, and none after the end of a diverged run."""
+    trajectory = result["trajectory"]
     known = dict(zip(trajectory["step"], trajectory[column], strict=True))
+    end = trajectory["step"][-1] if result["status"] == "diverged" else math.inf
     values, last = [], math.nan
     for step in steps:
-        value = known.get(step, last)
+        value = known.get(step, last) if step <= end else None
         last = math.nan if value is None else value
         values.append(last)
     return values
