@@ -1155,6 +1155,8 @@ def test_lines_of_arms_that_lose_utility_are_pale(tmp_path):
         ("relabel out_of_fold", ["relabel out\\_", "of\\_", "fold"]),
         ("npo forget.temperature=0.25", ["npo forget.", "temperature", "=0.25"]),
         ("calibrated", ["calibrated"]),
+        ("unlearn=npo", ["unlearn=", "npo"]),
+        ("0.1 [−0.2, −0.1]; ≥", ["0.1 [$-$0.2, $-$0.1]; $\\geq$"]),
     ],
 )
 def test_names_break_between_their_words(name, parts):
@@ -1182,6 +1184,15 @@ def test_many_arms_are_several_tables_for_a_paper(tmp_path):
     assert text.count("random (continued). Distance") == 1
     assert all(f"tab:softtargets-{number}" in text for number in (1, 2))
     assert "continued" not in (tmp_path / "summary.md").read_text()
+
+
+def test_a_setting_of_all_arms_stands_in_the_caption_of_a_table_for_a_paper_alone(tmp_path):
+    runs = [*planted("npo", 0.3), *planted("npo", 0.2, targets="soft"), *planted("none", 1.0, share=0.0)]
+    for run in runs[:16]:
+        run["config"] = run["config"] | {"unlearn": {"cost": 0.2}}
+    reported(tmp_path, *runs)
+    text = papers(tmp_path).replace(r"\allowbreak{}", "")
+    assert text.count("unlearn.cost") == text.count("; all arms: unlearn.cost=0.2. Distance") == 1
 
 
 @pytest.mark.long

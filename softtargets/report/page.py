@@ -513,7 +513,8 @@ def _folded(content: Content) -> list[Markup]:
             [_legend(content), *folded.accuracies(content.entries, means=content.is_crowded)],
         ),
         "On the way": (
-            "Means over pairs with 95 % bands, from the original model on; a run that stopped keeps its last value.",
+            "Means over pairs with 95 % bands, from the original model on; a run that stopped keeps its last "
+            "value.",
             folded.trajectories(content.entries) or [tag("p", "No run kept a trajectory.")],
         ),
         "Class by class": (

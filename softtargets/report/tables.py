@@ -14,7 +14,7 @@ from softtargets.report.csv_files import csv_text
 from softtargets.report.folders import Lost, aside, without_result
 from softtargets.report.leaks import Leak
 from softtargets.report.numbers import number, with_interval, written
-from softtargets.report.ranking import CORRECTED, Ranked
+from softtargets.report.ranking import CORRECTED, Ranked, common_settings, without
 from softtargets.report.ranking import HEAD as HEAD_OF_ARMS
 from softtargets.report.retraining import BreakEven, say_break_even
 from softtargets.report.runs import typed
@@ -353,7 +353,7 @@ def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:
 
 SHORT = {1: "with models from before the request", 2: "for comparison only"}
 """Groups of arms that are ranked apart, in a column's width."""
-WIDTHS = (0.2, 0.04, 0.135, 0.13, 0.16, 0.245)
+WIDTHS = (0.19, 0.035, 0.125, 0.175, 0.155, 0.22)
 """Of the columns for a paper, as shares of the width of its column."""
 PAPER_ROWS = 10
 """Most arms in a table for a paper: one of them may take six lines, and a column has room for sixty."""
@@ -373,12 +373,13 @@ def latex(rows: Sequence[Ranked], label: str, runless: Mapping[str, Runless] = M
     groups: dict[str, list[Ranked]] = {}
     for row in rows:
         groups.setdefault(row.entry.setting.name, []).append(row)
+    commons = {name: common_settings([row.entry for row in group]) for name, group in groups.items()}
     cut = [
-        (name + " (continued)" * bool(start), group[start : start + PAPER_ROWS])
+        (name + " (continued)" * bool(start), group[start : start + PAPER_ROWS], commons[name])
         for name, group in groups.items()
         for start in range(0, len(group), PAPER_ROWS)
     ]
-    parts = [_paper_table(name, some, label, at) for at, (name, some) in enumerate(cut, start=1)]
+    parts = [_paper_table(*one, label, at) for at, one in enumerate(cut, start=1)]
     lost = list(runless.items())
     parts += [
         _lost_table(lost[start : start + PAPER_ROWS], len(cut) + at)
@@ -394,7 +395,8 @@ def _lost_table(lost: Sequence[tuple[str, Runless]], number: int) -> str:
     return _in_column(f"{NONE_FINISHED}.", OF_LOST, WIDTHS_OF_LOST, [_tex_row(row) for row in rows], number)
 
 
-def _paper_table(name: str, rows: list[Ranked], label: str, number: int) -> str:
+def _paper_table(name: str, rows: list[Ranked], common: Sequence[str], label: str, number: int) -> str:
+    name += f"; all arms: {' '.join(common)}" if common else ""
     said = f"{name}. Distance: {label}. Way left: 0 is another retraining, 1 doing nothing. Verdict: nearer or "
     said += f"farther than doing nothing, or closer than the arm that it names. {CORRECTED}{_in_bold(rows)}"
     lines = []
@@ -403,7 +405,7 @@ def _paper_table(name: str, rows: list[Ranked], label: str, number: int) -> str:
         if group and (at == 0 or rows[at - 1].entry.standing.group != group):
             apart = _tex(f"Ranked apart: arms {SHORT[group]}")
             lines += [r"\midrule", rf"\multicolumn{{6}}{{@{{}}l}}{{{apart}}} \\"]
-        lines.append(_tex_row(_paper_row(row)))
+        lines.append(_tex_row(_paper_row(row, common)))
     return _in_column(said, FOR_PAPER, WIDTHS, lines, number)
 
 
@@ -412,7 +414,8 @@ def _in_column(said: str, head: Sequence[str], widths: Sequence[float], lines: S
     columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}\columnwidth}}" for width in widths)
     start = [
         r"\begin{table}",
-        r"\centering\scriptsize\setlength{\tabcolsep}{2pt}\setlength{\belowcaptionskip}{4pt}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{2pt}\setlength{\extrarowheight}{2pt}",
+        r"\setlength{\belowcaptionskip}{4pt}",
         rf"\caption{{{_tex(said)}}}\label{{tab:softtargets-{number}}}",
         rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
         r"\toprule",
@@ -431,23 +434,24 @@ def _in_bold(rows: Sequence[Ranked]) -> str:
     return f" In bold: the {' and the '.join(names)}." if names else ""
 
 
-def _paper_row(row: Ranked) -> list[str]:
-    arm, cells = _tex(row.brief[0], LONGEST), map(_tex, row.brief[1:])
+def _paper_row(row: Ranked, common: Sequence[str]) -> list[str]:
+    arm, cells = _tex(without(row.brief[0], common), LONGEST), map(_tex, row.brief[1:])
     return [rf"\textbf{{{arm}}}" if row.honour else arm, *cells]
 
 
 def _tex(text: str, longest: int | None = None) -> str:
-    """Escape what LaTeX would read as a command, and let it break after `_`, other signs, and a dot between words.
+    """Escape what LaTeX would read as a command, and let it break after `_` and other signs.
 
-    A word of more than `longest` letters breaks inside.
+    After a dot and = it may break before a word alone, and not after what belongs to the next number. A word of
+    more than `longest` letters breaks inside.
     """
     parts, since, shown = [], 0, visible(text)
     for letter, following in zip(shown, f"{shown[1:]} ", strict=True):
         parts.append(ESCAPED.get(letter) or SIGNS.get(letter) or _ascii(letter))
         since = 0 if letter == " " else since + 1
-        # none where a space follows, which breaks anyway, and none that parts a sign from its word
-        is_sign = not letter.isalnum() and letter not in " .=+-(" and following not in " .,;:)"
-        if is_sign or (letter == "." and following.isalpha()) or since == longest:
+        # none where a space follows, which breaks anyway, and none that parts a sign from its word or number
+        is_sign = not letter.isalnum() and letter not in " .=+-−([" and following not in " .,;:)]"
+        if is_sign or (letter in ".=" and following.isalpha()) or since == longest:
             parts.append(r"\allowbreak{}")
             since = 0
     return "".join(parts)
