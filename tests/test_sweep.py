@@ -211,6 +211,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
         "frontier": 575,
         "frontier_efficient": 625,
         "leaks": 640,
+        "leaks_memorised": 640,
         "quick": 20,
         "seed_grid": 480,
         "seed_grid_matched": 480,
