@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from page_by_hand import Page
-from results_by_hand import WAY, leave
+from results_by_hand import WAY, both, leave
 from test_standing import planted
 
 from softtargets.report import figures
@@ -112,3 +112,8 @@ def test_an_axis_has_two_round_numbers_or_more(low, high, most):
     ticks = figures.round_ticks(low, high, most)
     assert 2 <= len(ticks) <= most + 1
     assert low <= min(ticks) <= max(ticks) <= high
+
+
+def test_that_no_image_is_there_is_said_once_for_all_arms(tmp_path):
+    text = part(tmp_path, both(10), "Who can still tell?")
+    assert text.count("No images of the samples that leak most") == text.count("on this machine") == 1

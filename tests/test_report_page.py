@@ -1046,9 +1046,25 @@ class TestInABrowser:
                 ".filter((one) => getComputedStyle(one).breakInside !== 'avoid').length"
             )
             assert laptop.execute_script(split) == 0, "no paragraph or row is on two pages; heads are on each"
+            arm = "return document.querySelector('#arms tbody .arm').clientWidth"
+            assert laptop.execute_script(arm) > 150, "words of its name are whole"
         finally:
             laptop.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
             laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def test_a_table_that_scrolls_shows_a_shade_at_its_edge(self, laptop):
+        metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        laptop.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        try:
+            laptop.execute_script("for (const one of document.querySelectorAll('.part')) one.open = true")
+            shades = laptop.execute_script(
+                "return [...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth)"
+                ".map((one) => getComputedStyle(one).backgroundAttachment)"
+            )
+        finally:
+            laptop.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        assert shades
+        assert set(shades) == {"local, local, scroll, scroll"}
 
     def test_in_rows_of_arms_that_lose_utility_the_marks_alone_are_pale(self, wide, tmp_path):
         wide.get(reported(tmp_path, *lossy(planted("npo", 0.3)), *planted("relabel", 0.4)).as_uri())

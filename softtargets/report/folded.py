@@ -297,7 +297,17 @@ def attacks(leaks: Sequence[Leak]) -> list[Markup]:
     shown = tag("p", " ".join(can_show(models) for models in sorted({leak.models for leak in leaks})))
     margins = table("Margins of single samples", tables.OF_MARGINS, rows)
     figures = [_roc(name, group) for name, group in drawn.items()]
-    return [shown, listed, margins, *figures, *map(_worst, strongest)]
+    return [shown, listed, margins, *figures, *_worst_of(strongest)]
+
+
+def _worst_of(strongest: Sequence[Leak]) -> list[Markup]:
+    """Return the samples that leak most of every arm, or one sentence where none has its images."""
+    if not any(leak.images for leak in strongest):
+        lacking = (
+            "No images of the samples that leak most: the dataset of the runs is not on this machine as it was."
+        )
+        return [tag("p", lacking)]
+    return list(map(_worst, strongest))
 
 
 def _worst(leak: Leak) -> Markup:
