@@ -1042,10 +1042,12 @@ class TestInABrowser:
             arrow = "return getComputedStyle(document.querySelector('#arms thead button'), '::after').content"
             assert laptop.execute_script(arrow) == "none"
             split = (
-                "return [...document.querySelectorAll('section p, #arms thead, #arms tr, figure')]"
+                "return [...document.querySelectorAll('section p, #arms thead, tr, figure, .chart, .legend')]"
                 ".filter((one) => getComputedStyle(one).breakInside !== 'avoid').length"
             )
             assert laptop.execute_script(split) == 0, "no paragraph or row is on two pages; heads are on each"
+            button = "return getComputedStyle(document.querySelector('#arms thead button')).display"
+            assert laptop.execute_script(button) == "contents", "a head with a button is on its first page alone"
             arm = "return document.querySelector('#arms tbody .arm').clientWidth"
             assert laptop.execute_script(arm) > 150, "words of its name are whole"
         finally:
