@@ -287,7 +287,15 @@ def test_latex_has_commands_of_ours_alone(shown):
     text = shown[1]["summary.tex"]
     ours = {"begin", "end", "toprule", "midrule", "bottomrule", "textbackslash", "textasciitilde"}
     ours |= {"textasciicircum", "pm", "delta", "Delta", "\\", "times", "allowbreak", "caption", "label", "textbf"}
-    ours |= {"centering", "scriptsize", "setlength", "tabcolsep", "belowcaptionskip", "raggedright"}
+    ours |= {
+        "centering",
+        "scriptsize",
+        "setlength",
+        "tabcolsep",
+        "belowcaptionskip",
+        "extrarowheight",
+        "raggedright",
+    }
     ours |= {"arraybackslash", "columnwidth", "multicolumn", *tables.GREEK.values(), *tables.ACCENTS.values()}
     ours |= {name for sign in tables.SIGNS.values() for name in re.findall(r"\\([A-Za-z]+)", sign)}
     ours |= set("&%$#_{}")
