@@ -790,6 +790,17 @@ class TestInABrowser:
         assert labels == ["soft"]
         assert "Best arm by privacy" in laptop.find_element(By.TAG_NAME, "header").text
 
+    def test_a_figure_of_which_filters_leave_nothing_says_so(self, wide, tmp_path):
+        digits = [run | {"choices": run["choices"] | {"dataset": "mnist"}} for run in planted("npo", 0.4)]
+        wide.get(reported(tmp_path, *planted("npo", 0.3), *planted("npo", 0.2, targets="soft"), *digits).as_uri())
+        said = (
+            "return ['figure1', 'figure3'].map((one) => getComputedStyle(document.querySelector("
+            "`section[aria-labelledby=${one}] > [data-measure]:not([hidden])`), '::after').content)"
+        )
+        assert wide.execute_script(said) == ["none", "none"]
+        choose(wide, "dataset", "mnist")
+        assert wide.execute_script(said) == ["none", '"No arm that the filters leave is in this figure."']
+
     def test_filters_reach_the_folded_figures_and_tables(self, laptop):
         laptop.execute_script("for (const one of document.querySelectorAll('.part')) one.open = true")
 
