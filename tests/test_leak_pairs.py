@@ -34,8 +34,8 @@ def leak(algorithm: str, targets: str | None, shift: float, **more) -> Leak:
     return Leak(**FIELDS | known | {"algorithm": algorithm, "targets": targets} | more)
 
 
-def names(leaks: list[Leak]) -> list[tuple[str, str]]:
-    return [(pair.arm.arm, pair.hard.arm) for pair in leak_pairs(leaks)]
+def names(leaks: list[Leak], *primary: tuple[str, str]) -> list[tuple[str, str]]:
+    return [(pair.one.arm, pair.other.arm) for pair in leak_pairs(leaks, primary)]
 
 
 def test_arms_are_paired_within_an_algorithm_and_the_least_leaking_of_both_kinds_beyond():
@@ -43,6 +43,13 @@ def test_arms_are_paired_within_an_algorithm_and_the_least_leaking_of_both_kinds
     assert names(found) == [("npo soft", "npo hard"), ("npo soft", "scrub hard")]
     assert names([*found, leak("scrub", "soft", 0.1)])[1:] == [("scrub soft", "scrub hard")]
     assert names(found[:1]) == names(found[1:2]) == []
+
+
+def test_the_arms_of_a_primary_contrast_are_paired_first():
+    found = [leak("npo", "hard", 1.0), leak("npo", "soft", 0.5), leak("retrain", None, 0.2)]
+    asked = [("npo soft", "retrain None"), ("npo soft", "of another setting")]
+    assert names(found, *asked) == [("npo soft", "retrain None"), ("npo soft", "npo hard")]
+    assert names(found, ("npo soft", "npo hard")) == [("npo soft", "npo hard")], "once"
 
 
 @pytest.mark.parametrize("more", [{"retrained": NAMES[1:]}, {"attack": "RMIA"}, {"setting": setting("clothes")}])

@@ -1,27 +1,28 @@
-"""Which targets leave less for an attacker: arms with other targets and with hard labels, by the same seeds."""
+"""Which of two arms leaves less for an attacker, judged by the same models of the same seeds."""
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy
 
 from softtargets.report.leaks import Leak
 
 STRONGEST = "U-LiRA"
+Named = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class LeakPair:
-    """An arm with other targets beside one with hard labels, by U-LiRA over the models of the same seeds."""
+    """Two arms, by U-LiRA over the models of the same seeds."""
 
-    arm: Leak
-    hard: Leak
+    one: Leak
+    other: Leak
 
     @property
     def interval(self) -> tuple[float, float]:
         """Return the 95 % bootstrap interval of the difference in AUC: both arms by the same draws of seeds."""
-        drawn = numpy.subtract(self.arm.auc_drawn, self.hard.auc_drawn)
+        drawn = numpy.subtract(self.one.auc_drawn, self.other.auc_drawn)
         return tuple(numpy.quantile(drawn, [0.025, 0.975]).tolist())
 
     @property
@@ -30,35 +31,42 @@ class LeakPair:
         low, high = self.interval
         word = "leaves less for an attacker than" if high < 0 else "leaves more for an attacker than"
         word = "is not shown to leave less or more for an attacker than" if low <= 0 <= high else word
-        areas = f"AUC of {STRONGEST} {self.arm.auc:.3f}, and {self.hard.auc:.3f}"
+        areas = f"AUC of {STRONGEST} {self.one.auc:.3f}, and {self.other.auc:.3f}"
         return (
-            f"{self.arm.setting.name}: {self.arm.arm} {word} {self.hard.arm} ({areas}; difference "
-            f"{self.arm.auc - self.hard.auc:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
-            f"{self.arm.models} models a side)."
+            f"{self.one.setting.name}: {self.one.arm} {word} {self.other.arm} ({areas}; difference "
+            f"{self.one.auc - self.other.auc:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
+            f"{self.one.models} models a side)."
         )
 
 
-def leak_lines(leaks: Sequence[Leak]) -> list[str]:
+def leak_lines(leaks: Sequence[Leak], primary: Iterable[Named] = ()) -> list[str]:
     """Return a sentence for each pair."""
-    return [pair.sentence for pair in leak_pairs(leaks)]
+    return [pair.sentence for pair in leak_pairs(leaks, primary)]
 
 
-def leak_pairs(leaks: Sequence[Leak]) -> list[LeakPair]:
-    """Return every arm beside the one with hard labels of its algorithm, and the least leaking of both kinds.
+def leak_pairs(leaks: Sequence[Leak], primary: Iterable[Named] = ()) -> list[LeakPair]:
+    """Return the two arms of each primary contrast, then arms with other targets beside those with hard labels.
 
-    All models of a pair belong to the same retrained ones.
+    These are the arms of each algorithm, and of both kinds the least leaking. All models of a pair belong to the
+    same retrained ones.
     """
     groups = collections.defaultdict(list)
     for leak in leaks:
-        if leak.attack == STRONGEST and leak.targets:
+        if leak.attack == STRONGEST and leak.algorithm != "none":
             groups[leak.setting.name, leak.retrained].append(leak)
-    pairs = [pair for group in groups.values() for pair in _pairs_of(group)]
-    return list({(id(pair.arm), id(pair.hard)): pair for pair in pairs}.values())
+    primary = tuple(primary)
+    pairs = [pair for group in groups.values() for pair in (*_named(group, primary), *_beside_hard(group))]
+    return list({(id(pair.one), id(pair.other)): pair for pair in pairs}.values())
 
 
-def _pairs_of(group: Sequence[Leak]) -> Iterator[LeakPair]:
+def _named(group: Sequence[Leak], primary: Sequence[Named]) -> Iterator[LeakPair]:
+    arms = {leak.arm: leak for leak in group}
+    yield from (LeakPair(arms[one], arms[other]) for one, other in primary if {one, other} <= {*arms})
+
+
+def _beside_hard(group: Sequence[Leak]) -> Iterator[LeakPair]:
     hard = [leak for leak in group if leak.targets == "hard"]
-    others = [leak for leak in group if leak.targets != "hard"]
+    others = [leak for leak in group if leak.targets not in (None, "hard")]
     yield from (LeakPair(one, two) for one in others for two in hard if one.algorithm == two.algorithm)
     if hard and others:
         yield LeakPair(*(min(kind, key=lambda leak: leak.auc) for kind in (others, hard)))

@@ -196,7 +196,7 @@ def _analysed(
         verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
     first, said = primary.of(runs), _said(runs)
     found = leaks(runs)
-    said += leak_lines(found)
+    said += leak_lines(found, [(one.one, one.other) for one in first])
     content = Content(
         title,
         runs,
