@@ -4,6 +4,7 @@ Reads `attacks.csv` in that folder, draws the ROC of U-LiRA on logarithmic axes,
 every arm with its numbers in Markdown, each with its interval or with its null at the same number of models.
 """
 
+import collections
 import csv
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import matplotlib as mpl
 import numpy
 from matplotlib import pyplot
 from usage import call
+
+from softtargets.colours import colour, colours_of
 
 HEAD = (
     "arm",
@@ -26,6 +29,9 @@ HEAD = (
 HEAD += ("ε ≥", "forgetting score", "binned KLoM")
 RATES = numpy.logspace(-3, 0, 25)
 """False positive rates of the points of a curve."""
+DASHES = ("-", "--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 3)))
+MARKS = ("", "o", "s", "^")
+"""Of arms with one algorithm and one colour."""
 
 
 def main(folder: str = "docs/study/leaks") -> None:
@@ -65,15 +71,22 @@ TEXTS = ("setting", "arm", "algorithm", "targets", "attack", "worst", "curve")
 
 
 def figure(lines: list[dict], file: Path) -> None:
-    """Draw the curve of every arm, down to a true positive rate of 0.001."""
+    """Draw the curve of every arm, the most surely recognised first: colours by targets, dashes by algorithm."""
     mpl.rcParams["svg.hashsalt"] = "softtargets"  # equal bytes for equal numbers
-    drawn, plane = pyplot.subplots(figsize=(6, 4.5), layout="constrained")
-    for number, line in enumerate(lines):
+    drawn, plane = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    common = set.intersection(*([set(line["arm"].split()) for line in lines if "=" in line["arm"]] or [set()]))
+    algorithms = sorted({line["algorithm"] for line in lines})
+    colours, seen = colours_of([line["targets"] or None for line in lines]), collections.Counter()
+    for line in sorted(lines, key=lambda line: -float(line["tpr_at_01"])):
         rates = numpy.array([float(rate) for rate in line["curve"].split()])
-        plane.plot(RATES, numpy.maximum(rates, RATES[0]), label=line["arm"], ls=("-", "--", ":")[number // 3 % 3])
+        look = colour(line["targets"] or None), DASHES[algorithms.index(line["algorithm"]) % len(DASHES)]
+        name = " ".join(word for word in line["arm"].split() if word not in common)
+        style = {"color": colours[look[0]][0], "ls": look[1], "marker": MARKS[seen[look] % len(MARKS)], "ms": 4}
+        plane.plot(RATES, numpy.maximum(rates, RATES[0]), label=name, markevery=4, **style)
+        seen[look] += 1
     plane.plot(RATES, RATES, color="grey", lw=0.7, label="a guess")
     plane.set(xscale="log", yscale="log", xlabel="false positive rate", ylabel="true positive rate")
-    plane.legend(fontsize=8)
+    drawn.legend(fontsize=9, loc="outside right center", frameon=False)
     drawn.savefig(file, metadata={"Date": None})
     pyplot.close(drawn)
 
