@@ -3,6 +3,7 @@
 import copy
 import functools
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,8 @@ class Ended(NamedTuple):
     stderr: str
 
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell leaves it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 
 

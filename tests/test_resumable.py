@@ -278,7 +278,7 @@ def test_a_killed_sweep_of_a_foreign_app_resumes(number, launcher, tmp_path):
             break
         time.sleep(0.1)
     os.killpg(process.pid, number)
-    _, stderr = process.communicate()
+    _, stderr = process.communicate(timeout=60)
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert stderr == "stopped by Ctrl-C; run the same command again to resume\n"
