@@ -63,18 +63,21 @@ def drawing(on_terminal: bool) -> Iterator[None]:
         drawn = False
 
 
-def _say() -> None:
+def _say(screen: int = 2) -> None:
     sentence = f"{program()}: stopped by {signal.Signals(code - 128).name}; run the same command again to resume\n"
     with contextlib.suppress(OSError):  # stderr may be closed
-        os.write(2, sentence.encode())
+        os.write(screen, sentence.encode())
 
 
 def _leave() -> None:
     """End the process at once; a display that is still drawn has said nothing, and has hidden the cursor."""
     if drawn:
         with contextlib.suppress(OSError):
-            os.write(2, b"\n" + SHOW_CURSOR)
-        _say()
+            screen, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+            for output in (1, 2):  # a thread may draw until the process has ended
+                os.dup2(nowhere, output)
+            os.write(screen, b"\n" + SHOW_CURSOR)
+            _say(screen)
     os._exit(code)
 
 
