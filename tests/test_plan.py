@@ -76,6 +76,7 @@ def test_a_sweep_trains_and_keeps_what_its_plan_said_and_the_plan_wrote_nothing(
     assert 0 < estimate(said["CPU hours to come"]) < 0.01
 
 
+@pytest.mark.long
 def test_of_ensembles_in_the_store_a_plan_counts_nothing_as_new(here, own_store, composed):
     """Predictions of an ensemble are kept by the digest of all its networks, which no manifest has."""
     runs, stored, words = own_store / "runs", own_store / "store", (*SMALL, "mu_algo=sisa", "unlearn=sisa")

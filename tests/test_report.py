@@ -1063,6 +1063,7 @@ def test_margins_that_are_not_finite_or_do_not_vary_have_no_divergence(folder, v
 MARGINS = ("original", "retrained", "unlearned")
 
 
+@pytest.mark.long
 def test_over_seeds_models_are_tested_against_exchanges_of_a_seeds_models(folder):
     place = folder(*map(result, range(10)))
     for file in place.glob("*/margins.npz"):

@@ -255,6 +255,7 @@ def prepared(*left: float) -> list[dict]:
     return [run | {"cost": run["cost"] | {"prepared_share": 4.5}} for run in runs]
 
 
+@pytest.mark.long
 def test_arms_with_models_from_before_the_request_are_ranked_apart_under_a_word_why(tmp_path, capsys):
     served = planted("teachers", 0.05, comparison_only=True, **NOTHING)
     page = Page(reported(tmp_path, *prepared(0.1, 0.2), *served, *planted("npo", 0.6)).read_text())
@@ -312,6 +313,7 @@ def test_where_no_arm_without_prepared_models_keeps_utility_the_headline_says_so
     assert "with prepared models, relabel soft leaves 50%" in text
 
 
+@pytest.mark.long
 def test_the_headline_names_its_face_and_says_n_and_interval_where_no_arm_keeps_utility(tmp_path):
     left = {"js_t_forget": 0.3, "disagreement_forget": 0.6, "mia_gap": 0.5}
     other = dict(zip(left, (0.4, 0.2, 0.6), strict=True))
@@ -328,6 +330,7 @@ def test_the_headline_names_its_face_and_says_n_and_interval_where_no_arm_keeps_
     )
 
 
+@pytest.mark.long
 def test_a_best_arm_that_is_worse_than_doing_nothing_is_called_so(tmp_path):
     near = [*planted("npo", 0.5)]
     for run in near:
@@ -357,6 +360,7 @@ def baseline(name: str, left: float, share: float) -> list[dict]:
     return list(planted(name, left, share=share, **NOTHING))
 
 
+@pytest.mark.long
 def test_a_baseline_that_is_nearer_than_the_best_arm_is_named_beside_it(tmp_path):
     far = [*baseline("none_calibrated", 0.7, 0.01), *baseline("early", 0.8, 0.0), *baseline("retrain", 0.9, 0.05)]
     text = Page(reported(tmp_path / "far", *planted("npo", 0.6), *far).read_text()).text
@@ -490,6 +494,7 @@ def retrains(*costs: float) -> list[dict]:
     return [run | {"config": run["config"] | {"unlearn": {"cost": cost}}} for cost, run in each]
 
 
+@pytest.mark.long
 def test_half_of_the_arms_are_on_the_axis_however_far(tmp_path):
     page = Page(
         reported(tmp_path, *planted("npo", 3.0), *planted("relabel", 5.0), *planted("scrub", 60)).read_text()
@@ -501,6 +506,7 @@ def test_half_of_the_arms_are_on_the_axis_however_far(tmp_path):
     assert 'href="#m-plus"' in "".join(drawn)
 
 
+@pytest.mark.long
 def test_many_runs_have_their_means_alone_and_a_sentence_that_says_so(tmp_path, monkeypatch):
     runs = [*planted("npo", 0.6), *planted("npo", 0.3, targets="soft")]
     whole = Page(reported(tmp_path / "few", *runs).read_text())
@@ -1162,6 +1168,7 @@ def test_a_figure_that_scrolls_is_reached_by_keyboard(tmp_path, monkeypatch):
     assert all('tabindex="0" role="region" aria-label="' in box for box in boxes)
 
 
+@pytest.mark.long
 def test_lines_of_arms_that_lose_utility_are_pale(tmp_path):
     parts = [planted("npo", 0.3 + cost, share=cost, n=8) for cost in (0.1, 0.2)]
     runs = [

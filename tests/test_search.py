@@ -285,6 +285,7 @@ def test_a_space_with_a_setting_that_does_not_exist_is_refused_by_name(tmp_path)
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [1001, 2000])
 def test_where_doing_nothing_is_at_the_floor_a_search_ends_before_its_first_try(number, monkeypatch, tmp_path):
     room = {1000: 0.01, 1001: 0.01, 2000: 0.01} | {number: -0.02}

@@ -93,6 +93,7 @@ def test_an_arm_stands_beside_doing_nothing_by_every_face(tmp_path, left, words)
     )
 
 
+@pytest.mark.long
 def test_what_is_as_simple_and_costs_as_much_is_named(tmp_path):
     found = judged(
         tmp_path,
@@ -168,6 +169,7 @@ def test_a_mixed_design_has_as_many_differences_as_forget_sets(tmp_path):
     assert (one.gate.passed, one.faces[0].at_floor) == (None, None)
 
 
+@pytest.mark.long
 def test_several_arms_of_early_stopping_have_their_names(tmp_path):
     arms = planted("early", 0.5, **NOTHING), planted("early", 0.4, **NOTHING), planted("npo", 0.3)
     runs = list(itertools.chain(*arms))
@@ -244,6 +246,7 @@ def test_a_comparison_has_direction_size_place_and_faces(tmp_path, hard, soft, w
         )
 
 
+@pytest.mark.long
 def test_baselines_are_in_one_table_with_the_arms(tmp_path):
     runs = read(leave(tmp_path, *planted("npo", 0.6), *planted("retrain", 0.2, **NOTHING)))
     verdicts, stands, _ = judge_all(runs, None, ENDPOINTS, None)
@@ -467,6 +470,7 @@ def test_a_gap_that_may_be_zero_is_no_bar_that_an_arm_passes_under(tmp_path):
     assert against.upper > plain.upper() == pytest.approx(against.paired.upper)
 
 
+@pytest.mark.long
 def test_an_arm_fails_where_any_arm_of_the_report_makes_it_uncertain(tmp_path):
     alone = standings(read(leave(tmp_path / "alone", *planted("npo", 1.09))))
     assert alone[0].faces[0].fails is False
@@ -708,6 +712,7 @@ def test_where_every_pair_is_there_twice_the_figure_says_so(tmp_path):
     assert row[5].startswith("no verdict below 5 pairs (n = 0)")
 
 
+@pytest.mark.long
 def test_a_ratio_that_no_float_holds_is_in_words(tmp_path):
     assert (factor(1000.0), factor(math.log(3)), factor(math.log(2e7))) == ("more than 2e+308", "3", "2e+07")
     arms = [*planted("npo", 0.5), *planted("npo", 0.2, targets="soft")]
@@ -757,6 +762,7 @@ def said(folder) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_searched_arms_pair_at_equal_budget_each_with_its_own_settings(tmp_path):
     arms = (("hard", 0.6, 0.05), ("soft", 0.3, 0.05), ("hard", 0.5, 0.1), ("soft", 0.5, 0.1))
     found = said(leave(tmp_path, *itertools.chain(*(searched(*arm) for arm in arms))))
@@ -772,6 +778,7 @@ def test_searched_arms_pair_at_equal_budget_each_with_its_own_settings(tmp_path)
     }
 
 
+@pytest.mark.long
 def test_arms_with_settings_of_their_own_that_no_search_chose_at_a_budget_make_no_pair(tmp_path):
     runs = [searched(targets, 0.5, tuned_at=None) for targets in ("hard", "soft")]
     assert said(leave(tmp_path, *itertools.chain(*runs))) == {}

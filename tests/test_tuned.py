@@ -303,6 +303,7 @@ def test_an_entry_is_not_demanded_for_an_arm_that_an_experiment_alone_names(tmp_
         softtargets.run(words)
 
 
+@pytest.mark.long
 def test_a_run_and_a_cell_of_a_sweep_take_the_settings_that_were_searched_at_its_cost(
     monkeypatch, composed, tmp_path
 ):
