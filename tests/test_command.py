@@ -551,6 +551,7 @@ def own_parts_on_the_path(monkeypatch):
         (["models=9"], "models=9: must be greater than or equal to 10"),
         (["models=many"], "models='many'"),
         (["seed=3"], "seed=3: shadows decides seed. Leave it out"),
+        (["++seed=3"], "++seed=3: shadows decides seed. Leave it out"),
         (["mu_algo=npo"], "mu_algo=npo: shadows decides mu_algo"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -57,7 +57,7 @@ def _settings(words: list[str]) -> tuple[int, list[str]]:
     """Part the number of models from the words of the sweep."""
     values, others = {}, []
     for word in words:
-        name, _, value = word.partition("=")
+        name, _, value = word.lstrip("+~").partition("=")
         if name in DECIDED:
             raise BadInput(f"{word}: shadows decides {name}. Leave it out")
         if name == "models":
@@ -68,4 +68,4 @@ def _settings(words: list[str]) -> tuple[int, list[str]]:
 
 
 def _names(words: list[str]) -> set[str]:
-    return {word.partition("=")[0] for word in words}
+    return {word.lstrip("+~").partition("=")[0] for word in words}
