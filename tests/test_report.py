@@ -1841,6 +1841,20 @@ def test_a_promise_is_broken_where_an_attack_shows_more(tmp_path, apart, broken)
     assert audit_lines(read(tmp_path))[0].count("broken" if broken else "not refuted") == 1
 
 
+@pytest.mark.parametrize(("epsilon", "verdict"), [(1.5, "not refuted"), (1.7, "not tested by so few models")])
+def test_a_promise_that_so_few_models_cannot_refute_is_called_untested(tmp_path, epsilon, verdict):
+    # 20 models a side show 1.6 at most
+    leave(tmp_path, *(result(seed, promise={"epsilon": epsilon, "delta": 1e-5}) for seed in range(20)))
+    draw = np.random.default_rng(0)
+    for file in tmp_path.glob("*/margins.npz"):
+        np.savez(
+            file,
+            **dict(np.load(file)) | {name: draw.normal(size=2) for name in ("forget_unlearned", "forget_twin")},
+        )
+    (line,) = audit_lines(read(tmp_path))
+    assert f" {verdict}: " in line
+
+
 def test_an_ensemble_is_no_pair_of_a_network_and_its_price_is_said(tmp_path):
     own = {"original": "e0", "retrained": "e1", "forget_set": "forget_set", "batches": "batches0"}
     accuracy = dict.fromkeys(("original", "retrained", "unlearned"), ACCURACIES | {"test_acc": 0.75})

@@ -34,6 +34,13 @@ class Audit:
         """Return whether the attack shows more than was promised."""
         return self.shown > self.epsilon
 
+    @property
+    def verdict(self) -> str:
+        """Return in words what so many models say of the promise."""
+        if self.is_broken:
+            return "broken"
+        return "not refuted" if self.most > self.epsilon else "not tested by so few models"
+
 
 def audits(runs: list[Run]) -> Iterator[Audit]:
     """Yield the audit of every arm with a promise that has enough seeds on one forget set."""
@@ -58,9 +65,8 @@ def audit_lines(runs: list[Run]) -> list[str]:
 
 
 def _line(audit: Audit) -> str:
-    verdict = "broken" if audit.is_broken else "not refuted"
     return (
-        f"{audit.arm}: promise of ε = {audit.epsilon:g} at δ = {audit.delta:g} {verdict}: U-LiRA shows at least "
-        f"ε = {audit.shown:.2f} (95 % confidence, {audit.models} + {audit.models} models, which can show "
+        f"{audit.arm}: promise of ε = {audit.epsilon:g} at δ = {audit.delta:g} {audit.verdict}: U-LiRA shows at "
+        f"least ε = {audit.shown:.2f} (95 % confidence, {audit.models} + {audit.models} models, which can show "
         f"{audit.most:.2f} at most)"
     )
