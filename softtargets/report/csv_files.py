@@ -40,7 +40,7 @@ PAIRS = (
     "folder_one",
     "folder_other",
 )
-NOT_LISTED = ("worst_auc", "images", "retrained", "auc_drawn")
+NOT_LISTED = ("worst_auc", "images", "retrained", "auc_without")
 """What is known of an attack for the page alone."""
 ATTACKS = tuple(field.name for field in dataclasses.fields(Leak) if field.name not in NOT_LISTED)
 Row = dict[str, object]

@@ -81,8 +81,8 @@ class Leak:
     """Their images, for U-LiRA where the dataset is on this machine."""
     retrained: tuple[str, ...] = ()
     """Hashes of the retrained models, one a seed."""
-    auc_drawn: tuple[float, ...] = ()
-    """AUC over models that were drawn with replacement."""
+    auc_without: tuple[float, ...] = ()
+    """AUC without each of the seeds, by an attack that is fitted without it; of U-LiRA alone."""
 
 
 def leaks(runs: list[Run]) -> list[Leak]:
@@ -189,8 +189,13 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
             worst_auc=tuple(by_sample[worst].tolist()),
             images=_images(arm.run, worst.tolist()) if attack is _lira else (),
             retrained=arm.retrained,
-            auc_drawn=tuple(resampled[:, 0].tolist()),
+            auc_without=_without_each(make, *both) if attack is _lira else (),
         )
+
+
+def _without_each(make: Callable[..., Scores], ours: Margins, theirs: Margins) -> tuple[float, ...]:
+    rest = (numpy.delete(numpy.arange(len(ours)), seed) for seed in range(len(ours)))
+    return tuple(float(make(ours[rows], theirs[rows]).auc) for rows in rest)
 
 
 def _images(run: Run, positions: list[int]) -> tuple[Shown, ...]:
