@@ -140,23 +140,16 @@ def _others_mean(probs: Float[numpy.ndarray, "_ some"]) -> Float[numpy.ndarray, 
 def intervals(
     measures: Callable[[Scores], list[float]], scores: Scores, draws: int = 999, seed: int = 0
 ) -> list[tuple[float, float]]:
-    """Return the 95 % bootstrap interval of each measure over models."""
-    low, high = numpy.quantile(resampled(measures, scores, draws, seed), [0.025, 0.975], axis=0)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+    """Return the 95 % bootstrap interval of each measure over models: seeds are drawn with replacement.
 
-
-def resampled(
-    measures: Callable[[Scores], list[float]], scores: Scores, draws: int = 999, seed: int = 0
-) -> Float[numpy.ndarray, "draws measures"]:
-    """Return each measure over models that are drawn with replacement, a row a draw.
-
-    For arms with as many models they are the same ones, so that draws of two arms can be subtracted.
+    The attack is not fitted anew to the models that are drawn, so intervals are too narrow where models are few.
     """
     numbers, drawn = numpy.random.default_rng(seed), []
     for _ in range(draws):
         rows = numbers.integers(len(scores.unlearned), size=len(scores.unlearned))
         drawn.append(measures(Scores(scores.unlearned[rows], scores.retrained[rows])))
-    return numpy.array(drawn)
+    low, high = numpy.quantile(drawn, [0.025, 0.975], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def epsilon_bound(scores: Scores, delta: float = 0.0, confidence: float = 0.95) -> float:

@@ -156,8 +156,7 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
         by_sample = scores.by_sample()
         worst = numpy.argsort(-by_sample, kind="stable")[:WORST]
         drawn = numpy.array([_rates(make(*exchanged)) for exchanged in exchanges(*both, DRAWS[name])])
-        resampled = attacks.resampled(_rates, scores, 199)
-        (low, tpr_low, _), (high, tpr_high, _) = numpy.quantile(resampled, [0.025, 0.975], axis=0).tolist()
+        (low, high), (tpr_low, tpr_high), _ = attacks.intervals(_rates, scores, 199)
         auc, tpr_at_01, tpr_at_001 = _rates(scores)
         null, (null_low, null_high) = drawn.mean(0), usual_range(auc, drawn[:, 0])
         yield Leak(
