@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -40,6 +41,20 @@ def broken(original, forget, retain, fit):
 def broken_at_16(original, forget, retain, fit):
     """An algorithm that fails at one setting."""
     return original if fit.batch_size != 16 else 1 / 0
+
+
+def broken_at_16_twice(original, forget, retain, fit):
+    """An algorithm that fails at one setting; before the third run, the test has to let all go on."""
+    if fit.batch_size == 16 and fit.seed < 2:
+        return 1 / 0
+    wait_for(Path(os.environ["SOFTTARGETS_STORE"], "open"))
+    return broken_at_16(original, forget, retain, fit)
+
+
+def wait_for(file: Path) -> None:
+    """Wait until a test has made this file."""
+    while not file.exists():
+        time.sleep(0.02)
 
 
 def in_place(original, forget, retain, fit):
