@@ -18,6 +18,8 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 ALLOWED_TO_SKIP = ("root may write anywhere", "only root may mount a disk", "only root may be two users")
 """Reasons for which a test may be skipped where everything else must run."""
 
+HANGS = 600.0
+"""Seconds after which a process is taken to hang, however busy the machine; no test passes by waiting so long."""
 SMALL = (
     "dataset.train_size=500",
     "architecture.hidden=32",

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from conftest import HANGS
 
 from softtargets.system import signals
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from softtargets.system import signals
 from softtargets.system.files import atomic
 
-signals.LIMIT = 1.0
+signals.LIMIT = 1.0 if sys.argv[2] == "deaf" else 3600.0
 signals.heed()
 
 class Deaf:
@@ -27,28 +28,28 @@ class Deaf:
         print("ready", flush=True)
         while sys.argv[2] == "deaf":
             try:
-                time.sleep(30)
+                time.sleep(3600)
             except SystemExit:
                 pass
-        time.sleep(30)
+        time.sleep(3600)
 
 with atomic(Path(sys.argv[1])) as temporary:
     temporary.write_text("half of the n")
     if sys.argv[2] != "hears":
         Deaf()
     print("ready", flush=True)
-    time.sleep(30)
+    time.sleep(3600)
 """
 PARENT = """
 import subprocess, sys
-code = "import os, time; from softtargets.system import signals; signals.end_with_parent(os.getppid());"
-code += "print(os.getpid(), flush=True); time.sleep(30)"
+code = "import os, sys; from softtargets.system import signals; signals.end_with_parent(os.getppid())\\n"
+code += "print(os.getpid(), flush=True)\\nfor line in sys.stdin: print(line, end='', flush=True)"
 subprocess.Popen([sys.executable, "-c", code]).wait()
 """
 
 
 def started(code: str, *arguments: object) -> subprocess.Popen:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], start_new_session=True, **pipes)
 
 
@@ -58,7 +59,7 @@ def test_a_signal_ends_in_good_order(tmp_path, number, where):
     process = started(PROGRAM, tmp_path / "file", where)
     process.stdout.readline()
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=10)
+    _, stderr = process.communicate(timeout=HANGS)
     assert process.returncode == 128 + number
     assert stderr == (f"softtargets: stopped by {number.name}; run the same command again to resume\n")
     assert list(tmp_path.iterdir()) == []
@@ -68,7 +69,7 @@ def test_a_signal_ends_what_does_not_hear(tmp_path):
     process = started(PROGRAM, tmp_path / "file", "deaf")
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=10)
+    process.communicate(timeout=HANGS)
     assert process.returncode == 128 + signal.SIGTERM
 
 
@@ -76,7 +77,7 @@ SWALLOWS = """
 import time
 print("ready", flush=True)
 try:
-    time.sleep(30)
+    time.sleep(3600)
 except BaseException:
     pass  # as it does where NumPy cannot be imported
 """
@@ -89,7 +90,7 @@ def test_a_signal_ends_the_import_of_torch_which_takes_it_for_something_else(tmp
     process = started(code, tmp_path)
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=10)
+    _, stderr = process.communicate(timeout=HANGS)
     assert process.returncode == 128 + signal.SIGTERM
     assert stderr.startswith("softtargets: stopped by SIGTERM;")
 
@@ -99,7 +100,7 @@ import os, sys, time
 import rich.console, rich.live
 from softtargets.system import signals
 
-signals.LIMIT = 0.5
+signals.LIMIT = 0.5 if sys.argv[1] == "deaf" else 3600.0
 signals.heed()
 exit = os._exit
 os._exit = lambda code: (os.write(1, b"drawn late"), exit(code))  # as a thread may that draws until the end
@@ -108,7 +109,7 @@ with signals.drawing(on_terminal=True), bar:
     while True:
         try:
             print("ready")  # within `try`: the signal may come before this line has ended
-            time.sleep(30)
+            time.sleep(3600)
         except SystemExit:
             if sys.argv[1] == "hears":
                 raise
@@ -136,10 +137,11 @@ def test_no_display_is_drawn_over_the_sentence(hears, end):
 
 
 def test_a_thread_is_stopped_in_good_order():
-    left = []
+    began, left = threading.Event(), []
 
     def work():
         try:
+            began.set()
             while True:
                 time.sleep(0.01)
         except SystemExit:  # not handed on: pytest would report what Python passes over
@@ -147,7 +149,8 @@ def test_a_thread_is_stopped_in_good_order():
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    signals.stop(thread, 5.0)
+    began.wait()
+    signals.stop(thread, HANGS)
     assert not thread.is_alive()
     assert left == ["in good order"]
 
@@ -156,11 +159,12 @@ def test_a_worker_ends_with_its_parent_but_not_by_ctrl_c():
     parent = started(PARENT)
     worker = int(parent.stdout.readline())
     os.kill(worker, signal.SIGINT)
-    time.sleep(0.1)
-    assert alive(worker)
+    parent.stdin.write("still here\n")
+    parent.stdin.flush()
+    assert parent.stdout.readline() == "still here\n"
     parent.kill()
-    end = time.monotonic() + 5
-    while alive(worker) and time.monotonic() < end:
+    end = time.monotonic() + HANGS
+    while alive(worker) and time.monotonic() < end:  # as its stdin stays open, nothing else ends it
         time.sleep(0.02)
     assert not alive(worker)
     parent.communicate()
