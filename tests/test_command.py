@@ -553,6 +553,8 @@ def own_parts_on_the_path(monkeypatch):
         (["seed=3"], "seed=3: shadows decides seed. Leave it out"),
         (["++seed=3"], "++seed=3: shadows decides seed. Leave it out"),
         (["mu_algo=npo"], "mu_algo=npo: shadows decides mu_algo"),
+        (["modles=12"], "modles=12: no such setting; did you mean models?"),
+        (["references=1"], "references=1: shadows trains another retrained model of each seed: 2 or more"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

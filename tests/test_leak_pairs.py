@@ -11,6 +11,7 @@ from softtargets.report import attacks
 from softtargets.report.leak_pairs import LeakPair, leak_lines, leak_pairs
 from softtargets.report.leaks import Leak
 from softtargets.report.standing import Setting
+from softtargets.report.statistics import holm
 
 SEEDS, SAMPLES = 30, 40
 RETRAINED = np.random.default_rng(0).normal(size=(SEEDS, SAMPLES))
@@ -47,6 +48,10 @@ def test_arms_are_paired_within_an_algorithm_and_the_least_leaking_of_both_kinds
     found = [leak("npo", "hard", 1.0), leak("npo", "soft", 0.5), leak("scrub", "hard", 0.2), leak("none", None, 3)]
     assert names(found) == [("npo soft", "npo hard"), ("npo soft", "scrub hard")]
     assert [", picked by these AUCs)." in line for line in leak_lines(found)] == [False, True]
+    found[1] = dataclasses.replace(found[1], keeps_utility=False)
+    assert all(line.endswith("; npo soft loses utility).") for line in leak_lines(found))
+    found[0] = dataclasses.replace(found[0], keeps_utility=False)
+    assert leak_lines(found)[0].endswith("; npo soft and npo hard lose utility).")
     assert names([*found, leak("scrub", "soft", 0.1)])[1:] == [("scrub soft", "scrub hard")]
     assert names(found[:1]) == names(found[1:2]) == []
 
@@ -73,10 +78,25 @@ def test_the_interval_is_a_jackknife_over_seeds_of_both_arms(soft, words):
     pseudo = [SEEDS * whole - (SEEDS - 1) * one for one in rest]
     reach = scipy.stats.t.ppf(0.975, SEEDS - 1) * scipy.stats.sem(pseudo)
     (pair,) = leak_pairs(found)
-    assert pair.interval == pytest.approx((whole - reach, whole + reach), abs=1e-12)
+    assert pair.difference.interval() == pytest.approx((whole - reach, whole + reach), abs=1e-12)
+    errors = abs(whole) / scipy.stats.sem(pseudo) if whole else 0.0
+    assert pair.p == pytest.approx(2 * scipy.stats.t.sf(errors, SEEDS - 1), rel=1e-6)
     (line,) = leak_lines(found)
     assert f"npo soft {words} " in line
     assert f"difference {whole:+.3f}" in line
+
+
+def test_the_verdicts_of_several_pairs_are_corrected_for_their_number():
+    shifts = {"a": 0.99, "b": 0.98, "c": 0.995}
+    alone = [leak_pairs([leak(name, "hard", 1.0), leak(name, "soft", shift)])[0] for name, shift in shifts.items()]
+    assert [pair.p for pair in alone] == [pair.difference.p for pair in alone]
+    every = [
+        leak(name, kind, shifts[name] if kind == "soft" else 1.0) for name in shifts for kind in ("hard", "soft")
+    ]
+    together = leak_pairs(every)
+    # the least leaking of both kinds are a fourth pair
+    assert [pair.p for pair in together] == holm([pair.difference.p for pair in together])
+    assert 0 < min(pair.p for pair in alone) < min(pair.p for pair in together)
 
 
 @pytest.mark.long
@@ -87,7 +107,7 @@ def test_equal_arms_are_told_apart_as_seldom_as_95_percent_promises():
         leaking = np.abs(numbers.normal(1, 0.7, samples))
         one, other, retrained = (numbers.normal(size=(models, samples)) for _ in range(3))
         pair = LeakPair(*(judged(arm + leaking, retrained) for arm in (one, other)))
-        low, high = pair.interval
+        low, high = pair.difference.interval()
         apart += not low <= 0 <= high
     assert apart <= scipy.stats.binom.ppf(0.999, studies, 0.05)
 

@@ -34,6 +34,7 @@ from softtargets.report.attacks import can_show, lira
 from softtargets.report.costs import cheaper_from
 from softtargets.report.ensembles import ensemble_lines
 from softtargets.report.leaks import leaks
+from softtargets.report.left_out import left_out_lines
 from softtargets.report.measures import MEASURES, Floors, js_of_probs
 from softtargets.report.pairs import SHARED_MODELS, paired, pairings
 from softtargets.report.planned import write_plan
@@ -43,7 +44,7 @@ from softtargets.report.runs import read
 from softtargets.report.seeds import clipped_klom, exchanges, klom, over_seeds, permuted, ulira
 from softtargets.report.standing import standings
 from softtargets.report.statistics import compare, crossed, holm, independent, power, signed_rank
-from softtargets.report.summary import ENDPOINTS, compare_all, judge_all
+from softtargets.report.summary import ENDPOINTS, compare_all, judge_all, write_report
 from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import compare_arms, judged, words
 from softtargets.system.files import write_json, write_text
@@ -1123,6 +1124,16 @@ def test_attacks_per_sample_are_over_the_models_of_ten_seeds(folder, capsys):
     np.testing.assert_allclose([float(lines[3][name]) for name in columns], expected, atol=1e-12)
     assert float(lines[3]["p"]) == 2 * (1 + sum(area >= float(lines[3]["auc"]) for area in areas)) / 1000, "Holm"
     assert float(lines[3]["null_high"]) < float(lines[3]["auc"])
+    both = [margins[model].astype(float) for model in ("original", "retrained")]
+    without = [lira(*(np.delete(each, seed, axis=0) for each in both)) for seed in range(10)]
+    for ends, whole, rest in (
+        (("low", "high"), lines[0]["auc"], [one.auc for one in without]),
+        (("tpr_at_01_low", "tpr_at_01_high"), lines[0]["tpr_at_01"], [one.tpr(0.01) for one in without]),
+    ):
+        pseudo = 10 * float(whole) - 9 * np.array(rest)
+        reach = stats.t.ppf(0.975, 9) * stats.sem(pseudo)
+        expected = [max(0.0, float(whole) - reach), min(1.0, float(whole) + reach)]
+        assert [float(lines[0][name]) for name in ends] == pytest.approx(expected, abs=1e-12)
     assert float(lines[3]["forgetting_score"]) < float(lines[3]["forgetting_score_null"])
     assert float(lines[3]["klom"]) > float(lines[3]["klom_null"])
     page = (place / "report.html").read_text()
@@ -1131,7 +1142,34 @@ def test_attacks_per_sample_are_over_the_models_of_ten_seeds(folder, capsys):
 
 
 def test_nine_seeds_are_too_few_for_attacks(folder):
-    assert leaks(read(folder(*map(result, range(9))))) == []
+    runs = read(folder(*map(result, range(9))))
+    assert leaks(runs) == left_out_lines(runs) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        ("diverged", "leave out 2 of 12 seeds (2 diverged)."),
+        ("twice", "leave out 1 of 12 seeds (1 there twice)."),
+        ("not finite", "leave out 1 of 12 seeds (1 with margins that are not finite)."),
+        ("too many", "leave out 3 of 12 seeds (3 diverged). The others are fewer than 10, so there is no attack."),
+    ],
+)
+def test_seeds_that_attacks_leave_out_are_named(folder, planted, said):
+    lost = {"diverged": 2, "too many": 3}.get(planted, 0)
+    made = [result(seed, status="diverged" if seed < lost else "ok") for seed in range(12)]
+    place = folder(*made, *([result(11)] if planted == "twice" else []))
+    if planted == "not finite":
+        file = place / "run3/margins.npz"
+        left = dict(np.load(file))
+        np.savez(file, **left | {"test_unlearned": np.full_like(left["test_unlearned"], np.inf)})
+    runs = read(place)
+    (line,) = left_out_lines(runs)
+    assert line == f"fashion_mnist mlp random, gradasc hard: attacks and other measures over seeds {said}"
+    assert {leak.models for leak in leaks(runs)} == (
+        {12 - int(said.split()[2])} if planted != "too many" else set()
+    )
+    assert line in write_report(place, place).said
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from softtargets.cli.main import command, refusing
 from softtargets.cli.main import main as run
+from softtargets.config.settings import refuse_misspelt
 from softtargets.config.validation import FORBID, validated
 from softtargets.errors import BadInput, to_type
 from softtargets.report.attacks import can_show
@@ -63,6 +64,9 @@ def _settings(words: list[str]) -> tuple[int, list[str]]:
         if name == "models":
             values[name] = int(value) if value.isdecimal() else value
         else:
+            if name == "references" and value == "1":
+                raise BadInput(f"{word}: shadows trains another retrained model of each seed: 2 or more")
+            refuse_misspelt(word, ShadowSettings.model_fields)
             others.append(word)
     return validated(ShadowSettings, values, "").models, others
 

@@ -1,14 +1,15 @@
 """The types and ranges of a run's settings."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
 
 from softtargets.config.validation import FORBID
-from softtargets.errors import nearest
+from softtargets.errors import BadInput, nearest
+from softtargets.layout import CONF
 from softtargets.ranges import Count, Natural, Place, Seed, Weight
 
 
@@ -90,6 +91,14 @@ class Settings(PairSettings):
     store: StoreSettings
     tracker: TrackerSettings
     diagnosis: Thresholds
+
+
+def refuse_misspelt(word: str, own: Iterable[str]) -> None:
+    """Raise BadInput for a word that sets nothing of a run, but nearly one of a command's own settings."""
+    name, equals, _ = word.partition("=")
+    known = {*Settings.model_fields, *(place.name for place in CONF.iterdir() if place.is_dir())}
+    if equals and name.isidentifier() and name not in known and (meant := nearest(name, own)):
+        raise BadInput(f"{word}: no such setting{meant}")
 
 
 class DatasetSettings(pydantic.BaseModel):

@@ -7,7 +7,6 @@ sample of a forget set that all share. A model is judged by the other seeds' mod
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
 
 import numpy
 import scipy.special
@@ -135,21 +134,6 @@ def _usual(probs: list[numpy.ndarray], online: bool) -> numpy.ndarray:
 
 def _others_mean(probs: Float[numpy.ndarray, "_ some"]) -> Float[numpy.ndarray, "_ some"]:
     return (probs.sum(0) - probs) / (len(probs) - 1)
-
-
-def intervals(
-    measures: Callable[[Scores], list[float]], scores: Scores, draws: int = 999, seed: int = 0
-) -> list[tuple[float, float]]:
-    """Return the 95 % bootstrap interval of each measure over models: seeds are drawn with replacement.
-
-    The attack is not fitted anew to the models that are drawn, so intervals are too narrow where models are few.
-    """
-    numbers, drawn = numpy.random.default_rng(seed), []
-    for _ in range(draws):
-        rows = numbers.integers(len(scores.unlearned), size=len(scores.unlearned))
-        drawn.append(measures(Scores(scores.unlearned[rows], scores.retrained[rows])))
-    low, high = numpy.quantile(drawn, [0.025, 0.975], axis=0)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def epsilon_bound(scores: Scores, delta: float = 0.0, confidence: float = 0.95) -> float:

@@ -59,6 +59,10 @@ class Difference:
         """Return the one-sided lower bound of confidence 1 - level."""
         return self.mean - float(stats.t.isf(level, self.error.df)) * self.error.se
 
+    def interval(self) -> tuple[float, float]:
+        """Return the two-sided 95 % interval."""
+        return self.error.interval(self.mean)
+
     def _errors(self, distance: float) -> float:
         """Return a distance in standard errors; where all pairs say the same, there is no error."""
         if self.error.se:
@@ -82,10 +86,15 @@ def jackknife(statistic: Callable[..., float], *columns: Values, cells: Cells | 
     Error: that of the mean of the pseudo-values n S - (n - 1) S_(i) (Tukey 1958). Over independent pairs it is
     √((n - 1)/n Σ (S_(i) - mean S_(i))²), with n - 1 degrees of freedom; for a mean it is sd / √n.
     """
-    n, whole = len(columns[0]), float(statistic(*columns))
-    parts = [statistic(*(numpy.delete(column, i) for column in columns)) for i in range(n)]
-    pseudo = n * whole - (n - 1) * numpy.array(parts)
-    return Difference(whole, _error(pseudo, cells))
+    whole, rest = float(statistic(*columns)), range(len(columns[0]))
+    without = [statistic(*(numpy.delete(column, i) for column in columns)) for i in rest]
+    return leave_one_out(whole, numpy.array(without), cells)
+
+
+def leave_one_out(whole: float, without: Values, cells: Cells | None = None) -> Difference:
+    """Return a statistic with the error of `jackknife`, from what it is without each of the pairs."""
+    n = len(without)
+    return Difference(whole, _error(n * whole - (n - 1) * without, cells))
 
 
 def gap_difference(one: Values, other: Values, cells: Cells | None = None) -> Difference:

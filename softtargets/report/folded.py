@@ -312,7 +312,7 @@ def _worst_of(strongest: Sequence[Leak]) -> list[Markup]:
 
 def _worst(leak: Leak) -> Markup:
     """Return the samples that leak most, with their images where the dataset is there."""
-    title = f"{leak.setting.name}, {leak.arm}: the {counted(len(leak.worst), 'sample')} that leak most"
+    title = f"{leak.setting.name}, {leak.shown}: the {counted(len(leak.worst), 'sample')} that leak most"
     if not leak.images:
         missing = f"{title}: no images, since the dataset of the runs is not on this machine as it was."
         return tag("p", missing)

@@ -2,13 +2,14 @@
 
 import collections
 import dataclasses
-import math
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy
-import scipy.stats
 
+from softtargets.report.endpoint import Difference, leave_one_out
 from softtargets.report.leaks import Leak
+from softtargets.report.statistics import LEVEL, holm
 
 STRONGEST = "U-LiRA"
 Named = tuple[str, str]
@@ -23,30 +24,33 @@ class LeakPair:
     picked: bool = False
     """Whether these two were picked by what is compared here: of each kind the one that leaves least."""
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of the difference in AUC, by a jackknife over seeds that fits the attack anew.
+    p: float = 1.0
+    """Of the difference, adjusted by Holm over the pairs of a report."""
 
-        A bootstrap of scores keeps the attack that was fitted to all models, and its intervals are too narrow.
-        """
+    @functools.cached_property
+    def difference(self) -> Difference:
+        """Return the difference in AUC, with its error by a jackknife over seeds that fits both attacks anew."""
         without = numpy.subtract(self.one.auc_without, self.other.auc_without)
-        n, difference = len(without), self.one.auc - self.other.auc
-        error = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
-        reach = float(scipy.stats.t.ppf(0.975, n - 1)) * error
-        return difference - reach, difference + reach
+        return leave_one_out(self.one.auc - self.other.auc, without)
 
     @property
     def sentence(self) -> str:
         """Return in words which of the two leaves less for an attacker."""
-        low, high = self.interval
-        word = "leaves less for an attacker than" if high < 0 else "leaves more for an attacker than"
-        word = "is not shown to leave less or more for an attacker than" if low <= 0 <= high else word
+        (low, high), mean = self.difference.interval(), self.difference.mean
+        word = "leaves less for an attacker than" if mean < 0 else "leaves more for an attacker than"
+        word = word if self.p < LEVEL else "is not shown to leave less or more for an attacker than"
         areas = f"AUC of {STRONGEST} {self.one.auc:.3f}, and {self.other.auc:.3f}"
         return (
-            f"{self.one.setting.name}: {self.one.arm} {word} {self.other.arm} ({areas}; difference "
-            f"{self.one.auc - self.other.auc:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
-            f"{self.one.models} models a side{', picked by these AUCs' if self.picked else ''})."
+            f"{self.one.setting.name}: {self.one.arm} {word} {self.other.arm} ({areas}; difference {mean:+.3f}, "
+            f"95 % interval {low:+.3f} to {high:+.3f}, p = {self.p:.2g} corrected, {self.one.models} models a side"
+            f"{', picked by these AUCs' if self.picked else ''}{self._lossy})."
         )
+
+    @property
+    def _lossy(self) -> str:
+        """Say which of the two lose utility."""
+        lost = [leak.arm for leak in (self.one, self.other) if leak.keeps_utility is False]
+        return f"; {' and '.join(lost)} lose{'' if len(lost) == 2 else 's'} utility" if lost else ""
 
 
 def leak_lines(leaks: Sequence[Leak], primary: Iterable[Named] = ()) -> list[str]:
@@ -66,7 +70,9 @@ def leak_pairs(leaks: Sequence[Leak], primary: Iterable[Named] = ()) -> list[Lea
             groups[leak.setting.name, leak.retrained].append(leak)
     primary = tuple(primary)
     pairs = [pair for group in groups.values() for pair in (*_named(group, primary), *_beside_hard(group))]
-    return list({(id(pair.one), id(pair.other)): pair for pair in pairs}.values())
+    once = list({(id(pair.one), id(pair.other)): pair for pair in pairs}.values())
+    adjusted = holm([pair.difference.p for pair in once])
+    return [dataclasses.replace(pair, p=p) for pair, p in zip(once, adjusted, strict=True)]
 
 
 def _named(group: Sequence[Leak], primary: Sequence[Named]) -> Iterator[LeakPair]:

@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy
+from jaxtyping import Float
 
 from softtargets.report import attacks
 from softtargets.report.attacks import Population, Scores
+from softtargets.report.endpoint import leave_one_out
 from softtargets.report.runs import Run
 from softtargets.report.samples import Shown
-from softtargets.report.seeds import Margins, exchanges, sharing, usual_range
-from softtargets.report.standing import Setting, placed
+from softtargets.report.seeds import LEAST, Margins, exchanges, measurable, usual_range
+from softtargets.report.standing import Setting, gate, placed
 from softtargets.report.statistics import holm
 
 POPULATION = 500
@@ -44,7 +46,7 @@ class Leak:
     auc: float
     low: float
     high: float
-    """95 % bootstrap interval over models."""
+    """95 % interval, by a jackknife over seeds that fits the attack anew."""
     null: float
     null_low: float
     null_high: float
@@ -57,7 +59,7 @@ class Leak:
     """True positive rates at false positive rates of 1 % and .1 %, over all models and samples."""
     tpr_at_01_low: float
     tpr_at_01_high: float
-    """95 % bootstrap interval over models."""
+    """95 % interval, as that of the AUC."""
     tpr_at_01_null: float
     tpr_at_001_null: float
     """Means where the two models of a seed are exchanged at random."""
@@ -82,7 +84,14 @@ class Leak:
     retrained: tuple[str, ...] = ()
     """Hashes of the retrained models, one a seed."""
     auc_without: tuple[float, ...] = ()
-    """AUC without each of the seeds, by an attack that is fitted without it; of U-LiRA alone."""
+    """AUC without each of the seeds, by an attack that is fitted without it."""
+    keeps_utility: bool | None = None
+    """Whether it passes the utility gate; None where that cannot be said."""
+
+    @property
+    def shown(self) -> str:
+        """Return the arm's name, and whether it loses utility: to be recognised less is no merit then."""
+        return f"{self.arm} (loses utility)" if self.keeps_utility is False else self.arm
 
 
 def leaks(runs: list[Run]) -> list[Leak]:
@@ -105,14 +114,16 @@ class _Arm:
     retrained: tuple[str, ...]
     algorithm: str
     targets: str | None = None
+    keeps_utility: bool | None = None
 
 
 def _arms(runs: list[Run]) -> Iterator[_Arm]:
     compared = set()
-    for _, arm, _, there in sharing(runs):
-        margins = _margins(there)
-        if not all(numpy.isfinite(each).all() for each in margins.values()):
+    for _, arm, _, every in measurable(runs):
+        there = list(filter(has_finite_margins, every))
+        if len(there) < LEAST:
             continue
+        margins = _margins(there)
         result, (setting, name) = there[0].result, placed(there[0])
         first, known = (there[0], setting), (margins, tuple(run.result["hashes"]["retrained"] for run in there))
         # the same models in every cell that trains them
@@ -124,17 +135,28 @@ def _arms(runs: list[Run]) -> Iterator[_Arm]:
                 yield _Arm(*first, "another retraining", "retrained_2", *known, "retrain")
         if (algorithm := result["choices"]["mu_algo"]) != "none":
             targets = None if result.get("ignores_targets") else arm
-            yield _Arm(*first, name, "unlearned", *known, algorithm, targets)
+            yield _Arm(*first, name, "unlearned", *known, algorithm, targets, gate(there).passed)
+
+
+def has_finite_margins(run: Run) -> bool:
+    """Return whether its models can be attacked."""
+    return all(numpy.isfinite(each).all() for each in run.arrays(*_names([run])))
 
 
 def _margins(runs: list[Run]) -> dict[str, Margins]:
     """Load the margins on forget set and test set, one row a seed."""
+    names = _names(runs)
+    of_forget_set = [name for name in names if name.startswith("forget_")]
+    for run in runs:
+        run.of_forget_set(*of_forget_set)  # raises for arrays of another shape
+    columns = zip(names, zip(*(run.arrays(*names) for run in runs), strict=True), strict=True)
+    return {name: numpy.stack(rows).astype(numpy.float64) for name, rows in columns}
+
+
+def _names(runs: list[Run]) -> list[str]:
+    """Return the arrays of margins that all these runs left."""
     models = (*MODELS, *(["retrained_2"] if all(run.further for run in runs) else []))
-    names = [f"forget_{model}" for model in models]
-    columns = dict(zip(names, zip(*(run.of_forget_set(*names) for run in runs), strict=True), strict=True))
-    tests = [f"test_{model}" for model in models]
-    columns |= dict(zip(tests, zip(*(run.arrays(*tests) for run in runs), strict=True), strict=True))
-    return {name: numpy.stack(rows).astype(numpy.float64) for name, rows in columns.items()}
+    return [f"{part}_{model}" for part in ("forget", "test") for model in models]
 
 
 def _attacked(arm: _Arm) -> Iterator[Leak]:
@@ -156,8 +178,9 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
         by_sample = scores.by_sample()
         worst = numpy.argsort(-by_sample, kind="stable")[:WORST]
         drawn = numpy.array([_rates(make(*exchanged)) for exchanged in exchanges(*both, DRAWS[name])])
-        (low, high), (tpr_low, tpr_high), _ = attacks.intervals(_rates, scores, 199)
         auc, tpr_at_01, tpr_at_001 = _rates(scores)
+        without = _without_each(make, *both)
+        (low, high), (tpr_low, tpr_high) = map(_interval, (auc, tpr_at_01), without.T[:2])
         null, (null_low, null_high) = drawn.mean(0), usual_range(auc, drawn[:, 0])
         yield Leak(
             arm.setting,
@@ -188,13 +211,24 @@ def _attacked(arm: _Arm) -> Iterator[Leak]:
             worst_auc=tuple(by_sample[worst].tolist()),
             images=_images(arm.run, worst.tolist()) if attack is _lira else (),
             retrained=arm.retrained,
-            auc_without=_without_each(make, *both) if attack is _lira else (),
+            auc_without=tuple(without[:, 0].tolist()),
+            keeps_utility=arm.keeps_utility,
         )
 
 
-def _without_each(make: Callable[..., Scores], ours: Margins, theirs: Margins) -> tuple[float, ...]:
+def _without_each(make: Callable[..., Scores], ours: Margins, theirs: Margins) -> Float[numpy.ndarray, "_ 3"]:
+    """Return the rates without each of the seeds, by an attack that is fitted without it."""
     rest = (numpy.delete(numpy.arange(len(ours)), seed) for seed in range(len(ours)))
-    return tuple(float(make(ours[rows], theirs[rows]).auc) for rows in rest)
+    return numpy.array([_rates(make(ours[rows], theirs[rows])) for rows in rest])
+
+
+def _interval(rate: float, without: Float[numpy.ndarray, " _"]) -> tuple[float, float]:
+    """Return the 95 % interval of a rate.
+
+    A bootstrap of scores would keep the attack that was fitted to all models, and be too narrow.
+    """
+    low, high = leave_one_out(rate, without).interval()
+    return max(low, 0.0), min(high, 1.0)
 
 
 def _images(run: Run, positions: list[int]) -> tuple[Shown, ...]:

@@ -11,7 +11,7 @@ import numpy
 
 from softtargets.report import attacks
 from softtargets.report.runs import Run
-from softtargets.report.seeds import sharing
+from softtargets.report.seeds import measurable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Audit:
 
 def audits(runs: list[Run]) -> Iterator[Audit]:
     """Yield the audit of every arm with a promise that has enough seeds on one forget set."""
-    for cell, arm, _, there in sharing(runs):
+    for cell, arm, _, there in measurable(runs):
         if promise := there[0].result.get("promise"):
             names = ("forget_unlearned", "forget_twin")
             sides = zip(*(run.of_forget_set(*names) for run in there), strict=True)

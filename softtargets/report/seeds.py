@@ -44,23 +44,46 @@ class OverSeeds:
     """`ulira` by all models, with its null."""
 
 
-def sharing(runs: list[Run]) -> Iterator[tuple[Cell, str, tuple, list[Run]]]:
-    """Yield cell, arm, data and runs of every arm with enough seeds on one forget set, a run a seed."""
+@dataclasses.dataclass(frozen=True)
+class Sharing:
+    """The runs of an arm that share their forget set."""
+
+    cell: Cell
+    arm: str
+    data: tuple[str, ...]
+    """Hashes of what they were made and measured on."""
+    by_seed: dict[int, list[Run]]
+
+    @property
+    def once(self) -> list[Run]:
+        """Return a run a seed: one that is there twice is left out, as it is of pairs."""
+        return [several[0] for _, several in sorted(self.by_seed.items()) if len(several) == 1]
+
+    @property
+    def there(self) -> list[Run]:
+        """Return a run a seed, of those that did not diverge."""
+        return [run for run in self.once if run.result["status"] != "diverged"]
+
+
+def sharing(runs: list[Run]) -> Iterator[Sharing]:
+    """Yield every arm with enough seeds on one forget set."""
     arms = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
         arms[run.cell, run.arm, tuple(run.data.values())][run.seed].append(run)
-    for (cell, arm, data), by_seed in arms.items():
-        # a seed that is there twice is left out, as it is of pairs
-        once = [by_seed[seed][0] for seed in sorted(by_seed) if len(by_seed[seed]) == 1]
-        there = [run for run in once if run.result["status"] != "diverged"]
-        if len(there) >= LEAST:
-            yield cell, arm, data, there
+    yield from (Sharing(*place, by_seed) for place, by_seed in arms.items() if len(by_seed) >= LEAST)
+
+
+def measurable(runs: list[Run]) -> Iterator[tuple[Cell, str, tuple, list[Run]]]:
+    """Yield cell, arm, data and runs of every arm that has enough seeds on one forget set, a run a seed."""
+    for one in sharing(runs):
+        if len(one.there) >= LEAST:
+            yield one.cell, one.arm, one.data, one.there
 
 
 def over_seeds(runs: list[Run]) -> Iterator[OverSeeds]:
     """Compare every arm with enough seeds, and doing nothing, with retraining; all of a row share their data."""
     compared = set()
-    for cell, arm, data, there in sharing(runs):
+    for cell, arm, data, there in measurable(runs):
         margins = _margins(there)
         if (cell, data) not in compared:
             compared.add((cell, data))

@@ -22,6 +22,7 @@ from softtargets.report.ensembles import ensemble_lines
 from softtargets.report.folders import Census, Lost, aside, census, without_result
 from softtargets.report.leak_pairs import leak_lines
 from softtargets.report.leaks import leaks
+from softtargets.report.left_out import left_out_lines
 from softtargets.report.measures import FACES, Floors, Measure, measures_of
 from softtargets.report.page import Content, page
 from softtargets.report.pairs import pairings
@@ -196,7 +197,7 @@ def _analysed(
         verdicts, stands, over = judge_all(runs, wanted, names, margin) if runs else ([], [], [])
     first, said = primary.of(runs), _said(runs)
     found = leaks(runs)
-    said += leak_lines(found, [(one.one, one.other) for one in first])
+    said += [*leak_lines(found, [(one.one, one.other) for one in first]), *left_out_lines(runs)]
     content = Content(
         title,
         runs,

@@ -21,6 +21,7 @@ from softtargets.cli.from_python import hydra_for, listed
 from softtargets.cli.main import translating
 from softtargets.config import recipes, tuned, tuned_on
 from softtargets.config.resolve import config_hash
+from softtargets.config.settings import refuse_misspelt
 from softtargets.config.validation import FORBID, validated
 from softtargets.errors import BadInput, Failed, to_type
 from softtargets.execution import composed_run
@@ -90,6 +91,7 @@ def _settings(overrides: Iterable[str]) -> tuple[SearchSettings, list[str]]:
         if name in SearchSettings.model_fields:
             given[name] = int(value) if value.isdecimal() and name != "space" else value
         else:
+            refuse_misspelt(word, SearchSettings.model_fields)
             words.append(word)
     if recipes.sweeps(words):
         raise BadInput("experiment: a sweep has many arms, and a search has one. Type its settings instead")
