@@ -326,6 +326,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_run_that_cannot_be_read_is_set_aside_counted_and_named(folder, capsys, damage):
     place = folder(*both(6), result(6, js_forget=0.5))
@@ -1047,6 +1048,7 @@ def test_seeds_that_are_there_twice_are_no_part_of_a_comparison_over_seeds(folde
     assert [row.seeds for row in rows] == ([12, 12] if len(seeds) == 12 else [])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("value", [math.inf, math.nan, 1.0])
 def test_margins_that_are_not_finite_or_do_not_vary_have_no_divergence(folder, value):
     place = folder(*map(result, range(10)))
@@ -1146,6 +1148,7 @@ def test_nine_seeds_are_too_few_for_attacks(folder):
     assert leaks(runs) == left_out_lines(runs) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("planted", "said"),
     [

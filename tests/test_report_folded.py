@@ -114,6 +114,7 @@ def test_an_axis_has_two_round_numbers_or_more(low, high, most):
     assert low <= min(ticks) <= max(ticks) <= high
 
 
+@pytest.mark.long
 def test_that_no_image_is_there_is_said_once_for_all_arms(tmp_path):
     text = part(tmp_path, both(10), "Who can still tell?")
     assert text.count("No images of the samples that leak most") == text.count("on this machine") == 1

@@ -636,6 +636,7 @@ COMPARED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("asked", "arms", "words"), COMPARED)
 def test_any_two_values_of_any_setting_are_compared(tmp_path, capsys, asked, arms, words):
     one = list(planted("npo", 0.6))

@@ -284,6 +284,7 @@ def told_to_go_on(process: subprocess.Popen) -> None:
     process.stdin.flush()
 
 
+@pytest.mark.long
 def test_two_at_once_make_once(tmp_path, another):
     process, said, make = another("well"), [], Maker()
     store = Store(tmp_path, lambda line: (said.append(line), told_to_go_on(process)))

@@ -92,6 +92,7 @@ def test_a_sweep_ends_with_its_verdicts(undisturbed):
     assert {"report.html", "summary.csv"} <= {file.name for file in Path(page).parent.iterdir()}
 
 
+@pytest.mark.long
 def test_runs_have_folders_named_by_what_differs(undisturbed):
     names = {name.rpartition("-")[0] for name in undisturbed[0]}
     assert "mu_algo=gradasc,targets=soft,seed=1" in names
@@ -106,6 +107,7 @@ def test_local_workers_give_the_same_results(folder, undisturbed):
     assert comparable(results(folder)) == comparable(undisturbed[0])
 
 
+@pytest.mark.long
 def test_calling_again_runs_only_what_is_missing(folder, here):
     assert here("-m", *SMALL, "seed=0,1").returncode == 0
     before = {file: file.stat().st_mtime_ns for file in folder.glob("runs/sweep/*/result.json")}
@@ -448,6 +450,7 @@ def test_a_folder_is_named_by_as_much_as_the_disk_takes(letter, tmp_path):
     (tmp_path / f"{name}-{'0' * 12}").mkdir()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["a=b c'd\"e", "back\\slash", "→ é", "x,y{z}[w]", "$HOME"])
 def test_a_sweep_lies_where_it_is_told_and_is_resumed_there(place, here):
     quoted = place.replace("'", "\\'")

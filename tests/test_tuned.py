@@ -412,6 +412,7 @@ def mine(tmp_path, monkeypatch):
 PULL = ("mu_algo=pull", "unlearn=graddiff")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "values"),
     [
