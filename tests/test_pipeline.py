@@ -538,18 +538,21 @@ def test_code_in_its_own_repository_has_its_commit(placed, composed, monkeypatch
     assert commit_and_dirty(composed)[1] is True
 
 
-def test_of_two_processes_that_make_one_run_at_once_the_first_result_is_kept(run, composed, tmp_path, monkeypatch):
+@pytest.mark.parametrize("during", ["build", "status_of"])
+def test_of_two_processes_that_make_one_run_at_once_the_first_result_is_kept(
+    during, run, composed, tmp_path, monkeypatch
+):
     """Where a file system's locks exclude nobody."""
     first, folder = run(*SMALL, "save_models=true")
-    place, status_of = tmp_path / "cell", pipeline.status_of
+    place, usual = tmp_path / "cell", getattr(pipeline, during)
 
     def overtaken(*arguments):
         shutil.copytree(folder, place)
         for file in place.iterdir():
             file.touch()
-        return status_of(*arguments)
+        return usual(*arguments)
 
-    monkeypatch.setattr(pipeline, "status_of", overtaken)
+    monkeypatch.setattr(pipeline, during, overtaken)
     second = pipeline.run_experiment(composed(*SMALL, "save_models=true"), place, Console())
     assert second["provenance"] == first["provenance"]
     assert {file.name: file.read_bytes() for file in place.iterdir()} == {

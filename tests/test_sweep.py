@@ -283,6 +283,21 @@ def test_what_another_call_finished_meanwhile_is_not_taken_away(tmp_path):
     assert (ours.outcome.exists(), theirs.outcome.exists()) == (False, True)
 
 
+def test_what_another_call_finishes_while_folders_are_prepared_is_not_taken_away(tmp_path, monkeypatch):
+    overrides = ("device=cpu", "precision=float32")
+    one, other = (SweepCell(overrides, tmp_path / name, name, "all", ("", "")) for name in ("one", "other"))
+    usual = sweeps._make_ready
+
+    def slowly(cell: SweepCell) -> None:
+        usual(cell)
+        if cell is one:
+            write_json(other.outcome, {"provenance": {"config_hash": "other"}})
+
+    monkeypatch.setattr(sweeps, "_make_ready", slowly)
+    prepare(tmp_path, [one, other])
+    assert (one.outcome.exists(), other.outcome.exists()) == (False, True)
+
+
 def spoilt(cells: list[Path]) -> dict[str, str]:
     """Spoil the folders of four cells, each in another way; returns what is to be said of each."""
     log, file, link, own = cells

@@ -47,7 +47,9 @@ def run_experiment(config: dict, output: Path, console: Console) -> dict | None:
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports torch's compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs a tenth of a small step
     experiment = build(config)
-    run_files.remove_earlier(output)
+    # where locks do not exclude, another process may have finished this run since it was looked for
+    if not run_files.read_result(output, experiment.config_hash, since=run_clock.started):
+        run_files.remove_earlier(output)
     if experiment.settings.stage != "data":
         experiment = scored(experiment, console)
     with tracking(experiment.settings.tracker, config, experiment.epoch_steps(), output, console) as tracker:

@@ -279,9 +279,10 @@ def prepare(folder: Path, unfinished: list[SweepCell]) -> dict[SweepCell, str]:
         write_json(folder / MACHINE, {"device": device, "precision": precision})
     _print_changes(folder, unfinished)
     hopeless = {}
-    for cell in left(unfinished):  # another call of this sweep may have finished some
+    for cell in unfinished:
         try:
-            _make_ready(cell)
+            if left([cell]):  # another call of this sweep may have finished it
+                _make_ready(cell)
         except OSError as error:
             hopeless[cell] = f"{type(error).__name__}: {error}"
             with contextlib.suppress(OSError):  # its folder itself may be what cannot be made
