@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -160,6 +161,16 @@ def elsewhere(tmp_path, monkeypatch):
     """A working folder in which runs are written, and nothing else is."""
     monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
     return tmp_path
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The waits for locks, in seconds; they pass at once."""
+    from softtargets.system import locks
+
+    seconds = []
+    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=seconds.append))
+    return seconds
 
 
 @pytest.fixture

@@ -51,6 +51,15 @@ def broken_at_16_twice(original, forget, retain, fit):
     return broken_at_16(original, forget, retain, fit)
 
 
+def by_two(original, forget, retain, fit):
+    """An algorithm that goes on once two processes have come to it."""
+    store = Path(os.environ["SOFTTARGETS_STORE"])
+    (store / f"came-{os.getpid()}").touch()
+    while len(list(store.glob("came-*"))) < 2:
+        time.sleep(0.02)
+    return original
+
+
 def wait_for(file: Path) -> None:
     """Wait until a test has made this file."""
     while not file.exists():
