@@ -56,7 +56,7 @@ def row(line: dict) -> tuple[str, ...]:
     last += ("{klom:.2f} ({klom_null:.2f})",)
     shown = [text.format_map(number) for text in (*more, *(last if strongest else ()))]
     return (
-        line["arm"],
+        line["arm"] + (" (loses utility)" if line["keeps_utility"] == "False" else ""),
         line["models"],
         line["attack"],
         interval,
@@ -67,7 +67,7 @@ def row(line: dict) -> tuple[str, ...]:
     )
 
 
-TEXTS = ("setting", "arm", "algorithm", "targets", "attack", "worst", "curve")
+TEXTS = ("setting", "arm", "algorithm", "targets", "attack", "worst", "curve", "keeps_utility")
 
 
 def figure(lines: list[dict], file: Path) -> None:
