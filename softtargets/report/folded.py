@@ -288,16 +288,25 @@ def attacks(leaks: Sequence[Leak]) -> list[Markup]:
     """Return what attacks per sample find out, and the ROC of the strongest of them for every arm."""
     if not leaks:
         return [tag("p", "Not shown: ten seeds of an arm on one forget set are needed.")]
-    listed = table("Attacks per sample", tables.LEAK, [tables.leak_row(leak) for leak in leaks], texts=3)
-    strongest = [leak for leak in leaks if leak.attack == "U-LiRA"]
-    rows = [tables.of_margins_row(leak) for leak in strongest]
-    drawn = collections.defaultdict(list)
-    for leak in strongest:
-        drawn[leak.setting.name].append(leak)
+    settings = collections.defaultdict(list)
+    for leak in leaks:
+        settings[leak.setting.name].append(leak)
     shown = tag("p", " ".join(can_show(models) for models in sorted({leak.models for leak in leaks})))
-    margins = table("Margins of single samples", tables.OF_MARGINS, rows)
-    figures = [_roc(name, group) for name, group in drawn.items()]
-    return [shown, listed, margins, *figures, *_worst_of(strongest)]
+    of_settings = [part for name, group in settings.items() for part in _attacks_of(name, group)]
+    return [shown, *of_settings, *_worst_of(_strongest(leaks))]
+
+
+def _strongest(leaks: Sequence[Leak]) -> list[Leak]:
+    return [leak for leak in leaks if leak.attack == "U-LiRA"]
+
+
+def _attacks_of(name: str, group: Sequence[Leak]) -> list[Markup]:
+    """Return the tables and the ROC of a setting."""
+    strongest = _strongest(group)
+    attacks = table(f"Attacks per sample, {name}", tables.LEAK, [tables.leak_row(leak) for leak in group])
+    rows = [tables.of_margins_row(leak) for leak in strongest]
+    margins = table(f"Margins of single samples, {name}", tables.OF_MARGINS, rows, texts=1)
+    return [attacks, margins, _roc(name, strongest)]
 
 
 def _worst_of(strongest: Sequence[Leak]) -> list[Markup]:

@@ -245,27 +245,28 @@ def _permuted(test: Permuted | None) -> list[str]:
     return [f"{test.value:.3f}", f"{test.null:.3f}", _p(test.p_holm)]
 
 
-LEAK = ("setting", "arm", "attack", "models", "AUC [95 %]", "exchanged", "p", "accuracy")
-LEAK += ("TPR at 1 % FPR [95 %]", "exchanged", "TPR at 0.1 % FPR (exchanged)", "ε ≥ (of at most)")
-OF_MARGINS = ("setting", "arm", "models", "forgetting score", "exchanged", "binned KLoM", "exchanged")
+LEAK = ("arm", "attack", "models", "AUC [95 %]", "exchanged", "p", "accuracy")
+LEAK += ("TPR at 1 % FPR [95 %] (exchanged)", "TPR at 0.1 % FPR (exchanged)", "ε ≥ (of at most)")
+OF_MARGINS = ("arm", "models", "forgetting score", "exchanged", "binned KLoM", "exchanged")
 
 
 def leak_row(leak: Leak) -> list[str]:
     """Return what a page shows of an attack per sample, under `LEAK`."""
     area = f"{leak.auc:.3f} [{leak.low:.3f}, {leak.high:.3f}]"
     null = f"{leak.null_low:.3f} to {leak.null_high:.3f}"
-    rate = f"{leak.tpr_at_01:.3f} [{leak.tpr_at_01_low:.3f}, {leak.tpr_at_01_high:.3f}]"
+    rate = (
+        f"{leak.tpr_at_01:.3f} [{leak.tpr_at_01_low:.3f}, {leak.tpr_at_01_high:.3f}] ({leak.tpr_at_01_null:.3f})"
+    )
     low_rate = f"{leak.tpr_at_001:.3f} ({leak.tpr_at_001_null:.3f})"
     bound = "–" if leak.epsilon is None else f"{leak.epsilon:.2f} ({leak.epsilon_most:.2f})"
-    first = (leak.setting.name, leak.shown, leak.attack, str(leak.models))
-    known = (area, null, _p(leak.p), f"{leak.balanced_accuracy:.3f}", rate, f"{leak.tpr_at_01_null:.3f}")
-    return [*first, *known, low_rate, bound]
+    first = (leak.shown, leak.attack, str(leak.models), area, null, _p(leak.p), f"{leak.balanced_accuracy:.3f}")
+    return [*first, rate, low_rate, bound]
 
 
 def of_margins_row(leak: Leak) -> list[str]:
     """Return what a page shows of the margins of an arm, whatever the attack, under `OF_MARGINS`."""
     numbers = (leak.forgetting_score, leak.forgetting_score_null, leak.klom, leak.klom_null)
-    return [leak.setting.name, leak.arm, str(leak.models), *(f"{number:.3f}" for number in numbers)]
+    return [leak.arm, str(leak.models), *(f"{number:.3f}" for number in numbers)]
 
 
 TOTAL = f"total over {', '.join(map(str, REQUESTS))} requests"
