@@ -556,6 +556,23 @@ def test_two_prunes_at_once_remove_everything_and_complain_of_nothing(tmp_path, 
     assert said.out.count(f"removed {tmp_path}") == 40
 
 
+def test_what_one_prune_removes_is_no_debris_for_another(tmp_path, capsys, monkeypatch):
+    (path,) = filled(tmp_path, 0)
+    aged(path)
+    remove, codes = housekeeping.shutil.rmtree, []
+
+    def slowly(folder):
+        monkeypatch.setattr(housekeeping.shutil, "rmtree", remove)
+        codes.append(prune(tmp_path, 30.0, False))
+        remove(folder)
+
+    monkeypatch.setattr(housekeeping.shutil, "rmtree", slowly)
+    codes.append(prune(tmp_path, 30.0, False))
+    said = capsys.readouterr()
+    assert (codes, said.err) == ([0, 0], "")
+    assert said.out.splitlines()[:2] == ["removed 0 entries, 0.0 MB", f"removed {path}"]
+
+
 @pytest.mark.parametrize("days", ["-1", "nan", "inf", "x", ""])
 def test_a_number_of_days_that_is_none_is_refused(tmp_path, capsys, days):
     (path,) = filled(tmp_path, 0)

@@ -201,13 +201,14 @@ def _refuse() -> None:
 
 
 def _used(path: Path) -> float:
-    """Return when an entry was written or last used, which is the manifest's time."""
+    """Return when an entry was written, last used or began to be removed: by manifest and folder."""
     try:
-        return (path / "manifest.json").lstat().st_mtime
+        manifest = (path / "manifest.json").lstat().st_mtime
     except OSError as error:
         if error.errno not in store.MISSING:
             raise
-        return path.lstat().st_mtime
+        manifest = -math.inf
+    return max(manifest, path.lstat().st_mtime)
 
 
 if __name__ == "__main__":
