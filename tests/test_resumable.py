@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import submitit
-from conftest import ROOT
+from conftest import HANGS, ROOT
+from faults import wait
+from faults import workers as loky_workers
 from omegaconf import OmegaConf
 from slurm_stub import StubLauncher
 from submitit.core.utils import FailedJobError
@@ -196,7 +197,7 @@ def start(notes: Path, *words: str) -> subprocess.Popen:
 
 
 def ended(process: subprocess.Popen) -> tuple[int, str, str]:
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=HANGS)
     return process.returncode, stdout, stderr
 
 
@@ -273,12 +274,10 @@ def test_a_foreign_app_is_refused_in_one_sentence(words, said, tmp_path):
 )
 def test_a_killed_sweep_of_a_foreign_app_resumes(number, launcher, tmp_path):
     process = start(tmp_path, "x=range(6)", "gate=3", *launcher)
-    for _ in range(600):
-        if len(values(tmp_path)) == 3 and 3 in times_run(tmp_path):
-            break
-        time.sleep(0.1)
+    at_gate = {3, 4} if launcher else {3}  # all workers, since one that is starting does not yet ignore Ctrl-C
+    assert wait(HANGS, lambda: len(values(tmp_path)) == 3 and at_gate <= times_run(tmp_path).keys())
     os.killpg(process.pid, number)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=HANGS)
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert stderr == "stopped by Ctrl-C; run the same command again to resume\n"
@@ -346,11 +345,8 @@ def test_gpus_are_those_that_this_process_may_use(two_gpus, monkeypatch):
 def test_each_worker_sees_one_gpu_and_each_gpu_has_as_many_runs_as_asked(two_gpus, tmp_path):
     pinned = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=9", "hydra.sweeper.runs_per_gpu=2")
     process = start(tmp_path, "x=range(7)", "gate=0", *pinned)
-    for _ in range(600):
-        if len(times_run(tmp_path)) == 4:
-            break
-        time.sleep(0.1)
-    time.sleep(1)
+    assert wait(HANGS, lambda: sum(times_run(tmp_path).values()) == 4)
+    assert len(loky_workers(process.pid)) == 4, "each at a run, so that no fifth one begins"
     seen = [file.read_text().strip() for file in tmp_path.glob("ran-*")]
     (tmp_path / "open").touch()
     code, stdout, stderr = ended(process)
