@@ -18,7 +18,7 @@ class Stub(ThreadingHTTPServer):
 
     def __init__(self, mode: str = "well"):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.mode, self.calls, self.tasks, self.files = mode, [], {}, []
+        self.mode, self.asked, self.calls, self.tasks, self.files = mode, [], [], {}, []
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -103,6 +103,7 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         name = self.path.strip("/").partition("?")[0].rpartition("/")[2]
+        self.server.asked.append(name)
         if self.server.mode == "hangs":
             time.sleep(3600)
         if self.server.mode == "dies" and name == "events.add_batch":
