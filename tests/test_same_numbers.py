@@ -3,16 +3,21 @@
 And by two sweeps at once. At equal `threads`, on one machine; those of SLURM are in test_slurm.
 """
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import faults
 import pytest
+from conftest import HANGS
 
+from softtargets import store
 from softtargets.system.files import read_json
+from softtargets.system.locks import locked
 
 pytestmark = pytest.mark.kill
 
@@ -29,7 +34,7 @@ def swept(place: faults.Place, kind: str, overrides: tuple[str, ...] = SWEEP) ->
 
 
 def well(place: faults.Place, process: subprocess.Popen) -> None:
-    left = faults.ended(process, 100)
+    left = faults.ended(process, HANGS)
     assert (process.returncode, place.stderr, left) == (0, "", [])
     assert place.damaged() + place.leftovers(killed=True) == []
 
@@ -72,10 +77,11 @@ def test_a_result_is_repeated_from_its_folder(alone, tmp_path):
 
 def test_a_sweep_that_was_killed_and_resumed_by_another_launcher_changes_no_byte(alone, tmp_path):
     place = faults.Place(tmp_path / "sweep", 2)
-    process = place.start("local", SWEEP)
-    assert faults.wait(60, lambda: list(place.runs.glob("**/result.json")))
-    os.killpg(process.pid, signal.SIGKILL)
-    faults.ended(process, 10)
+    with held(place, seed=1, like=alone):  # half of its runs wait
+        process = place.start("local", SWEEP)
+        assert faults.wait(HANGS, lambda: list(place.runs.glob("**/result.json")))
+        os.killpg(process.pid, signal.SIGKILL)
+        faults.ended(process, HANGS)
     before = place.results()
     assert 0 < len(before) < 4
     swept(place, "sweep")
@@ -83,11 +89,21 @@ def test_a_sweep_that_was_killed_and_resumed_by_another_launcher_changes_no_byte
     assert before.items() <= place.results().items()
 
 
+@contextlib.contextmanager
+def held(place: faults.Place, seed: int, like: faults.Place) -> Iterator[None]:
+    """Hold the lock of the original model of a seed, as if another process were training it."""
+    manifests = {path: store.manifest(path)["ingredients"] for path in like.store.glob("model/*/")}
+    (key,) = (path.name for path, one in manifests.items() if (one["name"], one["seed"]) == ("original", seed))
+    (place.store / "model").mkdir(parents=True, exist_ok=True)
+    with locked(place.store / "model" / f"{key}.lock", pytest.fail):
+        yield
+
+
 def at_once(*asked: tuple[faults.Place, str, tuple[str, ...]]) -> None:
     """Start these sweeps together, and see that all of them end well."""
     started = [(place, place.start(kind, overrides)) for place, kind, overrides in asked]
     for _, process in started:
-        process.wait(100)
+        process.wait(HANGS)
     for place, process in started:
         well(place, process)
 
@@ -110,15 +126,23 @@ def test_two_calls_of_one_sweep_at_once_share_its_runs(alone, tmp_path):
     assert len(list(one.runs.glob("**/result.json"))) == 4
     assert len(made(one.runs)) == MODELS
     for place in (one, other):
-        assert "4 of 4 runs finished, 0 failed; trained 14 models" in (place.folder / "stdout").read_text()
+        assert "4 of 4 runs finished, 0 failed; trained 14 models" in said(place)
 
 
-def test_two_calls_that_fill_a_store_at_once_come_one_after_the_other(tmp_path):
+def said(place: faults.Place) -> str:
+    return (place.folder / "stdout").read_text()
+
+
+def test_two_calls_that_fill_a_store_at_once_come_one_after_the_other(alone, tmp_path):
     one, other = (faults.Place(tmp_path / name, 2) for name in ("one", "other"))
     other.store, other.runs = one.store, one.runs
     warming = (*SWEEP, "stage=train")
-    at_once((one, "sweep", warming), (other, "sweep", warming))
-    said = [(place.folder / "stdout").read_text() for place in (one, other)]
-    assert all("4 of 4 runs finished, 0 failed" in text for text in said)
-    assert sum("waiting for another call with stage=train" in text for text in said) == 1
+    with held(one, seed=0, like=alone):
+        started = [(place, place.start("sweep", warming)) for place in (one, other)]
+        assert faults.wait(HANGS, lambda: any("waiting for another call" in said(place) for place in (one, other)))
+    for place, process in started:
+        well(place, process)
+    texts = [said(place) for place in (one, other)]
+    assert all("4 of 4 runs finished, 0 failed" in text for text in texts)
+    assert sum("waiting for another call with stage=train" in text for text in texts) == 1
     assert len(list(one.store.glob("model/*/manifest.json"))) == MODELS

@@ -257,7 +257,7 @@ def one_warming(folder: Path, cells: list[SweepCell]) -> Iterator[None]:
         if cells[0].stage != "all":
             make_folder(folder)
             line = f"waiting for another call with stage={cells[0].stage} in this folder"
-            held.enter_context(locked(folder / ".stage.lock", lambda: print(line)))
+            held.enter_context(locked(folder / ".stage.lock", lambda: print(line, flush=True)))
         yield
 
 
