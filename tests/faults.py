@@ -264,7 +264,7 @@ def said(place: Place, code: int, attack: Attack, state: str) -> list[str]:
         # joblib's children say what they cleaned up after a kill; and of Ctrl-C in a child that is only starting
         # Python tells, before any code of ours runs there; its pieces may share a line with the sentence
         text = "\n".join(re.findall("run\\.py: .*", text))
-    late = code == 0 and state == "with results" and "ended by" in text  # while a finished process was leaving
+    late = code == 0 and state == "with results" and "stopped by" in text  # while a finished process was leaving
     well = not text if code <= 0 and not late else text.startswith("run.py: ") and "\n" not in text
     return [] if well and code in allowed_codes(attack, state) else [f"exit code {code}: {text[-400:]}"]
 
