@@ -119,6 +119,16 @@ def test_a_call_that_is_stopped_names_the_jobs_that_run_on(tmp_path, monkeypatch
     assert capsys.readouterr().out == said
 
 
+def test_a_call_that_is_stopped_as_it_has_just_submitted_names_its_jobs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(slurm_queue, "_squeue", lambda *_: subprocess.CompletedProcess([], 0, "12_0\n", ""))
+    queue = slurm_queue.Queue(tmp_path)
+    assert queue.waiting() == 0
+    (tmp_path / "12_0").mkdir()
+    with pytest.raises(KeyboardInterrupt), starting.outlived(queue):
+        raise KeyboardInterrupt
+    assert "To cancel them: scancel 12\n" in capsys.readouterr().out
+
+
 class Stopped:
     """A screen where Ctrl-C comes as the first line is written."""
 

@@ -62,6 +62,8 @@ def outlived(queue: Queue | None) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
+        if queue and not queue.waiting():
+            queue.grow()  # the last answer may be from before the jobs were submitted
         if queue and queue.waiting():
             print(
                 f"its jobs run on; the same command waits for them. To cancel them: {queue.to_cancel}", flush=True
