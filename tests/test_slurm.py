@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import submitit
 from clearml_stub import Stub
-from conftest import ROOT, SMALL
+from conftest import HANGS, ROOT, SMALL
 from slurm_stub import StubLauncher
 from submitit.core.utils import FailedJobError
 from test_resumable import ended, times_run, values
@@ -80,10 +80,10 @@ def cluster():
         prefix="slurm-"
     ) as folder:  # munge refuses pytest's, which others cannot enter
         try:
-            subprocess.run([HERE / "start_slurm.sh", folder], check=True, timeout=60)
+            subprocess.run([HERE / "start_slurm.sh", folder], check=True, timeout=HANGS)
             yield {"SLURM_CONF": f"{folder}/slurm.conf", "PATH": f"{folder}/bin:{os.environ['PATH']}"}
         finally:
-            subprocess.run([HERE / "stop_slurm.sh", folder], timeout=60)
+            subprocess.run([HERE / "stop_slurm.sh", folder], timeout=HANGS)
 
 
 @pytest.fixture
@@ -101,12 +101,13 @@ def folder(tmp_path, monkeypatch, cluster):
 
 
 def slurm(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANGS).stdout
 
 
-def until(found, seconds: float = 60):
+def until(found):
     """Wait until `found()` is true, and return what it found."""
-    for _ in range(int(seconds * 10)):
+    end = time.monotonic() + HANGS
+    while time.monotonic() < end:
         if value := found():
             return value
         time.sleep(0.1)
@@ -115,11 +116,15 @@ def until(found, seconds: float = 60):
 
 def reached(folder: Path) -> dict[int, list[list[str]]]:
     """Return, by seed, the lives of the run that came to its gate: job, process and restarts."""
-    files = {int(file.name.partition("-")[2]): file for file in folder.glob("store/reached-*")}
-    return {  # the diagnosis calls an algorithm too
-        seed: [line.split() for line in dict.fromkeys(file.read_text().splitlines())]
-        for seed, file in files.items()
+    texts = {int(file.name.partition("-")[2]): file.read_text() for file in folder.glob("store/reached-*")}
+    return {  # the diagnosis calls an algorithm too; a file that was just made is empty
+        seed: [line.split() for line in dict.fromkeys(text.splitlines())] for seed, text in texts.items() if text
     }
+
+
+def submitted(folder: Path) -> int:
+    """Count the jobs whose submission is complete."""
+    return len(list(folder.glob("runs/sweep/.submitit/*/*_submitted.pkl")))
 
 
 def failed(stdout: str) -> list[str]:
@@ -229,7 +234,7 @@ def test_a_cancelled_run_loses_no_other(folder, state):
     # submitit's processes ignore SIGTERM: let through its gate meanwhile, a cancelled run would finish
     until(lambda: jobs[0] not in slurm("squeue", "--noheader", "--array", "--format=%i").split())
     (folder / "store/open").touch()
-    stdout, _ = process.communicate(timeout=90)
+    stdout, _ = process.communicate(timeout=HANGS)
     assert process.returncode == 1
     assert len(failed(stdout)) == 1
     assert f"failed: seed={jobs[0][-1]}-" in stdout, "the task's number is the seed here"
@@ -243,7 +248,7 @@ def test_a_preempted_run_is_requeued_and_goes_on_from_the_store(folder):
     slurm("scancel", "--signal=USR2", first[1][0][0])
     lives = until(lambda: len(reached(folder)[1]) == 2 and reached(folder)[1])
     (folder / "store/open").touch()
-    stdout, stderr = process.communicate(timeout=90)
+    stdout, stderr = process.communicate(timeout=HANGS)
     assert process.returncode == 0, stderr
     (job, _, restarts), (same_job, _, restarts_now) = lives
     assert (job, restarts, restarts_now) == (same_job, "0", "1")
@@ -264,7 +269,7 @@ def test_a_preempted_job_of_several_cells_repeats_none_that_finished(folder):
     until(lambda: len(reached(folder)[3]) == 2)
     assert sorted(reached(folder)) == [0, 1, 3], "the second array waits"
     (folder / "store/open").touch()
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=HANGS)
     assert process.returncode == 0, stderr
     assert "6 cells: 3 jobs of at most 2 cells, in 2 arrays of at most 2 jobs" in stdout
     assert "6 of 6 runs finished, 0 failed" in stdout
@@ -297,13 +302,13 @@ def test_an_array_over_the_sites_limit_is_refused_with_what_to_set(folder):
 def test_jobs_outlive_the_submitter_and_a_second_call_takes_their_results(folder):
     arguments = ("seed=range(4)", *algorithm(gated), *SLURM)
     process = start(folder, *arguments)
-    until(lambda: len(reached(folder)) == 2)
+    until(lambda: len(reached(folder)) == 2 and submitted(folder) == 4)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     again = start(folder, *arguments)
     assert again.stdout.readline().startswith("waiting for jobs of an earlier call; to cancel them: scancel ")
     (folder / "store/open").touch()
-    stdout, stderr = again.communicate(timeout=120)
+    stdout, stderr = again.communicate(timeout=HANGS)
     assert again.returncode == 0, stderr
     assert "4 of 4 runs finished, 0 failed" in stdout
     assert {seed: len(lives) for seed, lives in reached(folder).items()} == dict.fromkeys(range(4), 1)
@@ -313,16 +318,16 @@ def test_jobs_outlive_the_submitter_and_a_second_call_takes_their_results(folder
 def test_a_call_that_waits_for_jobs_of_an_earlier_one_and_is_stopped_loses_nothing(folder):
     arguments = ("seed=range(4)", *algorithm(gated), *SLURM)
     process = start(folder, *arguments)
-    until(lambda: len(reached(folder)) == 2)
+    until(lambda: len(reached(folder)) == 2 and submitted(folder) == 4)
     os.killpg(process.pid, signal.SIGINT)
-    first, _ = process.communicate(timeout=60)
+    first, _ = process.communicate(timeout=HANGS)
     (on,) = [line for line in first.splitlines() if line.startswith("its jobs run on; ")]
     again = start(folder, *arguments)
     assert (
         again.stdout.readline() == f"waiting for jobs of an earlier call; {on[on.index('To cancel') :].lower()}\n"
     )
     os.killpg(again.pid, signal.SIGINT)
-    stdout, stderr = again.communicate(timeout=60)
+    stdout, stderr = again.communicate(timeout=HANGS)
     assert (again.returncode, stderr) == (130, "run.py: stopped by SIGINT; run the same command again to resume\n")
     assert stdout.splitlines()[-1] == on
     (folder / "store/open").touch()
@@ -338,14 +343,25 @@ def test_a_job_of_its_own_watches_the_sweep(folder, monkeypatch):
     monkeypatch.setenv("SLURM_MEM_PER_CPU", "1000")
     monkeypatch.setenv("SOFTTARGETS_PYTHON", sys.executable)
     sbatch = ("sbatch", "--parsable", f"--output={folder}/sweep.log")
-    command = (*sbatch, "slurm/sweep.sbatch", *SMALL, "targets=hard,soft", "seed=0,1", *SLURM[1:])
-    job = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
-    ended = until(lambda: re.search(r"JobState=(COMPLETED|FAILED)", slurm("scontrol", "show", "job", job)), 120)
-    log = (folder / "sweep.log").read_text()
-    assert ended[1] == "COMPLETED", log
-    assert "0 of 4 done (0 from an earlier call), 0 failed, 1 running" in log
-    assert "4 of 4 runs finished, 0 failed; trained 4 models" in log
-    assert "\x1b" not in log
+    command = (
+        *sbatch,
+        "slurm/sweep.sbatch",
+        *SMALL,
+        *algorithm(gated),
+        "unlearn.epochs=1,2",
+        "seed=0,1",
+        *SLURM[1:],
+    )
+    job = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=HANGS
+    ).stdout.strip()
+    log = folder / "sweep.log"
+    until(lambda: log.exists() and "0 of 4 done (0 from an earlier call), 0 failed, 1 running" in log.read_text())
+    (folder / "store/open").touch()  # until then no run ends, and beside the sweep's job the node has room for one
+    ended = until(lambda: re.search(r"JobState=(COMPLETED|FAILED)", slurm("scontrol", "show", "job", job)))
+    assert ended[1] == "COMPLETED", log.read_text()
+    assert "4 of 4 runs finished, 0 failed; trained 4 models" in log.read_text()
+    assert "\x1b" not in log.read_text()
 
 
 def test_an_array_shares_one_search(folder):
@@ -359,7 +375,7 @@ def test_an_array_shares_one_search(folder):
     job = subprocess.run(
         ["sbatch", "--parsable", *options, "--wrap", script], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
-    until(lambda: not slurm("squeue", "--noheader", "--format=%i", f"--jobs={job}"), 200)
+    until(lambda: not slurm("squeue", "--noheader", "--format=%i", f"--jobs={job}"))
     logs = [file.read_text() for file in sorted(folder.glob("search-*.log"))]
     assert len(logs) == 2
     assert sum(" of 4: " in line for log in logs for line in log.splitlines()) == 4, logs
@@ -389,7 +405,7 @@ def test_the_environment_is_made_once(tmp_path, monkeypatch):
     command = ["bash", checkout / "slurm/sweep.sbatch"]
 
     both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=30)[0] for process in both]
+    told = [process.communicate(timeout=HANGS)[0] for process in both]
     assert told == [f"environment: {checkout}/.venv/bin/python\n"] * 2
     once = ["-m venv .venv", "-m pip install --quiet -e ."]
     assert notes.read_text().splitlines() == once

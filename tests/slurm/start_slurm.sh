@@ -4,7 +4,7 @@
 set -euo pipefail
 mkdir -p "$1"
 DIR=$(cd "$1" && pwd); PATH=$PATH:/usr/sbin:/sbin
-NODE=$(hostname -s); PORT=$((20000 + $$ % 10000 * 2))
+NODE=$(hostname -s); PORT=$((20000 + $$ % 6000 * 2)) # below the ports that systems give to connections
 export SLURM_CONF=$DIR/slurm.conf
 mkdir -p "$DIR"/{state,spool,log,munge,bin}
 chmod 755 "$DIR" "$DIR"/{munge,bin,log,spool}
