@@ -7,12 +7,13 @@ import math
 import re
 import shutil
 import subprocess
-import time
 import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import HANGS
+from faults import wait
 from page_by_hand import Page
 from results_by_hand import both, diverged, leave, result
 from selenium import webdriver
@@ -689,6 +690,7 @@ def browsers(tmp_path_factory):
             options.add_argument(f"--{argument}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         opened.append(webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)))
+        opened[-1].set_script_timeout(HANGS)
         opened[-1].downloads = tmp_path_factory.mktemp("downloads")
         place = {"behavior": "allow", "downloadPath": str(opened[-1].downloads)}
         opened[-1].execute_cdp_cmd("Browser.setDownloadBehavior", place)
@@ -726,11 +728,20 @@ def switch(browser, measure: str) -> None:
 
 def saved(browser, file: str) -> str:
     """The content of a file once it is downloaded."""
-    for _ in range(100):
-        if (browser.downloads / file).exists():
-            return (browser.downloads / file).read_text()
-        time.sleep(0.05)
-    raise AssertionError(f"{file} never came")
+    assert wait(HANGS, (browser.downloads / file).exists), f"{file} never came"
+    return (browser.downloads / file).read_text()
+
+
+def jump(browser, script: str) -> None:
+    """Run a script that leads to a place of the page, and wait until the page has followed and is drawn."""
+    jumped = "addEventListener('hashchange', () => requestAnimationFrame(() => setTimeout(done)), {once: true});"
+    browser.execute_async_script(f"const done = arguments[0]; {jumped} {script}")
+
+
+def wait_for_resize(browser) -> None:
+    """Wait until the page has heard of its new size: of that it hears before it is drawn again."""
+    drawn = "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))"
+    browser.execute_async_script(f"const done = arguments[0]; {drawn}")
 
 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
@@ -854,8 +865,7 @@ class TestInABrowser:
         wide.get("about:blank")
         wide.get(f"{report.as_uri()}?from=here")
         choose(wide, "algorithm", "npo")
-        wide.execute_script("document.querySelector('.skip').click()")
-        time.sleep(0.2)
+        jump(wide, "document.querySelector('.skip').click()")
         assert len(rows(wide)) == 2
         assert wide.current_url.endswith("?from=here#algorithm=npo")
         choose(wide, "algorithm", "")
@@ -1012,10 +1022,8 @@ class TestInABrowser:
         metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
         laptop.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         try:
-            laptop.execute_script("location.hash = ''")
-            time.sleep(0.1)
-            laptop.execute_script("location.hash = 'figure2'")
-            time.sleep(0.1)
+            wait_for_resize(laptop)
+            jump(laptop, "location.hash = 'figure2'")
             bar, heading = (
                 laptop.execute_script(f"return document.querySelector('{one}').getBoundingClientRect().toJSON()")
                 for one in ("nav", "#figure2")
