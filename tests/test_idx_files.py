@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import HANGS
 
 from softtargets.readers import idx_files
 from softtargets.readers.idx_files import DataUnavailable, read_images
@@ -324,7 +325,7 @@ def one_of_many(barrier, root: str, log: str) -> None:
 
     idx_files.MD5["MNIST"] = digests("MNIST")
     idx_files._download = download
-    barrier.wait(60)
+    barrier.wait(HANGS)
     check("MNIST", read_images("MNIST", Path(root)))
 
 
@@ -337,7 +338,7 @@ def test_four_processes_on_one_empty_folder_download_once(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(HANGS)
     assert [process.exitcode for process in processes] == [0] * 4
     assert log.read_text() == "download\n"
     left = [name for name in tree(tmp_path / "root") if not name.endswith("-ubyte")]
@@ -350,7 +351,7 @@ def test_threads_on_one_damaged_folder_all_succeed(tmp_path):
     barrier, found = threading.Barrier(8), []
 
     def work():
-        barrier.wait(10)
+        barrier.wait(HANGS)
         found.append(read_images("FashionMNIST", tmp_path))
 
     def work_at_once():
@@ -358,7 +359,7 @@ def test_threads_on_one_damaged_folder_all_succeed(tmp_path):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(HANGS)
 
     with pytest.warns(UserWarning, match="renamed") as warned:
         work_at_once()
@@ -394,7 +395,7 @@ def test_two_users_of_a_group_share_the_images_whatever_their_umask():
         for _ in range(2):  # the second mends what the first has left
             process = server.Process(target=prepared, args=(root, debian))
             process.start()
-            process.join(60)
+            process.join(HANGS)
             assert process.exitcode == 0
             assert all(path.stat().st_mode & stat.S_IWGRP for path in root.rglob("*"))
             truncate(root / "FashionMNIST/raw" / NAMES[0])

@@ -1,6 +1,7 @@
 """Targets as a run makes them: from which models, from the store, and at what cost."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from conftest import SMALL, options
 
 from softtargets.console import Console
 from softtargets.errors import BadInput
+from softtargets.execution import models as models_module
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
 from softtargets.execution.rehearsal import answers_cost
@@ -158,12 +160,27 @@ def test_targets_are_made_once(stages, preset, monkeypatch):
     assert again.teachers == first.teachers
 
 
-def test_what_targets_cost_is_told_apart_from_what_their_teachers_cost(run):
+def test_what_targets_cost_is_told_apart_from_what_their_teachers_cost(run, monkeypatch):
+    """By a clock on which a training takes 100 seconds and a prediction 1."""
+    now = [0.0]
+
+    def taking(seconds: float, usual):
+        def taken(*arguments):
+            now[0] += seconds
+            return usual(*arguments)
+
+        return taken
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(Stages, "_train", taking(100.0, Stages._train))
+    monkeypatch.setattr(models_module, "predict", taking(1.0, models_module.predict))
     result, _ = run(*SMALL, "mu_algo=relabel", "targets=out_of_fold", "seed=11")
     cost = result["cost"]
     assert cost["teachers"] == [f"fold {i} of 5" for i in range(1, 6)]
     assert cost["made"] == ["original", "retrained", *cost["teachers"]]
-    assert cost["teachers_s"] > 5 * cost["targets_s"]
+    assert (cost["teachers_s"], cost["targets_s"], cost["retrain_s"]) == (500, 5 + 1, 100), (
+        "the folds, and the original on the retain set"
+    )
     assert cost["rte"] == cost["retrain_s"] / (cost["targets_s"] + cost["unlearn_s"])
     again, _ = run(*SMALL, "mu_algo=gradasc", "targets=out_of_fold", "seed=11")
     assert again["cost"]["made"] == []

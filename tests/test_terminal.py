@@ -11,7 +11,7 @@ import termios
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMALL
+from conftest import HANGS, ROOT, SMALL
 
 from softtargets.errors import to_type
 from softtargets.system.terminal import stream
@@ -44,7 +44,7 @@ def ended(words: list, screen: str, cwd: Path, **variables: str) -> tuple[int, s
         "left": '"$@" | head -c 1; exit ${PIPESTATUS[0]}',
     }[screen]
     command = ["bash", "-c", script, "bash", *map(str, words)]
-    found = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, timeout=200)
+    found = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, timeout=HANGS)
     return found.returncode, found.stdout.decode("latin-1"), found.stderr.decode()
 
 
@@ -69,7 +69,7 @@ def test_a_pipe_that_does_not_block_gets_everything():
     with stream(here, sys.__stdout__) as screen:
         for _ in range(5000):
             print("x" * 99, file=screen)
-    assert reader.communicate(timeout=20)[0].strip() == "500000"
+    assert reader.communicate(timeout=HANGS)[0].strip() == "500000"
 
 
 COMMANDS = {
@@ -129,7 +129,7 @@ def test_a_command_ends_well_on_a_terminal_of_any_width_and_kind(name, width, ki
     while chunk := _read(ours):
         said += chunk
     os.close(ours)
-    assert process.wait(timeout=60) == 0, said.decode()
+    assert process.wait(timeout=HANGS) == 0, said.decode()
     assert said
     if width == 80:
         text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode())
