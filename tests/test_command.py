@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy
 import PIL.Image
 import pytest
-from conftest import ROOT, SMALL, Ended
+from conftest import HANGS, ROOT, SMALL, Ended
 
 from softtargets.cli import shadows
 from softtargets.config import paths, recipes
@@ -26,7 +26,7 @@ BROKEN = ("mu_algo._target_=own_parts.broken", "~mu_algo.alpha", "plugins=[own_p
 def command(*arguments: str, cwd: Path) -> Ended:
     """Run the program in a process of its own."""
     whole = [sys.executable, ROOT / "run.py", *arguments]
-    found = subprocess.run(whole, cwd=cwd, capture_output=True, text=True, timeout=120)
+    found = subprocess.run(whole, cwd=cwd, capture_output=True, text=True, timeout=HANGS)
     return Ended(found.returncode, found.stdout, found.stderr)
 
 
@@ -592,7 +592,7 @@ def test_shadows_train_what_the_store_lacks_and_runs_take_it_from_there(elsewher
             cwd=elsewhere,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=HANGS,
         )
         assert (found.returncode, found.stderr) == (0, "")
         return found.stdout

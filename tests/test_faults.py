@@ -17,7 +17,7 @@ from pathlib import Path
 import faults
 import numpy as np
 import pytest
-from conftest import ROOT, SMALL
+from conftest import HANGS, ROOT, SMALL
 
 import softtargets
 from softtargets import store
@@ -78,7 +78,7 @@ def called(tmp_path: Path, **places: Path) -> subprocess.CompletedProcess:
     }
     command = [sys.executable, ROOT / "run.py", *SMALL, "save_models=true"]
     return subprocess.run(
-        command, cwd=tmp_path, env=os.environ | folders, capture_output=True, text=True, timeout=200
+        command, cwd=tmp_path, env=os.environ | folders, capture_output=True, text=True, timeout=HANGS
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 import scipy.stats
 import torch
 import torch.nn.functional as F
-from conftest import CONF, ROOT, options
+from conftest import CONF, HANGS, ROOT, options
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -237,7 +237,7 @@ class TestEveryAlgorithmOnColours(TestEveryAlgorithm):
 def test_the_contract_refuses_an_algorithm_of_ones_own_that_breaks_it():
     command = (sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", "tests/test_mu_algo.py")
     asked = (*command, "--mu-algo", "own_parts.in_place", "--mu-algo", "softtargets.mu_algo.gradasc.gradasc")
-    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("1 failed, 31 passed")
     assert "test_leaves_the_original_as_it_was[own_parts.in_place]" in done.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import CONF, ROOT, SMALL
+from conftest import CONF, HANGS, ROOT, SMALL
 from hydra.utils import get_object
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from safetensors.torch import load_file
@@ -370,7 +370,7 @@ def typed(folder: Path, *words: str) -> subprocess.Popen:
 
 def ended(*processes: subprocess.Popen) -> list[str]:
     """Wait for searches, which must end well, and return what they printed."""
-    printed = [one.communicate(timeout=200)[0] for one in processes]
+    printed = [one.communicate(timeout=HANGS)[0] for one in processes]
     assert [one.returncode for one in processes] == [0] * len(processes), printed
     return printed
 
@@ -386,7 +386,7 @@ def test_searches_that_are_killed_or_at_once_make_the_tries_of_one_that_is_left_
     (tmp_path / "store").mkdir()
     for _ in range(2):
         killed = typed(tmp_path / "killed", "trials=4")
-        killed.communicate(timeout=200)
+        killed.communicate(timeout=HANGS)
         assert killed.returncode == -signal.SIGKILL
     ended(typed(tmp_path / "killed", "trials=4"))
     ended(typed(tmp_path / "alone", "trials=4"))

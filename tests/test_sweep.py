@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMALL, options
+from conftest import HANGS, ROOT, SMALL, options
 from omegaconf import OmegaConf
 
 from softtargets.errors import BadInput
@@ -51,7 +51,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
 
 def sweep(folder: Path, *arguments: str) -> tuple[int, str, str]:
     process = start(folder, *arguments)
-    stdout, stderr = process.communicate(timeout=200)
+    stdout, stderr = process.communicate(timeout=HANGS)
     return process.returncode, stdout, stderr
 
 

@@ -10,7 +10,7 @@ import types
 
 import pytest
 import torch
-from conftest import ROOT, SMALL
+from conftest import HANGS, ROOT, SMALL
 
 from softtargets import linear
 from softtargets.compat import torch_names
@@ -46,7 +46,7 @@ OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
 
 def python(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + code], cwd=ROOT, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", HEAD + code], cwd=ROOT, capture_output=True, text=True, timeout=HANGS
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
