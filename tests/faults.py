@@ -6,6 +6,7 @@ sums as one line of JSON; ends with 1 where a number was lost or wrong, or a fil
 """
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -199,12 +200,11 @@ def strike(attack: Attack, place: Place, process: subprocess.Popen, seconds: tup
         wait(whole * 3, lambda: over() or workers(process.pid))
     if over():
         return "ended"
-    found = {"parent": [process.pid], "group": list(members(process.pid)), "worker": workers(process.pid)[:1]}
-    for pid in found[attack.victim]:
-        try:
+    with contextlib.suppress(ProcessLookupError):  # ended meanwhile
+        if attack.victim == "group":  # at once, as by a terminal: else the parent might first see its workers die
+            os.killpg(process.pid, attack.signal)
+        for pid in {"parent": [process.pid], "worker": workers(process.pid)[:1]}.get(attack.victim, []):
             os.kill(pid, attack.signal)
-        except ProcessLookupError:
-            continue  # ended meanwhile
     return place.state()
 
 
