@@ -14,8 +14,15 @@ from conftest import HANGS
 
 from softtargets.system import signals
 
-PROGRAM = """
-import sys, time
+REST = """
+import time
+
+def rest():  # not in one long sleep: a signal that comes just before a sleep is heard at its end
+    while True:
+        time.sleep(0.02)
+"""
+PROGRAM = f"""{REST}
+import sys
 from pathlib import Path
 from softtargets.system import signals
 from softtargets.system.files import atomic
@@ -28,17 +35,17 @@ class Deaf:
         print("ready", flush=True)
         while sys.argv[2] == "deaf":
             try:
-                time.sleep(3600)
+                rest()
             except SystemExit:
                 pass
-        time.sleep(3600)
+        rest()
 
 with atomic(Path(sys.argv[1])) as temporary:
     temporary.write_text("half of the n")
     if sys.argv[2] != "hears":
         Deaf()
     print("ready", flush=True)
-    time.sleep(3600)
+    rest()
 """
 PARENT = """
 import subprocess, sys
@@ -73,11 +80,10 @@ def test_a_signal_ends_what_does_not_hear(tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
 
 
-SWALLOWS = """
-import time
+SWALLOWS = f"""{REST}
 print("ready", flush=True)
 try:
-    time.sleep(3600)
+    rest()
 except BaseException:
     pass  # as it does where NumPy cannot be imported
 """
@@ -95,8 +101,8 @@ def test_a_signal_ends_the_import_of_torch_which_takes_it_for_something_else(tmp
     assert stderr.startswith("softtargets: stopped by SIGTERM;")
 
 
-DISPLAY = """
-import os, sys, time
+DISPLAY = f"""{REST}
+import os, sys
 import rich.console, rich.live
 from softtargets.system import signals
 
@@ -109,7 +115,7 @@ with signals.drawing(on_terminal=True), bar:
     while True:
         try:
             print("ready")  # within `try`: the signal may come before this line has ended
-            time.sleep(3600)
+            rest()
         except SystemExit:
             if sys.argv[1] == "hears":
                 raise
