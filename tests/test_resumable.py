@@ -290,7 +290,10 @@ def test_a_killed_sweep_of_a_foreign_app_resumes(number, launcher, tmp_path):
     _, stderr = process.communicate(timeout=HANGS)
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert stderr == "stopped by Ctrl-C; run the same command again to resume\n"
+        sentence, *others = stderr.splitlines()
+        assert sentence == "stopped by Ctrl-C; run the same command again to resume"
+        # on a busy machine the launcher is not done in the seconds that it is given, and joblib's tracker says so
+        assert [line for line in others if "resource_tracker" not in line and "warnings.warn" not in line] == []
     assert values(tmp_path) == [0, 1, 4]
     (tmp_path / "open").touch()
     code, stdout, stderr = ended(start(tmp_path, "x=range(6)", "gate=3", *launcher))
