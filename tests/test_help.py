@@ -44,7 +44,8 @@ def shown(group: str) -> dict[str, str]:
     return {option: " ".join(" ".join(lines).split()) for option, lines in words.items()}
 
 
-def test_the_overview_names_every_group_and_option_on_one_screen():
+def test_the_overview_names_every_group_and_option_on_one_screen(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")  # the number of lines depends on it
     text = help.help_page(["--help"])
     assert len(text.splitlines()) < 65
     assert list(help.ABOUT) == [group for group in help.ABOUT if f"\n  {group}=" in text]

@@ -14,14 +14,14 @@ ABOUT = {
     "architecture": "network",
     "training": "how models are trained (follows architecture)",
     "mu_algo": "unlearning algorithm",
-    "unlearn": "optimisation of the algorithm (follows mu_algo)",
+    "unlearn": "how the algorithm optimises (follows mu_algo)",
     "targets": "targets of both sets",
     "targets/forget": "targets of the forget set alone",
     "targets/retain": "targets of the retain set alone",
     "tuned": "values that a search found (searched: none other), by dataset, architecture and forget set",
     "tracker": "where runs are tracked",
     "experiment": "whole studies, without -m",
-    "hydra/launcher": "where the runs of a sweep are computed",
+    "hydra/launcher": "where a sweep computes its runs",
 }
 """What a group sets, in the order of the page."""
 COLUMNS = "Each: formula | rows | effect under ascent | effect under descent | source"
