@@ -1185,6 +1185,25 @@ def test_doing_nothing_is_attacked_once_for_all_algorithms(folder):
     assert [leak.arm for leak in leaks(read(folder(*arms)))][::3] == ["doing nothing", "gradasc hard", "npo hard"]
 
 
+@pytest.mark.long
+def test_attacks_say_which_arm_loses_utility(folder):
+    measured = {"unlearned": 0.02, "nothing": 0.04, "floor": 0.004}
+    faces = dict.fromkeys(("js_t_forget", "disagreement_forget", "mia_gap", "js_t_test"), measured)
+    arms = [
+        result(
+            seed,
+            choices={"mu_algo": name, "unlearn": name},
+            faces=faces | {"test_acc_gap": {"unlearned": gap + 1e-4 * seed, "nothing": 0.0, "floor": 0.0}},
+        )
+        for name, gap in (("npo", -0.05), ("scrub", 0.0))
+        for seed in range(10)
+    ]
+    found = leaks(read(folder(*arms)))
+    assert [leak.shown for leak in found][::3] == ["doing nothing", "npo hard (loses utility)", "scrub hard"]
+    kept = [row["keeps_utility"] for row in csv.DictReader(io.StringIO(csv_files.attacks_csv(found)))]
+    assert kept[::3] == ["", "False", "True"]
+
+
 # what a folder holds
 
 
