@@ -142,7 +142,6 @@ def test_a_promise_of_too_small_an_epsilon_is_caught_by_64_models(claimed, caugh
 
 @pytest.mark.long
 def test_intervals_hold_what_they_are_about_as_often_as_95_percent_promises():
-    """A bootstrap of scores, which keeps the attack as it was fitted, holds it in some 80 % of these studies."""
     numbers, models, samples, studies = numpy.random.default_rng(0), 12, 40, 200
     leaking, found = numpy.abs(numbers.normal(1, 0.7, samples)), []
     for _ in range(studies):

@@ -12,6 +12,7 @@ from softtargets.class_names import class_names
 from softtargets.report import numbers, tables
 from softtargets.report.attacks import can_show
 from softtargets.report.figures import Line, Plane, dashed, facet, filtered, kind_of, names, of_plane, round_ticks
+from softtargets.report.leak_pairs import STRONGEST
 from softtargets.report.leaks import Leak
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.palette import mark
@@ -297,7 +298,7 @@ def attacks(leaks: Sequence[Leak]) -> list[Markup]:
 
 
 def _strongest(leaks: Sequence[Leak]) -> list[Leak]:
-    return [leak for leak in leaks if leak.attack == "U-LiRA"]
+    return [leak for leak in leaks if leak.attack == STRONGEST]
 
 
 def _attacks_of(name: str, group: Sequence[Leak]) -> list[Markup]:

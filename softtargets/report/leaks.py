@@ -140,23 +140,22 @@ def _arms(runs: list[Run]) -> Iterator[_Arm]:
 
 def has_finite_margins(run: Run) -> bool:
     """Return whether its models can be attacked."""
-    return all(numpy.isfinite(each).all() for each in run.arrays(*_names([run])))
+    names = [f"{part}_{model}" for part in ("forget", "test") for model in _models([run])]
+    return all(numpy.isfinite(each).all() for each in run.arrays(*names))
 
 
 def _margins(runs: list[Run]) -> dict[str, Margins]:
     """Load the margins on forget set and test set, one row a seed."""
-    names = _names(runs)
-    of_forget_set = [name for name in names if name.startswith("forget_")]
-    for run in runs:
-        run.of_forget_set(*of_forget_set)  # raises for arrays of another shape
-    columns = zip(names, zip(*(run.arrays(*names) for run in runs), strict=True), strict=True)
-    return {name: numpy.stack(rows).astype(numpy.float64) for name, rows in columns}
+    names = [f"forget_{model}" for model in _models(runs)]
+    columns = dict(zip(names, zip(*(run.of_forget_set(*names) for run in runs), strict=True), strict=True))
+    tests = [f"test_{model}" for model in _models(runs)]
+    columns |= dict(zip(tests, zip(*(run.arrays(*tests) for run in runs), strict=True), strict=True))
+    return {name: numpy.stack(rows).astype(numpy.float64) for name, rows in columns.items()}
 
 
-def _names(runs: list[Run]) -> list[str]:
-    """Return the arrays of margins that all these runs left."""
-    models = (*MODELS, *(["retrained_2"] if all(run.further for run in runs) else []))
-    return [f"{part}_{model}" for part in ("forget", "test") for model in models]
+def _models(runs: list[Run]) -> tuple[str, ...]:
+    """Return the models whose margins all these runs left."""
+    return (*MODELS, *(["retrained_2"] if all(run.further for run in runs) else []))
 
 
 def _attacked(arm: _Arm) -> Iterator[Leak]:
