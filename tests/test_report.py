@@ -1750,7 +1750,7 @@ def test_every_column_is_documented():
     text = (ROOT / "docs/tables.md").read_text()
     assert [
         name
-        for name in (*csv_files.RUNS, *csv_files.ARMS, *csv_files.PAIRS, *csv_files.STANDING)
+        for name in (*csv_files.RUNS, *csv_files.ARMS, *csv_files.PAIRS, *csv_files.STANDING, *csv_files.CONTRASTS)
         if f"`{name}`" not in text
     ] == []
 
@@ -1770,6 +1770,7 @@ def test_the_command_reports_on_real_runs(run, tmp_path, capsys):
         "runs.csv",
         "arms.csv",
         "pairs.csv",
+        "contrasts.csv",
         "attacks.csv",
         "report.html",
     }

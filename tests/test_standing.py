@@ -1,6 +1,7 @@
 """Where arms stand: planted runs against doing nothing, early stopping and retraining at equal cost."""
 
 import csv
+import io
 import itertools
 import math
 
@@ -11,7 +12,7 @@ from results_by_hand import leave, result
 from scipy import stats
 
 from softtargets.errors import BadInput
-from softtargets.report import contrast, retraining, tables
+from softtargets.report import contrast, csv_files, retraining, tables
 from softtargets.report.__main__ import main
 from softtargets.report.comparison import comparison
 from softtargets.report.contrast import contrasts, headlines
@@ -297,6 +298,32 @@ def test_the_primary_contrast_is_of_any_two_arms_and_needs_all_faces(tmp_path, o
     words = contrasted(tmp_path, one, other)
     assert words.startswith(start)
     assert words.endswith(end)
+
+
+def test_the_rows_of_a_primary_contrast_are_of_the_arm_that_is_ahead(tmp_path):
+    nearer_but_told_apart = faces(0.3, 0.5, 0.9)
+    arms = planted("relabel", 0.7, targets="soft"), planted("finetune", nearer_but_told_apart)
+    found = contrasts(read(leave(tmp_path, *itertools.chain(*arms))), ARMS)
+    rows = list(csv.DictReader(io.StringIO(csv_files.contrasts_csv(found))))
+    assert [row["face"] for row in rows] == ["js_t_forget", "disagreement_forget", "mia_gap"]
+    assert {(row["one"], row["ahead"], row["shown"], row["wins"], row["losses"]) for row in rows} == {
+        ("relabel soft", "finetune hard", "", "0", "8")
+    }
+    assert [(row["status"], float(row["difference"]) < 0) for row in rows] == [
+        ("", True),
+        ("confirms", True),
+        ("contradicts", False),
+    ]
+    # 40 % of the way from the floor to doing nothing
+    assert float(rows[0]["difference"]) == pytest.approx(-0.4 * (0.04 - 0.004))
+    assert [float(rows[0][f"left_{side}"]) for side in ("one", "other")] == pytest.approx([0.7, 0.3])
+
+
+def test_arms_that_are_equal_have_a_row_of_the_first_face_alone(tmp_path):
+    arms = planted("relabel", 0.5, targets="soft"), planted("finetune", 0.5)
+    found = contrasts(read(leave(tmp_path, *itertools.chain(*arms))), ARMS)
+    (row,) = csv.DictReader(io.StringIO(csv_files.contrasts_csv(found)))
+    assert (row["ahead"], row["face"], float(row["difference"])) == ("", "js_t_forget", 0)
 
 
 def test_an_arm_of_the_primary_contrast_that_loses_utility_is_named(tmp_path):

@@ -54,7 +54,7 @@ def sweep(overrides: Iterable[str] = ()) -> Path:
     >>> small = ["dataset.train_size=500", "training.epochs=6", "mu_algo=graddiff"]
     >>> folder = softtargets.sweep([*small, "targets=hard,soft", "hydra.sweep.dir=runs/mine"])
     >>> sorted(file.name for file in folder.glob("*.csv"))
-    ['arms.csv', 'attacks.csv', 'pairs.csv', 'runs.csv', 'standing.csv', 'summary.csv']
+    ['arms.csv', 'attacks.csv', 'contrasts.csv', 'pairs.csv', 'runs.csv', 'standing.csv', 'summary.csv']
     """
     words = recipes.with_recipe(paths.quoted(listed(overrides), several=True))
     with hydra_for(words) as hydra:

@@ -1,14 +1,15 @@
-"""runs.csv, arms.csv and pairs.csv: tidy rows of unrounded numbers for other programs (docs/tables.md)."""
+"""Tidy tables of unrounded numbers for other programs (docs/tables.md): all but summary.csv."""
 
 import collections
 import csv
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from softtargets.errors import visible
-from softtargets.report import rows
+from softtargets.report import endpoint, rows
+from softtargets.report.contrast import NAMES, Contrast, say_contrast
 from softtargets.report.costs import Cost, costs
 from softtargets.report.counts import Counts, Runless, of_arms, overrides_in, without_any
 from softtargets.report.folders import Census
@@ -241,6 +242,55 @@ def _against(one: Against) -> Row:
     sign_p = {} if one.signs is None else {"sign_p": one.signs.p}
     more = {"p_holm": one.p, "farther_at_most": one.upper}
     return {"reference": one.reference} | numbers | edges | more | signs | sign_p
+
+
+CONTRASTS = ("setting", "cost", "one", "other", "pairs", "ahead", "shown", "claimed", "wins", "losses", "ties")
+CONTRASTS += ("sign_p", "cost_one", "cost_other", "left_one", "left_other", "utility_one", "utility_other")
+CONTRASTS += ("frozen_margins", "face", "scale", "difference", "difference_low", "difference_high", "p")
+CONTRASTS += ("margin", "farther_at_most", "status", "sentence")
+
+
+def contrasts_csv(contrasts: Iterable[Contrast]) -> str:
+    """Return a row for every primary contrast and face: the arm that is ahead by JS_T less the other."""
+    lines = [
+        _contrast(one) | face | {"sentence": say_contrast(one)}
+        for one in contrasts
+        for face in _contrast_faces(one)
+    ]
+    return csv_text(lines, CONTRASTS)
+
+
+def _contrast(one: Contrast) -> Row:
+    rule, names = one.rule, {"one": one.one, "other": one.other}
+    sides = {"ahead": rule.ahead, "shown": one.shown, "claimed": one.side}
+    signs = {name: getattr(rule.signs, name) for name in ("wins", "losses", "ties")} | {"sign_p": rule.signs.p}
+    sided = zip(names, one.place.costs, one.place.left or (None, None), one.gates, strict=True)
+    of_arms = {
+        f"{name}_{side}": value
+        for side, *values in sided
+        for name, value in zip(("cost", "left", "utility"), values, strict=True)
+    }
+    place = {"setting": one.setting.name, "cost": one.cost, "pairs": rule.pairs, "frozen_margins": one.frozen}
+    return place | names | {column: side and names[side] for column, side in sides.items()} | signs | of_arms
+
+
+def _contrast_faces(one: Contrast) -> Iterator[Row]:
+    """Yield the difference by JS_T, then by the other faces if an arm is ahead."""
+    measures = {name: measure for measure, name in NAMES.items()}
+    js_t = dataclasses.replace(one.rule.js_t, mean=-abs(one.rule.js_t.mean))
+    bounds = {
+        name: {"margin": face.margin, "farther_at_most": face.difference.upper(), "status": face.status}
+        for name, face in one.rule.faces.items()
+    }
+    differences = {"js_t": js_t} | {name: face.difference for name, face in one.rule.faces.items()}
+    for name, difference in differences.items():
+        scale = "log" if name in one.logarithms else "difference"
+        yield {"face": measures[name], "scale": scale} | _difference(difference) | bounds.get(name, {})
+
+
+def _difference(one: endpoint.Difference) -> Row:
+    low, high = one.interval()
+    return {"difference": one.mean, "difference_low": low, "difference_high": high, "p": one.p}
 
 
 def attacks_csv(found: Iterable[Leak]) -> str:

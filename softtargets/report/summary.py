@@ -106,7 +106,11 @@ def summarise(
         if content.runs
         else "the same in summary.md"
     )
-    same += "; rows in runs.csv, arms.csv, pairs.csv, standing.csv and attacks.csv" if content.runs else ""
+    same += (
+        "; rows in runs.csv, arms.csv, pairs.csv, standing.csv, contrasts.csv and attacks.csv"
+        if content.runs
+        else ""
+    )
     say(f"report: {out / 'report.html'}; {same}")
     return out / "report.html"
 
@@ -234,6 +238,7 @@ def _texts(report: Report) -> dict[str, str]:
         "runs.csv": csv_files.runs_csv(runs),
         "arms.csv": csv_files.arms_csv(runs, verdicts, pairs, measures, content.known),
         "standing.csv": csv_files.standing_csv(report.standings),
+        "contrasts.csv": csv_files.contrasts_csv(report.contrasts),
         "pairs.csv": csv_files.pairs_csv(pairs, measures),
         "attacks.csv": csv_files.attacks_csv(content.leaks),
         "report.html": page(content),
