@@ -10,27 +10,28 @@ from pathlib import Path
 
 import matplotlib as mpl
 from frontier import COSTS, budget
-from matplotlib import pyplot
+from matplotlib import pyplot, ticker
 from usage import call
 
-RECIPES = {"own": "the project's recipe", "efficient": "an efficient recipe"}
+RECIPES = {"own": "the project's recipe", "efficient": "the efficient recipe"}
 FACES = {
     "js_t_forget": "probabilities: JS_T",
     "disagreement_forget": "decisions: disagreement",
     "mia_gap": "privacy: membership gap",
 }
 ARMS = {
-    "finetune": ("fine-tuning, hard labels", "s", "#56b4e9"),
-    "scrub hard": ("scrub, hard labels", "D", "#0072b2"),
-    "relabel out_of_fold_harden_forget": ("descent to the argmax of five teachers", "P", "#117733"),
-    "relabel out_of_fold_forget": ("descent to soft targets of five teachers", "o", "#d55e00"),
-    "relabel": ("descent to soft targets of five teachers, on all images", "o", "#d55e00"),
+    "relabel out_of_fold_forget": ("soft: teachers' predictions", "o", "#d55e00"),
+    "relabel out_of_fold_harden_forget": ("teachers' argmax", "P", "#117733"),
+    "relabel": ("soft: teachers' predictions, on all images", "o", "#d55e00"),
+    "scrub hard": ("hard: scrub with labels", "D", "#0072b2"),
+    "finetune": ("fine-tuning with labels", "s", "#56b4e9"),
     "retrain": ("retraining from scratch", "^", "#555555"),
 }
 """Kinds of arms by the first words of their names, with label, mark and colour."""
 MOST = 2.2
 """Share of the way at which a panel ends; what lies beyond is drawn at the edge, with its number."""
-APART = 1.03
+SMALL = {"textcoords": "offset points", "fontsize": 7}
+APART = 1.055
 """Ratio between the places of arms of one cost, so that their intervals can be told apart."""
 Rows = dict[str, dict]
 """What is known of an arm, by face."""
@@ -100,7 +101,7 @@ def figure(points: dict[str, dict[tuple[str, float], Rows]], file: Path) -> None
     )
     kinds = [kind for kind in ARMS if any(kind == one for drawn in points.values() for one, _ in drawn)]
     for (name, recipe), panels in zip(RECIPES.items(), rows, strict=True):
-        panels[0].set_ylabel(f"{recipe}\nway left to retraining")
+        panels[0].set_ylabel(f"{recipe}\nway left (↓ nearer to retraining)")
         for face, panel in zip(FACES, panels, strict=True):
             frame(panel, top)
             for at, kind in enumerate(kinds):
@@ -109,7 +110,7 @@ def figure(points: dict[str, dict[tuple[str, float], Rows]], file: Path) -> None
     for title, panel in zip(FACES.values(), rows[0], strict=True):
         panel.set_title(title)
     legend(page, kinds)
-    cost = "gradient samples of the request, as a share of retraining's (teachers not included)"
+    cost = "cost of a request: gradient samples over retraining's (without the teachers, trained before)"
     page.supxlabel(cost, fontsize=9)
     page.tight_layout(rect=(0, 0, 1, 0.89))
     page.savefig(file, metadata={"Date": None})
@@ -121,6 +122,7 @@ def frame(panel, top: float) -> None:
     panel.set(xscale="log", xlim=(0.016, 0.25), ylim=(-0.15, top + 0.15))
     panel.set_xticks(COSTS, [f"{cost:g}" for cost in COSTS])
     panel.minorticks_off()
+    panel.yaxis.set_major_formatter(ticker.PercentFormatter(1))
     panel.axhline(1, color="black", linewidth=0.8, linestyle=":")
     panel.axhline(0, color="black", linewidth=0.8)
 
@@ -136,9 +138,10 @@ def draw(panel, kind: str, arms: dict[float, Rows], face: str, aside: float) -> 
         panel.plot(2 * [cost * aside], [min(end, MOST) for end in ends], color=color, linewidth=1.2)
         fill = color if is_kept(arms[cost]) else "white"
         panel.plot(cost * aside, place, mark, color=color, markerfacecolor=fill, markersize=5, clip_on=False)
+        if "tuned=searched" not in arms[cost][face]["arm"]:
+            panel.annotate("by hand", (cost * aside, place), (-22, -12), **SMALL, color=color)
         if left > MOST:
-            offset = {"textcoords": "offset points", "color": color}
-            panel.annotate(f"{left:.1f}", (cost * aside, place), (-4, -13), **offset)
+            panel.annotate(f"{left:.0%}", (cost * aside, place), (-4, -13), **SMALL, color=color)
 
 
 def legend(page, kinds: list[str]) -> None:
@@ -148,9 +151,11 @@ def legend(page, kinds: list[str]) -> None:
         line([], [], color=color, marker=mark, markersize=5, label=label)
         for label, mark, color in (ARMS[kind] for kind in kinds)
     ]
-    hollow = line([], [], color="black", marker="o", markerfacecolor="white", linestyle="", label="loses utility")
-    nothing = line([], [], color="black", linewidth=0.8, linestyle=":", label="1: doing nothing")
-    floor = line([], [], color="black", linewidth=0.8, label="0: another retraining")
+    hollow = line(
+        [], [], color="black", marker="o", markerfacecolor="white", linestyle="", label="hollow: loses utility"
+    )
+    nothing = line([], [], color="black", linewidth=0.8, linestyle=":", label="100 %: doing nothing")
+    floor = line([], [], color="black", linewidth=0.8, label="0 %: another retraining")
     page.legend(handles=[*lines, hollow, nothing, floor], loc="upper center", ncols=3, frameon=False)
 
 
