@@ -141,14 +141,15 @@ def _with_ends(one: dict) -> str:
 
 def table(tables: str = str(CONF / "tuned")) -> None:
     """Print the entries with a cost: score on fresh pairs with its 95 % interval, 1 is doing nothing."""
-    head = ("table", "algorithm", "targets", "cost", "tries", "CPU s", "score", "95 %", "settings")
+    head = ("table", "recipe", "algorithm", "targets", "cost", "tries", "CPU s", "score", "95 %", "settings")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
     for name, algorithm, targets, one in searched(tables):
         drawn = [word for word in one["words"] if word.startswith(("unlearn", "mu_algo.", "++"))]
         ends = "{:.2f} to {:.2f}".format(*one["interval"]) if one.get("interval") else "–"
         seconds = f"{one['cpu_s']:.0f}" if "cpu_s" in one else "–"
+        arm = (name, one["tuned_on"].get("recipe", "–").partition("-")[0], algorithm, targets)
         numbers = (f"{one['cost']:g}", str(one["trials"]), seconds, f"{one['score']:.3f}", ends)
-        print(f"| {' | '.join((name, algorithm, targets, *numbers))} | `{' '.join(drawn) or 'mu_algo=none'}` |")
+        print(f"| {' | '.join((*arm, *numbers))} | `{' '.join(drawn) or 'mu_algo=none'}` |")
 
 
 def cells(tables: str = str(CONF / "tuned")) -> None:
