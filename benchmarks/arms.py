@@ -11,8 +11,8 @@ only=npo sampler_seed=1 tables=DIR`, then `python benchmarks/arms.py differ tabl
 winners in DIR are from those in conf/tuned on the same fresh pairs. Another objective: objective=blind in place of
 sampler_seed=1, then `python benchmarks/arms.py again tables=DIR`, which scores all entries in DIR as others are.
 
-`python benchmarks/arms.py table [tables=DIR]` prints the entries with a cost in Markdown, and `python
-benchmarks/arms.py cells` their words, one arm a line, as cells of a study.
+`python benchmarks/arms.py table [tables=DIR]` prints the entries with a cost in Markdown, `… scores` their scores
+alone, an arm a line, and `… cells` their words, as cells of a study.
 """
 
 import contextlib
@@ -147,9 +147,29 @@ def table(tables: str = str(CONF / "tuned")) -> None:
         drawn = [word for word in one["words"] if word.startswith(("unlearn", "mu_algo.", "++"))]
         ends = "{:.2f} to {:.2f}".format(*one["interval"]) if one.get("interval") else "–"
         seconds = f"{one['cpu_s']:.0f}" if "cpu_s" in one else "–"
-        arm = (name, one["tuned_on"].get("recipe", "–").partition("-")[0], algorithm, targets)
         numbers = (f"{one['cost']:g}", str(one["trials"]), seconds, f"{one['score']:.3f}", ends)
+        arm = (name, recipe(one), algorithm, targets)
         print(f"| {' | '.join((*arm, *numbers))} | `{' '.join(drawn) or 'mu_algo=none'}` |")
+
+
+def scores(tables: str = str(CONF / "tuned")) -> None:
+    """Print scores with their 95 % intervals: a table for each recipe and size of a table, a column a cost."""
+    found: dict[tuple, dict[tuple[str, str], dict[float, dict]]] = {}
+    for name, algorithm, targets, one in searched(tables):
+        arms_there = found.setdefault((name, recipe(one), one["tuned_on"]["images"]), {})
+        arms_there.setdefault((algorithm, targets), {})[one["cost"]] = one
+    for (name, trained, images), arms_there in found.items():
+        costs = sorted({cost for entries in arms_there.values() for cost in entries})
+        print(f"\n{name}, recipe {trained}, {images:,} images to train on\n")
+        print(f"| algorithm | targets | {' | '.join(map(str, costs))} |\n|{(2 + len(costs)) * '---|'}")
+        for arm, entries in arms_there.items():
+            shown = (_with_ends(entries[cost]) if cost in entries else "–" for cost in costs)
+            print(f"| {' | '.join((*arm, *shown))} |")
+
+
+def recipe(one: dict) -> str:
+    """Return the recipe of training that an entry was searched for."""
+    return one["tuned_on"].get("recipe", "–").partition("-")[0]
 
 
 def cells(tables: str = str(CONF / "tuned")) -> None:
@@ -158,8 +178,11 @@ def cells(tables: str = str(CONF / "tuned")) -> None:
         print(f"- {shlex.join(one['words'])}")
 
 
+PARTS = {one.__name__: one for one in (table, scores, cells, again, differ)}
+"""What may be typed first, in place of a search."""
+
 if __name__ == "__main__":
-    part = {"table": table, "cells": cells, "again": again, "differ": differ}.get(" ".join(sys.argv[1:2]))
+    part = PARTS.get(" ".join(sys.argv[1:2]))
     if part:
         del sys.argv[1]
     call(part or main, __doc__)

@@ -131,6 +131,11 @@ def test_winners_of_a_second_search_are_compared_with_the_first_ones(tmp_path, c
     assert row.startswith(f"| finetune | hard | {first['cost']:g} | 60 | {first['score']:.3f} (")
     assert row.endswith(f"| {second['score']:.3f} | +0.250 |")
     assert last == "1 arms: |second - first| is 0.250 on average, 0.250 at most"
+    arms.scores(str(tmp_path))
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| finetune")]
+    low, high = first["interval"]
+    shown = [f"{second['score']:.3f}", f"{first['score']:.3f} ({low:.2f} to {high:.2f})"]
+    assert rows == [f"| finetune | hard | {score} |" for score in shown]  # of two sizes, in two tables
 
 
 @pytest.mark.parametrize("recipe", [name for name in options("training") if name.endswith("_efficient")])

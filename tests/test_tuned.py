@@ -240,14 +240,14 @@ AT_COST = ("dataset=fashion_mnist", "dataset.train_size=6000", "mu_algo=finetune
         ((*AT_COST[:3], "unlearn.cost=1e-1"), True),
         ((*AT_COST[:2], "unlearn.cost=0.1", "mu_algo=retrain", "targets=soft"), True),
         (AT_COST[:3], False),
-        ((*AT_COST[:3], "unlearn.cost=0.2"), False),
-        ((AT_COST[0], *AT_COST[2:]), False),
+        ((*AT_COST[:3], "unlearn.cost=0.3"), False),
+        ((AT_COST[0], "dataset.train_size=5000", *AT_COST[2:]), False),
         ((*AT_COST[1:], "dataset=mnist"), False),
-        ((*AT_COST, "architecture=cnn"), False),
+        ((*AT_COST, "architecture=resnet9"), False),
         ((*AT_COST, "architecture.hidden=400"), False),
-        ((*AT_COST, "training=mlp_efficient"), False),
+        ((*AT_COST, "training=mlp_reference"), False),
         ((*AT_COST, "training.epochs=30"), False),
-        ((*AT_COST, "forget_set=class"), False),
+        ((*AT_COST, "forget_set=class_fraction"), False),
         ((*AT_COST, "forget_set.fraction=0.2"), False),
         ((*AT_COST, "checkpoint=mine.pt"), False),
         ((*AT_COST, "tuned=none"), False),
@@ -272,7 +272,7 @@ def test_an_entry_can_be_demanded_in_an_experiment_too(monkeypatch, capsys):
     no_search = "tuned=searched: no search chose settings of finetune at unlearn.cost="
     sentences = {
         (*AT_COST[:3], "unlearn.cost=0.3"): no_search,
-        (*AT_COST, "training=mlp_efficient"): no_search,
+        (*AT_COST, "training=mlp_reference"): no_search,
         AT_COST[:3]: "tuned=searched: unlearn.cost is required",
         (*AT_COST[:3], "unlearn.cost=null"): "tuned=searched: unlearn.cost is required",
         (*AT_COST[:3], "unlearn.cost=much"): "unlearn.cost='much': must be a valid number",
@@ -310,14 +310,18 @@ def test_a_run_and_a_cell_of_a_sweep_take_the_settings_that_were_searched_at_its
     cells = []
     monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path))
     monkeypatch.setattr(sweep.on_disk, "left", lambda found: cells.extend(found) or [])
-    typed(monkeypatch, "-m", *AT_COST[:2], "mu_algo=finetune,npo", "unlearn.cost=0.1,0.2")
+    typed(monkeypatch, "-m", *AT_COST[:2], "mu_algo=finetune,npo", "unlearn.cost=0.1,0.3")
     (run_,) = typed(monkeypatch, *AT_COST)
-    (entry,) = [one for one in tuned.read_table(TABLE)["finetune"]["hard"] if one["cost"] == 0.1]
+    (entry,) = (
+        one
+        for one in tuned.read_table(TABLE)["finetune"]["hard"]
+        if one["cost"] == 0.1 and one["tuned_on"]["recipe"].startswith("mlp-")
+    )
     searched = composed(*entry["words"])
     assert run_.unlearn.optimizer.lr == searched["unlearn"]["optimizer"]["lr"] == entry["values"]["lr"]
     plain = [
         composed(*AT_COST[:2], f"mu_algo={name}", f"unlearn.cost={cost}")
-        for name, cost in (("finetune", 0.2), ("npo", 0.2))
+        for name, cost in (("finetune", 0.3), ("npo", 0.3))
     ]
     hashes = [config_hash(one) for one in (searched, *plain)]
     assert set(hashes) <= {cell.hash for cell in cells}
