@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import CONF, HANGS, ROOT, SMALL
 from hydra.utils import get_object
@@ -21,12 +23,14 @@ import softtargets
 from softtargets.config import tuned, tuned_on
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput, Failed
+from softtargets.execution.experiment import build
 from softtargets.marks import Algorithm
-from softtargets.tuning import tries
-from softtargets.tuning.pairs import Blind, KeptUtility, NearRetrained, interval, seeded
+from softtargets.tuning import pairs, tries
+from softtargets.tuning.pairs import WORST, Blind, KeptUtility, NearRetrained, interval, seeded
 from softtargets.tuning.search import STILL, Search
 from softtargets.tuning.space import NOTHING_TO_SEARCH, draw, first_tries, read_space
 from softtargets.tuning.tries import Tries
+from softtargets.types import Samples
 
 ALGORITHMS = sorted(file.stem for file in (CONF / "mu_algo").glob("*.yaml"))
 FIRST = {"ssd": {"mu_algo.alpha": 100, "mu_algo.lam": 1}}
@@ -221,6 +225,55 @@ def test_the_score_is_the_share_of_the_way_left_and_a_price_for_accuracy():
     assert Blind.score([(0.5, 0.1), (0.7, 0.2)]) == pytest.approx(0.6 + 0.3)
 
 
+def test_a_blind_score_is_a_mean_over_the_classes_that_have_unseen_images():
+    def samples(inputs, labels):
+        inputs, labels = torch.tensor(inputs), torch.tensor(labels)
+        return Samples(inputs, labels, torch.nn.functional.one_hot(labels, 3).float())
+
+    pair = Blind.__new__(Blind)
+    one, other = [2.0, 0.0, 0.0], [1.0, 0.0, 0.0]
+    forget = samples([one, one, other], [0, 0, 2])
+    pair.experiment = types.SimpleNamespace(
+        data=types.SimpleNamespace(forget=forget, validation=samples([other, one, one, other], [0, 0, 1, 1]))
+    )
+    # class 0: both members lie above one of two unseen images and beside the other; class 2 has no unseen image
+    loss, gap = pair.measured(torch.nn.Identity())
+    assert gap == pytest.approx(0.25)
+    log_z = [np.log(np.e**z + 2) for z in (1, 2, 2, 1)]
+    assert loss == pytest.approx((sum(log_z) - 1 - 2) / 4)
+
+
+def overflowing(experiment, model, *_):
+    """Unlearn with finite weights whose logits overflow."""
+    for parameter in model.parameters():
+        parameter.data.fill_(1e38)
+    return types.SimpleNamespace(account=types.SimpleNamespace(diverged=False)), model, None
+
+
+@pytest.mark.parametrize("objective", ["retrained", "utility", "blind"])
+def test_a_try_whose_measures_are_not_finite_has_the_worst_score(objective, monkeypatch, tmp_path):
+    monkeypatch.setattr(pairs, "unlearn", overflowing)
+    words, lines = [*TINY, f"objective={objective}", "trials=2", f"runs_dir={tmp_path}"], []
+    winner = softtargets.search(words, say=lines.append)
+    assert [line.partition(", best")[0] for line in lines[:2]] == [f"try {i} of 2: {WORST:.3f}" for i in (1, 2)]
+    assert winner["try"] == "nothing"
+
+
+def test_a_winner_that_diverges_on_a_fresh_pair_has_the_worst_score_and_no_interval(monkeypatch, tmp_path):
+    monkeypatch.setattr(NearRetrained, "tried", lambda pair, _: None if pair.number == 2001 else (0.1, 0.1, 0.0))
+    words = [*TINY[:4], "mu_algo=retrain", "unlearn.cost=0.5", "tuning_pairs=1", "fresh_pairs=3", "trials=1"]
+    winner = softtargets.search([*words, f"runs_dir={tmp_path}"], say=lambda line: None)
+    assert (winner["try"], winner["score"], winner["interval"]) == ("nothing", WORST, None)
+    assert "mu_algo=retrain" in winner["words"]
+
+
+def test_a_pair_whose_original_is_not_finite_ends_a_search_before_its_first_try(monkeypatch, tmp_path):
+    monkeypatch.setattr(NearRetrained, "measured", lambda *_: (float("nan"), 0.1, 0.0))
+    monkeypatch.setattr(NearRetrained, "tried", pytest.fail)
+    with pytest.raises(Failed, match=r"^seed=1000: the original or a retrained model is not finite"):
+        softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=pytest.fail)
+
+
 def test_the_interval_of_a_score_is_that_of_a_mean_where_the_score_is_one():
     left = [0.1, 0.4, 0.3, 0.8]
     low, high = interval(NearRetrained.score, [(one, 1.0, 0.0) for one in left])
@@ -276,6 +329,21 @@ def test_a_space_that_no_run_takes_ends_with_one_sentence(tmp_path):
     assert f"{file}: sgd: unlearn.batch_size=-1" in process.stderr
     assert process.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_search_whose_pairs_cannot_be_scored_makes_no_model(composed, monkeypatch, tmp_path):
+    few = ("dataset.validation_fraction=0.01", "forget_set=class")
+    seen = build(composed(*TINY[:4], *few, *seeded(1000))).data.validation.labels.tolist()
+    unseen = next(label for label in range(10) if label not in seen)
+    monkeypatch.setattr(pairs.Stages, "original", pytest.fail)
+    words = [*TINY, *few, f"forget_set.classes=[{unseen}]", f"runs_dir={tmp_path}"]
+    with pytest.raises(
+        BadInput, match=r"^dataset.validation_fraction=0.01: no validation image has a class of the forget set"
+    ):
+        softtargets.search([*words, "objective=blind"], say=pytest.fail)
+    few_unseen = [*words, "dataset.train_size=null", "dataset.validation_fraction=0.001"]
+    with pytest.raises(BadInput, match=r"^dataset.validation_fraction=0.001: too few validation images"):
+        softtargets.search(few_unseen, say=pytest.fail)
 
 
 def test_a_space_with_a_setting_that_does_not_exist_is_refused_by_name(tmp_path):

@@ -1,12 +1,13 @@
 """Tuning pairs: seeds that no study uses, the models of each, and the score of a try on them."""
 
 import copy
+import math
 import statistics
 from collections.abc import Callable, Sequence
 
 import torch
 from scipy import stats
-from torch import nn
+from torch import Tensor, nn
 
 from softtargets.config.tuned_on import RESERVED
 from softtargets.console import Console
@@ -34,7 +35,7 @@ LOSS, WEIGHT = 0.01, 10
 FREE = 0.5
 """Share of the utility gate that a model may use for nothing."""
 WORST = 100.0
-"""Score of a model that is not finite."""
+"""Score of a try that diverged: weights or measures are not finite."""
 Compose = Callable[[Sequence[str], int], dict]
 """Resolve words into the config of a pair."""
 Measured = Sequence[float]
@@ -58,12 +59,13 @@ class Pair:
         self.experiment = scored(build(compose(words, number)), Console.silent())
         if (count := count_of(self.experiment.config)) > 1:
             raise BadInput(f"forget_set.requests={count}: a search unlearns at once. Set forget_set.requests=1")
+        self.check()
         self.stages = _stages(self.experiment)
         self.original = self.stages.original()
         self.targets: dict[str, TargetSets] = {}
 
     def tried(self, words: Sequence[str]) -> Measured | None:
-        """Unlearn by these words and measure the model; None for one that is not finite."""
+        """Unlearn by these words and measure the model; None if its weights or measures are not finite."""
         experiment = build(self.compose(words, self.number), self.experiment.data)
         stages = _stages(experiment)
         retrained = self.known_retrained()
@@ -75,7 +77,15 @@ class Pair:
         original = copy.deepcopy(self.original.model)
         fit, model, _ = unlearn(experiment, original, targets, trajectory, stages.console)
         finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
-        return self.measured(model) if finite and not fit.account.diverged else None
+        measures = self.measured(model) if finite and not fit.account.diverged else (math.nan,)
+        # weights may be finite where logits overflow
+        return measures if _finite(measures) else None
+
+    @property
+    def fraction(self) -> str:
+        """Return the setting that decides how many validation images there are, as it is typed."""
+        name = "validation_fraction"
+        return f"dataset.{name}={self.experiment.config['dataset'][name]}"
 
     def _targets(self, stages: Stages, retrained: Trained) -> TargetSets:
         """Return the targets of a try, computed or read once for all tries that have them in common."""
@@ -87,8 +97,18 @@ class Pair:
         return self.targets[key]
 
     def nothing(self) -> Measured:
-        """Measure the original."""
-        return self.measured(self.original.model)
+        """Measure the original; raises Failed where nothing can be compared with it."""
+        measures = self.measured(self.original.model)
+        if not _finite(measures):
+            raise Failed(
+                f"seed={self.number}: the original or a retrained model is not finite, so no try can be scored. "
+                "Train at a lower rate"
+            )
+        return measures
+
+    def check(self) -> None:
+        """Raise BadInput, before any model is made, where the data cannot give a score."""
+        raise NotImplementedError
 
     def known_retrained(self) -> Trained:
         """Return the model that stands for the retrained one where targets are computed."""
@@ -124,16 +144,16 @@ class NearRetrained(Pair):
         data = self.experiment.data
         self.sets = {"forget": data.forget, "validation": data.validation, "spare": data.spare}
         self.calibration = Calibration.of(data)
-        if self.calibration.fitted_on != VALIDATION:
-            raise BadInput(
-                f"dataset.validation_fraction={self.experiment.config['dataset']['validation_fraction']}: too few "
-                "validation images to score tries. Give at least 100"
-            )
         self.retrained = [self.stages.retrained(), *self.stages.further_references()]
         self.references = [self._face(one.model) for one in self.retrained]
         self.floor = js_t("forget", *self.references)
         self.original_face = self._face(self.original.model)
         self.nothing_at = self._distance("forget", self.original_face)
+
+    def check(self) -> None:
+        """Raise BadInput if there are too few images to fit temperatures on."""
+        if Calibration.of(self.experiment.data).fitted_on != VALIDATION:
+            raise BadInput(f"{self.fraction}: too few validation images to score tries. Give at least 100")
 
     def known_retrained(self) -> Trained:
         """Return the first retrained model."""
@@ -204,17 +224,23 @@ class Blind(Pair):
         B = mean NLL on validation + 2 mean |AUC - 1/2|
 
     NLL is in nats. AUC is that of the margins φ of the forget set against validation images of the same class, a
-    mean over classes by their share of the forget set. Means are over pairs.
+    mean over classes by their share of the forget set; classes without validation images are left out. Means are
+    over pairs.
     """
 
-    def __init__(self, number: int, words: Sequence[str], compose: Compose):
-        super().__init__(number, words, compose)
+    def check(self) -> None:
+        """Raise BadInput for targets that see a retrained model, and for a forget set without unseen images."""
         data = self.experiment.data
         if any(word in str(self.experiment.config["targets"]) for word in ("oracle", "retrained")):
             raise BadInput("objective=blind: these targets come from a retrained model. Choose other targets")
         if not torch.equal(data.forget_true_labels, data.forget.labels):
             raise BadInput(
                 "objective=blind: no unseen image has wrong labels like the forget set. Choose retrained"
+            )
+        if not _common(data.forget.labels, data.validation.labels):
+            raise BadInput(
+                f"{self.fraction}: no validation image has a class of the forget set, as objective=blind needs. "
+                "Give a larger fraction"
             )
 
     def known_retrained(self) -> Trained:
@@ -225,19 +251,30 @@ class Blind(Pair):
         """Return NLL and |AUC - 1/2|."""
         forget, unseen = self.experiment.data.forget, self.experiment.data.validation
         logits = [predict(model, one.inputs) for one in (forget, unseen)]
+        if not all(z.isfinite().all() for z in logits):
+            return math.nan, math.nan  # NaN has no rank
         members, others = (metrics.margins(z, one.labels) for z, one in zip(logits, (forget, unseen), strict=True))
+        counts = {label: int((forget.labels == label).sum()) for label in _common(forget.labels, unseen.labels)}
         total = sum(
-            auc(members[forget.labels == label], others[unseen.labels == label])
-            * (forget.labels == label).sum().item()
-            for label in forget.labels.unique()
+            auc(members[forget.labels == label], others[unseen.labels == label]) * count
+            for label, count in counts.items()
         )
-        return metrics.loss(logits[1], unseen.labels), abs(total / len(forget) - 0.5)
+        return metrics.loss(logits[1], unseen.labels), abs(total / sum(counts.values()) - 0.5)
 
     @staticmethod
     def score(measures: Sequence[Measured]) -> float:
         """Return B, see above."""
         loss, gap = map(statistics.mean, zip(*measures, strict=True))
         return loss + 2 * gap
+
+
+def _common(one: Tensor, other: Tensor) -> list[int]:
+    """Return the labels that occur in both, in order."""
+    return one[torch.isin(one, other)].unique().tolist()
+
+
+def _finite(measures: Measured) -> bool:
+    return all(map(math.isfinite, measures))
 
 
 def interval(score: Callable[[Sequence[Measured]], float], measures: Sequence[Measured]) -> list[float] | None:

@@ -361,8 +361,12 @@ class Search:
         return score
 
     def _interval(self, winner: FrozenTrial | None) -> list[float] | None:
-        """Return the ends of the 95 % interval of a winner's score; None for doing nothing."""
-        return interval(self._score, self._fresh(winner)) if winner else None
+        """Return the ends of the 95 % interval of a winner's score.
+
+        None for doing nothing, and where the winner diverged on a pair.
+        """
+        measures = self._fresh(winner) if winner else []
+        return None if None in measures else interval(self._score, measures)
 
     def _finish(self, winner: dict) -> dict:
         """Write winner.json and the row of the table, and print the words to type."""
