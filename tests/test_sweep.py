@@ -218,9 +218,10 @@ def test_experiments_are_sweeps_of_the_size_they_claim():
         "seed_grid": 480,
         "seed_grid_matched": 480,
         "first_study": 1000,
-        "soft_study": 4950,
+        "soft_study": 2475,
         "soft_study_costs": 450,
         "soft_study_costs_efficient": 425,
+        "soft_study_efficient": 1650,
         "soft_study_utility": 300,
         "soft_study_utility_efficient": 175,
     }
