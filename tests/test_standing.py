@@ -1,6 +1,7 @@
 """Where arms stand: planted runs against doing nothing, early stopping and retraining at equal cost."""
 
 import csv
+import dataclasses
 import io
 import itertools
 import math
@@ -138,6 +139,75 @@ def test_a_run_that_diverged_loses_its_pair_and_is_counted(tmp_path):
     found = judged(tmp_path, runs)["npo hard"]
     assert found.startswith("against doing nothing: farther by ") or "not shown to be nearer" in found
     assert found.endswith("7 of 8 runs diverged")
+
+
+def lose(*runs: dict) -> None:
+    """Let runs diverge: no value of the unlearned model is left."""
+    for run in runs:
+        run["status"] = "diverged"
+        run["faces"] = {name: face | {"unlearned": None} for name, face in run["faces"].items()}
+
+
+def with_gap(runs, gap: float) -> list[dict]:
+    """The same runs with a test accuracy that is so far from the retrained model's."""
+    return [
+        run | {"faces": run["faces"] | {"test_acc_gap": run["faces"]["test_acc_gap"] | {"unlearned": gap}}}
+        for run in runs
+    ]
+
+
+def test_one_run_that_diverged_does_not_hide_that_the_others_lose_utility(tmp_path, capsys):
+    ruined = with_gap(planted("npo", 0.1), -0.3)
+    lose(ruined[0])
+    runs = read(leave(tmp_path / "ruined", *ruined))
+    assert gate(runs) == gate(runs[1:])
+    assert gate(runs).passed is False
+    assert main([str(leave(tmp_path / "both", *ruined, *planted("finetune", 0.6)))]) == 0
+    best = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Best arm"))
+    assert "random: finetune hard leaves 60" in best
+    kept = list(planted("npo", 0.1))
+    lose(kept[0])
+    assert gate(read(leave(tmp_path / "kept", *kept))).passed is True
+
+
+def test_a_primary_contrast_is_shown_though_a_run_of_it_diverged(tmp_path):
+    runs = [*planted("relabel", 0.3, targets="soft"), *planted("finetune", 0.7)]
+    lose(runs[0])
+    (one,) = contrasts(read(leave(tmp_path, *runs)), ARMS)
+    assert (one.shown, one.gates) == ("one", (True, True))
+    unknown = contrast.say_contrast(dataclasses.replace(one, gates=(None, True)))
+    assert unknown.startswith("neither is shown to be closer to retrained: relabel soft is ahead by")
+    assert "; utility of relabel soft unknown; " in unknown
+
+
+def test_an_arm_of_degenerate_runs_is_neither_best_nor_closer(tmp_path, capsys):
+    runs = [*planted("npo", 0.6), *planted("npo", 0.1, targets="soft")]
+    for run in runs[8:13]:
+        run["status"] = "degenerate"
+    place = leave(tmp_path, *runs)
+    assert main([str(place), "--primary", "npo soft", "npo hard"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    why = (
+        "no verdict: in 5 of 8 runs the targets of npo soft give no gradient, so they cannot cause forgetting "
+        "(status degenerate)"
+    )
+    assert f": {why}; npo soft is ahead by 0.018 nats of JS_T [" in lines[0]
+    assert {one.arm: say_standing(one) for one in standings(read(place))}["npo soft"] == why
+    best, targets = (
+        next(line for line in lines if line.startswith(words)) for words in ("Best arm", "Hard against soft")
+    )
+    assert "random: npo hard leaves 60" in best
+    assert targets.endswith(": npo: soft has no verdict against hard.")
+    (one,) = contrasts(read(place), [("npo soft", "npo hard")])
+    assert (one.rule.closer, one.shown) == ("one", None)
+
+
+def test_where_every_arm_is_degenerate_none_is_the_best(tmp_path, capsys):
+    leave(tmp_path, *planted("npo", 0.3, status="degenerate"))
+    assert main([str(tmp_path)]) == 0
+    assert (
+        ": none, since most runs of every arm have a status that forbids a verdict.\n" in capsys.readouterr().out
+    )
 
 
 def test_the_gate_by_hand(tmp_path):

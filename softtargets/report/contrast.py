@@ -16,6 +16,7 @@ from softtargets.report.pairs import SHARED_MODELS, Design, by_pair, design, mea
 from softtargets.report.runs import Run
 from softtargets.report.standing import Setting, fails_gate, gate, has_logarithms, listed, placed
 from softtargets.report.statistics import mean_of
+from softtargets.report.statuses import counted_statuses, no_verdict
 from softtargets.report.way import NO_WAY, way_to_go
 from softtargets.system.words import counted
 
@@ -70,8 +71,10 @@ class Contrast:
     cost: float | None
     """Cost of `endpoint.SEQUENCE` at which both arms stand; None where they stand at another, or at two."""
     rule: endpoint.Primary
+    no_verdict: str | None
+    """Why one of the arms cannot be judged by its numbers; None where both can."""
     gates: tuple[bool | None, bool | None]
-    """Whether each arm keeps its utility."""
+    """Whether each arm keeps its utility; None where that cannot be said."""
     logarithms: frozenset[str]
     """Faces whose differences are those of log(D / floor)."""
     frozen: bool
@@ -87,8 +90,11 @@ class Contrast:
     def shown(self) -> endpoint.Side | None:
         """Return the arm that is shown to be closer to retrained.
 
-        It must keep its utility, and one of the two must be nearer than doing nothing.
+        It must keep its utility, and one of the two must be nearer than doing nothing. No status of an arm may
+        forbid a verdict.
         """
+        if self.no_verdict:
+            return None
         kept = dict(zip(("one", "other"), self.gates, strict=True))
         closer = None if self.place.no_nearer_than_nothing else self.rule.closer
         return closer if closer and kept[closer] else None
@@ -173,12 +179,18 @@ def _contrast(setting: Setting, named: Named, arms: dict[str, list[Run]], margin
         design(sides[0]),
         _cost(sides),
         _rule(named, sides, logarithms, allowed),
+        _no_verdict(named, sides),
         tuple(gate(side).passed for side in sides),
         logarithms,
         margins is not None,
         _place(sides),
         _beside(setting, sides),
     )
+
+
+def _no_verdict(named: Named, sides: list[list[Run]]) -> str | None:
+    said = (no_verdict(name, counted_statuses(runs), len(runs)) for name, runs in zip(named, sides, strict=True))
+    return next(filter(None, said), None)
 
 
 def _place(sides: list[list[Run]]) -> Place:
@@ -358,13 +370,19 @@ def _headline(setting: Setting, cost: float | None, group: list[Contrast]) -> st
 
 def say_contrast(contrast: Contrast) -> str:
     """Say what the primary rule says: direction, size, pairs, place, other faces, and what stands against it."""
-    lost = [name for name, kept in zip(_names(contrast), contrast.gates, strict=True) if kept is False]
     faces = [f"by {WORDS[name]} {SAID[face.status]}" for name, face in contrast.rule.faces.items()]
-    utility = [f"{listed(lost)} without utility"] if lost else []
     margins = [] if contrast.frozen else ["margins of these pairs themselves"]
     beside = [contrast.beside] if contrast.beside else []
     said = [_direction(contrast), *_pairs_won(contrast), *_said_place(contrast), *_unequal_costs(contrast)]
-    return "; ".join([*said, *faces, *utility, *margins, *beside])
+    return "; ".join([*said, *faces, *_said_utility(contrast), *margins, *beside])
+
+
+def _said_utility(contrast: Contrast) -> list[str]:
+    """Say which arms lose utility, and of which it is not known: of neither anything may be claimed."""
+    kept = list(zip(_names(contrast), contrast.gates, strict=True))
+    lost, unknown = ([name for name, word in kept if word is said] for said in (False, None))
+    without = [f"{listed(lost)} without utility"] if lost else []
+    return [*without, *([f"utility of {listed(unknown)} unknown"] if unknown else [])]
 
 
 def _names(contrast: Contrast) -> tuple[str, str]:
@@ -378,6 +396,8 @@ def _direction(contrast: Contrast) -> str:
         second = names["other" if contrast.shown == "one" else "one"]
         order = f"not claimed, {contrast.unclaimed}: " if contrast.unclaimed else ""
         return f"{order}{names[contrast.shown]} is closer to retrained than {second} {size} ({n})"
+    if contrast.no_verdict and rule.ahead:
+        return f"{contrast.no_verdict}; {names[rule.ahead]} is ahead {size} ({n})"
     if not rule.ahead:
         return f"neither is shown to be closer to retrained: both are equal ({n})"
     if contrast.place.no_nearer_than_nothing:

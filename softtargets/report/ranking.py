@@ -24,7 +24,7 @@ from softtargets.report.standing import (
     word,
 )
 from softtargets.report.statistics import LEAST, LEVEL, Paired
-from softtargets.report.verdicts import Verdict, harmful, searched, utility_lost
+from softtargets.report.verdicts import Verdict, forbidden, harmful, searched, utility_lost
 from softtargets.report.way import NO_WAY
 from softtargets.report.way_left import TOO_FAR, Entry, Way, best, by_preparation, honours, nearest
 from softtargets.system.words import counted
@@ -145,7 +145,7 @@ def _brief(entry: Entry, cells: tuple[str, ...], way: Way | None, verdict: Verdi
     name = entry.label if entry.label.startswith(entry.algorithm) else f"{entry.algorithm} {entry.label}"
     face = entry.standing.faces[0]
     enough = entry.standing.design.units >= LEAST and face.mean is not None
-    said = [word(face.against[0], face)] if enough else []
+    said = ["no verdict"] if entry.standing.no_verdict else [word(face.against[0], face)] if enough else []
     said += [f"{_outcome(verdict).removeprefix('is ')} {verdict.one.name}"] if verdict else []
     said += ["loses utility"] if entry.standing.gate.passed is False else []
     left = "–" if way is None or way.mean is None else way.shown
@@ -200,6 +200,8 @@ def short_verdict(entry: Entry, verdict: Verdict | None) -> str:
     if standing.design.units < LEAST:
         return standing.design.too_few
     face = standing.faces[0]
+    if standing.no_verdict:
+        return standing.no_verdict
     said = [_than(one, face) for one in _shown(face)] if face.mean is not None else []
     said += [_of_targets(verdict)] if verdict else []
     said += runs_diverged(standing)
@@ -320,6 +322,8 @@ def _nearest(entries: Sequence[Entry], measure: Measure) -> str:
     entry = nearest(entries, measure.name)
     if all(one.baseline for one in entries):
         return ", since these runs are baselines alone"
+    if entry is None and all(one.baseline or one.standing.no_verdict for one in entries):
+        return ", since most runs of every arm have a status that forbids a verdict"
     if entry is None:
         ways = [one.ways[measure.name] for one in entries if measure.name in one.ways]
         return f", since there is {NO_WAY}" if NO_WAY in [way.reason for way in ways] else " has a finite distance"
@@ -429,7 +433,7 @@ def _without_a_run(runless: Collection[str]) -> list[str]:
 
 def _outcome(verdict: Verdict) -> str:
     """Return what is shown of the second arm against the first."""
-    if verdict.paired is None or verdict.paired.n < LEAST:
+    if forbidden(verdict) or verdict.paired is None or verdict.paired.n < LEAST:
         return "has no verdict against"
     is_equivalent = verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL
     if verdict.p is not None and verdict.p < LEVEL:

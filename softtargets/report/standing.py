@@ -20,6 +20,7 @@ from softtargets.report.numbers import percent
 from softtargets.report.pairs import SHARED_MODELS, Design, analysed, by_pair, design, same
 from softtargets.report.runs import Factors, Run, typed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, mean_of
+from softtargets.report.statuses import counted_statuses, no_verdict
 from softtargets.report.way import NO_WAY, way_to_go
 from softtargets.system.words import counted
 
@@ -149,6 +150,8 @@ class Standing:
     """Mean cost of what was prepared before the request, in gradient samples."""
     comparison_only: bool
     diverged: int
+    no_verdict: str | None
+    """Why it cannot be judged by its numbers; None where it can."""
     faces: tuple[OnFace, ...]
     gate: Gate
 
@@ -237,6 +240,7 @@ def _of_setting(setting: Setting, arms: dict[str, list[Run]]) -> list[Standing]:
             comparison_only=any(run.result.get("comparison_only") for run in runs.values()),
             diverged=sum(FACES[0].at_end(run) == math.inf for run in runs.values()),
             faces=tuple(_on_face(measure, scales[measure.name], arm, once, floors) for measure in FACES),
+            no_verdict=no_verdict(arm, counted_statuses(list(runs.values())), len(runs)),
             gate=gate(list(runs.values())),
         )
         for arm, runs in once.items()
@@ -358,19 +362,30 @@ def fails_gate(run: Run) -> bool:
     return gap is not None and gap <= endpoint.LEAST_ACCURACY
 
 
+def _has_utility(run: Run) -> bool:
+    """Return whether all that the utility gate looks at was measured in a run that did not diverge."""
+    if not has_faces(run) or FACES[0].at_end(run) == math.inf:
+        return False
+    faces = run.result["faces"]
+    values = (faces["test_acc_gap"]["unlearned"], *(faces["js_t_test"][name] for name in ("unlearned", "nothing")))
+    return None not in (*values, faces[FACES[0].name]["nothing"])
+
+
 def gate(runs: list[Run]) -> Gate:
     """Return whether an arm's runs keep the utility of the retrained model.
 
     Their JS_T on the test set may exceed doing nothing's by a tenth of the way that is to go on the forget set: on
-    the test set itself doing nothing is at the floor where the forget set is random, and has no way to go.
+    the test set itself doing nothing is at the floor where the forget set is random, and has no way to go. It is
+    judged over the runs that have these values: those that diverged have none, and lose their pairs elsewhere.
     """
-    faces = [run.result["faces"] for run in runs if has_faces(run)]
+    runs = [run for run in runs if _has_utility(run)]
+    if design(runs).units < LEAST:
+        return Gate(None, None, None, None)
+    faces = [run.result["faces"] for run in runs]
     gaps = [one["test_acc_gap"]["unlearned"] for one in faces]
     far = [(one["js_t_test"]["unlearned"], one["js_t_test"]["nothing"]) for one in faces]
     names = ("nothing", "floor")
     nothing, floor = (mean_of([one[FACES[0].name][name] for one in faces]) for name in names)
-    if design(runs).units < LEAST or len(faces) < len(runs) or None in [*gaps, *sum(far, ()), nothing]:
-        return Gate(None, None, None, None)
     accuracy, probabilities = (
         endpoint.mean_difference(*analysed(*numpy.array(pairs, dtype=float).T, runs))
         for pairs in ([(gap, 0.0) for gap in gaps], far)
@@ -382,6 +397,8 @@ def gate(runs: list[Run]) -> Gate:
 
 def say_standing(standing: Standing) -> str:
     """Say where an arm stands against doing nothing by every face, against what is as simple, and its utility."""
+    if standing.no_verdict:
+        return standing.no_verdict
     first = standing.faces[0]
     if first.mean is None:
         return (

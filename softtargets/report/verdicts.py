@@ -16,6 +16,7 @@ from softtargets.report.runs import Cell, Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import Standing, beyond, by_logarithms, factor, gate, has_logarithms, listed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, Values, compare, folded, holm, mean_of
+from softtargets.report.statuses import counted_statuses, no_verdict
 from softtargets.report.way import NO_WAY, way_to_go
 from softtargets.system.words import counted
 
@@ -274,8 +275,6 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str,
     missing = collections.Counter(
         _missing(run, where) for run, value in zip(runs, values, strict=True) if value is None
     )
-    statuses = collections.Counter(run.result["status"] for run in runs)
-    statuses.pop("ok", None)
     corrected = None
     if None not in (mean, floor, nothing) and nothing > floor:
         share = (mean - floor) / (nothing - floor)
@@ -292,7 +291,7 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str,
         stopped_early=sum(run.stopped_early for run in runs),
         unwatched=missing["unwatched"],
         unmeasured=missing["unmeasured"],
-        flags=dict(statuses),
+        flags=counted_statuses(runs),
         corrected=corrected,
     )
 
@@ -309,7 +308,7 @@ def words(verdict: Verdict, siblings: list[Verdict]) -> str:
 
     `siblings`: the same comparison by the other faces, where this is the first.
     """
-    if said := _no_verdict(verdict):
+    if said := forbidden(verdict):
         return said
     if verdict.other is None:
         return "nothing to compare: only one kind of targets has results here"
@@ -330,22 +329,10 @@ def searched(verdict: Verdict) -> list[str]:
     return ["each with its own searched settings"] if verdict.cell.is_searched and verdict.settings else []
 
 
-NO_VERDICT = {
-    "degenerate": "the targets of {} give no gradient, so they cannot cause forgetting",
-    "untrained": "the original of {} learnt nothing, so there is nothing to forget",
-}
-"""Statuses by which an arm cannot be judged, and why."""
-
-
-def _no_verdict(verdict: Verdict) -> str | None:
-    """Name an arm that cannot be judged by its numbers: a status speaks for an arm if most of its runs have it."""
-    for arm in verdict.arms:
-        for status, why in NO_VERDICT.items():
-            count = arm.flags.get(status, 0)
-            if 2 * count > arm.runs:
-                where = f"in {count:,} of {counted(arm.runs, 'run')}"
-                return f"no verdict: {where} {why.format(arm.name)} (status {status})"
-    return None
+def forbidden(verdict: Verdict) -> str | None:
+    """Say which arm cannot be judged by its numbers, and why; None if both can."""
+    said = (no_verdict(arm.name, arm.flags, arm.runs) for arm in verdict.arms)
+    return next(filter(None, said), None)
 
 
 def _shown(verdict: Verdict, siblings: list[Verdict]) -> str:

@@ -213,7 +213,8 @@ def wins(entry: Entry, measure: str | None = None) -> bool:
 def best(group: Sequence[Entry], measure: str | None = None) -> Entry | None:
     """Return the arm of a setting that is nearest by a measure, or the first, of those that keep their utility.
 
-    Arms whose utility is not known count as keeping it; baselines, and arms that only compare, are no candidates.
+    Arms whose utility is not known count as keeping it; baselines, arms that only compare, and arms whose status
+    forbids a verdict are no candidates.
     """
     return nearest([e for e in group if e.standing.gate.passed is not False], measure)
 
@@ -241,5 +242,6 @@ def honours(group: Sequence[Entry], measure: str | None = None) -> dict[int, str
 
 def nearest(group: Sequence[Entry], measure: str | None = None) -> Entry | None:
     """Return the arm that is nearest by a measure, or the first, whether it keeps its utility or not."""
-    able = [entry for entry in group if not entry.baseline and entry.left_by(measure) is not None]
+    able = [entry for entry in group if not entry.baseline and not entry.standing.no_verdict]
+    able = [entry for entry in able if entry.left_by(measure) is not None]
     return min(able, key=lambda entry: entry.left_by(measure), default=None)
