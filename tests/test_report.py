@@ -36,7 +36,7 @@ from softtargets.report.ensembles import ensemble_lines
 from softtargets.report.leaks import leaks
 from softtargets.report.left_out import left_out_lines
 from softtargets.report.measures import MEASURES, Floors, js_of_probs
-from softtargets.report.pairs import SHARED_MODELS, paired, pairings
+from softtargets.report.pairs import SHARED_MODELS, pair_runs, pairings
 from softtargets.report.planned import write_plan
 from softtargets.report.promises import audit_lines, audits
 from softtargets.report.requests import request_lines
@@ -1930,7 +1930,7 @@ def test_an_ensemble_is_no_pair_of_a_network_and_its_price_is_said(tmp_path):
         next(run for run in read(tmp_path) if run.result["choices"]["mu_algo"] == name)
         for name in ("sisa", "gradasc")
     )
-    pairing = paired(plain.cell, ("sisa", "gradasc"), [sisa], [plain], SHARED_MODELS)
+    pairing = pair_runs(plain.cell, ("sisa", "gradasc"), [sisa], [plain], SHARED_MODELS)
     assert pairing.pairs == []
     assert "its own retraining, so compare the shares of the way left" in pairing.refused[0]
     (line,) = ensemble_lines(read(tmp_path))

@@ -180,6 +180,28 @@ def test_a_primary_contrast_is_shown_though_a_run_of_it_diverged(tmp_path):
     assert "; utility of relabel soft unknown; " in unknown
 
 
+def test_what_makes_no_pair_of_a_primary_contrast_is_named(tmp_path):
+    runs = [*planted("relabel", 0.3, targets="soft"), *planted("finetune", 0.7, n=7)]
+    runs[8]["hashes"] = runs[8]["hashes"] | {"retrained": "another"}
+    runs += list(planted("relabel", 0.3, targets="soft"))[1:2]
+    (one,) = contrasts(read(leave(tmp_path, *runs)), ARMS)
+    assert one.design.pairs == 5
+    assert one.refused == [
+        "run1, run15: seed 1 with forget_set.seed=1 is there 2 times",
+        "run9: seed 1 with forget_set.seed=1 is there 2 times in relabel soft",
+        "run7: seed 7 with forget_set.seed=7 is in one arm alone",
+        "run0 and run8: not a pair, retrained differ",
+    ]
+    assert f"; left out: {'; '.join(one.refused[:3])}; 1 more; of the way from" in contrast.say_contrast(one)
+
+
+def test_runs_that_make_no_pair_with_a_reference_are_counted(tmp_path):
+    early = list(planted("early", 0.4, share=0.0, n=7, **NOTHING))
+    early[0]["hashes"] = early[0]["hashes"] | {"retrained": "another"}
+    words = judged(tmp_path, planted("npo", 0.6), early)["npo hard"]
+    assert "; farther than early stopping by 0.0073 (6 pairs, 2 left out); " in words
+
+
 def test_an_arm_of_degenerate_runs_is_neither_best_nor_closer(tmp_path, capsys):
     runs = [*planted("npo", 0.6), *planted("npo", 0.1, targets="soft")]
     for run in runs[8:13]:
@@ -315,6 +337,20 @@ def test_a_comparison_has_direction_size_place_and_faces(tmp_path, hard, soft, w
             "of the way from doing nothing (0.04) to another retraining hard leaves 80% and soft leaves 30%"
             in found
         )
+
+
+def test_the_other_faces_count_where_they_are_not_asked_for(tmp_path):
+    arms = planted("npo", faces(0.8, 0.5, 0.3)), planted("npo", faces(0.3, 0.4, 0.9), targets="soft")
+    runs = read(leave(tmp_path, *itertools.chain(*arms)))
+    (one,), *_ = judge_all(runs, None, ("js_t_forget",), None)
+    whole = next(v for v in judge_all(runs, None, ENDPOINTS, None)[0] if v.measure.name == "js_t_forget")
+    by = "soft is closer to retrained than hard by probabilities alone, by 0.018 (n = 8, 8 forget sets); by "
+    assert one.words == whole.words
+    assert one.words.startswith(f"{by}decisions not farther, by privacy farther; ")
+    for run in runs:
+        run.result["faces"]["mia_gap"]["unlearned"] = None
+    (one,), *_ = judge_all(runs, None, ("js_t_forget",), None)
+    assert one.words.startswith(f"{by}decisions not farther, by privacy unknown; ")
 
 
 @pytest.mark.long

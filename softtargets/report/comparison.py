@@ -7,7 +7,7 @@ from pathlib import Path
 
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
-from softtargets.report.pairs import SHARED, SHARED_MODELS, Pairing, paired, pairings
+from softtargets.report.pairs import SHARED, SHARED_MODELS, Pairing, pair_runs, pairings
 from softtargets.report.planned import SEEDS
 from softtargets.report.runs import BUDGET, Cell, Factors, Run, typed
 
@@ -75,7 +75,7 @@ class Comparison:
         if not equal:  # they share no value: all of them tell the arms apart
             equal, common = couples, []
         return [
-            paired(
+            pair_runs(
                 self._cell_of(cell, _part(one, common)),
                 (_with(self.one, one, common), _with(self.other, other, common)),
                 sides[0][one],

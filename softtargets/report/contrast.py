@@ -12,7 +12,7 @@ from softtargets.report import endpoint
 from softtargets.report.costs import at_cost
 from softtargets.report.measures import FACES, Floors, Value
 from softtargets.report.numbers import percent
-from softtargets.report.pairs import SHARED_MODELS, Design, by_pair, design, means_of_sets, places_in, same
+from softtargets.report.pairs import SHARED_MODELS, Design, Pairing, design, means_of_sets, pair_runs, places_in
 from softtargets.report.runs import Run
 from softtargets.report.standing import Setting, fails_gate, gate, has_logarithms, listed, placed
 from softtargets.report.statistics import mean_of
@@ -81,6 +81,8 @@ class Contrast:
     """Whether the margins are those of other runs, which were fixed before these."""
     place: Place
     """Where both arms stand, and what they cost."""
+    refused: list[str]
+    """A sentence for every run or pair of them that is left out."""
     beside: str | None
     """What else the setting needs for a headline; None where all is said."""
     unclaimed: str | None = None
@@ -167,7 +169,8 @@ def arm_in(names: Iterable[str], words: str) -> str | None:
 
 
 def _contrast(setting: Setting, named: Named, arms: dict[str, list[Run]], margins: Margins | None) -> Contrast:
-    sides = _pairs(setting, named, arms)
+    pairing = _pairs(setting, named, arms)
+    sides = [list(side) for side in zip(*pairing.pairs, strict=True)]
     logarithms = frozenset(
         NAMES[face.name] for face in FACES if setting.by_logarithms and has_logarithms(face, sides[0] + sides[1])
     )
@@ -184,6 +187,7 @@ def _contrast(setting: Setting, named: Named, arms: dict[str, list[Run]], margin
         logarithms,
         margins is not None,
         _place(sides),
+        pairing.refused,
         _beside(setting, sides),
     )
 
@@ -235,21 +239,21 @@ def _of_sets(one: endpoint.Faces, other: endpoint.Faces, runs: list[Run]) -> lis
     return [{name: pair[side] for name, pair in means.items()} for side in (0, 1)]
 
 
-def _pairs(setting: Setting, named: Named, arms: dict[str, list[Run]]) -> list[list[Run]]:
-    """Return the runs of both arms, pair by pair."""
-    first, second = (by_pair(arms[name]) for name in named)
-    pairs = [(first[key], second[key]) for key in sorted(first.keys() & second.keys())]
-    pairs = [pair for pair in pairs if same(*pair, SHARED_MODELS)]
+def _pairs(setting: Setting, named: Named, arms: dict[str, list[Run]]) -> Pairing:
+    """Pair the runs of both arms; raises BadInput where fewer than `FEWEST` pairs have every face."""
     one, other = named
+    pairing = pair_runs(arms[one][0].cell, named, arms[one], arms[other], SHARED_MODELS)
+    pairs = pairing.pairs
     if not pairs:
-        raise BadInput(f"--primary {one!r} {other!r}: {setting.name}: no two runs of these arms make a pair")
+        said = f"; {pairing.refused[0]}" if pairing.refused else ""
+        raise BadInput(f"--primary {one!r} {other!r}: {setting.name}: no two runs of these arms make a pair{said}")
     measured = [pair for pair in pairs if all(_finite(face.at_end(run)) for face in FACES for run in pair)]
     if len(measured) < FEWEST:
         raise BadInput(
             f"--primary {one!r} {other!r}: {setting.name}: {len(measured):,} of {counted(len(pairs), 'pair')} "
             f"have a distance by every face; at least {FEWEST} must"
         )
-    return [list(side) for side in zip(*pairs, strict=True)]
+    return pairing
 
 
 def _faces(runs: list[Run], logarithms: frozenset[str]) -> endpoint.Faces:
@@ -373,8 +377,20 @@ def say_contrast(contrast: Contrast) -> str:
     faces = [f"by {WORDS[name]} {SAID[face.status]}" for name, face in contrast.rule.faces.items()]
     margins = [] if contrast.frozen else ["margins of these pairs themselves"]
     beside = [contrast.beside] if contrast.beside else []
-    said = [_direction(contrast), *_pairs_won(contrast), *_said_place(contrast), *_unequal_costs(contrast)]
+    said = [_direction(contrast), *_pairs_won(contrast), *_left_out(contrast)]
+    said += [*_said_place(contrast), *_unequal_costs(contrast)]
     return "; ".join([*said, *faces, *_said_utility(contrast), *margins, *beside])
+
+
+NAMED = 3
+"""Most of what is left out that a line names."""
+
+
+def _left_out(contrast: Contrast) -> list[str]:
+    """Say which runs and pairs are left out, the first of them by name."""
+    refused = contrast.refused
+    more = [f"{len(refused) - NAMED} more"] if len(refused) > NAMED else []
+    return [f"left out: {'; '.join([*refused[:NAMED], *more])}"] if refused else []
 
 
 def _said_utility(contrast: Contrast) -> list[str]:

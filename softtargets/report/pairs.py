@@ -58,8 +58,8 @@ def pairings(
 ) -> list[Pairing]:
     """Pair `wanted` arms in every cell; without, every arm with `hard`, or with the first there is.
 
-    The runs of a pair have equal hashes `shared`, as `paired` takes them. Without `wanted`, an arm that is alone
-    in its cell is there too, as a pairing with no other.
+    The runs of a pair have equal hashes `shared`, as for `pair_runs`. Without `wanted`, an arm that is alone in
+    its cell is there too, as a pairing with no other.
     """
     cells = collections.defaultdict(lambda: collections.defaultdict(list))
     for run in runs:
@@ -68,7 +68,7 @@ def pairings(
     for cell, arms in cells.items():
         for one, other in [wanted] if wanted else _against_hard(sorted(arms)):
             if one in arms and other in arms:
-                comparisons.append(paired(cell, (one, other), arms[one], arms[other], shared))
+                comparisons.append(pair_runs(cell, (one, other), arms[one], arms[other], shared))
         if len(arms) == 1 and not wanted:
             comparisons.append(alone(cell, *next(iter(arms.items()))))
     return comparisons
@@ -86,7 +86,7 @@ def _against_hard(arms: list[str]) -> list[tuple[str, str]]:
     return [(first, arm) for arm in arms if arm != first]
 
 
-def paired(
+def pair_runs(
     cell: Cell, names: tuple[str, str], ones: list[Run], others: list[Run], shared: tuple[str, ...] = SHARED
 ) -> Pairing:
     """Pair the runs of two arms, by the hashes `shared`; searched arms may have batches of their own."""

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from softtargets.report import endpoint
 from softtargets.report.costs import cheaper_from
 from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.numbers import percent
-from softtargets.report.pairs import SHARED_MODELS, Design, analysed, by_pair, design, same
+from softtargets.report.pairs import SHARED_MODELS, Design, Pairing, analysed, by_pair, design, pair_runs
 from softtargets.report.runs import Factors, Run, typed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, mean_of
 from softtargets.report.statuses import counted_statuses, no_verdict
@@ -37,6 +37,10 @@ LARGEST = math.log(sys.float_info.max)
 """The logarithm of the largest float."""
 BY_LOGARITHMS = ("class", "mislabelled")
 """Forget sets where any method comes most of the way from doing nothing: distances are compared as logarithms."""
+
+
+Runs = dict[tuple[int, int, int], Run]
+"""The run of each pair of an arm."""
 
 
 def by_logarithms(settings: Factors) -> bool:
@@ -81,6 +85,8 @@ class Against:
     """Pairs won and lost by the arm; a run that diverged or failed the utility gate lost its pair."""
     p: float | None = None
     """Holm-adjusted over the report."""
+    refused: tuple[str, ...] = ()
+    """A sentence for every run or pair that is left out."""
 
     @property
     def upper(self) -> float | None:
@@ -228,6 +234,7 @@ def _of_setting(setting: Setting, arms: dict[str, list[Run]]) -> list[Standing]:
     floors, once = Floors(), {arm: by_pair(runs) for arm, runs in arms.items()}
     everywhere = [run for runs in once.values() for run in runs.values()]
     scales = {face.name: setting.by_logarithms and has_logarithms(face, everywhere) for face in FACES}
+    beside = {arm: _beside(arm, arms, once) for arm in arms}
     return [
         Standing(
             setting=setting,
@@ -239,11 +246,21 @@ def _of_setting(setting: Setting, arms: dict[str, list[Run]]) -> list[Standing]:
             prepared=_cost(runs, "prepared_share"),
             comparison_only=any(run.result.get("comparison_only") for run in runs.values()),
             diverged=sum(FACES[0].at_end(run) == math.inf for run in runs.values()),
-            faces=tuple(_on_face(measure, scales[measure.name], arm, once, floors) for measure in FACES),
             no_verdict=no_verdict(arm, counted_statuses(list(runs.values())), len(runs)),
+            faces=tuple(
+                _on_face(face, scales[face.name], list(runs.values()), beside[arm], floors) for face in FACES
+            ),
             gate=gate(list(runs.values())),
         )
         for arm, runs in once.items()
+    ]
+
+
+def _beside(arm: str, arms: dict[str, list[Run]], once: dict[str, Runs]) -> list[tuple[str, Pairing]]:
+    """Pair an arm with every reference; the first of each two is what the reference is called."""
+    return [
+        (name, pair_runs(arms[arm][0].cell, (arm, other), arms[arm], arms[other], SHARED_MODELS))
+        for name, other in references(arm, once)
     ]
 
 
@@ -253,26 +270,27 @@ def has_logarithms(measure: Measure, runs: list[Run]) -> bool:
     return not measure.signed and all(value is None or value > 0 for value in values)
 
 
-Runs = dict[tuple[int, int, int], Run]
-"""The run of each pair of an arm."""
-
-
 def _cost(runs: Runs, name: str) -> float | None:
     return mean_of([run.result["cost"].get(name) for run in runs.values()])
 
 
-def _on_face(measure: Measure, logarithms: bool, arm: str, arms: dict[str, Runs], floors: Floors) -> OnFace:
-    runs = list(arms[arm].values())
+def _on_face(
+    measure: Measure,
+    logarithms: bool,
+    runs: list[Run],
+    beside: Sequence[tuple[str, Pairing]],
+    floors: Floors,
+) -> OnFace:
+    """Hold an arm's runs against doing nothing and the references that they are paired with, by a face."""
     values = [value for run in runs if (value := measure.at_end(run)) is not None and math.isfinite(value)]
     nothing = measure.average([measure.nothing(run) for run in runs])
     floor = floors.of(measure, runs)
     way = way_to_go(measure, runs, floor, logarithms)
     face = OnFace(measure, measure.average(values), nothing, floor, way, logarithms, ())
     against = [_against("doing nothing", face, [(run, run) for run in runs], measure.nothing)]
-    for name, other in references(arm, arms):
-        pairs = [(run, arms[other][pair]) for pair, run in arms[arm].items() if pair in arms[other]]
-        there = [pair for pair in pairs if same(*pair, SHARED_MODELS)]
-        against.append(_against(name, face, there, measure.at_end))
+    for name, pairing in beside:
+        one = _against(name, face, pairing.pairs, measure.at_end)
+        against.append(dataclasses.replace(one, refused=tuple(pairing.refused)))
     return dataclasses.replace(face, against=tuple(against), at_floor=_at_floor(face, runs))
 
 
@@ -407,7 +425,7 @@ def say_standing(standing: Standing) -> str:
     if standing.design.units < LEAST:
         return standing.design.too_few
     left = [*_way_left(first), *(["at the floor"] if first.at_floor else [])]
-    others = [f"{_than(one, first)} {one.reference}{_size(one, first)}" for one in first.against[1:]]
+    others = [f"{_than(one, first)} {one.reference}{_size(one, first)}{_fewer(one)}" for one in first.against[1:]]
     fails = ["fails against doing nothing"] if first.fails else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
     return "; ".join(
@@ -475,6 +493,13 @@ def factor(difference: float) -> str:
 def ratio(difference: float) -> float:
     """Return the ratio of two distances whose logarithms differ by so much; infinity where no float holds it."""
     return math.exp(difference) if difference < LARGEST else math.inf
+
+
+def _fewer(one: Against) -> str:
+    """Say in how many pairs an arm is held against a reference, where runs or pairs are left out of that."""
+    if not one.refused:
+        return ""
+    return f" ({counted(one.paired.n if one.paired else 0, 'pair')}, {len(one.refused)} left out)"
 
 
 def _decided(one: Against) -> bool:

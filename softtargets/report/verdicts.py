@@ -52,6 +52,23 @@ class Arm:
     """(mean - floor) / (nothing - floor): 1 is doing nothing, 0 another retraining."""
 
 
+@dataclasses.dataclass(frozen=True)
+class OtherFace:
+    """What another face knows of two arms that are compared by the first."""
+
+    measure: Measure
+    units: int
+    """Independent differences."""
+    beyond: tuple[endpoint.Difference | None, endpoint.Difference | None]
+    """As `Verdict.beyond`."""
+    margin: float
+
+    @property
+    def name(self) -> str:
+        """Return the face in a word."""
+        return self.measure.label.partition(" ")[0]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
     """One comparison in one cell, or the only arm that the cell has."""
@@ -83,6 +100,8 @@ class Verdict:
     """Whether `paired` and `margin` are of log(D / floor), as on whole classes and wrong labels."""
     beyond: tuple[endpoint.Difference | None, endpoint.Difference | None] = (None, None)
     """How much farther the first arm is than the second, and the second than the first, for claims of no harm."""
+    others: tuple[OtherFace, ...] = ()
+    """What the other faces know of a comparison by the first at the end, whether or not they are asked for."""
     p: float | None = None
     equivalence_p: float | None = None
     """Both Holm-adjusted over the report."""
@@ -142,7 +161,7 @@ def judged(
     for adjusted_p, raw in ((p, _p), (equivalence, _equivalence_p)):
         adjusted_p |= dict(zip(map(id, matched), holm(list(map(raw, matched))), strict=True))
     final = [dataclasses.replace(v, p=p[id(v)], equivalence_p=equivalence[id(v)]) for v in verdicts]
-    in_words = [dataclasses.replace(one, words=words(one, _siblings(one, final))) for one in final]
+    in_words = [dataclasses.replace(one, words=words(one)) for one in final]
     placed = [_adjusted(standing, tested) for standing in standings]
     return in_words, placed, [_exchanged(one, exchanged) for one in over]
 
@@ -161,15 +180,6 @@ def _adjusted(standing: Standing, p: dict[int, float | None]) -> Standing:
     return dataclasses.replace(standing, faces=tuple(faces))
 
 
-def _siblings(verdict: Verdict, verdicts: list[Verdict]) -> list[Verdict]:
-    """Return the same comparison by the other faces, for a verdict by the first face."""
-    if verdict.measure.name != FACES[0].name or verdict.where != "end":
-        return []
-    others = {face.name for face in FACES[1:]}
-    same = (verdict.cell, verdict.names, verdict.where)
-    return [one for one in verdicts if one.measure.name in others and (one.cell, one.names, one.where) == same]
-
-
 def _equivalence_p(verdict: Verdict) -> float | None:
     return None if verdict.paired is None else verdict.paired.equivalence_p
 
@@ -178,16 +188,14 @@ def _p(verdict: Verdict) -> float | None:
     return verdict.paired and verdict.paired.p
 
 
-def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | None, floors: Floors) -> Verdict:
+def _compare(pairing: Pairing, measure: Measure, where: str, given: float | None, floors: Floors) -> Verdict:
     value = values_of(measure, where)
     names = [name for name in (pairing.one, pairing.other) if name is not None]
     sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[] for _ in names]
     columns = [[value(run) for run in side] for side in sides]
     runs = [run for side in sides for run in side]
     floor, nothing = floors.of(measure, runs), measure.average([measure.nothing(run) for run in sides[0]])
-    logarithms = measure.face and by_logarithms(pairing.cell.settings) and has_logarithms(measure, runs)
-    if margin is None:
-        margin = endpoint.LOG_MARGIN if logarithms else _margin(measure, floor, nothing)
+    logarithms, margin = _scale(pairing, measure, floor, nothing, given)
     arms = [
         _arm(name, side, column, measure, where, floor, nothing)
         for name, side, column in zip(names, sides, columns, strict=True)
@@ -204,6 +212,7 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
         gates=tuple(gate(side).passed for side in sides) if where == "end" else (),
         logarithms=logarithms,
         beyond=(None, None) if compared is None else _beyond(measure, *compared),
+        others=_others(pairing, where, floors, given) if measure.name == FACES[0].name else (),
         design=pairing.design,
         floor=floor,
         nothing=nothing,
@@ -214,6 +223,35 @@ def _compare(pairing: Pairing, measure: Measure, where: str, margin: float | Non
         unlike=pairing.unlike,
         points=[] if alone else _points(sides[0], columns),
     )
+
+
+def _others(pairing: Pairing, where: str, floors: Floors, given: float | None) -> tuple[OtherFace, ...]:
+    """Return what the other faces know of a comparison by the first face at the end."""
+    if where != "end" or pairing.other is None or not pairing.pairs:
+        return ()
+    return tuple(_other_face(pairing, face, floors, given) for face in FACES[1:])
+
+
+def _other_face(pairing: Pairing, face: Measure, floors: Floors, given: float | None) -> OtherFace:
+    sides = list(zip(*pairing.pairs, strict=True))
+    floor = floors.of(face, [run for side in sides for run in side])
+    nothing = face.average([face.nothing(run) for run in sides[0]])
+    logarithms, margin = _scale(pairing, face, floor, nothing, given)
+    compared = _columns(pairing, [[face.at_end(run) for run in side] for side in sides], logarithms)
+    if compared is None:
+        return OtherFace(face, 0, (None, None), margin)
+    return OtherFace(face, len(analysed(*compared)[0]), _beyond(face, *compared), margin)
+
+
+def _scale(
+    pairing: Pairing, measure: Measure, floor: float | None, nothing: float | None, given: float | None
+) -> tuple[bool, float]:
+    """Return whether logarithms are compared, and the margin of equivalence."""
+    runs = [run for pair in pairing.pairs for run in pair]
+    logarithms = measure.face and by_logarithms(pairing.cell.settings) and has_logarithms(measure, runs)
+    if given is not None:
+        return logarithms, given
+    return logarithms, endpoint.LOG_MARGIN if logarithms else _margin(measure, floor, nothing)
 
 
 def _margin(measure: Measure, floor: float | None, nothing: float | None) -> float:
@@ -303,11 +341,8 @@ def _missing(run: Run, where: str) -> str:
     return "censored" if run.result["trajectory"]["step"] else "unwatched"
 
 
-def words(verdict: Verdict, siblings: list[Verdict]) -> str:
-    """Say what the comparison shows: direction, size, place, faces, and what is to be known beside it.
-
-    `siblings`: the same comparison by the other faces, where this is the first.
-    """
+def words(verdict: Verdict) -> str:
+    """Say what the comparison shows: direction, size, place, faces, and what is to be known beside it."""
     if said := forbidden(verdict):
         return said
     if verdict.other is None:
@@ -315,7 +350,7 @@ def words(verdict: Verdict, siblings: list[Verdict]) -> str:
     if verdict.paired is None:
         return f"nothing to compare: {'; '.join(_counted(verdict)) or 'no two runs make a pair'}"
     beside = [*utility_lost(verdict), *searched(verdict), *_counted(verdict)]
-    return "; ".join([_shown(verdict, siblings), *_place(verdict), *beside])
+    return "; ".join([_shown(verdict), *_place(verdict), *beside])
 
 
 def utility_lost(verdict: Verdict) -> list[str]:
@@ -335,7 +370,7 @@ def forbidden(verdict: Verdict) -> str | None:
     return next(filter(None, said), None)
 
 
-def _shown(verdict: Verdict, siblings: list[Verdict]) -> str:
+def _shown(verdict: Verdict) -> str:
     paired, n = verdict.paired, verdict.design.shown
     if paired.mean == 0 and paired.sd in (0, None) and not paired.lost:
         return f"the same in every pair ({n})"
@@ -344,7 +379,7 @@ def _shown(verdict: Verdict, siblings: list[Verdict]) -> str:
     if all(2 * arm.diverged > arm.runs for arm in verdict.arms):
         return f"no verdict: most runs of both arms diverged ({n})"
     if verdict.p is not None and verdict.p < LEVEL:
-        return _winner(verdict, siblings)
+        return _winner(verdict)
     if paired.lost:
         return f"no significant difference by signed ranks ({n})"
     if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
@@ -377,11 +412,11 @@ def _numbers(verdict: Verdict) -> str:
     return f"{few}: {verdict.one.name} less {verdict.other.name} is {paired.mean:+.2g} on average{of_logarithms}"
 
 
-def _winner(verdict: Verdict, siblings: list[Verdict]) -> str:
+def _winner(verdict: Verdict) -> str:
     """Name the arm that is ahead in the statistic that p is of; its size is a mean, which must point there too."""
     paired, n = verdict.paired, verdict.design.shown
     first, second = (verdict.other, verdict.one) if paired.ahead > 0 else (verdict.one, verdict.other)
-    faces = {face.measure.label.partition(" ")[0]: _agrees(face, turned=paired.ahead > 0) for face in siblings}
+    faces = {face.name: _agrees(face, turned=paired.ahead > 0) for face in verdict.others}
     closer = f"{first.name} {_better(verdict, second, all(word == 'confirms' for word in faces.values()))}"
     beside = _in_words(faces)
     if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
@@ -406,12 +441,12 @@ def _better(verdict: Verdict, second: Arm, confirmed: bool) -> str:
     return f"is closer to retrained than {second.name}{face}"
 
 
-def _agrees(sibling: Verdict, turned: bool) -> str:
+def _agrees(other: OtherFace, turned: bool) -> str:
     """Return what another face says of the arm that is ahead: the second where `turned`, else the first."""
-    difference = sibling.beyond[turned]
-    if difference is None or sibling.paired.n < LEAST:
+    difference = other.beyond[turned]
+    if difference is None or other.units < LEAST:
         return "unknown"
-    return endpoint.Checked(difference, sibling.margin).status
+    return endpoint.Checked(difference, other.margin).status
 
 
 def _in_words(faces: dict[str, str]) -> str:
