@@ -927,7 +927,7 @@ def test_searched_arms_still_share_models_and_forget_set(tmp_path):
 
 
 def test_a_searched_arm_without_a_finished_run_has_the_name_that_was_typed(tmp_path):
-    seen = "+tuned.tuned_on={dataset:fashion_mnist,seeds:[1000]}"
+    seen = "+tuned.tuned_on={dataset:fashion_mnist,seeds:[1000],cost:0.05}"
     words = [
         "mu_algo=npo",
         "unlearn.cost=0.05",
@@ -939,6 +939,9 @@ def test_a_searched_arm_without_a_finished_run_has_the_name_that_was_typed(tmp_p
     plan = {
         f"{targets}{seed}": [*words, f"targets={targets}", f"seed={seed}"] for targets in "ab" for seed in (0, 1)
     }
-    write_plan(tmp_path, plan | {"other": ["mu_algo=npo", "unlearn.cost=0.1"]})
+    # with a rate of its own, so that what it was tuned on has no cost
+    typed = ["mu_algo=npo", "unlearn.cost=0.1", "unlearn.optimizer.lr=5", seen.replace(",cost:0.05", "")]
+    write_plan(tmp_path, plan | {"other": ["mu_algo=npo", "unlearn.cost=0.1"], "typed": typed})
     names = {f"unlearn.cost=0.05 targets={targets} tuned=searched" for targets in "ab"}
-    assert set(without_any([], census(tmp_path))) == {*names, "unlearn.cost=0.1"}
+    names |= {"unlearn.cost=0.1", "unlearn.cost=0.1 unlearn.optimizer.lr=5"}
+    assert set(without_any([], census(tmp_path))) == names

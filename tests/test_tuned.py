@@ -266,6 +266,44 @@ def test_settings_with_a_cost_are_taken_where_all_is_as_it_was_searched(words, t
     assert not typed & {word.partition("=")[0] for word in longer[: len(longer) - len(words)]}
 
 
+@pytest.mark.parametrize(
+    ("word", "searched"),
+    [
+        ("unlearn.optimizer.lr=0.5", False),
+        ("unlearn.stop=matched", False),
+        ("+unlearn.optimizer.weight_decay=0.1", False),  # no word of the entry names it
+        ("~unlearn.schedule", False),
+        ("unlearn.optimizer.lr=2.97e-3", True),  # as it was searched
+        ("unlearn.evaluate_every=null", True),
+        ("references=2", True),
+    ],
+)
+def test_a_run_with_another_setting_than_the_searched_claims_no_cost_and_keeps_the_seeds(word, searched):
+    (seen,) = (one for one in at_cost.with_searched(AT_COST) if one.startswith(f"+{tuned_on.SETTING}="))
+    (kept,) = (one for one in at_cost.with_searched([*AT_COST, word]) if one.startswith(f"+{tuned_on.SETTING}="))
+    assert ",cost:0.1" in seen
+    assert kept == (seen if searched else seen.replace(",cost:0.1", ""))
+    assert "seeds:[1000,1001," in kept
+
+
+def test_a_run_with_another_rate_than_the_searched_says_so(composed):
+    config = composed(*at_cost.with_searched([*AT_COST, "unlearn.optimizer.lr=0.5"]))
+    assert config["tuned_on"]["seeds"][0] == 1000
+    (said,) = pipeline._tuning(build(config))
+    assert said.startswith("unlearn.cost=0.1: no search chose these settings of finetune hard for this budget")
+
+
+@pytest.mark.parametrize("demanded", [(), ("tuned=searched",)])
+def test_a_table_that_cannot_be_read_is_refused_before_an_entry_is_looked_for(demanded, monkeypatch, tmp_path):
+    for name in ("config.yaml", "mu_algo"):
+        (tmp_path / name).symlink_to(CONF / name)
+    (tmp_path / "tuned" / "fashion_mnist" / "mlp").mkdir(parents=True)
+    (tmp_path / "tuned" / "fashion_mnist" / "mlp" / "random.yaml").write_text("finetune: [")
+    monkeypatch.setattr(at_cost, "CONF", tmp_path)
+    with pytest.raises(BadInput, match=r"random\.yaml: cannot be read"):
+        at_cost.with_searched([*AT_COST, *demanded])
+
+
 def test_an_entry_can_be_demanded_in_an_experiment_too(monkeypatch, capsys):
     longer = at_cost.with_searched([*AT_COST, "experiment=seed_grid", "tuned=searched"])
     assert longer == [*at_cost.with_searched(AT_COST), "experiment=seed_grid"]
@@ -281,6 +319,7 @@ def test_an_entry_can_be_demanded_in_an_experiment_too(monkeypatch, capsys):
         ("experiment=quick", "unlearn.cost=0.1"): "no search chose settings of gradasc hard at unlearn.cost=0.1",
         (*AT_COST, "unlearn.optimizer.lr=5"): "unlearn.optimizer.lr=5: tuned=searched takes what a search chose",
         (*AT_COST, "unlearn=sgd"): "unlearn=sgd: tuned=searched takes what a search chose",
+        (*AT_COST, "unlearn.optimizer.weight_decay=1"): "weight_decay=1: tuned=searched takes what a search chose",
     }
     for words, said in sentences.items():
         monkeypatch.setattr(sys, "argv", ["run.py", *words, "tuned=searched"])
@@ -333,7 +372,7 @@ def test_a_run_says_whether_a_search_chose_its_settings_at_its_cost(composed):
     experiment = build(composed(*words))
     (said,) = pipeline._tuning(experiment)
     assert said.startswith(
-        "unlearn.cost=0.5: no search chose settings of finetune hard for this budget (475 images"
+        "unlearn.cost=0.5: no search chose these settings of finetune hard for this budget (475 images"
     )
     config = experiment.config
     seen = SEEN | {"dataset": "mnist_5k", "images": 475, "recipe": tuned_on.recipe_of(config, config["choices"])}

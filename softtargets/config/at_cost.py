@@ -2,17 +2,18 @@
 
 A run is that where its words name the same dataset, size, architecture, recipe, kind of forget set and cost as the
 words of an entry. Words decide, so that a run, a cell of a sweep and a plan agree, and nothing is composed for it.
-With `tuned=searched` a run that was not searched is refused: a study is made of searched arms alone.
+A typed setting of `mu_algo` or `unlearn` replaces that of the entry, and takes the cost out of what the run was
+tuned on: no search chose all of its settings. With `tuned=searched` a run that was not searched is refused: a
+study is made of searched arms alone.
 """
 
-import contextlib
 import functools
 import math
 from collections.abc import Iterable
 
 import yaml
 
-from softtargets.config import tuned
+from softtargets.config import tuned, tuned_on
 from softtargets.errors import BadInput
 from softtargets.layout import CONF
 
@@ -24,6 +25,8 @@ SEARCHED = "searched"
 GROUPS = ("dataset", "architecture", "training", "forget_set")
 """Groups that must be as they were searched, beside the arm."""
 SEEDS = {"dataset.seed", "forget_set.seed"}
+WATCHING = {f"unlearn.{name}" for name in ("evaluate_every", "evaluate_growth", "evaluate_samples", "looks")}
+"""Settings that change no trained byte of a run to the end of its budget."""
 
 
 def with_searched(words: Iterable[str]) -> list[str]:
@@ -35,14 +38,13 @@ def with_searched(words: Iterable[str]) -> list[str]:
     typed = _by_name(words)
     if typed.get("tuned") == SEARCHED:
         return _demanded([word for word in words if _name(word) != "tuned"])
-    if OWN & typed.keys():
-        return words
-    return _with_entry(words) or words
+    entry = None if OWN & typed.keys() else _entry(typed)
+    return words if entry is None else _after(entry, words)
 
 
 def _demanded(words: list[str]) -> list[str]:
     """Return the words of a run with those of its entry, which must be there and stay as they were searched."""
-    typed, longer = _by_name(words), _with_entry(words)
+    typed = _by_name(words)
     if typed.get(COST, "null") == "null":
         raise BadInput(f"tuned={SEARCHED}: {COST} is required: settings are searched at a cost")
     if not _is_number(typed[COST]):
@@ -52,18 +54,17 @@ def _demanded(words: list[str]) -> list[str]:
             f"tuned={SEARCHED}: mu_algo is required beside experiment={typed['experiment']}, because typed words "
             "alone choose the entry"
         )
-    if longer is None:
+    entry = _entry(typed)
+    if entry is None:
         raise BadInput(
             f"tuned={SEARCHED}: no search chose settings of {_arm(typed)} at {COST}={typed[COST]} for "
             f"this dataset, size, network, recipe and forget set. Search them (softtargets search), or omit tuned"
         )
-    searched = {_name(word) for entry in _entries(typed) for word in entry["words"]} - {COST}
-    own = [name for name in typed if name.startswith(("unlearn", "mu_algo.")) and name in {"unlearn", *searched}]
-    if own:
+    if changed := _changed(entry, typed):
         raise BadInput(
-            f"{own[0]}={typed[own[0]]}: tuned={SEARCHED} takes what a search chose. Leave one of them out"
+            f"{changed[0]}={typed[changed[0]]}: tuned={SEARCHED} takes what a search chose. Leave one of them out"
         )
-    return longer
+    return _after(entry, words)
 
 
 def _is_number(text: str) -> bool:
@@ -78,16 +79,33 @@ def _arm(typed: dict[str, str]) -> str:
     return " ".join([typed.get("mu_algo") or _usual()["mu_algo"], *filter(None, [typed.get("targets")])])
 
 
-def _with_entry(words: list[str]) -> list[str] | None:
-    """Return words after those of the entry that was searched for them, if there is one."""
-    typed = _by_name(words)
-    if COST not in typed:
+def _entry(typed: dict[str, str]) -> dict | None:
+    """Return the entry that was searched for these words, if there is one."""
+    if not _is_number(typed.get(COST, "")):  # it is refused later if it is no number
         return None
-    with contextlib.suppress(ValueError):  # a cost that is no number is refused later
-        for entry in _entries(typed):
-            if _searched_for(_by_name(entry["words"])) == _searched_for(typed):
-                return [*(word for word in entry["words"] if _name(word) not in typed), *words]
-    return None
+    fixed = _searched_for(typed)
+    return next((one for one in _entries(typed) if _searched_for(_by_name(one["words"])) == fixed), None)
+
+
+def _after(entry: dict, words: list[str]) -> list[str]:
+    """Return words after those of an entry, of which they replace some."""
+    typed = _by_name(words)
+    searched = {_name(word): word for word in entry["words"]}
+    if _changed(entry, typed):
+        # its seeds were still seen, but these settings were not searched at the cost
+        searched[tuned_on.SETTING] = tuned_on.typed(entry["tuned_on"] | {"cost": None})
+    return [*(word for name, word in searched.items() if name not in typed), *words]
+
+
+def _changed(entry: dict, typed: dict[str, str]) -> list[str]:
+    """Return the settings of `mu_algo` and `unlearn` that are not typed as a search chose them."""
+    searched = _by_name(entry["words"])
+    settings = [name for name in typed if name.startswith(("unlearn", "mu_algo.")) and name not in WATCHING]
+    return [name for name in settings if not _is_same(typed[name], searched.get(name, ""))]
+
+
+def _is_same(one: str, other: str) -> bool:
+    return one == other or (_is_number(one) and _is_number(other) and float(one) == float(other))
 
 
 def _by_name(words: Iterable[str]) -> dict[str, str]:

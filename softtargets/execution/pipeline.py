@@ -149,7 +149,7 @@ def _tuning(experiment: Experiment) -> list[str]:
         return [f"unlearn.cost={cost:g}: settings were searched at this budget, for this recipe and size"]
     arm, recipe = f"{choices['mu_algo']} {choices['targets']}", tuned_on.recipe_of(config, choices)
     where = f"{images:,} images of {dataset}, recipe {recipe}"
-    return [f"unlearn.cost={cost:g}: no search chose settings of {arm} for this budget ({where})"]
+    return [f"unlearn.cost={cost:g}: no search chose these settings of {arm} for this budget ({where})"]
 
 
 def is_untrained(experiment: Experiment, original: Evaluation) -> bool:

@@ -133,10 +133,11 @@ def without_any(runs: Sequence[Run], known: Census) -> dict[str, Runless]:
 
 
 def _typed(arm: Arm) -> Arm:
-    """Return overrides as a user types them: `tuned=searched` for the settings that a search chose."""
-    if not any(word.startswith(f"+{SETTING}=") for word in arm):
-        return arm
-    return (*(word for word in arm if not _is_chosen(word.partition("=")[0])), "=".join(SEARCHED))
+    """Return overrides as a user types them: `tuned=searched` where a search chose all settings at a cost."""
+    seen = next((word for word in arm if word.startswith(f"+{SETTING}=")), "")
+    if re.search("[{,]cost:", seen):
+        return (*(word for word in arm if not _is_chosen(word.partition("=")[0])), "=".join(SEARCHED))
+    return tuple(word for word in arm if word != seen)
 
 
 def _is_chosen(setting: str) -> bool:
