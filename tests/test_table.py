@@ -176,6 +176,14 @@ def test_table_and_ranking_as_csv(tmp_path):
     assert ranked == [("npo soft", "1.0", "1.0"), ("finetune hard", "2.0", "0.5"), ("npo hard", "3.0", "0.0")]
 
 
+@pytest.mark.parametrize("others", [("kmnist",), ()])
+def test_cells_of_results_without_faces_are_in_no_ranking(others, tmp_path):
+    old = [run for run in everything() if run.pop("faces")]
+    texts = build(leave(tmp_path / "runs", *old, *everything(others)), out=tmp_path / "out")
+    assert [line["n"] for line in texts["table.csv"] if line["dataset"] == "mnist"] == ["5"] * 3
+    assert [line["cells"] for line in texts["ranking.csv"]] == ["1"] * (3 * len(others))
+
+
 def test_of_several_folders_with_an_arm_in_a_pair_the_first_counts(tmp_path):
     folders = [leave(tmp_path / name, *everything()) for name in ("first", "second")]
     worse = leave(tmp_path / "worse", *(one(seed, "npo", "soft", 0.9, "mnist") for seed in range(5)))

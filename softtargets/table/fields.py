@@ -245,12 +245,15 @@ def _rankings(fields: Sequence[Field]) -> list[tuple[str, list[Rank]]]:
 
 
 def _distances(fields: Sequence[Field]) -> list[dict[str, dict[tuple, float]]]:
-    """Return of every cell the distance of each pair, by its seeds and by the models that its runs share."""
+    """Return of every cell the distance of each pair, by its seeds and by the models that its runs share.
+
+    Cells without a distance are left out: their results are older than this distance.
+    """
     cells = collections.defaultdict(dict)
     for field in fields:
         known = {_pair(run): _distance(run) for run in field.runs}
         cells[field.column][field.row] = {pair: value for pair, value in known.items() if value is not None}
-    return list(cells.values())
+    return [cell for cell in cells.values() if any(cell.values())]
 
 
 def _pair(run: Run) -> tuple:

@@ -58,6 +58,8 @@ def ranks(cells: Sequence[Distances], replicates: int = REPLICATES, seed: int = 
     that meet no other one are left out.
     """
     names = sorted({name for cell in cells for name in cell})
+    if not names:
+        return []
     met = [_Met.of(cell, names) for cell in cells]
     whole = _scores(met, [numpy.ones((one.pairs, 1)) for one in met])[:, 0]
     there = numpy.isfinite(whole)
