@@ -101,7 +101,9 @@ def test_relearning_is_counted_in_steps():
     before = model.weight.clone()
     assert evidence.relearn_steps(model, forget, 1.0, functools.partial(fitted, 0.3)) == steps > 1
     assert torch.equal(model.weight, before)
-    assert evidence.relearn_steps(model, forget, 1.0, functools.partial(fitted, 0.0)) is None
+    # one step a pass, and 50 passes: at least so many
+    assert evidence.relearn_steps(model, forget, 1.0, functools.partial(fitted, 0.0)) == 50
+    assert evidence.relearn_steps(model, forget, 2.0, functools.partial(fitted, float("inf"))) is None
     assert evidence.relearn_steps(model, forget, 0.0, functools.partial(fitted, 0.3)) == 0
 
 

@@ -358,7 +358,7 @@ def test_no_size_of_a_set_fails_with_batch_normalisation(network, forget, retain
         assert all(bool(tensor.isfinite().all()) for tensor in unlearned.state_dict().values()), name
         marks = Algorithm.of(chosen)
         assert (found.first_order is None) == (marks.has_no_loop or marks.starts_afresh), name
-    assert relearn_steps(original, sets[0], 2.0, lambda watch: fit(watch=watch, evaluate_every=1)) is None
+    assert relearn_steps(original, sets[0], 2.0, lambda watch: fit(watch=watch, evaluate_every=1)) > 0
 
 
 def test_a_lone_sample_is_normalised_by_the_running_statistics_which_stay():

@@ -53,10 +53,11 @@ def confidence(logits: Float[Tensor, "n k"], labels: Tensor) -> Float[Tensor, " 
 def relearn_steps(
     model: nn.Module, forget: Samples, level: float, fitted: Callable[[Callable], Fit]
 ) -> int | None:
-    """Count the steps of training on the forget set's labels until `level` of accuracy; None if it takes too many.
+    """Count the steps of training on the forget set's labels until `level` of accuracy.
 
-    `level` is a share from 0 to 1; `fitted(watch)` returns the fit that trains. A model that never saw the forget
-    set takes long, one that only hides what it knows does not. `model` is not changed.
+    `level` is a share from 0 to 1; `fitted(watch)` returns the fit that trains. A model that has not reached the
+    level at its end has all its steps: at least so many. None where the training diverges. A model that never saw
+    the forget set takes long, one that only hides what it knows does not. `model` is not changed.
     """
     student = copy.deepcopy(model)
 
@@ -65,4 +66,4 @@ def relearn_steps(
 
     fit = fitted(knows)
     fit(student, lambda batch: cross_entropy(student(batch.inputs), batch.targets), forget)
-    return fit.account.steps if fit.account.stopped else None
+    return None if fit.account.diverged else fit.account.steps

@@ -51,7 +51,7 @@ from softtargets.targets import MODIFIERS, Recipe
 from softtargets.types import Samples, Split, generator
 
 RELEARNING = 500
-"""Most steps of relearning; a model that needs more counts as one that does not relearn."""
+"""Most steps of relearning, which a model has that needs as many or more."""
 SHARD = ", shard "
 """What stands between the name of an ensemble and the number of one of its networks."""
 

@@ -253,7 +253,7 @@ _ALL = (
     ),
     Measure(
         "relearn_steps",
-        "|Δsteps of relearning| (evidence=[relearn])",
+        "|Δsteps of relearning, counted up to 500| (evidence=[relearn])",
         500.0,
         metric=True,
         of_retrained=_metric("relearn_steps"),
