@@ -886,8 +886,8 @@ svc-classes-swapped: members are the positive class
 > test_evidence.py::test_an_attack_is_balanced_and_is_asked_about_others_than_it_learnt
 
 svc-overlap: it is asked about what it learnt
-- unattacked[membership.nonmembers] = False
-+ unattacked[membership.nonmembers] = True
+- outside[data.membership.nonmembers] = False
++ outside[data.membership.nonmembers] = True
 
 svc-unbalanced: it learns from as many of either kind
 - min(len(outside), len(inside), MOST)

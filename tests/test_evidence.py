@@ -3,6 +3,7 @@
 With `--evidence` the contract alone is tried, on a measure of the user's own.
 """
 
+import dataclasses
 import functools
 import types
 
@@ -71,6 +72,25 @@ def test_an_attack_is_balanced_and_is_asked_about_others_than_it_learnt(composed
     assert not set(learnt.members.tolist()) & set(asked.members.tolist())
     if forget_set == "class":  # a forgotten class gives itself away, and says nothing of single samples
         assert len(learnt.nonmembers) <= int((data.test.labels != 0).sum())
+
+
+def test_an_attack_without_a_sample_to_train_it_on_measures_nothing_and_says_so_beforehand(run, capsys):
+    words = (*SMALL, "dataset.train_size=null", "training.epochs=1", "unlearn.epochs=1")
+    result, _ = run(*words, "forget_set.fraction=0.3", "evidence=[svc]")
+    assert result["data"]["membership_pairs"] == result["data"]["sizes"]["test"]
+    assert {one["svc_accuracy"] for one in result["metrics"].values()} == {None}
+    assert {one["svc_members"] for one in result["metrics"].values()} == {None}
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "evidence=[svc] will measure nothing: all test images of retained classes are attacked" in printed
+
+
+def test_an_attack_without_a_test_image_of_a_forgotten_class_measures_nothing(composed):
+    data = build(composed(*SMALL)).data
+    empty = torch.empty(0, dtype=torch.int64)
+    membership = dataclasses.replace(data.membership, members=empty, nonmembers=empty, nonmember_labels=empty)
+    data = dataclasses.replace(data, membership=membership)
+    logits = {name: torch.zeros(len(samples), 10) for name, samples in data.evaluated().items()}
+    assert evidence.confidence_attack(logits, data) == {"svc_accuracy": None, "svc_members": None}
 
 
 def fitted(lr: float, watch) -> Fit:

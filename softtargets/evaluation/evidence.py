@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from softtargets.evaluation import metrics
@@ -18,17 +18,18 @@ MOST = 1000
 """Number of samples of either kind on which the attack is trained."""
 
 
-def confidence_attack(logits: Logits, data: Split) -> dict[str, float]:
+def confidence_attack(logits: Logits, data: Split) -> dict[str, float | None]:
     """Return the success of a support-vector attack on the confidence p_y (SalUn, Fan et al. 2024, 2310.12508).
 
     It is trained on retain against test samples of the retained classes, and classifies as many forget as other
     test samples. `svc_accuracy` is the share of these that it gets right (0.5 is chance), `svc_members` the share
-    of forget samples that it takes for training data.
+    of forget samples that it takes for training data. Both are None where no sample is left to train it on, or
+    none to attack: see `no_attack`.
     """
+    if no_attack(data):
+        return {"svc_accuracy": None, "svc_members": None}
     test, membership = data.test, data.membership
-    unattacked = torch.isin(test.labels, data.retain.labels)
-    unattacked[membership.nonmembers] = False  # no sample is both trained on and attacked
-    outside, inside = unattacked.nonzero()[:, 0], torch.arange(len(data.retain))
+    inside, outside = _unattacked(data)
     count = min(len(outside), len(inside), MOST)
     # a fixed seed: all runs on the same sets train the attack on the same samples
     draw = generator(0, "svc")
@@ -42,6 +43,22 @@ def confidence_attack(logits: Logits, data: Split) -> dict[str, float]:
     shares = svc(training, attacked)
     # balanced: the mean of the share of members and of nonmembers that are called rightly
     return {"svc_accuracy": (shares.members + 1 - shares.nonmembers) / 2, "svc_members": shares.members}
+
+
+def no_attack(data: Split) -> str | None:
+    """Return why these sets leave nothing to train the attack on, or nothing to attack; None if they do not."""
+    if not len(data.membership.nonmembers):
+        return "no test image has a class of the forget set"
+    if not len(_unattacked(data)[1]):
+        return "all test images of retained classes are attacked, so none is left to train the attack on"
+    return None
+
+
+def _unattacked(data: Split) -> tuple[Int64[Tensor, " m"], Int64[Tensor, " n"]]:
+    """Return the positions of retain and of test samples on which the attack may be trained."""
+    outside = torch.isin(data.test.labels, data.retain.labels)
+    outside[data.membership.nonmembers] = False  # no sample is both trained on and attacked
+    return torch.arange(len(data.retain)), outside.nonzero()[:, 0]
 
 
 def confidence(logits: Float[Tensor, "n k"], labels: Tensor) -> Float[Tensor, " n"]:

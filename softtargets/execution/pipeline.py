@@ -15,7 +15,7 @@ from softtargets.cost import total
 from softtargets.errors import BadInput, to_type
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis, diagnose, learnt_nothing
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
-from softtargets.evaluation.evidence import confidence_attack, relearn_steps
+from softtargets.evaluation.evidence import confidence_attack, no_attack, relearn_steps
 from softtargets.evaluation.probes import probe
 from softtargets.execution import requests, result, run_files
 from softtargets.execution.agenda import agenda
@@ -134,6 +134,8 @@ def show_data(experiment: Experiment, console: Console) -> None:
         console.say_sentence(note)
     for sentence in _tuning(experiment):
         console.say_sentence(sentence)
+    if "svc" in experiment.settings.evidence and (why := no_attack(experiment.data)):
+        console.say_sentence(f"evidence=[svc] will measure nothing: {why}")
 
 
 def _tuning(experiment: Experiment) -> list[str]:
