@@ -76,7 +76,7 @@ def test_an_attack_is_balanced_and_is_asked_about_others_than_it_learnt(composed
 
 def test_an_attack_without_a_sample_to_train_it_on_measures_nothing_and_says_so_beforehand(run, capsys):
     words = (*SMALL, "dataset.train_size=null", "training.epochs=1", "unlearn.epochs=1")
-    result, _ = run(*words, "forget_set.fraction=0.3", "evidence=[svc]")
+    result, _ = run(*words, "forget_set.fraction=0.5", "evidence=[svc]")
     assert result["data"]["membership_pairs"] == result["data"]["sizes"]["test"]
     assert {one["svc_accuracy"] for one in result["metrics"].values()} == {None}
     assert {one["svc_members"] for one in result["metrics"].values()} == {None}
