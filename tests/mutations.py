@@ -1104,8 +1104,8 @@ gap-corrected-twice: the mean of the values is the absolute mean, and not the ja
 > test_standing.py::test_the_gate_by_hand
 
 gate-by-the-test-set: the margin is that of the forget set, since on the test set there is hardly a way to go
-- mean_of([one[FACES[0].name][name] for one in faces])
-+ mean_of([one["js_t_test"][name] for one in faces])
+- mean_of([one[FACES[0].name]["nothing"] for one in faces])
++ mean_of([one["js_t_test"]["nothing"] for one in faces])
 
 noise-helps-privacy: an arm must not pass under a gap that is noise
 - endpoint.cautious_gap_difference if measure.signed

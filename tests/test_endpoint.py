@@ -198,6 +198,16 @@ def test_retraining_is_the_answer_from_the_least_cost_on(bounds, expected):
     assert break_even({cost: upper(bound) for cost, bound in bounds.items()}, 0.5) == expected
 
 
+def test_a_cost_whose_run_diverged_is_not_within_the_margin_of_the_floor():
+    assert break_even({0.1: upper(0.2), 0.2: None}, 0.5) is None
+    assert break_even({0.1: None, 0.2: upper(0.2)}, 0.5) == 0.2
+
+
+@pytest.mark.parametrize(("nothing", "floor", "allowed"), [(0.5, 0.1, 0.04), (0.5, None, 0.05), (0.1, 0.5, 0)])
+def test_the_margin_of_a_face_by_hand(nothing, floor, allowed):
+    assert margin(nothing, floor) == pytest.approx(allowed)
+
+
 def test_distances_of_whole_classes_are_logarithms_over_the_floor():
     floors = np.exp(column(0, -4.0, 0.1))
     assert log_distances(2 * floors, floors) == pytest.approx(np.full(25, math.log(2)))

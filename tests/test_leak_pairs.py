@@ -63,6 +63,14 @@ def test_the_arms_of_a_primary_contrast_are_paired_first():
     assert names(found, ("npo soft", "npo hard")) == [("npo soft", "npo hard")], "once"
 
 
+def test_two_arms_that_were_named_are_not_picked_and_stand_there_once():
+    found = [leak("npo", "hard", 1.0), leak("npo", "soft", 0.5)]
+    for asked in (("npo soft", "npo hard"), ("npo hard", "npo soft")):
+        (pair,) = leak_pairs(found, [asked])
+        assert ((pair.one.arm, pair.other.arm), pair.picked) == (asked, False)
+        assert pair.p == pair.difference.p
+
+
 @pytest.mark.parametrize("more", [{"retrained": NAMES[1:]}, {"attack": "RMIA"}, {"setting": setting("clothes")}])
 def test_arms_with_other_models_are_not_paired(more):
     assert names([leak("npo", "hard", 1.0), leak("npo", "soft", 0.5, **more)]) == []

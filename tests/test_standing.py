@@ -116,6 +116,13 @@ def test_retraining_at_another_cost_is_no_reference(tmp_path):
     assert "equal cost" not in found["npo hard"]
 
 
+@pytest.mark.parametrize(("n", "words"), [(4, "not shown to be nearer than"), (5, "farther than")])
+def test_no_reference_is_nearer_or_farther_by_fewer_than_five_pairs(tmp_path, n, words):
+    early = planted("early", 0.2, share=0.0, n=n, **NOTHING)
+    left = f" by 0.014 ({n} pairs, " if n == 5 else f" ({n} pairs, "
+    assert f"; {words} early stopping{left}" in judged(tmp_path, planted("npo", 0.6), early)["npo hard"]
+
+
 def test_doing_nothing_is_the_same_as_itself(tmp_path):
     runs = list(planted("none", 1.0, share=0.0, **NOTHING))
     for run in runs:
@@ -554,6 +561,41 @@ def test_tuning_pairs_fix_the_margins(tmp_path):
         contrasts(runs, named(0.05), read(leave(tmp_path / "other", *other)))
 
 
+def without_floors(runs) -> list[dict]:
+    """The same runs with one retrained model each, on forget sets of their own."""
+    bare = ("js_t_forget", "disagreement_forget")
+    return [
+        run | {"faces": run["faces"] | {name: run["faces"][name] | {"floor": None} for name in bare}}
+        for run in runs
+    ]
+
+
+def test_margins_without_a_floor_are_said_to_be_so(tmp_path, capsys):
+    runs = [*planted("relabel", 0.3, targets="soft"), *planted("finetune", 0.7)]
+    place = leave(tmp_path / "bare", *without_floors(runs))
+    assert main([str(place), "--primary", *ARMS[0]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    words = "; margins reach from nothing to 0, since there is no floor; run with references=2 or more"
+    assert lines[0].endswith(f"; margins of these pairs themselves{words}")
+    assert next(line for line in lines if line.startswith("Trust: ")).endswith(f"{words}.")
+    (bare,) = contrasts(read(place), ARMS)
+    assert bare.rule.faces["disagreement"].margin == pytest.approx(0.1 * FAR["disagreement_forget"])
+    assert gate(read(place)[:8]).allowed == pytest.approx(0.1 * FAR["js_t_forget"])
+    place = leave(tmp_path / "whole", *runs)
+    assert main([str(place), "--primary", *ARMS[0]]) == 0
+    assert "no floor" not in capsys.readouterr().out
+
+
+def test_a_face_on_which_doing_nothing_is_at_the_floor_has_no_margin(tmp_path):
+    runs = [*planted("npo", 0.5), *planted("npo", 0.5, targets="soft")]
+    for run in runs:
+        run["faces"]["disagreement_forget"] |= {"floor": 0.3}
+    verdicts, *_ = judge_all(read(leave(tmp_path, *runs)), None, ENDPOINTS, None)
+    margins = {one.measure.name: one.margin for one in verdicts if one.where == "end"}
+    assert margins["disagreement_forget"] == 0
+    assert margins["js_t_forget"] == pytest.approx(0.1 * (0.04 - 0.004))
+
+
 def of_class(runs) -> list[dict]:
     """The same runs on a whole class."""
     return [run | {"choices": run["choices"] | {"forget_set": "class"}} for run in runs]
@@ -642,6 +684,39 @@ def test_the_least_cost_from_which_on_retraining_is_the_answer(tmp_path, left, l
     (found,) = break_evens(read(leave(tmp_path, *retrains(left))))
     assert (found.least, found.costs) == (least, tuple(left))
     assert words in retraining.say_break_even(found)
+
+
+def test_a_cost_at_which_retraining_diverged_is_no_answer(tmp_path):
+    runs = retrains({0.1: 0.01, 0.2: 0.01})
+    lose(runs[-1])
+    (found,) = break_evens(read(leave(tmp_path / "greater", *runs)))
+    assert (found.least, found.costs) == (None, (0.1, 0.2))
+    beside = retrains({0.2: 0.01}, n=8)
+    for run in beside:
+        run["config"] = {"unlearn": run["config"]["unlearn"] | {"batch_size": 7}}
+    (found,) = break_evens(read(leave(tmp_path / "beside", *runs, *beside)))
+    assert found.least == 0.1  # another arm of that cost did not diverge
+
+
+def test_a_floor_of_zero_has_no_logarithm(tmp_path):
+    runs = of_class(retrains({0.1: 0.01}))
+    for run in runs:
+        run["faces"]["disagreement_forget"]["floor"] = 0.0
+    runs[0]["faces"]["js_t_forget"]["floor"] = 0.0
+    runs = read(leave(tmp_path, *runs))
+    assert [face.logarithms for face in standings(runs)[0].faces] == [False, False, False]
+    (found,) = break_evens(runs)
+    assert found.least == 0.1
+
+
+def test_retraining_is_compared_on_the_scale_of_its_setting(tmp_path):
+    """At 1.45 times the floor: less than a tenth of the way from it, and more than the margin of logarithms."""
+    runs = of_class([*retrains({0.1: 0.05}), *planted("npo", 0.3)])
+    (found,) = break_evens(read(leave(tmp_path / "logarithms", *runs)))
+    assert found.least is None
+    runs[-1]["faces"]["js_t_forget"]["unlearned"] = 0.0
+    (found,) = break_evens(read(leave(tmp_path / "differences", *runs)))
+    assert found.least == 0.1
 
 
 def test_without_floors_of_their_own_nothing_is_said_of_retraining(tmp_path):

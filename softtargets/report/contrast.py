@@ -10,7 +10,7 @@ import numpy
 from softtargets.errors import BadInput, nearest
 from softtargets.report import endpoint
 from softtargets.report.costs import at_cost
-from softtargets.report.measures import FACES, Floors, Value
+from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.numbers import percent
 from softtargets.report.pairs import SHARED_MODELS, Design, Pairing, design, means_of_sets, pair_runs, places_in
 from softtargets.report.runs import Run
@@ -31,7 +31,17 @@ OF_FEATURES = ("svc_accuracy", "relearn_steps", "probe_accuracy")
 FEWEST = 2
 """Pairs without which a difference has no error."""
 Named = tuple[str, str]
-Margins = dict[Setting, dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Margin:
+    """The margin of a face, and whether the floor that it begins at is known."""
+
+    size: float
+    has_floor: bool = True
+
+
+Margins = dict[Setting, dict[str, Margin]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +87,8 @@ class Contrast:
     """Whether each arm keeps its utility; None where that cannot be said."""
     logarithms: frozenset[str]
     """Faces whose differences are those of log(D / floor)."""
+    without_floor: bool
+    """Whether a margin reaches from nothing to 0, since no floor is known."""
     frozen: bool
     """Whether the margins are those of other runs, which were fixed before these."""
     place: Place
@@ -171,22 +183,24 @@ def arm_in(names: Iterable[str], words: str) -> str | None:
 def _contrast(setting: Setting, named: Named, arms: dict[str, list[Run]], margins: Margins | None) -> Contrast:
     pairing = _pairs(setting, named, arms)
     sides = [list(side) for side in zip(*pairing.pairs, strict=True)]
+    floors = Floors()
     logarithms = frozenset(
         NAMES[face.name] for face in FACES if setting.by_logarithms and has_logarithms(face, sides[0] + sides[1])
     )
     allowed = _margins(setting, margins, sides[0] + sides[1])
-    allowed |= {name: endpoint.LOG_MARGIN for name in logarithms if name in allowed}
+    allowed |= {name: Margin(endpoint.LOG_MARGIN) for name in logarithms if name in allowed}
     return Contrast(
         setting,
         *named,
         design(sides[0]),
         _cost(sides),
-        _rule(named, sides, logarithms, allowed),
+        _rule(named, sides, logarithms, {name: one.size for name, one in allowed.items()}),
         _no_verdict(named, sides),
-        tuple(gate(side).passed for side in sides),
+        tuple(gate(side, floors).passed for side in sides),
         logarithms,
+        not all(one.has_floor for one in allowed.values()),
         margins is not None,
-        _place(sides),
+        _place(sides, floors),
         pairing.refused,
         _beside(setting, sides),
     )
@@ -197,11 +211,11 @@ def _no_verdict(named: Named, sides: list[list[Run]]) -> str | None:
     return next(filter(None, said), None)
 
 
-def _place(sides: list[list[Run]]) -> Place:
+def _place(sides: list[list[Run]], floors: Floors) -> Place:
     face = FACES[0]
     pairs = [pair for pair in zip(*sides, strict=True) if all(_finite(face.at_end(run)) for run in pair)]
     kept = [list(side) for side in zip(*pairs, strict=True)]
-    floor = Floors().of(face, [run for side in kept for run in side])
+    floor = floors.of(face, [run for side in kept for run in side])
     return Place(
         tuple(face.average([face.at_end(run) for run in side]) for side in kept),
         face.average([face.nothing(run) for run in kept[0]]),
@@ -272,17 +286,17 @@ def margins_of(runs: list[Run]) -> Margins:
         groups[placed(run)[0]].append(run)
     floors = Floors()
     return {
-        setting: {
-            NAMES[face.name]: endpoint.margin(
-                face.average([face.nothing(run) for run in group]) or 0.0, floors.of(face, group) or 0.0
-            )
-            for face in FACES[1:]
-        }
+        setting: {NAMES[face.name]: _margin(face, group, floors) for face in FACES[1:]}
         for setting, group in groups.items()
     }
 
 
-def _margins(setting: Setting, margins: Margins | None, runs: list[Run]) -> dict[str, float]:
+def _margin(face: Measure, runs: list[Run], floors: Floors) -> Margin:
+    nothing, floor = face.average([face.nothing(run) for run in runs]), floors.of(face, runs)
+    return Margin(endpoint.margin(nothing or 0.0, floor), floor is not None)
+
+
+def _margins(setting: Setting, margins: Margins | None, runs: list[Run]) -> dict[str, Margin]:
     """Return the margins of a setting; raises BadInput where they were to be fixed beforehand and are not."""
     known = margins_of(runs) if margins is None else margins
     if setting not in known:
@@ -376,6 +390,7 @@ def say_contrast(contrast: Contrast) -> str:
     """Say what the primary rule says: direction, size, pairs, place, other faces, and what stands against it."""
     faces = [f"by {WORDS[name]} {SAID[face.status]}" for name, face in contrast.rule.faces.items()]
     margins = [] if contrast.frozen else ["margins of these pairs themselves"]
+    margins += [endpoint.WITHOUT_FLOOR] if contrast.without_floor else []
     beside = [contrast.beside] if contrast.beside else []
     said = [_direction(contrast), *_pairs_won(contrast), *_left_out(contrast)]
     said += [*_said_place(contrast), *_unequal_costs(contrast)]

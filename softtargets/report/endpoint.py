@@ -23,6 +23,8 @@ SEQUENCE = (0.05, 0.1, 0.02, 0.2)
 """Costs in the order in which they are tested, each at the full level."""
 LEAST_ACCURACY = -0.01
 """Test accuracy less the retrained model's that the utility gate asks for."""
+WITHOUT_FLOOR = "margins reach from nothing to 0, since there is no floor; run with references=2 or more"
+"""What is to be said of margins where no floor is known: they are wider than with one."""
 Faces = Mapping[str, Values]
 Side = Literal["one", "other"]
 
@@ -188,12 +190,13 @@ class Primary:
     """The arm of which "closer to retrained" may be said."""
 
 
-def margin(nothing: float, floor: float) -> float:
+def margin(nothing: float, floor: float | None) -> float:
     """Return m = .1 (nothing - floor) of a face; 0 where doing nothing is at the floor or nearer.
 
-    Both are means over tuning pairs, so that the margin is fixed before the pairs that are judged.
+    Where no floor is known, it is a tenth of all of nothing, which reports then say (`WITHOUT_FLOOR`). Both are
+    means over tuning pairs, so that the margin is fixed before the pairs that are judged.
     """
-    return MARGIN * max(0.0, nothing - floor)
+    return MARGIN * max(0.0, nothing if floor is None else nothing - floor)
 
 
 def primary(
@@ -259,15 +262,17 @@ def in_sequence(shown: Mapping[float, bool]) -> dict[float, bool]:
     return claimed
 
 
-def break_even(retrain: Mapping[float, Difference], allowed: float) -> float | None:
+def break_even(retrain: Mapping[float, Difference | None], allowed: float) -> float | None:
     """Return b*, the least cost from which on retraining is within `allowed` of the floor; None if it never is.
 
-    `retrain`: D(retrain at a cost) less D(floor), by cost. Within: the upper one-sided 95 % bound is at most
-    `allowed`. It must hold at all greater costs that were run, too, or "from b* on, retrain" would not.
+    `retrain`: D(retrain at a cost) less D(floor), by cost; None where a run diverged, which is not within. Within:
+    the upper one-sided 95 % bound is at most `allowed`. It must hold at all greater costs that were run, too, or
+    "from b* on, retrain" would not.
     """
     least = None
     for cost in sorted(retrain, reverse=True):
-        if retrain[cost].upper() > allowed:
+        beyond = retrain[cost]
+        if beyond is None or beyond.upper() > allowed:
             break
         least = cost
     return least

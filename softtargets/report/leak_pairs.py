@@ -70,9 +70,11 @@ def leak_pairs(leaks: Sequence[Leak], primary: Iterable[Named] = ()) -> list[Lea
             groups[leak.setting.name, leak.retrained].append(leak)
     primary = tuple(primary)
     pairs = [pair for group in groups.values() for pair in (*_named(group, primary), *_beside_hard(group))]
-    once = list({(id(pair.one), id(pair.other)): pair for pair in pairs}.values())
-    adjusted = holm([pair.difference.p for pair in once])
-    return [dataclasses.replace(pair, p=p) for pair, p in zip(once, adjusted, strict=True)]
+    once: dict[frozenset[int], LeakPair] = {}
+    for pair in pairs:  # two that were named beforehand are not picked by what is compared
+        once.setdefault(frozenset((id(pair.one), id(pair.other))), pair)
+    adjusted = holm([pair.difference.p for pair in once.values()])
+    return [dataclasses.replace(pair, p=p) for pair, p in zip(once.values(), adjusted, strict=True)]
 
 
 def _named(group: Sequence[Leak], primary: Sequence[Named]) -> Iterator[LeakPair]:

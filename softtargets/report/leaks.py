@@ -11,6 +11,7 @@ from jaxtyping import Float
 from softtargets.report import attacks
 from softtargets.report.attacks import Population, Scores
 from softtargets.report.endpoint import leave_one_out
+from softtargets.report.measures import Floors
 from softtargets.report.runs import Run
 from softtargets.report.samples import Shown
 from softtargets.report.seeds import LEAST, Margins, exchanges, measurable, usual_range
@@ -118,7 +119,7 @@ class _Arm:
 
 
 def _arms(runs: list[Run]) -> Iterator[_Arm]:
-    compared = set()
+    compared, floors = set(), Floors()
     for _, arm, _, every in measurable(runs):
         there = list(filter(has_finite_margins, every))
         if len(there) < LEAST:
@@ -135,7 +136,7 @@ def _arms(runs: list[Run]) -> Iterator[_Arm]:
                 yield _Arm(*first, "another retraining", "retrained_2", *known, "retrain")
         if (algorithm := result["choices"]["mu_algo"]) != "none":
             targets = None if result.get("ignores_targets") else arm
-            yield _Arm(*first, name, "unlearned", *known, algorithm, targets, gate(there).passed)
+            yield _Arm(*first, name, "unlearned", *known, algorithm, targets, gate(there, floors).passed)
 
 
 def has_finite_margins(run: Run) -> bool:

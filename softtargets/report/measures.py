@@ -155,10 +155,10 @@ def _further_probs(run: Run) -> list[Float[numpy.ndarray, "n k"] | None]:
 
 def _tempered(run: Run) -> Float[numpy.ndarray, "n k"] | None:
     """Return the retrained model's probabilities at its own temperature: p^(1/T), normalised."""
-    probs, faces = _probs(run), run.result.get("faces")
-    if probs is None or not faces:
+    probs, temperature = _probs(run), (run.result.get("faces") or {}).get("temperature")
+    if probs is None or not temperature:
         return None
-    powers = probs.astype(numpy.float64) ** (1 / faces["temperature"]["retrained"][0])
+    powers = probs.astype(numpy.float64) ** (1 / temperature["retrained"][0])
     return powers / powers.sum(1, keepdims=True)
 
 

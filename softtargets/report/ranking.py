@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from softtargets.report.counts import Counts
+from softtargets.report.endpoint import WITHOUT_FLOOR
 from softtargets.report.measures import Measure
 from softtargets.report.numbers import number, percent, with_interval, written
 from softtargets.report.pairs import Pairing
@@ -282,7 +283,9 @@ def headline(
         return [f"Trust: {counts.shown}."]
     measure = measure or verdicts[0].measure
     ends = [one for one in verdicts if one.where == "end" and one.measure.name == measure.name]
-    trust = f"Trust: {counts.shown}; {_detectable(rows, ends, measure)}."
+    floorless = any(face.lacks_floor for row in rows for face in row.entry.standing.faces)
+    margins = f"; {WITHOUT_FLOOR}" if floorless else ""
+    trust = f"Trust: {counts.shown}; {_detectable(rows, ends, measure)}{margins}."
     return [_best_line([row.entry for row in rows], measure), _targets_line(ends, measure, runless), trust]
 
 

@@ -2,14 +2,15 @@
 
 import collections
 import dataclasses
+import math
 
 from softtargets.report import endpoint
 from softtargets.report.costs import at_cost
 from softtargets.report.measures import FACES
-from softtargets.report.pairs import by_pair
+from softtargets.report.pairs import by_pair, design
 from softtargets.report.runs import Run
-from softtargets.report.standing import Setting, over_floor, placed
-from softtargets.report.statistics import mean_of
+from softtargets.report.standing import Setting, has_logarithms, over_floor, placed
+from softtargets.report.statistics import LEAST, mean_of
 
 FACE = FACES[0]
 
@@ -30,31 +31,42 @@ def break_evens(runs: list[Run]) -> list[BreakEven]:
 
     At a cost the nearest of its arms counts: any of them could have been chosen on tuning seeds.
     """
-    settings = collections.defaultdict(lambda: collections.defaultdict(list))
+    settings = collections.defaultdict(list)
     for run in runs:
-        setting, arm = placed(run)
-        if run.result["choices"]["mu_algo"] == "retrain":
-            settings[setting][arm].append(run)
-    known = [_of_setting(setting, list(arms.values())) for setting, arms in settings.items()]
+        settings[placed(run)[0]].append(run)
+    known = [_of_setting(setting, group) for setting, group in settings.items()]
     return [one for one in known if one is not None]
 
 
-def _of_setting(setting: Setting, arms: list[list[Run]]) -> BreakEven | None:
+def _of_setting(setting: Setting, runs: list[Run]) -> BreakEven | None:
+    logarithms = setting.by_logarithms and has_logarithms(FACE, runs)
+    arms = collections.defaultdict(list)
+    for run in runs:
+        if run.result["choices"]["mu_algo"] == "retrain":
+            arms[placed(run)[1]].append(run)
     known = collections.defaultdict(list)
-    for group in arms:
-        runs = list(by_pair(group).values())
-        cost, difference = at_cost(runs), over_floor(FACE, runs, setting.by_logarithms)
-        if cost and difference is not None:
+    for group in arms.values():
+        once = list(by_pair(group).values())
+        cost, difference = at_cost(once), over_floor(FACE, once, logarithms)
+        if cost and (difference is not None or _diverged(once)):
             known[cost].append(difference)
-    nearest = {cost: min(differences, key=lambda one: one.mean) for cost, differences in known.items()}
-    allowed = _margin(setting, [run for group in arms for run in group])
-    if not nearest or allowed is None:
+    allowed = _margin([run for group in arms.values() for run in group], logarithms)
+    if not known or allowed is None:
         return None
+    nearest = {
+        cost: min(filter(None, differences), key=lambda one: one.mean, default=None)
+        for cost, differences in known.items()
+    }
     return BreakEven(setting, tuple(sorted(nearest)), endpoint.break_even(nearest, allowed))
 
 
-def _margin(setting: Setting, runs: list[Run]) -> float | None:
-    if setting.by_logarithms:
+def _diverged(runs: list[Run]) -> bool:
+    """Return whether one of enough runs diverged: retraining at their cost is not shown to be at the floor."""
+    return design(runs).units >= LEAST and any(FACE.at_end(run) == math.inf for run in runs)
+
+
+def _margin(runs: list[Run], logarithms: bool) -> float | None:
+    if logarithms:
         return endpoint.LOG_MARGIN
     faces = [run.result["faces"][FACE.name] for run in runs if run.result.get("faces")]
     nothing, floor = (mean_of([one[name] for one in faces]) for name in ("nothing", "floor"))

@@ -117,7 +117,12 @@ class OnFace:
         """Return a tenth of the way from another retraining to doing nothing; None where that is not known."""
         if self.logarithms:
             return endpoint.LOG_MARGIN
-        return None if self.nothing is None else endpoint.margin(self.nothing, self.floor or 0.0) or None
+        return None if self.nothing is None else endpoint.margin(self.nothing, self.floor) or None
+
+    @property
+    def lacks_floor(self) -> bool:
+        """Return whether doing nothing was measured, and no other retraining, so that the margin reaches to 0."""
+        return self.nothing is not None and self.floor is None
 
     @property
     def left(self) -> float | None:
@@ -250,7 +255,7 @@ def _of_setting(setting: Setting, arms: dict[str, list[Run]]) -> list[Standing]:
             faces=tuple(
                 _on_face(face, scales[face.name], list(runs.values()), beside[arm], floors) for face in FACES
             ),
-            gate=gate(list(runs.values())),
+            gate=gate(list(runs.values()), floors),
         )
         for arm, runs in once.items()
     ]
@@ -265,8 +270,9 @@ def _beside(arm: str, arms: dict[str, list[Run]], once: dict[str, Runs]) -> list
 
 
 def has_logarithms(measure: Measure, runs: list[Run]) -> bool:
-    """Return whether all distances of a face are above 0; a signed gap has no logarithm."""
+    """Return whether all distances and floors of a face are above 0; a signed gap has no logarithm."""
     values = [value(run) for run in runs for value in (measure.at_end, measure.nothing)]
+    values += [run.result["faces"][measure.name]["floor"] for run in runs if measure.face and has_faces(run)]
     return not measure.signed and all(value is None or value > 0 for value in values)
 
 
@@ -389,7 +395,7 @@ def _has_utility(run: Run) -> bool:
     return None not in (*values, faces[FACES[0].name]["nothing"])
 
 
-def gate(runs: list[Run]) -> Gate:
+def gate(runs: list[Run], floors: Floors | None = None) -> Gate:
     """Return whether an arm's runs keep the utility of the retrained model.
 
     Their JS_T on the test set may exceed doing nothing's by a tenth of the way that is to go on the forget set: on
@@ -402,13 +408,12 @@ def gate(runs: list[Run]) -> Gate:
     faces = [run.result["faces"] for run in runs]
     gaps = [one["test_acc_gap"]["unlearned"] for one in faces]
     far = [(one["js_t_test"]["unlearned"], one["js_t_test"]["nothing"]) for one in faces]
-    names = ("nothing", "floor")
-    nothing, floor = (mean_of([one[FACES[0].name][name] for one in faces]) for name in names)
+    nothing = mean_of([one[FACES[0].name]["nothing"] for one in faces])
     accuracy, probabilities = (
         endpoint.mean_difference(*analysed(*numpy.array(pairs, dtype=float).T, runs))
         for pairs in ([(gap, 0.0) for gap in gaps], far)
     )
-    allowed = endpoint.margin(nothing, floor or 0.0)
+    allowed = endpoint.margin(nothing, (floors or Floors()).of(FACES[0], runs))
     passed = endpoint.passes_gate(accuracy, probabilities, allowed)
     return Gate(accuracy.lower(), probabilities.mean, allowed, passed)
 
@@ -503,7 +508,7 @@ def _fewer(one: Against) -> str:
 
 
 def _decided(one: Against) -> bool:
-    return one.p is not None and one.p < LEVEL
+    return one.p is not None and one.p < LEVEL and one.paired.n >= LEAST
 
 
 def _than(one: Against, face: OnFace) -> str:

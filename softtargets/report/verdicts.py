@@ -209,7 +209,7 @@ def _compare(pairing: Pairing, measure: Measure, where: str, given: float | None
         one=arms[0],
         other=None if alone else arms[1],
         paired=None if compared is None else _paired(measure, *compared, margin),
-        gates=tuple(gate(side).passed for side in sides) if where == "end" else (),
+        gates=tuple(gate(side, floors).passed for side in sides) if where == "end" else (),
         logarithms=logarithms,
         beyond=(None, None) if compared is None else _beyond(measure, *compared),
         others=_others(pairing, where, floors, given) if measure.name == FACES[0].name else (),
@@ -256,8 +256,8 @@ def _scale(
 
 def _margin(measure: Measure, floor: float | None, nothing: float | None) -> float:
     """Return the margin of equivalence where none is given."""
-    if measure.face and nothing is not None and nothing > (floor or 0.0):
-        return 0.1 * (nothing - (floor or 0.0))
+    if measure.face and nothing is not None:
+        return endpoint.margin(nothing, floor)
     return floor if floor else 0.1 * abs(nothing or 0.0)
 
 
