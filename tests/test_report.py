@@ -630,10 +630,19 @@ def test_a_difference_that_only_the_correction_hides_is_given(folder):
     single = found.paired.p
     hidden = dataclasses.replace(found, p=10 * single)
     assert single < 0.05 < hidden.p
-    assert words(hidden, []).startswith(
+    assert words(hidden).startswith(
         "no significant difference after correction for all tests (n = 6, one forget set): soft is ahead by "
     )
-    assert f", p = {single:.2g} by itself, {hidden.p:.2g} corrected" in words(hidden, [])
+    assert f", p = {single:.2g} by itself, {hidden.p:.2g} corrected" in words(hidden)
+
+
+def test_pairs_without_a_value_are_no_part_of_n(folder):
+    runs = both(8)
+    for run in runs[:4]:
+        run["matched"] = None
+    found = one_verdict(folder(*runs), where="matched")
+    assert said(found).startswith("no verdict below 5 pairs (n = 4, one forget set)")
+    assert "; 4 of 8 runs of hard did not stay at the retrained model's forget accuracy" in said(found)
 
 
 def test_flags_divergence_and_censoring_are_counted_and_not_dropped(folder):
@@ -748,7 +757,7 @@ def test_a_run_that_diverged_beside_one_without_a_value_is_in_no_pair(folder):
     found = one_verdict(folder(*runs), where="matched")
     assert (found.paired.n, found.paired.measured, found.p) == (6, 6, found.paired.t_p)
     assert re.match(
-        r"soft is closer to retrained than hard, by \S+ \[.*\] \(n = 7, one forget set\); equivalent within "
+        r"soft is closer to retrained than hard, by \S+ \[.*\] \(n = 6, one forget set\); equivalent within "
         r"±0.029; 1 of 7 runs of hard diverged",
         said(found),
     )

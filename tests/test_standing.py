@@ -239,6 +239,40 @@ def test_where_every_arm_is_degenerate_none_is_the_best(tmp_path, capsys):
     )
 
 
+def test_a_share_of_the_way_of_few_runs_that_are_left_is_withheld(tmp_path):
+    runs = list(planted("npo", 0.3))
+    lose(*runs[1:])
+    found = judged(tmp_path, runs)["npo hard"]
+    assert found.startswith("against doing nothing: farther by probabilities")
+    assert "of the way" not in found
+
+
+def test_the_size_of_a_primary_contrast_says_which_pairs_it_is_of(tmp_path):
+    runs = [*planted("relabel", 0.3, targets="soft"), *planted("finetune", 0.7)]
+    for run in runs[:2]:
+        run["faces"]["mia_gap"] = run["faces"]["mia_gap"] | {"unlearned": None}
+    (one,) = contrasts(read(leave(tmp_path / "two", *runs)), ARMS)
+    assert "; the size is that of 6 pairs that have a value by every face; " in contrast.say_contrast(one)
+    lose(runs[2])
+    (one,) = contrasts(read(leave(tmp_path / "three", *runs)), ARMS)
+    words = "; the size is that of 5 pairs that have a value by every face, since a run diverged in 1; "
+    assert words in contrast.say_contrast(one)
+
+
+def test_the_rows_of_standings_name_the_test_that_p_is_of(tmp_path):
+    runs = [*planted("npo", 0.3), *planted("relabel", 0.3)]
+    lose(runs[0])
+    stands = judge_all(read(leave(tmp_path, *runs)), None, ENDPOINTS, None)[1]
+    rows = list(csv.DictReader(io.StringIO(csv_files.standing_csv(stands))))
+    first = {row["arm"]: row for row in rows if row["face"] == "js_t_forget"}
+    assert (first["npo hard"]["test"], first["relabel hard"]["test"]) == ("signed ranks", "t")
+    # the run that diverged has lost its pair, and the other seven have won theirs: ranks 1 to 7 against 8
+    ranks = stats.wilcoxon([-1, -2, -3, -4, -5, -6, -7, 8]).pvalue
+    assert float(first["npo hard"]["p"]) == pytest.approx(ranks)
+    paired = next(one.faces[0].against[0].paired for one in stands if one.arm == "relabel hard")
+    assert float(first["relabel hard"]["p"]) == paired.t_p
+
+
 def test_the_gate_by_hand(tmp_path):
     runs = read(leave(tmp_path, *planted("npo", 0.3)))
     gaps = 0.002 * np.array(NOISE)
@@ -537,6 +571,32 @@ def test_costs_are_claimed_in_their_order_and_a_headline_needs_both_recipes(tmp_
         contrasts(read(tmp_path), [("relabel", "finetune")])
 
 
+def test_arms_at_other_costs_answer_another_question(tmp_path):
+    half = at_cost(0.5, 0.3, 0.7)
+    whole = at_cost(1.0, 0.3, 0.7, training="mlp_efficient")
+    runs = read(leave(tmp_path / "apart", *half, *whole))
+    assert headlines(contrasts(runs, ARMS)) == []
+    runs = read(leave(tmp_path / "equal", *half, *at_cost(0.5, 0.3, 0.7, training="mlp_efficient")))
+    assert headlines(contrasts(runs, ARMS)) == [
+        "fashion_mnist mlp random at cost 0.5: the same arm is closer by mlp and mlp_efficient"
+    ]
+
+
+def test_each_named_pair_at_a_cost_has_its_own_headline(tmp_path):
+    runs = [*at_cost(0.05, 0.3, 0.7), *at_cost(0.05, 0.3, 0.7, training="mlp_efficient")]
+    third = [*at_cost(0.05, 0.3, 0.5)[8:], *at_cost(0.05, 0.3, 0.5, training="mlp_efficient")[8:]]
+    third = [run | {"choices": run["choices"] | {"mu_algo": "npo", "unlearn": "npo"}} for run in third]
+    place = leave(tmp_path, *runs, *third)
+    asked = [("relabel", "finetune"), ("relabel", "npo"), ("npo", "finetune")]
+    both = "the same arm is closer by mlp and mlp_efficient"
+    where = "fashion_mnist mlp random at cost 0.05, "
+    assert headlines(contrasts(read(place), asked)) == [
+        f"{where}relabel against finetune: {both}",
+        f"{where}relabel against npo: {both}",
+        f"{where}npo against finetune: {both}",
+    ]
+
+
 def test_tuning_pairs_fix_the_margins(tmp_path):
     here = at_cost(0.05, faces(0.3, 0.65, 0.3), 0.6)
     tuning = [dict(run) for run in at_cost(0.05, 0.5, 0.5)]
@@ -737,13 +797,28 @@ def test_arms_that_need_models_from_before_the_request_stand_after_the_others(tm
     assert "cheaper" not in say_standing(stands[0])
 
 
-def test_crossed_pairs_of_which_a_run_diverged_have_no_primary_contrast(tmp_path):
-    runs = at_cost(0.05, 0.3, 0.7)
-    for run in runs:  # 2 forget sets × 4 seeds
+def cross(runs: list[dict]) -> None:
+    """Let runs be of 2 forget sets × 4 seeds."""
+    for run in runs:
         at = run["choices"]["seed"]
         run["choices"] = run["choices"] | {"seed": at % 4, "forget_seed": at // 4}
         names = ("original", "retrained", "batches")
         run["hashes"] = run["hashes"] | {name: f"{name}{at}" for name in names} | {"forget_set": f"set{at // 4}"}
+
+
+def test_crossed_pairs_of_which_a_run_diverged_have_no_verdict(tmp_path):
+    runs = [*planted("npo", 0.7), *planted("npo", 0.3, targets="soft")]
+    cross(runs)
+    lose(runs[0])
+    verdicts, *_ = judge_all(read(leave(tmp_path, *runs)), None, ENDPOINTS, None)
+    assert verdicts[0].words.startswith(
+        "no verdict: a run diverged, and forget sets that are crossed with seeds need all (n = 8, 2 forget sets"
+    )
+
+
+def test_crossed_pairs_of_which_a_run_diverged_have_no_primary_contrast(tmp_path):
+    runs = at_cost(0.05, 0.3, 0.7)
+    cross(runs)
     place = leave(tmp_path / "all", *runs)
     assert contrasts(read(place), named(0.05))[0].design.kind == "crossed"
     runs[0]["status"] = "diverged"

@@ -56,6 +56,8 @@ class Place:
     costs: tuple[float | None, float | None]
     lost: tuple[int, int]
     """Runs of each arm that lost their pair by test accuracy."""
+    diverged: int
+    """Pairs in which a run diverged."""
 
     @property
     def no_nearer_than_nothing(self) -> bool:
@@ -75,6 +77,8 @@ class Contrast:
     """What the primary rule says of two arms of a setting."""
 
     setting: Setting
+    named: Named
+    """The arms in the words of the reader."""
     one: str
     other: str
     design: Design
@@ -134,7 +138,7 @@ def contrasts(runs: list[Run], named: Iterable[Named], tuning: list[Run] | None 
         arms[setting][arm].append(run)
     margins = None if tuning is None else margins_of(tuning)
     judged = [
-        _contrast(setting, pair, arms[setting], margins)
+        _contrast(setting, asked, pair, arms[setting], margins)
         for asked in named
         for setting, pair in _settings_with(arms, *asked).items()
     ]
@@ -180,7 +184,9 @@ def arm_in(names: Iterable[str], words: str) -> str | None:
     return fitting[0] if fitting else None
 
 
-def _contrast(setting: Setting, named: Named, arms: dict[str, list[Run]], margins: Margins | None) -> Contrast:
+def _contrast(
+    setting: Setting, asked: Named, named: Named, arms: dict[str, list[Run]], margins: Margins | None
+) -> Contrast:
     pairing = _pairs(setting, named, arms)
     sides = [list(side) for side in zip(*pairing.pairs, strict=True)]
     floors = Floors()
@@ -191,6 +197,7 @@ def _contrast(setting: Setting, named: Named, arms: dict[str, list[Run]], margin
     allowed |= {name: Margin(endpoint.LOG_MARGIN) for name in logarithms if name in allowed}
     return Contrast(
         setting,
+        asked,
         *named,
         design(sides[0]),
         _cost(sides),
@@ -223,6 +230,7 @@ def _place(sides: list[list[Run]], floors: Floors) -> Place:
         way_to_go(face, kept[0], floor),
         tuple(at_cost(side) for side in sides),
         tuple(sum(map(fails_gate, side)) for side in sides),
+        sum(math.inf in map(face.at_end, pair) for pair in zip(*sides, strict=True)),
     )
 
 
@@ -361,21 +369,35 @@ def _unclaimed(shown: dict[float, bool], cost: float) -> str | None:
 def headlines(contrasts: list[Contrast]) -> list[str]:
     """Say for every question that several recipes of training answer whether they all give one answer.
 
-    A question is a setting without its recipe, and a cost; arms may have other settings by another recipe.
+    A question is a setting without its recipe, two named arms and their costs; arms may have other settings by
+    another recipe.
     """
     questions = collections.defaultdict(list)
     for one in contrasts:
         plain = tuple((name, value) for name, value in one.setting.settings if name != "training")
-        questions[Setting((*plain, ("training", dict(plain)["architecture"]))), one.cost].append(one)
+        setting = Setting((*plain, ("training", dict(plain)["architecture"])))
+        questions[setting, _at_costs(one), one.named].append(one)
+    several = {key: group for key, group in questions.items() if len({one.setting for one in group}) > 1}
+    places = collections.Counter((setting, costs) for setting, costs, _ in several)
     return [
-        _headline(setting, cost, group)
-        for (setting, cost), group in questions.items()
-        if len({one.setting for one in group}) > 1
+        _headline(f"{setting.name}{costs}{_of(named) if places[setting, costs] > 1 else ''}", group)
+        for (setting, costs, named), group in several.items()
     ]
 
 
-def _headline(setting: Setting, cost: float | None, group: list[Contrast]) -> str:
-    where = f"{setting.name}{'' if cost is None else f' at cost {cost:g}'}"
+def _at_costs(contrast: Contrast) -> str:
+    """Say at which cost of the sequence both arms stand, else the cost of each."""
+    if contrast.cost is not None:
+        return f" at cost {contrast.cost:g}"
+    costs = [f"{cost:.2g}" for cost in contrast.place.costs if cost is not None]
+    return f" at cost {' and '.join(dict.fromkeys(costs))}" if costs else ""
+
+
+def _of(named: Named) -> str:
+    return f", {' against '.join(named)}"
+
+
+def _headline(where: str, group: list[Contrast]) -> str:
     recipes = {dict(one.setting.settings)["training"]: one for one in group}
     sides = {one.side for one in group}
     if sides == {"one"} or sides == {"other"}:
@@ -453,7 +475,7 @@ def _said_place(contrast: Contrast) -> list[str]:
 def _unequal_costs(contrast: Contrast) -> list[str]:
     """Warn where one arm may spend more than the other."""
     costs = contrast.place.costs
-    if contrast.one == contrast.other or None in costs or max(costs) - min(costs) <= CLOSE * max(costs):
+    if None in costs or max(costs) - min(costs) <= CLOSE * max(costs):
         return []
     return [f"at unequal costs, {costs[0]:.2g} and {costs[1]:.2g}"]
 
@@ -477,6 +499,10 @@ def _pairs_won(contrast: Contrast) -> list[str]:
     ]
     if by_accuracy and contrast.design.kind != "mixed":  # whose pairs are means over forget sets
         said.append(f"runs that lost their pair by test accuracy: {listed(by_accuracy)}")
-    if contrast.rule.pairs < signs.wins + signs.losses + signs.ties:
-        said.append(f"the size is that of {counted(contrast.rule.pairs, 'pair')} in which neither run diverged")
+    missing = signs.wins + signs.losses + signs.ties - contrast.rule.pairs
+    if missing:
+        diverged = contrast.place.diverged
+        by = "in which neither run diverged" if diverged == missing else "that have a value by every face"
+        beside = f", since a run diverged in {diverged}" if 0 < diverged < missing else ""
+        said.append(f"the size is that of {counted(contrast.rule.pairs, 'pair')} {by}{beside}")
     return said

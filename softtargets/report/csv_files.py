@@ -18,6 +18,7 @@ from softtargets.report.measures import Floors, Measure, Value
 from softtargets.report.pairs import Pairing, alone
 from softtargets.report.runs import FACTORS, Cell, Run, typed
 from softtargets.report.standing import Against, OnFace, Standing, say_standing
+from softtargets.report.statistics import Paired
 from softtargets.report.verdicts import Verdict, compare_arms, mean_interval, places, values_of
 
 RUNS = (*FACTORS, "targets", "seed", "status")
@@ -207,7 +208,7 @@ def _pair(pairing: Pairing, value: Callable[[Run], Value], one: Run, other: Run)
 
 STANDING = ("setting", "arm", "n", "share", "share_seconds", "prepared_share", "utility_kept", "test_acc_gap_low")
 STANDING += ("face", "mean", "nothing", "floor", "left", "scale", "margin", "at_floor", "fails")
-STANDING += ("reference", "pairs", "difference", "difference_low", "difference_high", "p", "p_holm")
+STANDING += ("reference", "pairs", "difference", "difference_low", "difference_high", "test", "p", "p_holm")
 STANDING += ("farther_at_most", "wins", "losses", "ties", "sign_p", "sentence")
 
 
@@ -234,13 +235,20 @@ def _face(face: OnFace) -> Row:
     return {"face": face.measure.name, "scale": "log" if face.logarithms else "difference"} | numbers
 
 
+def _test(paired: Paired | None) -> str | None:
+    """Name the test that direction is judged by."""
+    if paired is None or paired.p is None:
+        return None
+    return "signed ranks" if paired.by_ranks else "t"
+
+
 def _against(one: Against) -> Row:
     paired = one.paired
-    numbers = {} if paired is None else {"pairs": paired.n, "difference": paired.mean, "p": paired.t_p}
+    numbers = {} if paired is None else {"pairs": paired.n, "difference": paired.mean, "p": paired.p}
     edges = {} if paired is None else {"difference_low": paired.low, "difference_high": paired.high}
     signs = {} if one.signs is None else {name: getattr(one.signs, name) for name in ("wins", "losses", "ties")}
     sign_p = {} if one.signs is None else {"sign_p": one.signs.p}
-    more = {"p_holm": one.p, "farther_at_most": one.upper}
+    more = {"test": _test(paired), "p_holm": one.p, "farther_at_most": one.upper}
     return {"reference": one.reference} | numbers | edges | more | signs | sign_p
 
 

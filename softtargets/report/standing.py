@@ -429,7 +429,9 @@ def say_standing(standing: Standing) -> str:
         )
     if standing.design.units < LEAST:
         return standing.design.too_few
-    left = [*_way_left(first), *(["at the floor"] if first.at_floor else [])]
+    # of too few runs, or against the ranks of all pairs, a mean says nothing of the arm
+    withheld = first.against[0].paired is None or first.against[0].paired.mean is None
+    left = [*([] if withheld else _way_left(first)), *(["at the floor"] if first.at_floor else [])]
     others = [f"{_than(one, first)} {one.reference}{_size(one, first)}{_fewer(one)}" for one in first.against[1:]]
     fails = ["fails against doing nothing"] if first.fails else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]

@@ -339,7 +339,7 @@ def why_without_result(lost: dict[str, Lost]) -> list[str]:
 
 def refused(verdicts: list[Verdict]) -> list[str]:
     """Return a sentence for everything that was left out."""
-    return sorted({say_standing for verdict in verdicts for say_standing in verdict.refused})
+    return sorted({sentence for verdict in verdicts for sentence in verdict.refused})
 
 
 def grouped(verdicts: list[Verdict]) -> dict[str, list[Verdict]]:

@@ -11,7 +11,7 @@ import numpy
 from softtargets.report import endpoint
 from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.numbers import percent
-from softtargets.report.pairs import Design, Pairing, analysed
+from softtargets.report.pairs import Design, Pairing, analysed, design
 from softtargets.report.runs import Cell, Run
 from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import Standing, beyond, by_logarithms, factor, gate, has_logarithms, listed
@@ -93,7 +93,7 @@ class Verdict:
     points: list[tuple[int, float]]
     """Seed and difference of every pair in which neither run diverged."""
     design: Design
-    """How the pairs were drawn."""
+    """How the pairs were drawn that have a value by the measure."""
     gates: tuple[bool | None, ...] = ()
     """Whether each arm keeps its utility at its end; None where that cannot be said."""
     logarithms: bool = False
@@ -213,7 +213,7 @@ def _compare(pairing: Pairing, measure: Measure, where: str, given: float | None
         logarithms=logarithms,
         beyond=(None, None) if compared is None else _beyond(measure, *compared),
         others=_others(pairing, where, floors, given) if measure.name == FACES[0].name else (),
-        design=pairing.design,
+        design=pairing.design if compared is None else design(compared[2]),
         floor=floor,
         nothing=nothing,
         way=way_to_go(measure, sides[0], floor, logarithms),
@@ -380,6 +380,8 @@ def _shown(verdict: Verdict) -> str:
         return f"no verdict: most runs of both arms diverged ({n})"
     if verdict.p is not None and verdict.p < LEVEL:
         return _winner(verdict)
+    if paired.lost and verdict.design.kind == "crossed":
+        return f"no verdict: a run diverged, and forget sets that are crossed with seeds need all ({n})"
     if paired.lost:
         return f"no significant difference by signed ranks ({n})"
     if verdict.equivalence_p is not None and verdict.equivalence_p < LEVEL:
