@@ -10,6 +10,10 @@ class BadInput(ValueError):
     """Bad input, in one sentence: the setting, its value and what to type. Ends a program with exit code 2."""
 
 
+class NoStep(BadInput):
+    """A budget that pays for less than one step of each turn."""
+
+
 class Failed(Exception):
     """A run that ended without a result, in one sentence. Ends a program with exit code 1."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from softtargets.config.validation import naming
 from softtargets.cost import Budget, Meter, Plan, Turn
 from softtargets.devices import forked_random
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, NoStep
 from softtargets.execution import algorithm_inputs
 from softtargets.execution.experiment import Experiment
 from softtargets.execution.teachers import LOCAL, Asked
@@ -292,7 +292,7 @@ def _require(experiment: Experiment, least: float, why: str) -> None:
     share, whole = experiment.unlearning.cost, experiment.retraining_samples
     if least > share * whole * (1 + 1e-9):
         rounded = math.ceil(least / whole * 10**DECIMALS) / 10**DECIMALS
-        raise BadInput(f"unlearn.cost={share}: {_name(experiment)} {why}; must be {rounded} or more")
+        raise NoStep(f"unlearn.cost={share}: {_name(experiment)} {why}; must be {rounded} or more")
 
 
 def _name(experiment: Experiment) -> str:

@@ -23,7 +23,7 @@ from softtargets.config import recipes, tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.config.settings import refuse_misspelt
 from softtargets.config.validation import FORBID, validated
-from softtargets.errors import BadInput, Failed, to_type
+from softtargets.errors import BadInput, Failed, NoStep, to_type
 from softtargets.execution import composed_run
 from softtargets.marks import Algorithm
 from softtargets.system.files import make_folder, write_text
@@ -166,12 +166,15 @@ class Search:
                 f"{self.file}: draws nothing beside the settings that you typed. Leave one of them out, or score "
                 "them by trials=1"
             )
-        for name, block in self.space.items():
-            for values in block.corners():
-                if (refused := self._refusal(block.words(values))) is not None:
-                    # a sentence that is the same without the space is about what was typed
-                    typed = str(self._refusal(())) == str(refused)
-                    raise refused if typed else BadInput(f"{self.file}: {name}: {refused}") from refused
+        corners = [(name, block.words(values)) for name, block in self.space.items() for values in block.corners()]
+        refusals = [(name, self._refusal(words)) for name, words in corners]
+        # with some values a budget may have no step, and tries with these score worst; with all it is too small
+        small = all(isinstance(refused, NoStep) for _, refused in refusals)
+        for name, refused in refusals:
+            if refused is not None and (small or not isinstance(refused, NoStep)):
+                # a sentence that is the same without the space is about what was typed
+                typed = str(self._refusal(())) == str(refused)
+                raise refused if typed else BadInput(f"{self.file}: {name}: {refused}") from refused
 
     def _refusal(self, drawn: Sequence[str]) -> BadInput | None:
         """Return why a run of these words cannot be built, None if it can."""
@@ -229,9 +232,11 @@ class Search:
         self.study.tell(trial, self._score(measures))
 
     def _tried(self, number: int, words: Sequence[str]) -> Measured | None:
-        """Measure a try on a pair; targets that it makes are checked here alone."""
+        """Measure a try on a pair; None if it diverged or had no step. Targets are checked here alone."""
         try:
             return self._pair(number).tried(self.all_words(words))
+        except NoStep:
+            return None
         except BadInput as error:
             raise BadInput(f"{self.file}: a try with {' '.join(words)}: {error}") from error
 
