@@ -558,6 +558,20 @@ def test_a_model_that_is_not_finite_has_the_worst_score(tmp_path):
     assert lines[-1] == "to type: python -m softtargets run mu_algo=none"
 
 
+def test_values_for_which_the_budget_has_no_step_score_worst_and_cost_nothing(monkeypatch, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("sgd: {unlearn: sgd, unlearn.batch_size: 'choice(400, 4)'}")
+    words = [*SMALL[:4], "mu_algo=finetune", "unlearn.cost=0.02", "tuning_pairs=1", "fresh_pairs=1", "trials=6"]
+    words, lines = [*words, f"space={file}", f"runs_dir={tmp_path}"], []
+    softtargets.search(words, say=lines.append)
+    scores = [line.partition(", best")[0].rpartition(" ")[2] for line in lines if " of 6: " in line]
+    assert scores[0] == f"{WORST:.3f}"
+    assert set(scores) > {scores[0]}
+    file.write_text("sgd: {unlearn: sgd, unlearn.batch_size: 'choice(400, 256)'}")
+    with pytest.raises(BadInput, match=r"sgd: unlearn\.cost=0\.02: finetune takes less than one step; must be"):
+        softtargets.search(words, say=pytest.fail)
+
+
 @pytest.mark.long
 def test_a_try_is_the_run_of_its_words_whatever_was_tried_before(monkeypatch, tmp_path):
     pairs, tried, move = [], NearRetrained.tried, "unlearn.optimizer.lr=0.01"

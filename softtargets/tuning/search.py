@@ -246,7 +246,7 @@ class Search:
             trial.report(self._score(measures), len(measures))
         except Failed:  # of so few pairs doing nothing may be at the floor, though not of all
             return False
-        return trial.should_prune()
+        return bool(trial.should_prune())
 
     def _numbers(self, first: int, count: int) -> range:
         return range(first, first + count)
@@ -351,10 +351,10 @@ class Search:
 
     def _fresh(self, one: FrozenTrial) -> list[Measured | None]:
         """Measure a try on fresh pairs; a pair that an earlier call measured is not run again."""
-        words = self.all_words(one.user_attrs["words"])
+        words = one.user_attrs["words"]
         numbers = self._numbers(FRESH, self.settings.fresh_pairs)
         return [
-            self._once(f"fresh/{one.number}/{number}", number, lambda pair: pair.tried(words))
+            self._once(f"fresh/{one.number}/{number}", number, lambda pair: self._tried(pair.number, words))
             for number in numbers
         ]
 
