@@ -109,6 +109,8 @@ class Fit:
     """Name of the fit; with `seed` it decides every random choice in the loop."""
     augmentation: Mapping[str, int] | None = None
     """Settings of `augmented`, which changes the inputs of every batch; None leaves them as they are."""
+    label_smoothing: float = 0.0
+    """Label smoothing of a loss on labels of the retain set, for algorithms that have such a loss alone."""
     freeze_norm: bool = False
     """Whether batch normalisation uses its running statistics and keeps them, in place of each batch's own."""
     max_steps: int | None = None

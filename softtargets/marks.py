@@ -100,6 +100,8 @@ class Algorithm(Part):
     """It does not start from the original, so its first update says nothing of the original."""
     new_network: bool = False
     """It trains a new network, which has no running statistics that `unlearn.freeze_norm` could hold."""
+    smooths_labels: bool = False
+    """Its loss on the retain set takes `fit.label_smoothing`; elsewhere `unlearn.label_smoothing` is refused."""
     comparison_only: bool = False
     """What it returns is no model like the original, and stands beside the methods for comparison only."""
     whole_classes_only: bool = False

@@ -434,6 +434,10 @@ retrain-ascends: the sign of the loss
 - return F.cross_entropy
 + return -F.cross_entropy
 
+retrain-unsmoothed: the recipe smooths its labels
+- label_smoothing=fit.label_smoothing
++ label_smoothing=0.0
+
 == softtargets/mu_algo/noisy_finetune.py
 > test_mu_algo.py::test_the_noise_keeps_its_promise_in_the_worst_case_and_half_of_it_does_not
 

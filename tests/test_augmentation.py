@@ -1,5 +1,7 @@
 """Augmentation, held against padding and slicing image by image, and where it may have no influence."""
 
+import dataclasses
+
 import pytest
 import torch
 from conftest import SMALL
@@ -9,6 +11,7 @@ from softtargets.augmentation import augmented
 from softtargets.config.resolve import config_hash, decisive
 from softtargets.errors import BadInput
 from softtargets.execution.experiment import build
+from softtargets.mu_algo.retrain import retrain
 from softtargets.types import Samples
 
 OFF = {"flip": False, "shift": 0, "cutout": 0}
@@ -76,11 +79,12 @@ def test_orders_of_batches_do_not_depend_on_augmentation():
 
 
 def test_a_recipe_with_all_of_it_off_has_the_hash_that_it_had_before(composed):
-    off = ("training.label_smoothing=0", "training.augmentation.shift=0", "unlearn.freeze_norm=false")
-    config = composed(*SMALL, *off)
-    assert not {"augmentation", "label_smoothing"} & decisive(config)["training"].keys()
-    assert "freeze_norm" not in decisive(config)["unlearn"]
-    changes = [(), ("training.label_smoothing=0.1",), *((word,) for word in ON), ("unlearn.freeze_norm=true",)]
+    off = ("label_smoothing=0", "augmentation.shift=0")
+    config = composed(*SMALL, *(f"{group}.{word}" for group in ("training", "unlearn") for word in off))
+    for group in ("training", "unlearn"):
+        assert not {"augmentation", "label_smoothing", "freeze_norm"} & decisive(config)[group].keys()
+    words = ("training.label_smoothing=0.1", "unlearn.label_smoothing=0.1", "unlearn.freeze_norm=true", *ON)
+    changes = [(), *((word,) for word in (*words, "unlearn.augmentation.shift=3"))]
     assert len({config_hash(composed(*SMALL, *words)) for words in changes}) == len(changes)
 
 
@@ -97,6 +101,36 @@ def test_what_cannot_be_is_refused(composed, word, reason):
     with pytest.raises(BadInput) as error:
         build(composed(*SMALL, f"training.augmentation.{word}"))
     assert str(error.value) == reason
+
+
+def test_unlearning_has_it_and_smooths_labels_where_the_recipe_of_its_retraining_does(composed):
+    """At the whole cost `retrain_own` takes the steps of a retrained model, to rounding."""
+    words = ("mu_algo=retrain", "unlearn=retrain_own", "unlearn.cost=1", "unlearn.evaluate_every=null")
+    experiment = build(composed(*SMALL, *ON, "training.label_smoothing=0.1", *words))
+    retain, name = experiment.data.retain, "retrained"
+    trained = experiment.initialised(name)
+    training = experiment.training_fit(name, lambda *progress: None)
+    training(trained, experiment.training_loss(trained), retain)
+    fit = dataclasses.replace(experiment.unlearning_fit(lambda *progress: None, watch=print), name=name)
+    again = retrain(trained, experiment.data.forget, retain, fit, initialise=lambda: experiment.initialised(name))
+    assert fit.account.steps == training.account.steps
+    for one, other in zip(again.parameters(), trained.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_smoothing_is_refused_where_no_loss_takes_it(composed):
+    with pytest.raises(BadInput) as error:
+        build(composed(*SMALL, "mu_algo=graddiff", "unlearn.label_smoothing=0.1"))
+    assert str(error.value) == "unlearn.label_smoothing=0.1: graddiff has no label smoothing. Set it to 0"
+
+
+@pytest.mark.parametrize("name", ["finetune", "l1_sparse"])
+def test_fine_tuning_takes_smoothing_and_augmentation(run, name):
+    words = (*SMALL, f"mu_algo={name}", "unlearn.max_steps=5")
+    on = ("unlearn.label_smoothing=0.1", "unlearn.augmentation.shift=2")
+    results = [run(*words, *more)[0] for more in ((), on[:1], on[1:])]
+    assert len({result["hashes"]["unlearned"] for result in results}) == 3
+    assert len({result["hashes"]["original"] for result in results}) == 1
 
 
 def test_it_changes_training_and_neither_data_nor_batches_nor_targets(run):

@@ -58,6 +58,7 @@ MODELS = {
     "training": Training,
     "training.augmentation": Augmentation,
     "unlearn": Unlearning,
+    "unlearn.augmentation": Augmentation,
     "targets.forget": Modifiers,
     "targets.retain": Modifiers,
 }

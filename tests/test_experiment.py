@@ -124,14 +124,13 @@ def test_what_ignores_the_forget_sets_targets_runs_once_for_all_of_them_and_trai
     assert (hard["choices"]["targets"], config_hash(hard) == config_hash(runs[0])) == ("hard", False)
 
 
-@pytest.mark.parametrize("recipe", ["mlp", "mlp_efficient", "mlp_reference", "cnn"])
+@pytest.mark.parametrize("recipe", ["mlp", "mlp_efficient", "mlp_reference", "cnn", "resnet9", "resnet18"])
 def test_retraining_can_have_the_runs_own_recipe(composed, recipe):
     """On 500 digits small batches leave JS_T at .003 for cost 1, and these at the floor, .001."""
     config = composed("mu_algo=retrain", "unlearn=retrain_own", "unlearn.cost=1", f"training={recipe}")
-    shared = ("batch_size", "optimizer", "schedule", "clip_norm", "precision")
-    assert {name: config["unlearn"][name] for name in shared} == {
-        name: config["training"][name] for name in shared
-    }
+    shared = {"batch_size", "optimizer", "schedule", "clip_norm", "precision", "label_smoothing", "augmentation"}
+    unlearn, training = ({name: config[group].get(name) for name in shared} for group in ("unlearn", "training"))
+    assert unlearn == training
     assert config["choices"]["unlearn"] == "retrain_own"
 
 

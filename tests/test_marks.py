@@ -70,7 +70,7 @@ def test_what_ignores_all_targets_ignores_those_of_the_forget_set():
 
 def test_a_part_with_marks_is_pickled_by_its_name():
     assert pickle.loads(pickle.dumps(finetune)) is finetune
-    assert Algorithm.of(finetune) == Algorithm(ignores_forget_targets=True)
+    assert Algorithm.of(finetune) == Algorithm(ignores_forget_targets=True, smooths_labels=True)
 
 
 OWN = """

@@ -704,10 +704,15 @@ def test_a_temperature_ends_at_the_ends_of_its_range(sharpness, expected):
     assert fitted_temperature(right * 100 * sharpness, labels) == expected
 
 
-def test_retraining_by_the_trainings_recipe_from_its_initialisation_is_the_retrained_model():
-    retain, fit = samples(30, 2), made(epochs=3)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_retraining_by_the_trainings_recipe_from_its_initialisation_is_the_retrained_model(smoothing):
+    retain, fit = samples(30, 2), made(epochs=3, label_smoothing=smoothing)
     trained = network(1)
-    made(epochs=3)(trained, lambda batch: F.cross_entropy(trained(batch.inputs), batch.labels), retain)
+
+    def loss(batch):
+        return F.cross_entropy(trained(batch.inputs), batch.labels, label_smoothing=smoothing)
+
+    made(epochs=3)(trained, loss, retain)
     again = algorithm("retrain")(network(), samples(20, 1), retain, fit)
     assert torch.equal(flat(again), flat(trained))
 

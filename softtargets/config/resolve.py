@@ -37,6 +37,8 @@ NEWER = {
     "unlearn.cost": None,
     "unlearn.looks": 1,
     "unlearn.freeze_norm": False,
+    "unlearn.label_smoothing": 0.0,
+    "unlearn.augmentation": {"flip": False, "shift": 0, "cutout": 0},
     "training.label_smoothing": 0.0,
     "training.augmentation": {"flip": False, "shift": 0, "cutout": 0},
 }

@@ -153,7 +153,7 @@ class Optimisation(pydantic.BaseModel):
 
 
 class Augmentation(pydantic.BaseModel):
-    """Group `training.augmentation`: random changes of training images."""
+    """Groups `training.augmentation` and `unlearn.augmentation`: random changes of the images of every batch."""
 
     model_config = FORBID
     flip: bool = False
@@ -189,6 +189,8 @@ class Unlearning(Optimisation):
     evaluate_growth: Weight
     evaluate_samples: Annotated[int, Field(ge=100, le=10**9)] | None
     freeze_norm: bool = False
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augmentation: Augmentation = Augmentation()
 
 
 def _descending(maximize: bool) -> bool:

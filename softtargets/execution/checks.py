@@ -127,6 +127,14 @@ def require_statistics(unlearn: functools.partial, model: nn.Module) -> None:
         )
 
 
+def require_labels(unlearn: functools.partial, smoothing: float) -> None:
+    """Raise BadInput for label smoothing if the algorithm has no loss that takes it."""
+    if smoothing and not Algorithm.of(unlearn).smooths_labels:
+        raise BadInput(
+            f"unlearn.label_smoothing={smoothing}: {unlearn.func.__name__} has no label smoothing. Set it to 0"
+        )
+
+
 def require_early(unlearn: functools.partial, checkpoint: str | None) -> None:
     """Raise BadInput for a user's original if the algorithm needs checkpoints of its training."""
     if checkpoint is not None and "early_original" in inspect.signature(unlearn.func).parameters:

@@ -141,8 +141,7 @@ class Experiment:
 
     def training_fit(self, name: str, progress: Callable, **more) -> Fit:
         """Return the fit that trains the model called `name`; `more` as fields of `Fit`."""
-        chosen = self.training.augmentation.model_dump()
-        augmentation = chosen if any(chosen.values()) else None
+        augmentation = _augmentation(self.training)
         return self._fit(self.training, name, progress, epochs=self.epochs, augmentation=augmentation, **more)
 
     def training_loss(self, model: nn.Module) -> Callable[[Samples], Tensor]:
@@ -156,7 +155,12 @@ class Experiment:
         pace = {"evaluate_every": u.evaluate_every, "evaluate_growth": u.evaluate_growth}
         rule = {"watch": watch} | pace if u.evaluate_every else {}
         length = {"epochs": u.epochs, "max_steps": u.max_steps, "lengths": self.lengths}
-        return self._fit(u, "unlearn", progress, freeze_norm=u.freeze_norm, **length | rule)
+        own = {
+            "freeze_norm": u.freeze_norm,
+            "label_smoothing": u.label_smoothing,
+            "augmentation": _augmentation(u),
+        }
+        return self._fit(u, "unlearn", progress, **own | length | rule)
 
     def relearning_fit(self, watch: Callable) -> Fit:
         """Return a fit with training's optimiser at a constant rate, which ends when `watch` returns True."""
@@ -166,6 +170,12 @@ class Experiment:
     def _fit(self, settings: Optimisation, name: str, progress: Callable, **more) -> Fit:
         common = {field: getattr(settings, field) for field in Optimisation.model_fields}
         return Fit(seed=self.settings.seed, name=name, progress=progress, **common | more)
+
+
+def _augmentation(settings: Training | Unlearning) -> dict | None:
+    """Return the chosen augmentation; None where all of it is off."""
+    chosen = settings.augmentation.model_dump()
+    return chosen if any(chosen.values()) else None
 
 
 def build(config: dict, data: Split | None = None, parts: Parts | None = None) -> Experiment:
@@ -191,10 +201,11 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
     checks.require_whole_classes(unlearn, data)
     checks.require_shards(unlearn, data)
     training = build_optimisation(Training, config["training"], "training", parts, settings.device)
-    _try_augmentation(training, data)
     unlearning = build_unlearning(config["unlearn"], parts, settings.device)
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
+        _try_augmentation(name, settings_, data)
         checks.require_batch(name, settings_.batch_size, len(data.train))
+    checks.require_labels(unlearn, unlearning.label_smoothing)
     checks.require_early(unlearn, settings.checkpoint)
     checks.require_blind(unlearn, unlearning.stop)
     checks.require_no_ensemble(unlearn, settings.checkpoint, settings.evidence)
@@ -276,10 +287,10 @@ def _algorithm(node: dict) -> Callable:
     return unlearn
 
 
-def _try_augmentation(training: Training, data: Split) -> None:
-    with naming("training.augmentation"):
+def _try_augmentation(group: str, settings: Training | Unlearning, data: Split) -> None:
+    with naming(f"{group}.augmentation"):
         images = torch.zeros(1, *data.input_shape)
-        augmented(images, torch.Generator(), **training.augmentation.model_dump())
+        augmented(images, torch.Generator(), **settings.augmentation.model_dump())
 
 
 _TRIED: set[str] = set()
