@@ -148,6 +148,13 @@ def test_without_effects_of_set_and_seed_a_crossed_design_has_the_error_of_its_r
     assert (found.se, found.df) == pytest.approx((math.sqrt(4 / 4 / 9), 4))
 
 
+def test_a_crossed_design_has_at_least_as_many_degrees_of_freedom_as_its_smaller_side_less_one():
+    """Mean squares 4, 4 and 3.6: Satterthwaite's approximation would be 4.4² / (4² + 4² + 3.6²) = .43."""
+    table = np.array([[1.0, 1], [-1, -1]]) + np.array([[1.0, -1], [1, -1]])
+    found = crossed((table + math.sqrt(0.9) * np.array([[1.0, -1], [-1, 1]])).ravel(), grid(2, 2))
+    assert (found.se, found.df) == pytest.approx((math.sqrt(4.4 / 4), 1))
+
+
 @pytest.mark.parametrize("wrong", [[[0, 0], [0, 1], [1, 0]], [[0, 0], [0, 1], [1, 0], [1, 0]]])
 def test_a_crossed_design_has_each_pair_once(wrong):
     with pytest.raises(ValueError, match="each must meet each once"):
@@ -937,6 +944,7 @@ def test_forget_sets_of_several_seeds_are_pairs_of_one_cell(folder):
         ([(0, 0), (1, 1), (2, 2)], "distinct", "n = 3, 3 forget sets"),
         ([(4, 0), (4, 1)], "one seed", "n = 2, 2 forget sets of one seed"),
         ([(0, 0), (0, 1), (1, 0), (1, 1)], "crossed", "n = 4, 2 forget sets × 2 seeds"),
+        ([(0, 0), (1, 1), (0, 2)], "mixed", "n = 3, from 3 forget sets and 2 seeds"),
         ([(0, 0), (0, 1), (1, 0)], "mixed", "n = 3, from 2 forget sets and 2 seeds"),
     ],
 )

@@ -29,6 +29,7 @@ from softtargets.report.runs import read
 from softtargets.report.standing import factor, gate, placed, say_standing, standings
 from softtargets.report.statistics import folded
 from softtargets.report.summary import ENDPOINTS, judge_all
+from softtargets.report.way import way_to_go
 from softtargets.report.way_left import entries
 
 FAR = {"js_t_forget": 0.04, "disagreement_forget": 0.2, "mia_gap": 0.08}
@@ -271,6 +272,19 @@ def test_the_rows_of_standings_name_the_test_that_p_is_of(tmp_path):
     assert float(first["npo hard"]["p"]) == pytest.approx(ranks)
     paired = next(one.faces[0].against[0].paired for one in stands if one.arm == "relabel hard")
     assert float(first["relabel hard"]["p"]) == paired.t_p
+
+
+@pytest.mark.parametrize(("spread", "shown"), [(1.24, True), (1.6, False)])
+def test_the_way_is_shown_by_a_one_sided_test_at_five_per_cent(tmp_path, spread, shown):
+    """Two-sided p values of .070 and .14; doing nothing is .002 farther than the floor on average."""
+    apart = 0.002 * (1 + spread * np.array([1, -1, 1, -1, 1, -1, 1, -1]))
+    assert bool(stats.ttest_1samp(apart, 0, alternative="greater").pvalue < 0.05) == shown
+    assert stats.ttest_1samp(apart, 0).pvalue > 0.05
+    runs = list(planted("npo", 0.3))
+    for run, each in zip(runs, apart.tolist(), strict=True):
+        run["faces"]["js_t_forget"]["nothing"] = FLOOR["js_t_forget"] + each
+    runs = read(leave(tmp_path, *runs))
+    assert way_to_go(FACES[0], runs, FLOOR["js_t_forget"]) == (pytest.approx(0.002) if shown else None)
 
 
 def test_the_gate_by_hand(tmp_path):
@@ -682,6 +696,69 @@ def test_whole_classes_are_compared_by_logarithms(tmp_path):
     assert primary.rule.js_t.mean == pytest.approx(apart.mean())
     assert "of log JS_T" in contrast.say_contrast(primary)
     assert contrast.say_contrast(primary).endswith("a headline on a class needs evidence=[svc,relearn,probe]")
+
+
+def test_an_arm_at_the_floor_of_every_pair_leaves_nothing_of_the_way(tmp_path):
+    """By logarithms the way is the mean of log(nothing / floor), whatever the floor of each pair is."""
+    runs = of_class([*planted("npo", 0.5), *planted("npo", 0.5, targets="soft")])
+    for run in runs:
+        face = run["faces"]["js_t_forget"]
+        face["floor"] = 0.001 * 2 ** run["choices"]["seed"]
+        face["nothing"] = face["floor"] * (50 + run["choices"]["seed"])
+        # hard at its floor, and soft half of the logarithmic way from it
+        face["unlearned"] = (
+            face["floor"] if run["choices"]["targets"] == "hard" else math.sqrt(face["floor"] * face["nothing"])
+        )
+    place = leave(tmp_path, *runs)
+    runs = read(place)
+    verdicts, stands, _ = judge_all(runs, None, ENDPOINTS, None)
+    first = next(one for one in verdicts if one.measure == FACES[0])
+    (primary,) = contrasts(runs, [("npo hard", "npo soft")])
+    expected = pytest.approx([0.0, 0.5])
+    assert [arm.corrected for arm in first.arms] == expected
+    assert list(primary.place.left) == expected
+    assert [one.faces[0].left for one in stands] == expected
+    assert [entry.left for entry in entries(runs, stands, FACES)] == expected
+    assert "hard leaves 0% and soft leaves 50%" in first.words
+    assert "npo hard leaves 0% and npo soft leaves 50%" in contrast.say_contrast(primary)
+    assert [say_standing(one).partition("; ")[2].partition(";")[0] for one in stands] == [
+        "leaves 0% of the way to retraining",
+        "leaves 50% of the way to retraining",
+    ]
+
+
+def mixed(algorithm: str, lefts: tuple[float, ...], **more) -> list[dict]:
+    """Eight runs on six forget sets, three of them on the first; each set has its share of the way left."""
+    runs = list(planted(algorithm, 0.0, **more))
+    for run, at in zip(runs, (0, 0, 0, 1, 2, 3, 4, 5), strict=True):
+        run["hashes"] = run["hashes"] | {"forget_set": f"set{at}"}
+        for name in FAR:
+            run["faces"][name]["unlearned"] = FLOOR[name] + lefts[at] * (FAR[name] - FLOOR[name])
+    return runs
+
+
+def test_the_place_of_a_mixed_design_is_that_of_its_forget_sets(tmp_path):
+    """Over runs relabel would leave .525: three of them are on the forget set where it is far."""
+    relabel = mixed("relabel", (0.9, 0.3, 0.31, 0.29, 0.3, 0.3), targets="soft")
+    finetune = mixed("finetune", (0.95, 0.5, 0.5, 0.5, 0.5, 0.5))
+    place = leave(tmp_path / "kept", *relabel, *finetune)
+    (one,) = contrasts(read(place), ARMS)
+    words = contrast.say_contrast(one)
+    assert words.startswith("relabel soft is closer to retrained than finetune hard by 0.0063 nats of JS_T [")
+    assert "; 6 forget sets won, 0 lost, 0 tied (sign test p = 0.031); of the way from doing nothing" in words
+    assert "relabel soft leaves 40% and finetune hard leaves 57%" in words
+    assert one.place.means == pytest.approx((0.004 + 0.4 * 0.036, 0.004 + 0.575 * 0.036))
+    stands = standings(read(place))
+    assert [one.faces[0].mean for one in stands] == pytest.approx(one.place.means)
+    assert [one.faces[0].left for one in stands] == pytest.approx([0.4, 0.575])
+    (turned,) = contrasts(read(place), [ARMS[0][::-1]])
+    assert (turned.shown, turned.rule.signs.losses) == ("other", 6)
+    # of the first forget set two runs lose so much accuracy that its mean does, too; of the second the only one
+    lossy = [*with_gap(relabel[:2], -0.02), relabel[2], *with_gap(relabel[3:4], -0.02), *relabel[4:]]
+    (one,) = contrasts(read(leave(tmp_path / "lost", *lossy, *finetune)), ARMS)
+    words = contrast.say_contrast(one)
+    assert "; 4 forget sets won, 2 lost, 0 tied (sign test p = 0.69); " in words
+    assert "; forget sets lost by test accuracy: 2 of relabel soft; " in words
 
 
 def test_a_distance_of_zero_has_no_logarithm(tmp_path):

@@ -6,18 +6,28 @@ import math
 from collections.abc import Iterable
 
 import numpy
+from jaxtyping import Bool, Float
 
 from softtargets.errors import BadInput, nearest
 from softtargets.report import endpoint
 from softtargets.report.costs import at_cost
 from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.numbers import percent
-from softtargets.report.pairs import SHARED_MODELS, Design, Pairing, design, means_of_sets, pair_runs, places_in
+from softtargets.report.pairs import (
+    SHARED_MODELS,
+    Design,
+    Pairing,
+    analysed,
+    design,
+    means_of_sets,
+    pair_runs,
+    places_in,
+)
 from softtargets.report.runs import Run
-from softtargets.report.standing import Setting, fails_gate, gate, has_logarithms, listed, placed
+from softtargets.report.standing import Setting, gate, has_logarithms, listed, placed, test_acc_gap
 from softtargets.report.statistics import mean_of
 from softtargets.report.statuses import counted_statuses, no_verdict
-from softtargets.report.way import NO_WAY, way_to_go
+from softtargets.report.way import NO_WAY, average, share_left, way_to_go
 from softtargets.system.words import counted
 
 NAMES = dict(zip((face.name for face in FACES), ("js_t", "disagreement", "mia_gap"), strict=True))
@@ -54,22 +64,17 @@ class Place:
     way: float | None
     """How much farther doing nothing is than another retraining; None where it is not measurably farther."""
     costs: tuple[float | None, float | None]
+    left: tuple[float | None, float | None]
+    """The share of the way from doing nothing to another retraining that each leaves; None where there is none."""
     lost: tuple[int, int]
-    """Runs of each arm that lost their pair by test accuracy."""
+    """Pairs that each arm lost by test accuracy; of a mixed design forget sets, of which each counts once."""
     diverged: int
-    """Pairs in which a run diverged."""
+    """Pairs, or such forget sets, in which a run diverged."""
 
     @property
     def no_nearer_than_nothing(self) -> bool:
         """Return whether neither arm is nearer to the retrained model than doing nothing."""
         return self.nothing is not None and min(self.means) >= self.nothing
-
-    @property
-    def left(self) -> list[float] | None:
-        """Return the shares of the way from doing nothing to another retraining that the arms leave."""
-        if self.floor is None or self.way is None:
-            return None
-        return [max(0.0, (mean - self.floor) / self.way) for mean in self.means]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +212,7 @@ def _contrast(
         logarithms,
         not all(one.has_floor for one in allowed.values()),
         margins is not None,
-        _place(sides, floors),
+        _place(sides, floors, NAMES[FACES[0].name] in logarithms),
         pairing.refused,
         _beside(setting, sides),
     )
@@ -218,20 +223,37 @@ def _no_verdict(named: Named, sides: list[list[Run]]) -> str | None:
     return next(filter(None, said), None)
 
 
-def _place(sides: list[list[Run]], floors: Floors) -> Place:
+def _place(sides: list[list[Run]], floors: Floors, logarithms: bool) -> Place:
     face = FACES[0]
-    pairs = [pair for pair in zip(*sides, strict=True) if all(_finite(face.at_end(run)) for run in pair)]
-    kept = [list(side) for side in zip(*pairs, strict=True)]
+    pairs = list(zip(*sides, strict=True))
+    finite = [pair for pair in pairs if all(_finite(face.at_end(run)) for run in pair)]
+    kept = [list(side) for side in zip(*finite, strict=True)]
     floor = floors.of(face, [run for side in kept for run in side])
+    way = way_to_go(face, kept[0], floor, logarithms)
+    known = None if floor is None else way
+    left = [share_left(face, side, list(map(face.at_end, side)), known, logarithms) for side in kept]
+    farthest = [max(face.at_end(run) or 0.0 for run in pair) for pair in pairs]
     return Place(
-        tuple(face.average([face.at_end(run) for run in side]) for side in kept),
-        face.average([face.nothing(run) for run in kept[0]]),
-        floor,
-        way_to_go(face, kept[0], floor),
-        tuple(at_cost(side) for side in sides),
-        tuple(sum(map(fails_gate, side)) for side in sides),
-        sum(math.inf in map(face.at_end, pair) for pair in zip(*sides, strict=True)),
+        means=tuple(average(face, side, list(map(face.at_end, side))) for side in kept),
+        nothing=average(face, kept[0], list(map(face.nothing, kept[0]))),
+        floor=floor,
+        way=way,
+        costs=tuple(at_cost(side) for side in sides),
+        left=tuple(left),
+        lost=tuple(int(_lost(side).sum()) for side in sides),
+        diverged=int(numpy.isinf(_by_unit(farthest, sides[0])).sum()),
     )
+
+
+def _lost(runs: list[Run]) -> Bool[numpy.ndarray, " pairs"]:
+    """Mark the pairs that runs lose by their test accuracy; of a mixed design forget sets, by their means."""
+    return _by_unit([test_acc_gap(run) or 0.0 for run in runs], runs) <= endpoint.LEAST_ACCURACY
+
+
+def _by_unit(values: list[float], runs: list[Run]) -> Float[numpy.ndarray, " pairs"]:
+    """Return values by pair, or of a mixed design their mean over each forget set."""
+    column = numpy.array(values, dtype=float)
+    return analysed(column, column, runs)[0]
 
 
 def _finite(value: Value) -> bool:
@@ -243,19 +265,19 @@ def _rule(
 ) -> endpoint.Primary:
     """Apply the primary rule as the design of the pairs asks for."""
     columns, kind = [_faces(side, logarithms) for side in sides], design(sides[0]).kind
+    lost = [_lost(side) for side in sides]
     if kind == "mixed":  # forget sets that come more or less often count once each
-        return endpoint.primary(*_of_sets(*columns, sides[0]), margins)
+        return endpoint.primary(*_of_sets(*columns, sides[0]), margins, None, lost)
     if kind == "crossed" and not all(numpy.isfinite(values).all() for side in columns for values in side.values()):
         one, other = named
         raise BadInput(
             f"--primary {one!r} {other!r}: a run diverged, and forget sets that are crossed with seeds need all; "
             "draw pairs of their own by pairs=25"
         )
-    lost = [numpy.array([fails_gate(run) for run in side]) for side in sides]
     return endpoint.primary(*columns, margins, places_in(sides[0]) if kind == "crossed" else None, lost)
 
 
-def _of_sets(one: endpoint.Faces, other: endpoint.Faces, runs: list[Run]) -> list[endpoint.Faces]:
+def _of_sets(one: endpoint.Faces, other: endpoint.Faces, runs: list[Run]) -> list[dict]:
     """Return the means of both arms over each forget set, by face."""
     means = {name: means_of_sets(one[name], other[name], runs) for name in one}
     return [{name: pair[side] for name, pair in means.items()} for side in (0, 1)]
@@ -300,7 +322,7 @@ def margins_of(runs: list[Run]) -> Margins:
 
 
 def _margin(face: Measure, runs: list[Run], floors: Floors) -> Margin:
-    nothing, floor = face.average([face.nothing(run) for run in runs]), floors.of(face, runs)
+    nothing, floor = average(face, runs, list(map(face.nothing, runs))), floors.of(face, runs)
     return Margin(endpoint.margin(nothing or 0.0, floor), floor is not None)
 
 
@@ -464,7 +486,7 @@ def _said_place(contrast: Contrast) -> list[str]:
     place, names = contrast.place, _names(contrast)
     if place.nothing is None or place.no_nearer_than_nothing:
         return []
-    if place.left:
+    if None not in place.left:
         each = listed([f"{name} leaves {percent(share)}" for name, share in zip(names, place.left, strict=True)])
         return [f"of the way from doing nothing ({place.nothing:.3g}) to another retraining {each}"]
     each = listed([f"{name} at {mean:.3g}" for name, mean in zip(names, place.means, strict=True)])
@@ -493,16 +515,18 @@ def _size(contrast: Contrast) -> str:
 def _pairs_won(contrast: Contrast) -> list[str]:
     signs = contrast.rule.signs
     won, lost = (signs.losses, signs.wins) if contrast.rule.ahead == "other" else (signs.wins, signs.losses)
-    said = [f"{counted(won, 'pair')} won, {lost} lost, {signs.ties} tied (sign test p = {signs.p:.2g})"]
+    unit = "forget set" if contrast.design.kind == "mixed" else "pair"  # where each set counts once
+    said = [f"{counted(won, unit)} won, {lost} lost, {signs.ties} tied (sign test p = {signs.p:.2g})"]
     by_accuracy = [
         f"{count} of {name}" for name, count in zip(_names(contrast), contrast.place.lost, strict=True) if count
     ]
-    if by_accuracy and contrast.design.kind != "mixed":  # whose pairs are means over forget sets
-        said.append(f"runs that lost their pair by test accuracy: {listed(by_accuracy)}")
+    if by_accuracy:
+        what = "runs that lost their pair" if unit == "pair" else "forget sets lost"
+        said.append(f"{what} by test accuracy: {listed(by_accuracy)}")
     missing = signs.wins + signs.losses + signs.ties - contrast.rule.pairs
     if missing:
         diverged = contrast.place.diverged
         by = "in which neither run diverged" if diverged == missing else "that have a value by every face"
         beside = f", since a run diverged in {diverged}" if 0 < diverged < missing else ""
-        said.append(f"the size is that of {counted(contrast.rule.pairs, 'pair')} {by}{beside}")
+        said.append(f"the size is that of {counted(contrast.rule.pairs, unit)} {by}{beside}")
     return said

@@ -272,7 +272,7 @@ def _contrast(one: Contrast) -> Row:
     rule, names = one.rule, {"one": one.one, "other": one.other}
     sides = {"ahead": rule.ahead, "shown": one.shown, "claimed": one.side}
     signs = {name: getattr(rule.signs, name) for name in ("wins", "losses", "ties")} | {"sign_p": rule.signs.p}
-    sided = zip(names, one.place.costs, one.place.left or (None, None), one.gates, strict=True)
+    sided = zip(names, one.place.costs, one.place.left, one.gates, strict=True)
     of_arms = {
         f"{name}_{side}": value
         for side, *values in sided

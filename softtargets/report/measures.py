@@ -92,9 +92,12 @@ class Floors:
         if measure.signed:
             return 0.0
         if measure.face:
-            there = [run.result["faces"][measure.name]["floor"] for run in runs if run.result.get("faces")]
-            if None not in there and there:
-                return statistics.mean(there)
+            own = collections.defaultdict(list)
+            for run in runs:
+                if run.result.get("faces"):
+                    own[tuple(run.data.values())].append(run.result["faces"][measure.name]["floor"])
+            if own and all(None not in floors for floors in own.values()):
+                return statistics.mean(map(statistics.mean, own.values()))
         groups = collections.defaultdict(list)
         for run in runs:
             groups[tuple(run.data.values())].append(run)

@@ -172,8 +172,10 @@ class Design:
         """Return "distinct" where every pair has a forget set and a seed of its own; else what repeats."""
         if self.sets == 1:
             return "one set"
-        if self.pairs == self.sets:
-            return "distinct" if self.seeds > 1 else "one seed"
+        if self.pairs == self.sets == self.seeds:
+            return "distinct"
+        if self.pairs == self.sets and self.seeds == 1:
+            return "one seed"
         return "crossed" if self.pairs == self.sets * self.seeds else "mixed"
 
     @property

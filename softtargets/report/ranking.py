@@ -26,14 +26,15 @@ from softtargets.report.standing import (
 )
 from softtargets.report.statistics import LEAST, LEVEL, Paired
 from softtargets.report.verdicts import Verdict, forbidden, harmful, searched, utility_lost
-from softtargets.report.way import NO_WAY
+from softtargets.report.way import NO_WAY, average
 from softtargets.report.way_left import TOO_FAR, Entry, Way, best, by_preparation, honours, nearest
 from softtargets.system.words import counted
 
 HEAD = ("setting", "arm", "distance", "against doing nothing", "difference", "verdict")
 """Columns of the table of arms."""
 CORRECTED = (
-    "Verdicts are corrected for the number of comparisons (Holm); intervals are not, and may seem to say more."
+    "Verdicts are corrected for the number of comparisons (Holm); intervals are not, and may seem to say more. "
+    "Not farther, at the floor, and what the other faces say are bounds of 95 % each, without that correction."
 )
 
 
@@ -125,8 +126,9 @@ def without(label: str, common: Collection[str]) -> str:
 def _ranked(entry: Entry, compared: list[Verdict], measure: Measure, honour: str, counts: Counts) -> Ranked:
     verdict = compared[0] if compared else None
     way = entry.ways.get(measure.name)
+    runs = list(entry.runs.values())
     values = _finite(entry, measure)
-    mean = measure.average(values)
+    mean = average(measure, runs, list(map(measure.at_end, runs)))
     left = way.mean if way else None
     paired = verdict.paired if verdict else None
     cells = (

@@ -21,7 +21,7 @@ from softtargets.report.pairs import SHARED_MODELS, Design, Pairing, analysed, b
 from softtargets.report.runs import Factors, Run, typed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, mean_of
 from softtargets.report.statuses import counted_statuses, no_verdict
-from softtargets.report.way import NO_WAY, way_to_go
+from softtargets.report.way import NO_WAY, average, length, share, way_to_go
 from softtargets.system.words import counted
 
 OF_ARM = ("mu_algo", "unlearn", "tuned", "folder")
@@ -107,6 +107,8 @@ class OnFace:
     logarithms: bool
     """Whether differences and the margin are those of log(D / floor)."""
     against: tuple[Against, ...]
+    left: float | None = None
+    """The share of the way to retraining that is left: 0 is another retraining, 1 doing nothing."""
     at_floor: bool | None = None
     """Whether it is shown to be less than the margin farther than another retraining; None if not known."""
     fails: bool | None = None
@@ -123,13 +125,6 @@ class OnFace:
     def lacks_floor(self) -> bool:
         """Return whether doing nothing was measured, and no other retraining, so that the margin reaches to 0."""
         return self.nothing is not None and self.floor is None
-
-    @property
-    def left(self) -> float | None:
-        """Return the share of the way to retraining that is left: 0 is another retraining, 1 doing nothing."""
-        if None in (self.mean, self.nothing, self.floor) or self.nothing <= self.floor:
-            return None
-        return (self.mean - self.floor) / (self.nothing - self.floor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,16 +283,23 @@ def _on_face(
     floors: Floors,
 ) -> OnFace:
     """Hold an arm's runs against doing nothing and the references that they are paired with, by a face."""
-    values = [value for run in runs if (value := measure.at_end(run)) is not None and math.isfinite(value)]
-    nothing = measure.average([measure.nothing(run) for run in runs])
+    mean, nothing = (average(measure, runs, list(map(of, runs))) for of in (measure.at_end, measure.nothing))
     floor = floors.of(measure, runs)
     way = way_to_go(measure, runs, floor, logarithms)
-    face = OnFace(measure, measure.average(values), nothing, floor, way, logarithms, ())
+    face = OnFace(measure, mean, nothing, floor, way, logarithms, ())
     against = [_against("doing nothing", face, [(run, run) for run in runs], measure.nothing)]
     for name, pairing in beside:
         one = _against(name, face, pairing.pairs, measure.at_end)
         against.append(dataclasses.replace(one, refused=tuple(pairing.refused)))
-    return dataclasses.replace(face, against=tuple(against), at_floor=_at_floor(face, runs))
+    left = None if floor is None else _left(against[0].paired, length(measure, runs, floor, logarithms))
+    return dataclasses.replace(face, against=tuple(against), left=left, at_floor=_at_floor(face, runs))
+
+
+def _left(to_nothing: Paired | None, way: float | None) -> float | None:
+    """Return the share of the way that is left; None where so many runs diverged that a mean says nothing."""
+    if to_nothing is None or to_nothing.mean is None or not way:
+        return None
+    return share(to_nothing.mean, way)
 
 
 def references(arm: str, arms: dict[str, Runs]) -> list[tuple[str, str]]:
@@ -324,8 +326,9 @@ def _against(
     if face.logarithms:
         one, other = numpy.log(one), numpy.log(other)
     runs = [row[2] for row in there]
-    columns = [folded(one), folded(other)] if face.measure.signed else [one, other]
-    mine, theirs, cells = analysed(*columns, runs)
+    mine, theirs, cells = analysed(one, other, runs)
+    if face.measure.signed:
+        mine, theirs = folded(mine), folded(theirs)
     paired = compare(mine, theirs, face.margin or 0.0, cells)
     won = signs([row[2:] for row in there], *map(numpy.abs, (one, other)) if face.measure.signed else (one, other))
     return Against(name, paired, beyond(face.measure, one, other, runs), won)
@@ -380,9 +383,14 @@ def has_faces(run: Run) -> bool:
     return bool(run.result.get("faces"))
 
 
+def test_acc_gap(run: Run) -> float | None:
+    """Return test accuracy less the retrained model's; None for old results and runs that diverged."""
+    return run.result["faces"]["test_acc_gap"]["unlearned"] if has_faces(run) else None
+
+
 def fails_gate(run: Run) -> bool:
     """Return whether a run by itself fails the utility gate, by its test accuracy; old results do not say it."""
-    gap = run.result["faces"]["test_acc_gap"]["unlearned"] if has_faces(run) else None
+    gap = test_acc_gap(run)
     return gap is not None and gap <= endpoint.LEAST_ACCURACY
 
 
@@ -429,9 +437,7 @@ def say_standing(standing: Standing) -> str:
         )
     if standing.design.units < LEAST:
         return standing.design.too_few
-    # of too few runs, or against the ranks of all pairs, a mean says nothing of the arm
-    withheld = first.against[0].paired is None or first.against[0].paired.mean is None
-    left = [*([] if withheld else _way_left(first)), *(["at the floor"] if first.at_floor else [])]
+    left = [*_way_left(first), *(["at the floor"] if first.at_floor else [])]
     others = [f"{_than(one, first)} {one.reference}{_size(one, first)}{_fewer(one)}" for one in first.against[1:]]
     fails = ["fails against doing nothing"] if first.fails else []
     utility = {True: "keeps utility", False: "loses utility", None: "utility unknown"}[standing.gate.passed]
@@ -450,7 +456,7 @@ def _way_left(face: OnFace) -> list[str]:
     """Say which share of the way to retraining is left, or that there is no way; nothing without a floor."""
     if face.left is not None and face.way:
         return [f"leaves {percent(face.left)} of the way to retraining"]
-    return [] if face.floor is None else [NO_WAY]
+    return [] if face.floor is None or face.way else [NO_WAY]
 
 
 def cheaper(standing: Standing) -> list[str]:

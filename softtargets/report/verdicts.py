@@ -17,7 +17,7 @@ from softtargets.report.seeds import OverSeeds
 from softtargets.report.standing import Standing, beyond, by_logarithms, factor, gate, has_logarithms, listed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, Values, compare, folded, holm, mean_of
 from softtargets.report.statuses import counted_statuses, no_verdict
-from softtargets.report.way import NO_WAY, way_to_go
+from softtargets.report.way import NO_WAY, average, length, share_left, way_to_go
 from softtargets.system.words import counted
 
 WHERE = {"end": "at the end of the run", "matched": "at matched forgetting"}
@@ -49,7 +49,7 @@ class Arm:
     flags: dict[str, int]
     """Statuses other than ok, and how many runs have each."""
     corrected: float | None
-    """(mean - floor) / (nothing - floor): 1 is doing nothing, 0 another retraining."""
+    """The share of the way that is left: 1 is doing nothing, 0 another retraining."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,10 +194,10 @@ def _compare(pairing: Pairing, measure: Measure, where: str, given: float | None
     sides = [list(side) for side in zip(*pairing.pairs, strict=True)] or [[] for _ in names]
     columns = [[value(run) for run in side] for side in sides]
     runs = [run for side in sides for run in side]
-    floor, nothing = floors.of(measure, runs), measure.average([measure.nothing(run) for run in sides[0]])
+    floor, nothing = floors.of(measure, runs), average(measure, sides[0], list(map(measure.nothing, sides[0])))
     logarithms, margin = _scale(pairing, measure, floor, nothing, given)
     arms = [
-        _arm(name, side, column, measure, where, floor, nothing)
+        _arm(name, side, column, measure, where, floor, logarithms)
         for name, side, column in zip(names, sides, columns, strict=True)
     ]
     alone = pairing.other is None
@@ -235,7 +235,7 @@ def _others(pairing: Pairing, where: str, floors: Floors, given: float | None) -
 def _other_face(pairing: Pairing, face: Measure, floors: Floors, given: float | None) -> OtherFace:
     sides = list(zip(*pairing.pairs, strict=True))
     floor = floors.of(face, [run for side in sides for run in side])
-    nothing = face.average([face.nothing(run) for run in sides[0]])
+    nothing = average(face, sides[0], list(map(face.nothing, sides[0])))
     logarithms, margin = _scale(pairing, face, floor, nothing, given)
     compared = _columns(pairing, [[face.at_end(run) for run in side] for side in sides], logarithms)
     if compared is None:
@@ -276,8 +276,9 @@ def _columns(pairing: Pairing, columns: list[list[Value]], logarithms: bool = Fa
 
 def _paired(measure: Measure, one: Values, other: Values, runs: list[Run], margin: float) -> Paired:
     """Compare the pairs as their design asks for."""
-    columns = (folded(one), folded(other)) if measure.signed else (one, other)
-    mine, theirs, cells = analysed(*columns, runs)
+    mine, theirs, cells = analysed(one, other, runs)
+    if measure.signed:
+        mine, theirs = folded(mine), folded(theirs)
     return compare(mine, theirs, margin, cells)
 
 
@@ -306,21 +307,18 @@ def _points(runs: list[Run], columns: list[list]) -> list[tuple[int, float]]:
     ]
 
 
-def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str, floor, nothing) -> Arm:
+def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str, floor, logarithms) -> Arm:
     there = [value for value in values if value is not None]
     finite = [value for value in there if math.isfinite(value)]
-    mean = measure.average(finite)
+    way = None if floor is None else length(measure, runs, floor, logarithms)
+    corrected = share_left(measure, runs, values, way, logarithms)
     missing = collections.Counter(
         _missing(run, where) for run, value in zip(runs, values, strict=True) if value is None
     )
-    corrected = None
-    if None not in (mean, floor, nothing) and nothing > floor:
-        share = (mean - floor) / (nothing - floor)
-        corrected = share if math.isfinite(share) else None
     return Arm(
         name=name,
         runs=len(runs),
-        mean=mean,
+        mean=average(measure, runs, values),
         sd=statistics.stdev(finite) if len(finite) > 1 else None,
         mean_with_diverged=None if measure.worst == math.inf else mean_of([min(v, measure.worst) for v in there]),
         diverged=len(there) - len(finite),
@@ -330,7 +328,7 @@ def _arm(name: str, runs: list[Run], values: list, measure: Measure, where: str,
         unwatched=missing["unwatched"],
         unmeasured=missing["unmeasured"],
         flags=counted_statuses(runs),
-        corrected=corrected,
+        corrected=corrected if corrected is not None and math.isfinite(corrected) else None,
     )
 
 
@@ -500,9 +498,7 @@ def _place(verdict: Verdict) -> list[str]:
         each = listed([f"{arm.name} at {arm.mean:.3g}" for arm in verdict.arms])
         no_way = verdict.floor is not None and not verdict.measure.as_it_is and not verdict.way
         return [*([NO_WAY] if no_way else []), f"doing nothing is at {verdict.nothing:.3g}, {each}"]
-    each = listed(
-        [f"{arm.name} leaves {percent(max(share, 0.0))}" for arm, share in zip(verdict.arms, left, strict=True)]
-    )
+    each = listed([f"{arm.name} leaves {percent(share)}" for arm, share in zip(verdict.arms, left, strict=True)])
     return [f"of the way from doing nothing ({verdict.nothing:.3g}) to another retraining {each}"]
 
 

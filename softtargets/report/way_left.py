@@ -144,8 +144,9 @@ def way(measure: Measure, runs: list[Run], logarithms: bool, floor: float | None
 def _compare(measure: Measure, one: Values, other: Values, runs: list[Run], logarithms: bool) -> Paired:
     if logarithms:
         one, other = numpy.log(one), numpy.log(other)
-    columns = (folded(one), folded(other)) if measure.signed else (one, other)
-    mine, theirs, cells = analysed(*columns, runs)
+    mine, theirs, cells = analysed(one, other, runs)
+    if measure.signed:
+        mine, theirs = folded(mine), folded(theirs)
     return compare(mine, theirs, 0.0, cells)
 
 
