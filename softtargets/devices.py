@@ -32,11 +32,8 @@ def waits(device: torch.device | str) -> bool:
 
 def wait_for(device: torch.device | str) -> None:
     """Return once a device has computed all that it was given; a processor always has."""
-    kind = torch.device(device).type
-    if kind == "cuda":
+    if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
-    elif kind == "mps":
-        torch.mps.synchronize()
 
 
 def sent(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:

@@ -55,6 +55,7 @@ BAD = {
     "forget=random": "did you mean forget_set?",
     "device=gpu": "did you mean cuda?",
     "device=cuda:one": "a GPU by its number, as in cuda:1",
+    "device=mps": "device='mps': has no float64, in which measures are computed. Use device=cpu",
     "device=cuda:99": "this machine has none. Choose one of auto, cpu",
     "evidence=svc": "evidence=[svc]",
     "architecture.hidden=[3]": "integer; several values make a sweep: -m",

@@ -12,8 +12,8 @@ def resolve_machine(settings: dict) -> dict:
         import torch  # takes 1.5 s, which a finished sweep should not pay
 
         if device == "auto":
-            gpu = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
-            device = gpu or "cpu"
+            # never Apple's mps, which has no float64, and measures are computed in it
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         if precision == "auto":
             precision = "bf16" if _multiplies_bf16(torch, device) else "float32"
     return {"device": device, "precision": precision}

@@ -20,7 +20,6 @@ def require_device(device: str) -> None:
     """Raise BadInput for a device that this machine lacks."""
     gpus = torch.cuda.device_count()
     available = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
-    available += ["mps"] if torch.backends.mps.is_available() else []
     if device not in available:
         raise BadInput(f"device={device}: this machine has none. Choose one of auto, {', '.join(available)}")
 
