@@ -294,7 +294,8 @@ def sampled(data: Split, most: int | None, seed: int) -> Sampled:
     # attack and level are drawn anew: positions of the whole sets mean nothing in the smaller ones
     forget, true = positions["forget"], data.forget_true_labels[positions["forget"]]
     draws = generator(seed, "sampled")
-    level = _level(true, sets["forget"], sets["retain"], sets["validation"], data.classes, draws)
+    # by the whole retain set: whether a class is forgotten whole is no matter of which samples were drawn
+    level = _level(true, sets["forget"], data.retain, sets["validation"], data.classes, draws)
     few = dataclasses.replace(
         data,
         **sets,

@@ -251,6 +251,15 @@ def test_sampled_sets_are_parts_of_the_whole(name, most):
     assert torch.equal(sampled(data, most, 0).positions["retain"], positions["retain"])
 
 
+def test_whether_a_class_is_forgotten_whole_is_no_matter_of_the_samples_drawn():
+    """A tenth of class 0 stays, a few of some 240 samples: of 25 drawn ones there may be none of it."""
+    data = made(choose=functools.partial(class_fraction, classes=[0], fraction=0.9))
+    assert data.level.fixed is None
+    drawn = [sampled(data, 25, seed).split for seed in range(10)]
+    assert any(not (few.retain.labels == 0).any() for few in drawn)
+    assert [few.level.fixed for few in drawn] == [None] * 10
+
+
 # guards
 
 
