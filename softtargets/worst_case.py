@@ -33,7 +33,8 @@ def still_known(
     """
     train, count = laboratory.train, round(fraction * len(laboratory.train))
     unseen = _unseen(laboratory, models)
-    (original,) = laboratory.trained({"original": torch.arange(len(train))})
+    # by a name of its own: the set must not be the hardest for the very original of the study's seed 0
+    (original,) = laboratory.trained({"worst case": torch.arange(len(train))})
 
     def left(chosen: Int64[Tensor, " m"]) -> Float[Tensor, " n"]:
         retained = torch.ones(len(train), dtype=torch.bool).index_fill(0, chosen, False).nonzero()[:, 0]

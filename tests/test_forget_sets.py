@@ -330,7 +330,10 @@ def test_the_worst_case_finds_what_only_a_model_that_saw_it_knows():
     train = Samples(torch.eye(20), torch.arange(20) % 2, torch.eye(2)[torch.arange(20) % 2])
     known = torch.nn.functional.one_hot(train.labels) * 8.0
 
+    names = []
+
     def trained(sets):
+        names.extend(sets)
         for positions in sets.values():
             knows = torch.isin(torch.arange(20), positions) | (torch.arange(20) % 4 < 2)
             model = torch.nn.Linear(20, 2)
@@ -340,3 +343,5 @@ def test_the_worst_case_finds_what_only_a_model_that_saw_it_knows():
     laboratory = Laboratory(train, trained, lambda model, samples: model(samples.inputs).detach())
     scores = still_known(laboratory, fraction=0.5, models=4, rounds=3, steps=1, rate=1e-3)
     assert sorted(scores.topk(10).indices.tolist()) == [i for i in range(20) if i % 4 > 1]
+    # the model of that name and of seed 0 is the original of a study's first pair
+    assert names == [*(f"half/{number}" for number in range(4)), "worst case"]

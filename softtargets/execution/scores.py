@@ -18,7 +18,7 @@ from softtargets.execution.callables import instantiate_partial
 from softtargets.marks import ForgetSet
 
 STAGE = "scores"
-CODE = 1
+CODE = 2
 """Version of the code that computes scores, raised when its output changes."""
 
 
