@@ -1,5 +1,6 @@
 """Composed configs: every option builds, groups follow each other, and hashes name what is asked for."""
 
+import dataclasses
 import itertools
 import re
 
@@ -9,11 +10,14 @@ from conftest import CONF, options, suited
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
+from softtargets import store
 from softtargets.config import tuned, tuned_on
+from softtargets.config.machine import resolve_machine
 from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
 from softtargets.execution import rehearsal
 from softtargets.execution.experiment import build
+from softtargets.execution.ingredients import of_model
 from softtargets.marks import Algorithm
 
 TINY = ("dataset.train_size=300",)
@@ -257,6 +261,21 @@ def test_an_arm_takes_what_was_found_for_it_and_a_value_given_goes_before(compos
     assert composed(*arm, "mu_algo.alpha=5")["mu_algo"]["alpha"] == 5
     assert composed(*arm, "unlearn=graddiff_reference")["unlearn"]["optimizer"]["lr"] == 5e-5
     assert composed(*arm, "tuned=none")["mu_algo"]["alpha"] == 1
+
+
+def test_the_validation_set_is_part_of_the_key_of_the_checkpoint_that_it_chooses(composed):
+    experiment = build(composed(*TINY))
+    data = dataclasses.replace(experiment.data, validation=experiment.data.test)
+    both = experiment, dataclasses.replace(experiment, data=data)
+    for name, same in (("early_original", False), ("original", True)):
+        one, other = (store.key("model", of_model(each, name, data.train)) for each in both)
+        assert (one == other) is same, name
+
+
+def test_auto_takes_no_device_without_float64(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert resolve_machine({"device": "auto", "precision": "float32"})["device"] == "cpu"
 
 
 def test_which_of_several_gpus_computes_has_no_part_in_the_hash(composed):

@@ -12,15 +12,21 @@ CODE = {"model": 2, "logits": 2, "targets": 1}
 def of_model(experiment: Experiment, name: str, samples: Samples) -> dict:
     """Return the ingredients of the model `name` trained on `samples`."""
     config = experiment.decisive
-    return _origin(experiment, "architecture", "training") | {
-        "code": CODE["model"],
-        "name": name,
-        "architecture": config["architecture"],
-        "training": config["training"] | {"epochs": experiment.epochs},
-        "samples": samples.digest,
-        "classes": samples.targets.shape[1],
-        "seed": experiment.settings.seed,
-    }
+    # it is the checkpoint that the validation set chooses
+    chosen = {"validation": experiment.data.validation.digest} if name == "early_original" else {}
+    return (
+        _origin(experiment, "architecture", "training")
+        | chosen
+        | {
+            "code": CODE["model"],
+            "name": name,
+            "architecture": config["architecture"],
+            "training": config["training"] | {"epochs": experiment.epochs},
+            "samples": samples.digest,
+            "classes": samples.targets.shape[1],
+            "seed": experiment.settings.seed,
+        }
+    )
 
 
 def of_logits(experiment: Experiment, model: str, samples: Samples) -> dict:
