@@ -282,8 +282,12 @@ class Fit:
             return batch
         return dataclasses.replace(batch, inputs=augmented(batch.inputs, draw, **self.augmentation))
 
-    def batches_digest(self, forget: Samples, retain: Samples) -> str:
-        """Return the SHA-256 of the batch plan: batch size, and the first order of forget and retain stream."""
+    def plan_digest(self, forget: Samples, retain: Samples) -> str:
+        """Return the SHA-256 of what decides all batches: batch size, seed and name, and the sizes of both sets.
+
+        Seed, name and sizes by the first orders of a loss on forget and retain batches. A loss that takes retain
+        batches first, or another set, draws other orders, and equal ones where this digest is equal.
+        """
         plans = (next(self.orders(i, len(samples))) for i, samples in enumerate((forget, retain)))
         sha = hashlib.sha256(str(self.batch_size).encode())
         for plan in plans:

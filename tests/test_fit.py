@@ -347,24 +347,24 @@ def test_bf16_is_close_to_float32_and_keeps_float32_parameters():
     assert 0 < (half - full).norm() < 0.05 * (full - start).norm()
 
 
-def test_batches_digest_is_that_of_the_batches_drawn():
+def test_plan_digest_is_that_of_a_loss_on_forget_and_retain_batches():
     fit = made(epochs=1)
     forget, retain = samples(16), samples(7)
     first, second = drawn(fit, forget, retain)
     sha = hashlib.sha256(b"4")
     for order in (joined(first), joined(second[:2])):
         sha.update(torch.tensor(order).numpy().tobytes())
-    assert fit.batches_digest(forget, retain) == sha.hexdigest()
+    assert fit.plan_digest(forget, retain) == sha.hexdigest()
 
 
-def test_batches_digest_depends_on_the_plan_alone():
+def test_plan_digest_depends_on_the_plan_alone():
     forget, retain = samples(16), samples(32)
-    plan = made().batches_digest(forget, retain)
+    plan = made().plan_digest(forget, retain)
     soft = forget.retarget(torch.full((16, 3), 1 / 3))
-    assert made(epochs=9, precision="bf16").batches_digest(soft, retain) == plan
+    assert made(epochs=9, precision="bf16").plan_digest(soft, retain) == plan
     others = [made(seed=1), made(batch_size=8), made(name="other")]
-    digests = {other.batches_digest(forget, retain) for other in others}
-    digests |= {made().batches_digest(samples(15), retain), made().batches_digest(forget, samples(31))}
+    digests = {other.plan_digest(forget, retain) for other in others}
+    digests |= {made().plan_digest(samples(15), retain), made().plan_digest(forget, samples(31))}
     assert len(digests | {plan}) == 6
 
 

@@ -356,7 +356,7 @@ def hashes(experiment: Experiment, outcome: Outcome) -> dict:
         "further_retrained": [model.digest for model in outcome.further],
         "unlearned": model_digest(outcome.unlearned),
         "forget_set": experiment.data.forget.digest,
-        "batches": outcome.fit.batches_digest(forget, retain),
+        "batches": outcome.fit.plan_digest(forget, retain),
         "targets": digest(forget.targets, retain.targets),
     }
 
