@@ -26,6 +26,9 @@ def neggrad_plus(
 
     α → alpha, β of the paper; q → forget.targets and retain.targets. Up to a factor it is graddiff with
     α / (1 - α).
+
+    Differs from the authors' code: there an epoch is a pass over the retain set, with one forget batch for every
+    retain batch.
     """
     model = copy.deepcopy(original)
 

@@ -32,6 +32,8 @@ def rmu(
 
     κ → kappa, α → alpha. Representations have no labels: targets play no part on either set, which makes this the
     control for them. The paper fixes c; κ makes it one scale for all networks. v is not negative, as h is not.
+    The paper takes h from an intermediate layer and trains the weights of three layers only; here all that lies
+    below h is trained.
 
     The last layer is not trained, and reads c·v as some class. Where a class is to be forgotten and c·v happens to
     be read as that very class (class 0 of Fashion-MNIST, say, by the mlp), its samples are called by its name all

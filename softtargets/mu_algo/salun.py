@@ -37,7 +37,6 @@ def salun(
     Differs from the authors' code: there an epoch is a pass over the forget set, whose random labels are drawn
     anew from all classes, the true one among them, and then one over all of the retain set, both with weight 1.
     So it is with ten classes; with a hundred it mixes both sets in its batches, which is nearer to the equation.
-    The mask is there from a sum over batches between which the model makes steps of gradient ascent.
     """
     model = copy.deepcopy(original)
     masks = saliency(model, forget, share)
