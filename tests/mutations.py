@@ -445,6 +445,31 @@ noisy-too-little: the noise that the promise needs
 - root = math.sqrt(log + epsilon) - math.sqrt(log)
 + root = 2 * (math.sqrt(log + epsilon) - math.sqrt(log))
 
+noisy-undecayed: weights shrink at every step
+- (1 - decay) * weight.detach() - rate * gradient
++ weight.detach() - rate * gradient
+> test_mu_algo.py::test_noisy_steps_are_clipped_decay_and_start_in_the_ball
+
+noisy-ascends: the sign of the gradient
+- (1 - decay) * weight.detach() - rate * gradient
++ (1 - decay) * weight.detach() + rate * gradient
+> test_mu_algo.py::test_noisy_steps_are_clipped_decay_and_start_in_the_ball
+
+noisy-unclipped: no sample moves the weights farther than the promise knows
+- _clipped(list(torch.autograd.grad(value, weights)), clip)
++ list(torch.autograd.grad(value, weights))
+> test_mu_algo.py::test_noisy_steps_are_clipped_decay_and_start_in_the_ball
+
+noisy-quiet: the noise has the deviation that the promise needs
+- sigma * _normal(weight, draw)
++ 0.1 * sigma * _normal(weight, draw)
+> test_mu_algo.py::test_noisy_steps_are_clipped_decay_and_start_in_the_ball
+
+noisy-no-ball: both starts are in a ball
+- _clipped([parameter.detach() for parameter in original.parameters()], radius)
++ [parameter.detach() for parameter in original.parameters()]
+> test_mu_algo.py::test_noisy_steps_are_clipped_decay_and_start_in_the_ball
+
 noisy-one-end: two ends that are pulled apart by their gradients
 - apart = 2 * radius * kept**steps + 2 * rate * clip * sum(powers)
 + apart = 2 * radius * kept**steps + rate * clip * sum(powers)

@@ -948,6 +948,31 @@ def test_the_noise_keeps_its_promise_in_the_worst_case_and_half_of_it_does_not(e
     assert exact_delta(epsilon, apart, variance**0.5 / 2) > 1e-4
 
 
+def test_noisy_steps_are_clipped_decay_and_start_in_the_ball():
+    """Two steps on a linear model by hand, with the noise of the seed; the fit that follows moves nothing."""
+    original, retain, draw = linear(), samples(30, 2), generator(0, "unlearn/promise")
+    settings = {"epsilon": 900.0, "delta": 0.5, "radius": 0.5, "clip": 0.1, "rate": 2.0, "decay": 0.2, "steps": 2}
+    fit = made(epochs=1, optimizer=functools.partial(torch.optim.SGD, lr=0.0))
+    noisy = functools.partial(algorithm("noisy_finetune", **settings), initialise=linear)
+    unlearned = noisy(original, samples(20, 1), retain, fit)
+    sigma, expected = noise_scale(**settings), copy.deepcopy(original)
+    assert weights(original).norm() > 0.5
+    w = weights(original) * 0.5 / weights(original).norm()
+    for _ in range(2):
+        batch = retain.take(torch.randint(30, (8,), generator=draw))
+        with torch.no_grad():
+            expected[1].weight.copy_(w[:, :16])
+            expected[1].bias.copy_(w[:, 16])
+        g = gradient(expected, batch)
+        assert g.norm() > 0.1
+        noise = torch.cat([torch.randn(K, 16, generator=draw), torch.randn(K, 1, generator=draw)], 1)
+        w = 0.8 * w - 2.0 * 0.1 * g / g.norm() + sigma * noise
+    spread, begun = sigma * (1 + 0.8**2) ** 0.5, weights(original)  # `linear` has the same weights each time
+    for columns in (slice(16), slice(16, 17)):
+        scaled = w[:, columns] * begun[:, columns].norm() / (spread * begun[:, columns].numel() ** 0.5)
+        torch.testing.assert_close(weights(unlearned)[:, columns], scaled, rtol=1e-4, atol=1e-5)
+
+
 def test_so_much_noise_leaves_the_same_of_two_originals():
     settings = {"radius": 1e-3, "epsilon": 1e-3, "rate": 0.0}  # a ball too small, and noise too large, to tell
     ends = [
