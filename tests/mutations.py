@@ -177,8 +177,8 @@ scrub-flees-reversed: the direction of the divergence on the forget set
 + kl_divergence(softened.log(), (model(forget.inputs) / temperature).softmax(1))
 
 scrub-sharpens-targets: the exponent is 1 / T
-- targets ** (1 / temperature)
-+ targets**temperature
+- ** (1 / temperature)
++ ** temperature
 
 scrub-leaves-teacher: the sign of the divergence on the retain set
 - + alpha * temperature**2 * near

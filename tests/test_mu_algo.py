@@ -33,6 +33,7 @@ from softtargets.marks import Algorithm
 from softtargets.mu_algo import INPUTS
 from softtargets.mu_algo.boundary_shrink import value_range
 from softtargets.mu_algo.noisy_finetune import noise_scale
+from softtargets.mu_algo.scrub import soften
 from softtargets.mu_algo.ssd import ssd
 from softtargets.mu_algo.ugradsl_plus import crowding
 from softtargets.mu_algo.unsir import error_maximising
@@ -458,6 +459,12 @@ def test_scrubs_first_flight_from_the_teacher_goes_nowhere():
     settings = {"alpha": 0.0, "gamma": 0.0, "max_passes": 1}
     unlearned = algorithm("scrub", **settings)(original, own, samples(5, 2), fit)
     torch.testing.assert_close(flat(unlearned), flat(original), rtol=0, atol=1e-6)
+
+
+def test_softening_works_where_all_powers_of_the_probabilities_underflow():
+    softened = soften(torch.tensor([[0.5, 0.3, 0.2], [0.2, 0.4, 0.4]]), 0.005)
+    torch.testing.assert_close(softened, torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]))
+    torch.testing.assert_close(soften(torch.tensor([[0.8, 0.2]]), 2.0), torch.tensor([[2 / 3, 1 / 3]]))
 
 
 def test_boundary_shrink_descends_to_the_nearest_other_class():
