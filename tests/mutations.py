@@ -231,8 +231,8 @@ msg-same-sign: the difference of both losses
 + (1, forget)
 
 msg-unslowed: the other weights are slower
-- hooks.append(weight.register_hook(scale.mul))
-+ hooks
+- SLOWED * (weight - old)
++ (weight - old)
 
 == softtargets/mu_algo/ct.py
 > test_mu_algo.py::test_kernels_are_transposed_before_the_fine_tuning

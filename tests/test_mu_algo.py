@@ -825,11 +825,16 @@ def test_unilogit_steps_to_its_own_prediction_with_the_label_levelled():
     torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
 
 
-def test_small_gradients_start_anew_and_the_others_go_at_a_tenth_of_the_rate():
+@pytest.mark.parametrize(
+    ("optimizer", "direction"),
+    [(torch.optim.SGD, lambda slope: slope), (functools.partial(torch.optim.Adam, eps=1e-20), torch.sign)],
+    ids=["sgd", "adam"],
+)
+def test_small_gradients_start_anew_and_the_others_go_at_a_tenth_of_the_rate(optimizer, direction):
     forget, retain, original = samples(6, 1), samples(6, 2, soft=True), kernels(3)
     still, moved = (
         algorithm("msg", share=0.3)(original, forget, retain, made(epochs=1, optimizer=sgd))
-        for sgd in (functools.partial(torch.optim.SGD, lr=lr) for lr in (0.0, LR))
+        for sgd in (functools.partial(optimizer, lr=lr) for lr in (0.0, LR))
     )
     kernel = original[0].weight
     # all retain samples are drawn, as there are as many as to be forgotten
@@ -843,7 +848,7 @@ def test_small_gradients_start_anew_and_the_others_go_at_a_tenth_of_the_rate():
         (moved[2].weight, still[2].weight, LR),
     ):
         (slope,) = torch.autograd.grad(step, begun, retain_graph=True)
-        torch.testing.assert_close(found, begun - rate * slope, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found, begun - rate * direction(slope), rtol=1e-5, atol=1e-6)
 
 
 def test_weights_that_start_anew_have_the_spread_of_kaiming():

@@ -1,13 +1,16 @@
 """Masked small gradients: weights that matter little for the difference of both sets start anew."""
 
 import copy
+import dataclasses
 import math
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
@@ -15,7 +18,7 @@ from softtargets.marks import algorithm
 from softtargets.types import Samples, generator
 
 SLOWED = 0.1
-"""Factor of the gradients of weights that do not start anew, in the authors' code."""
+"""Share of a step that weights make which do not start anew."""
 
 
 @algorithm(ignores_forget_targets=True)
@@ -33,7 +36,7 @@ def msg(
     arXiv 2410.01276). With  G = ∇ (CE_s(e_y; θ0) - CE_f(e_y; θ0)),  s as many samples of the retain set as there
     are to forget, the `share` of each convolution's weights with the smallest |G| is drawn from
     N(0, 2 / fan_out). Then  L(θ) = CE_r(θ)  is minimised; an epoch is a pass over the retain set. Of the
-    convolutions' weights, gradients are multiplied by 1 where drawn anew and by 0.1 elsewhere. Other parameters
+    convolutions' weights, those drawn anew make whole steps of the optimiser, the others tenths. Other parameters
     are trained as they are.
 
     q → retain.targets; G is that of labels, so that the forget set's targets play no part.
@@ -42,28 +45,45 @@ def msg(
     the weights that are kept are equal, and those drawn anew have the same deviation. Differs from it: there the
     biases of the convolutions start anew too; a network without convolutions is treated so in its linear layers; G
     is that of means over samples, not a sum over batches; s repeats samples where the retain set is the smaller
-    one; the rate follows the schedule of the run, where theirs rises for half of the epochs and falls to 0.
+    one; the rate follows the schedule of the run, where theirs rises for half of the epochs and falls to 0. There
+    gradients are multiplied by 0.1, which for SGD is the same but for weight decay and clipping; Adam, whose steps
+    do not depend on the scale of gradients, would not notice.
     """
     model, draw = copy.deepcopy(original), generator(fit.seed, f"{fit.name}/msg")
-    weights, hooks = _weights(model), []
+    weights, anew = _weights(model), []
     for weight, slope in zip(weights, difference(model, weights, forget, retain, draw), strict=True):
-        scale = torch.full_like(weight, SLOWED)
+        chosen = torch.zeros_like(weight, dtype=torch.bool)
         smallest = slope.abs().flatten().topk(round(share * slope.numel()), largest=False).indices
-        scale.view(-1)[smallest] = 1.0
+        chosen.view(-1)[smallest] = True
         fresh = torch.randn(weight.shape, generator=draw) * math.sqrt(2 / (weight.numel() / weight.shape[1]))
         with torch.no_grad():
-            weight.copy_(torch.where(scale == 1, fresh.to(weight.device), weight))
-        # a hook scales the gradient where it arises, so that clipping and momentum see it so
-        hooks.append(weight.register_hook(scale.mul))
+            weight.copy_(torch.where(chosen, fresh.to(weight.device), weight))
+        anew.append(chosen)
 
     def loss(retain: Samples):
         return cross_entropy(model(retain.inputs), retain.targets)
 
-    fit(model, loss, retain)
-    # the model outlives this function: the hooks would slow any later training
-    for hook in hooks:
-        hook.remove()
-    return model
+    def slowed(parameters):
+        return _slowed(fit.optimizer(parameters), weights, anew)
+
+    return dataclasses.replace(fit, optimizer=slowed)(model, loss, retain)
+
+
+def _slowed(optimizer: Optimizer, weights: list[nn.Parameter], anew: list[Bool[Tensor, "..."]]) -> Optimizer:
+    """Return the optimiser; of its steps the weights that are not `anew` make a tenth."""
+    before = []
+
+    def remember(*_):
+        before[:] = [weight.detach().clone() for weight in weights]
+
+    @torch.no_grad()
+    def slow(*_):
+        for weight, old, whole in zip(weights, before, anew, strict=True):
+            weight.copy_(torch.where(whole, weight, old + SLOWED * (weight - old)))
+
+    optimizer.register_step_pre_hook(remember)
+    optimizer.register_step_post_hook(slow)
+    return optimizer
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:
