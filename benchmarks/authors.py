@@ -479,9 +479,9 @@ class Normalised(nn.Module):
 
 
 def their_amun(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
-    """Fine-tune on the neighbours that AMUN's own attack returns, and on the retain set."""
+    """Fine-tune on the neighbours that AMUN's own attack returns, and on all of the training set."""
     neighbours = remembered((folder, one.seed), lambda: attacked(folder, one))
-    return tuned(one.original, loader(one.retain, neighbours), rate, epochs)
+    return tuned(one.original, loader(one.retain, one.forget, neighbours), rate, epochs)
 
 
 def attacked(folder: Path, one: Pair) -> Samples:
@@ -629,7 +629,7 @@ METHODS = {
         ours(sfron, "retain+retain", 2, alpha=5.0, lam=0.5, gamma=1.0),
         COMMON,
     ),
-    "amun": Method("Ali-E/AMUN", their_amun, ours(amun, "retain+forget", epsilon=0.2, steps=5), COMMON),
+    "amun": Method("Ali-E/AMUN", their_amun, ours(amun, "retain+forget+forget", epsilon=0.2, steps=5), COMMON),
     "cfk": Method(LAYERS, their_layers(again=False), ours(cfk, layers=1), (1e-2, 3e-2, 3e-3, 1e-1)),
     "euk": Method(LAYERS, their_layers(again=True), our_euk, (1e-2, 3e-2, 3e-3, 1e-1)),
 }

@@ -263,6 +263,10 @@ amun-towards: the walk is uphill on the loss
 - inputs + far * slope
 + inputs - far * slope
 
+amun-drops-forget: the authors' ablation, which is not the method
+- joined(retain, labelled, neighbours)
++ joined(retain, neighbours)
+
 amun-never-stops: who is misled stays
 - torch.where(misled, 0.0,
 + torch.where(misled.logical_and(~misled), 0.0,
@@ -350,6 +354,11 @@ boundary-ascends: the sign of the loss
 boundary-attack-retreats: FGSM goes uphill
 - inputs + epsilon
 + inputs - epsilon
+
+boundary-unsure-alone: a network that is sure has a direction too
+- (others - logits.gather(1, labels[:, None])[:, 0]).sum()
++ F.cross_entropy(logits, labels, reduction="sum") + 0 * others.sum()
+> test_mu_algo.py::test_attacks_go_uphill_however_sure_the_network_is
 
 boundary-beyond-pixels: no image is out there
 - .clamp(*limits)

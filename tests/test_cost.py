@@ -197,7 +197,7 @@ BY_HAND = {
     "salun": lambda o: o.f + both(o),
     "scrub": scrub,
     "sfron": lambda o: 2 / 3 + o.f + o.r + both(o),
-    "amun": lambda o: o.f * o.s["steps"] + o.f / 3 + taken(o.r + o.f, o.l[0], o.b),
+    "amun": lambda o: o.f * o.s["steps"] + o.f / 3 + taken(o.r + 2 * o.f, o.l[0], o.b),
     "ssd": lambda o: 2 / 3 + o.f + o.r,
     "unsir": unsir,
 }

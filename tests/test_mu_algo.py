@@ -31,7 +31,8 @@ from softtargets.linear import Linear
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
 from softtargets.mu_algo import INPUTS
-from softtargets.mu_algo.boundary_shrink import value_range
+from softtargets.mu_algo.amun import adversarial
+from softtargets.mu_algo.boundary_shrink import nearest_class, uphill, value_range
 from softtargets.mu_algo.noisy_finetune import noise_scale
 from softtargets.mu_algo.scrub import soften
 from softtargets.mu_algo.ssd import ssd
@@ -799,10 +800,32 @@ def test_amun_fine_tunes_on_the_first_neighbours_that_mislead():
         images, named, walks = [*images, x.view(1, 4, 4)], [*named, others.argmax()], [*walks, walked]
     assert {0, 4} < set(walks)  # some are misled at once, some at last or never
     adversarial = Samples(torch.stack(images), torch.stack(named), F.one_hot(torch.stack(named), K).float())
-    joint = Samples(*(torch.cat(pair) for pair in zip(fields(retain), fields(adversarial), strict=True)))
+    everything = zip(fields(retain), fields(forget), fields(adversarial), strict=True)
+    joint = Samples(*(torch.cat(column) for column in everything))
     unlearned = algorithm("amun", epsilon=0.1, steps=4)(original, forget, retain, made())
     expected = algorithm("finetune")(original, forget, joint, made())
     torch.testing.assert_close(flat(unlearned), flat(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("margin", [5.0, 88.0, 1000.0])
+def test_attacks_go_uphill_however_sure_the_network_is(margin):
+    """The slope p - e_y of a cross entropy rounds to 0 there; its direction in x does not depend on 1 - p_y."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        original, data = nn.Sequential(nn.Flatten(), nn.Linear(16, 3, bias=False)), samples(1, 4)
+    data = Samples(data.inputs, torch.tensor([0]), torch.eye(3)[:1])
+    weight, x = original[1].weight, data.inputs.flatten()
+    with torch.no_grad():  # logits (margin, 0, -1)
+        weight += torch.outer(torch.tensor([margin, 0.0, -1.0]) - weight @ x, x / x.square().sum())
+    share = torch.tensor([0.0, 1.0, math.exp(-1)]) / (1 + math.exp(-1))
+    g = (share @ weight - weight[0]).detach()
+    everywhere = torch.full((1, 1, 1, 1), -1e9), torch.full((1, 1, 1, 1), 1e9)
+    moved = adversarial(original, data, 0.2, 1, everywhere)
+    torch.testing.assert_close(moved.inputs.flatten(), x + 0.2 * g / g.norm(), rtol=1e-4, atol=1e-4)
+    step = 2 * margin / float(g.abs().sum())  # of FGSM, beyond the border
+    attacked = weight @ (x + step * g.sign())
+    assert nearest_class(original, data, step, everywhere).argmax() == 1 + attacked[1:].argmax()
+    torch.testing.assert_close(uphill(original, data.inputs, data.labels)[0].flatten(), g, rtol=1e-4, atol=1e-4)
 
 
 def fields(data: Samples) -> tuple[torch.Tensor, ...]:

@@ -1,18 +1,17 @@
-"""AMUN: fine-tuning with adversarial neighbours of the forget set under their wrong labels."""
+"""AMUN: fine-tuning on all images and on adversarial neighbours of the forget set under their wrong labels."""
 
 import copy
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
 from softtargets.marks import algorithm
-from softtargets.mu_algo.boundary_shrink import Range, value_range
+from softtargets.mu_algo.boundary_shrink import Range, uphill, value_range
 from softtargets.mu_algo.unsir import joined
 from softtargets.types import Samples
 
@@ -31,16 +30,17 @@ def amun(
     epsilon: Annotated[float, Field(gt=0, le=10**6)],
     steps: Annotated[int, Field(ge=1, le=1000)],
 ) -> nn.Module:
-    """Fine-tune on the retain set and, in place of each forget image, its adversarial neighbour (2503.00917).
+    """Fine-tune on both sets and, for each forget image, its adversarial neighbour (arXiv 2503.00917).
 
-    Ebrahimpour-Boroojeny et al. 2025. Minimises  L(θ) = CE over D_r ∪ D_a,  from the original θ0, an epoch being a
-    pass over both. D_a has for each forget sample the first x_t with argmax p(x_t; θ0) ≠ y, and that class for its
-    target:
+    Ebrahimpour-Boroojeny et al. 2025. Minimises  L(θ) = CE over D_r ∪ D_f ∪ D_a,  from the original θ0, an epoch
+    being a pass over all three. D_f, the forget set, keeps its labels. For each of its samples D_a has the first
+    x_t with argmax p(x_t; θ0) ≠ y, and that class for its target:
 
         x_{t+1} = x_t + ε 2^t g / ‖g‖₂,  g = ∇_x CE(e_y, p(x_t; θ0)),  x_0 = x, clamped to the range of the inputs.
 
     ε → epsilon, in units of the normalised inputs; t < steps; q → retain.targets. The forget set's targets play no
     part. A sample that no step misleads keeps its last image, with the likeliest other class for its target.
+    Without D_f it would be the authors' ablation `advonly`.
 
     Differs from the authors' code, which finds each sample's own least radius: there projected gradient descent
     with steps of a tenth of the radius is tried up to 50 times, and the radius doubles for whom that does not
@@ -51,11 +51,12 @@ def amun(
     """
     model = copy.deepcopy(original)
     neighbours = adversarial(original, forget, epsilon, steps, value_range(forget, retain))
+    labelled = forget.retarget(F.one_hot(forget.labels, forget.targets.shape[1]).float())
 
     def loss(batch: Samples):
         return cross_entropy(model(batch.inputs), batch.targets)
 
-    return fit(model, loss, joined(retain, neighbours))
+    return fit(model, loss, joined(retain, labelled, neighbours))
 
 
 def adversarial(model: nn.Module, samples: Samples, epsilon: float, steps: int, limits: Range) -> Samples:
@@ -71,19 +72,12 @@ def adversarial(model: nn.Module, samples: Samples, epsilon: float, steps: int, 
 def _misled(model: nn.Module, batch: Samples, epsilon: float, steps: int, limits: Range) -> tuple[Tensor, Tensor]:
     inputs = batch.inputs.clone()
     for step in range(steps):
-        slope, misled = _slope(model, inputs, batch.labels)
-        length = slope.flatten(1).norm(dim=1).clamp(min=1e-10)
+        slope, logits = uphill(model, inputs, batch.labels)
+        misled = logits.argmax(1) != batch.labels
+        length = slope.flatten(1).norm(dim=1).clamp(min=1e-10)  # 0 where no input plays a part
         # those that mislead already stay where they are
         far = torch.where(misled, 0.0, epsilon * 2**step / length).view(-1, *(1 for _ in inputs.shape[1:]))
         inputs = torch.where(far > 0, (inputs + far * slope).clamp(*limits), inputs)
     with torch.no_grad():
         # the label's logit is -inf: of whom no step misled, the likeliest other class
         return inputs, model(inputs).scatter(1, batch.labels[:, None], -torch.inf).argmax(1)
-
-
-def _slope(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[Float[Tensor, "n ..."], Tensor]:
-    """Return the slope of each sample's cross entropy in its inputs, and whether the model names another class."""
-    inputs = inputs.clone().requires_grad_()
-    logits = model(inputs)
-    (slope,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), inputs)
-    return slope, logits.detach().argmax(1) != labels

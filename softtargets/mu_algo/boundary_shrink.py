@@ -78,11 +78,25 @@ def nearest_class(model: nn.Module, samples: Samples, epsilon: float, limits: Ra
     nearest = []
     for part in torch.arange(len(samples)).split(256):
         batch = samples.take(part)
-        inputs = batch.inputs.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(F.cross_entropy(model(inputs), batch.labels), inputs)
+        slope, _ = uphill(model, batch.inputs, batch.labels)
         with torch.no_grad():
             # beyond the range there are no images: an attack there says nothing of where regions of them meet
             logits = model((batch.inputs + epsilon * slope.sign()).clamp(*limits))
         # the label's logit is -inf, so that the argmax is another class
         nearest.append(logits.scatter(1, batch.labels[:, None], -torch.inf).argmax(1))
     return F.one_hot(torch.cat(nearest), samples.targets.shape[1]).float()
+
+
+def uphill(
+    model: nn.Module, inputs: Tensor, labels: Tensor
+) -> tuple[Float[Tensor, "n ..."], Float[Tensor, "n k"]]:
+    """Return vectors in the direction in which each sample's cross entropy grows fastest, and the logits.
+
+    They are the slope of m = log Σ_(k ≠ y) exp z_k - z_y. With CE = log(1 + exp m), that of CE is the same times
+    p(not y), which rounds to 0 where a network is sure, and leaves no direction.
+    """
+    inputs = inputs.clone().requires_grad_()
+    logits = model(inputs).float()
+    others = logits.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+    (slope,) = torch.autograd.grad((others - logits.gather(1, labels[:, None])[:, 0]).sum(), inputs)
+    return slope, logits.detach()
