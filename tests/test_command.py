@@ -1,5 +1,6 @@
 """The command line as a user meets it: real processes, exit codes, one sentence on stderr."""
 
+import errno
 import json
 import re
 import shlex
@@ -448,6 +449,7 @@ def test_all_in_a_folder_that_is_used_again_belongs_to_the_last_run(here, elsewh
         (*OWN, "mu_algo._target_=own_parts.broken"): {"error.json"},
         ("stage=train",): {"train.json"},
         (): RESULT,
+        ("stage=data",): RESULT | {"data.json"},
     }
     (folder / "mine").mkdir(parents=True)
     (folder / "unlearned.safetensors").write_text("somebody's own")
@@ -456,6 +458,22 @@ def test_all_in_a_folder_that_is_used_again_belongs_to_the_last_run(here, elsewh
     for words, left in lives.items():
         here(*fixed, *words)
         assert {path.name for path in folder.iterdir()} - {".hydra", "mine"} == left, words
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_result_stays_whatever_fails_after_it_is_written(here, elsewhere, monkeypatch, swept):
+    def full(*arguments) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "run.log")
+
+    monkeypatch.setattr("softtargets.console.Console.result", full)
+    monkeypatch.setattr("softtargets.execution.run_files.write_stage", full)
+    folder = elsewhere / "there"
+    words = (*["-m"] * swept, *SMALL, f"hydra.{'sweep' if swept else 'run'}.dir={folder}")
+    for stage, code in {"all": 0 if swept else 1, "train": 1}.items():
+        found = here(*words, f"stage={stage}")
+        assert found.returncode == code, found.stderr
+        (result,) = folder.glob("*/result.json" if swept else "result.json")
+        assert {path.name for path in result.parent.iterdir()} >= RESULT | {"error.json"}
 
 
 def test_a_checkpoint_is_not_replaced_by_the_run_that_reads_it(here, elsewhere):
@@ -467,6 +485,49 @@ def test_a_checkpoint_is_not_replaced_by_the_run_that_reads_it(here, elsewhere):
     assert (found.returncode, found.stdout) == (2, "")
     assert f"checkpoint={file}: lies in hydra.run.dir={file.parent}" in found.stderr
     assert {path: path.stat().st_ino for path in elsewhere.glob("fixed/*")} == before
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_run_deletes_nothing_that_it_reads(here, elsewhere, again):
+    fixed = (*SMALL, f"hydra.run.dir={elsewhere}/fixed")
+    assert here(*fixed, "save_models=true").returncode == 0
+    (elsewhere / "link").symlink_to("fixed")
+    file = elsewhere / "link/retrained.safetensors"
+    words = {f"architecture.weights={file}": (), f"rerun={elsewhere}/link": ()}
+    if again:  # what a run in another folder reads
+        other = (*SMALL, f"hydra.run.dir={elsewhere}/other")
+        assert here(*other, f"architecture.weights={file}").returncode == 0
+        words = {f"architecture.weights={file}": (f"rerun={elsewhere}/other",)}
+    before = {path: path.stat().st_ino for path in elsewhere.glob("fixed/*")}
+    for word, typed in words.items():
+        found = here(*(typed or (*([] if word.startswith("rerun") else SMALL), word)), fixed[-1])
+        assert (found.returncode, found.stdout) == (2, "")
+        assert f"{word}: lies in hydra.run.dir={elsewhere}/fixed" in found.stderr
+        assert {path: path.stat().st_ino for path in elsewhere.glob("fixed/*")} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runs_dir=~/x"], "runs_dir=~/x: "),
+        (["hydra.run.dir=~/x"], "hydra.run.dir=~/x: "),
+        (["-m", "hydra.sweep.dir=~/x"], "hydra.sweep.dir=~/x: "),
+        (["hydra.run.dir="], "hydra.run.dir=: must be a folder"),
+        (["-m", "hydra.sweep.dir="], "hydra.sweep.dir=: must be a folder"),
+    ],
+)
+def test_a_folder_for_runs_has_a_name_that_hydra_takes(words, said, here, elsewhere):
+    found = here(*words, *SMALL)
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert said in found.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("group", ["experiment", "architecture", "mu_algo", "targets"])
+def test_a_name_too_long_for_a_file_is_no_option(group, here):
+    found = here(f"{group}={'x' * 300}")
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert f"{group}=xxx" in found.stderr
 
 
 LONG = "x" * 256

@@ -338,6 +338,7 @@ def test_all_that_a_sweep_leaves_in_a_groups_folder_is_the_groups(tmp_path):
         call = start(tmp_path, *words)
         _, complaints = call.communicate(timeout=HANGS)
         assert call.returncode == 0, complaints
+    assert list(tmp_path.glob("runs/sweep/*/result.json")), "a stage takes no result away"
     found = {path for path in tmp_path.rglob("*") if not path.stat().st_mode & stat.S_IWGRP}
     assert found == set()
     names = {path.name for path in tmp_path.rglob("*")}

@@ -263,6 +263,14 @@ def test_a_sweep_can_warm_the_store(folder):
     code, stdout, _ = sweep(folder, "seed=0,1", "mu_algo=gradasc,graddiff")
     assert code == 0
     assert "4 of 4 runs finished, 0 failed; trained 0 models, reused 8 from the store" in stdout
+    before = {
+        file: file.read_bytes()
+        for file in folder.glob("runs/sweep/*/*.*")
+        if file.suffix in (".npz", ".json", ".yaml")
+    }
+    for stage in ("data", "train"):  # in the folders of finished runs
+        assert sweep(folder, "seed=0,1", "mu_algo=gradasc,graddiff", f"stage={stage}")[0] == 0
+        assert {file: file.read_bytes() for file in before} == before
 
 
 def test_runs_that_share_a_model_come_far_apart():
@@ -284,6 +292,19 @@ def test_what_another_call_finished_meanwhile_is_not_taken_away(tmp_path):
         write_json(cell.outcome, {"provenance": {"config_hash": digest}})
     prepare(tmp_path, [ours, theirs])
     assert (ours.outcome.exists(), theirs.outcome.exists()) == (False, True)
+
+
+def test_what_another_call_finishes_at_this_moment_is_not_taken_away(tmp_path, monkeypatch):
+    one = SweepCell(("device=cpu", "precision=float32"), tmp_path / "one", "one", "all", ("", ""))
+    usual = sweeps.remove_marks
+
+    def finished(folder: Path) -> None:
+        usual(folder)
+        write_json(one.outcome, {"provenance": {"config_hash": "one"}})
+
+    monkeypatch.setattr(sweeps, "remove_marks", finished)
+    assert prepare(tmp_path, [one]) == {}
+    assert one.state() == "finished"
 
 
 def test_what_another_call_finishes_while_folders_are_prepared_is_not_taken_away(tmp_path, monkeypatch):

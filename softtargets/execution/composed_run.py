@@ -51,11 +51,12 @@ LONGEST = 200
 def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
     """Run `cfg` in the folder that Hydra created for it, and return the JS distance to the retrained model.
 
-    A run that raises leaves error.json. In a sweep it writes to run.log instead of the screen and raises Failed,
-    which every launcher can pass on. Two calls of one sweep may start a cell at once: the second waits and reuses
-    the first one's result.
+    A run that raises leaves error.json, and its result if that was whole by then. In a sweep it writes to run.log
+    instead of the screen and raises Failed, which every launcher can pass on. Two calls of one sweep may start a
+    cell at once: the second waits and reuses the first one's result.
     """
     output, log, swept = Path(hydra.runtime.output_dir), None, hydra.mode.name == "MULTIRUN"
+    digest, since = None, None if cfg.stage != "all" else datetime.datetime.now(datetime.UTC)
     with contextlib.ExitStack() as files:
         files.callback(share_all, output)
         try:
@@ -63,12 +64,14 @@ def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
             if swept:
                 files.callback(mark, output, "ended")
                 log = files.enter_context(_cell(output))
-            return _run(cfg, hydra, output, log)
+            config = resolved(as_plain(cfg), hydra, chosen(hydra.runtime))
+            digest = config_hash(config)
+            return _run(config, digest, output, log)
         except (Exception, SystemExit) as error:
             if is_end(error):
                 raise
             if log or not swept:  # else another call may be computing this cell, or have finished it
-                run_files.remove_earlier(output)
+                run_files.remove_earlier(output, digest, since)
             known = memory.advice(error, str(hydra.launcher._target_))
             sentence = _write_error(output, error, known, log)
             if not (swept or known):
@@ -89,14 +92,13 @@ def _cell(output: Path) -> Iterator[TextIO]:
             yield log
 
 
-def _run(cfg: DictConfig, hydra: DictConfig, output: Path, log: TextIO | None) -> float | None:
+def _run(config: dict, digest: str, output: Path, log: TextIO | None) -> float | None:
     from softtargets.console import Console
     from softtargets.execution import pipeline
 
-    config = resolved(as_plain(cfg), hydra, chosen(hydra.runtime))
     earlier = None
     if log and config["stage"] == "all":
-        earlier = run_files.read_result(output, config_hash(config))
+        earlier = run_files.read_result(output, digest)
     result = earlier or pipeline.run_experiment(config, output, Console(log))
     return result and result["distance"]["js_forget"]
 

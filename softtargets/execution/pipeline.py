@@ -47,10 +47,11 @@ def run_experiment(config: dict, output: Path, console: Console) -> dict | None:
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports torch's compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs a tenth of a small step
     experiment = build(config)
-    # where locks do not exclude, another process may have finished this run since it was looked for
-    if not run_files.read_result(output, experiment.config_hash, since=run_clock.started):
-        run_files.remove_earlier(output)
-    if experiment.settings.stage != "data":
+    # a stage leaves a finished run's result alone. Where locks do not exclude, another process may have finished
+    # this run since it was looked for
+    stage = experiment.settings.stage
+    run_files.remove_earlier(output, experiment.config_hash, run_clock.started if stage == "all" else None)
+    if stage != "data":
         experiment = scored(experiment, console)
     with tracking(experiment.settings.tracker, config, experiment.epoch_steps(), output, console) as tracker:
         return _run(experiment, output, console, tracker, run_clock)

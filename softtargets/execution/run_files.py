@@ -11,8 +11,10 @@ from softtargets.system.files import Damaged, atomic, read_json, write_json
 if TYPE_CHECKING:
     import numpy
 
+MARKS = ("error.json", "data.json", "train.json")
+"""The files that say that a run raised or stopped after a stage."""
 NAMES = (
-    *("result.json", "error.json", "data.json", "train.json", "margins.npz", "config.yaml"),
+    *("result.json", *MARKS, "margins.npz", "config.yaml"),
     *("original.safetensors", "retrained.safetensors", "unlearned.safetensors"),
     *("tracking.jsonl", "clearml.zip", "clearml.json"),
 )
@@ -56,17 +58,21 @@ def read_result(folder: Path, config_hash: str, since: datetime.datetime | None 
     return result if same and (since is None or written >= since.timestamp()) else None
 
 
-def remove_earlier(folder: Path) -> None:
-    """Remove the files of an earlier run from a folder that is used again; other files stay."""
+def remove_earlier(folder: Path, config_hash: str | None, since: datetime.datetime | None) -> None:
+    """Remove the files of an earlier run from a folder that is used again; other files stay.
+
+    A whole result of this config, written `since` then, stays too: only the marks of other ends beside it go.
+    """
     if not _is_of_a_run(folder):
         return
-    for name in NAMES:  # the result first: it promises that the other files are complete
+    stays = config_hash and read_result(folder, config_hash, since)
+    for name in MARKS if stays else NAMES:  # the result first: it promises that the other files are complete
         (folder / name).unlink(missing_ok=True)
 
 
 def _is_of_a_run(folder: Path) -> bool:
     """Return whether a run left the files in a folder: a user's file may have the same name."""
-    for name in ("result.json", "error.json", "data.json", "train.json"):
+    for name in ("result.json", *MARKS):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, Damaged):
             return bool(read_json(folder / name))
     try:  # a run that was killed while it wrote its files

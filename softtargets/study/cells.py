@@ -291,13 +291,15 @@ def prepare(folder: Path, unfinished: list[SweepCell]) -> dict[SweepCell, str]:
 
 
 def _make_ready(cell: SweepCell) -> None:
-    """Create a cell's folder; delete the error of an earlier failure, and a damaged result."""
+    """Create a cell's folder; delete the marks of earlier ends, and a result that is damaged or of another config.
+
+    A whole result stays: another call may have finished the cell at this moment.
+    """
     make_folder(cell.folder / HYDRA)  # here, because a failure in the launcher would end the other runs too
     (cell.folder / "error.json").unlink(missing_ok=True)
     remove_marks(cell.folder)
-    with contextlib.suppress(FileNotFoundError):
-        _print_damage(cell.outcome)
-    cell.outcome.unlink(missing_ok=True)  # a stage file or a damaged result; no cell here has a whole one
+    if cell.stage != "all" or _is_spoilt(cell):
+        cell.outcome.unlink(missing_ok=True)
 
 
 def _print_changes(folder: Path, unfinished: list[SweepCell]) -> None:
@@ -314,11 +316,15 @@ def _print_changes(folder: Path, unfinished: list[SweepCell]) -> None:
         write_json(folder / CONTENTS, before | now)
 
 
-def _print_damage(outcome: Path) -> None:
+def _is_spoilt(cell: SweepCell) -> bool:
+    """Return whether a cell's result is of another config, or damaged, which is printed."""
     try:
-        read_json(outcome)
+        return not cell.has_made(read_json(cell.outcome))
+    except FileNotFoundError:
+        return False
     except Damaged as error:
         print(f"{program()}: {error}. Its run starts again", file=sys.stderr)
+        return True
 
 
 @dataclasses.dataclass(frozen=True)
