@@ -244,3 +244,19 @@ def test_the_clock_is_the_file_systems(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 0.0)
     (tmp_path / "file").write_text("")
     assert abs(files.clock_of_files(tmp_path) - (tmp_path / "file").stat().st_mtime) < HANGS
+
+
+def test_a_folder_below_one_that_may_not_be_looked_into_is_refused_by_its_setting(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root may take another user's place")
+    (tmp_path / "closed").mkdir(mode=0o700)
+    tmp_path.chmod(0o755)
+    code = (
+        "import os, pathlib; from softtargets.system import files\n"
+        f"os.chdir({str(tmp_path)!r}); os.setuid(65534)\n"
+        "files.require_writable('runs_dir', pathlib.Path('closed/x/y'))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stderr.splitlines()[-1].endswith(
+        "BadInput: runs_dir=closed/x/y: cannot be written to. Give a folder of yours, or a new one"
+    )

@@ -44,6 +44,8 @@ ARM = ("dataset", "architecture", "forget_set", "mu_algo", "targets")
 SIDES = ("targets/forget", "targets/retain")
 TITLE = ("dataset", "architecture", "mu_algo", "targets")
 """Groups whose choices name the folder of a single run."""
+READ = ("checkpoint", "architecture.weights", "forget_set.path")
+"""Settings that name a file to read, which another run may have left."""
 LONGEST = 200
 """Most bytes of these names: a file system takes 255, and date, time and seed need some."""
 
@@ -214,21 +216,32 @@ def _naming_files(config: DictConfig) -> Iterator[None]:
 
 def check_folder(config: DictConfig, setting: str) -> None:
     """Raise BadInput for a folder for runs, the value of `setting`, that cannot be created or written to."""
-    folder = Path(OmegaConf.select(config, setting))
+    value = OmegaConf.select(config, setting)
+    if not value:
+        raise BadInput(f"{setting}={value}: must be a folder. Give its path, or leave the setting out")
+    folder = Path(value)
     if setting == "hydra.run.dir":
-        _refuse_own_file(config.checkpoint, folder)
+        _refuse_own_files(config, folder)
     if folder.is_relative_to(str(config.runs_dir)):
         setting, folder = "runs_dir", Path(config.runs_dir)
+    if str(folder).startswith("~"):
+        raise BadInput(f"{setting}={folder}: Hydra makes this folder and expands no ~. Give the path without ~")
     require_writable(setting, folder)
 
 
-def _refuse_own_file(checkpoint: str | None, folder: Path) -> None:
-    """Raise BadInput for a checkpoint that the run would delete or replace as a file of an earlier run."""
-    file = Path(checkpoint or "").expanduser().absolute()
-    if checkpoint and file.parent == folder.absolute() and file.name in run_files.NAMES:
-        raise BadInput(
-            f"checkpoint={checkpoint}: lies in hydra.run.dir={folder}. Choose another folder for the run"
-        )
+def _refuse_own_files(config: DictConfig, folder: Path) -> None:
+    """Raise BadInput for what the run reads and would delete or replace as the files of an earlier run."""
+    repeated = config.rerun and Path(config.rerun).expanduser()
+    read = {"rerun": repeated} if repeated else {}
+    if repeated and repeated.resolve() != folder.resolve():
+        config = OmegaConf.create(saved(repeated))
+    for setting in READ:
+        file = Path(OmegaConf.select(config, setting) or "").expanduser()
+        if file.name in run_files.NAMES:
+            read[setting] = file
+    for setting, place in read.items():
+        if folder.resolve() in (place.resolve(), place.parent.resolve()):
+            raise BadInput(f"{setting}={place}: lies in hydra.run.dir={folder}. Choose another folder for the run")
 
 
 def resolved_config(config: DictConfig) -> dict:

@@ -214,7 +214,7 @@ def require_writable(setting: str, folder: Path) -> None:
     """Raise BadInput for a folder that cannot be made or written to; write nothing."""
     if len(os.fsencode(folder.absolute())) > PATH or any(len(os.fsencode(part)) > NAME for part in folder.parts):
         raise BadInput(f"{setting}={folder}: too long. A name has at most {NAME} bytes, a path {PATH:,}")
-    lowest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    lowest = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
     if not lowest.is_dir() or not os.access(lowest, os.W_OK, effective_ids=True) or not _takes_files(lowest):
         raise BadInput(f"{setting}={folder}: cannot be written to. Give a folder of yours, or a new one")
 
