@@ -23,11 +23,14 @@ from conftest import HANGS
 
 from softtargets import store as store_module
 from softtargets.errors import BadInput
+from softtargets.report.__main__ import main as report
 from softtargets.store import Store, key
 from softtargets.store import __main__ as housekeeping
 from softtargets.store.__main__ import main as look_after
 from softtargets.store.__main__ import prune
 from softtargets.system.locks import locked
+from softtargets.table.__main__ import main as table
+from softtargets.tracker.__main__ import main as tracker
 
 INGREDIENTS = {"seed": 0, "training": {"lr": 0.1, "epochs": 3}, "sizes": [1, 2]}
 TENSORS = {"weight": torch.arange(6.0).view(2, 3), "count": torch.tensor(3)}
@@ -592,6 +595,18 @@ def test_a_store_that_is_none_is_one_sentence(tmp_path, monkeypatch, capsys, com
     assert look_after([command, f"--dir={place}"]) == 2
     said, complaint = capsys.readouterr()
     assert (said, complaint.count("\n"), place in complaint) == ("", 1, True)
+
+
+@pytest.mark.parametrize("main", [look_after, report, table, tracker])
+def test_an_empty_path_as_of_an_unset_variable_is_refused(main, tmp_path, monkeypatch, capsys):
+    (path,) = filled(tmp_path / "usual", 100)
+    monkeypatch.setenv("SOFTTARGETS_STORE", str(tmp_path / "usual"))
+    monkeypatch.chdir(tmp_path)
+    words = {look_after: ["prune", "--dir", ""], report: [""], table: ["add", ""], tracker: ["upload", ""]}
+    with pytest.raises(SystemExit) as ended:
+        main(words[main])
+    assert (ended.value.code, "empty; give a path" in capsys.readouterr().err) == (2, True)
+    assert path.exists()
 
 
 # the place

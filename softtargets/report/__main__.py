@@ -11,7 +11,7 @@ from softtargets.report.comparison import comparison
 from softtargets.report.folders import require_folder
 from softtargets.report.measures import MEASURES
 from softtargets.report.summary import ENDPOINTS, PrimaryOptions, summarise
-from softtargets.system.files import require_writable
+from softtargets.system.files import named_path, require_writable
 from softtargets.system.terminal import steady
 
 
@@ -21,7 +21,9 @@ def main(words: list[str] | None = None) -> int:
     A folder where every run failed has a report, which names them: 0.
     """
     parser = argparse.ArgumentParser(to_type("report"), description="From the runs of a folder to a verdict.")
-    parser.add_argument("runs_dir", type=Path, metavar="RUNS_DIR", help="a sweep's folder, or one of several")
+    parser.add_argument(
+        "runs_dir", type=named_path, metavar="RUNS_DIR", help="a sweep's folder, or one of several"
+    )
     metrics = (
         f"the three faces and js_forget unless given; {', '.join(MEASURES)}, or a measure of your own in the runs"
     )
@@ -30,10 +32,10 @@ def main(words: list[str] | None = None) -> int:
     named = "two arms, as the report names them, compared first and by the primary rule; once for each cost"
     parser.add_argument("--primary", nargs=2, action="append", default=[], metavar=("ARM", "ARM"), help=named)
     tuning = "runs on tuning seeds, which fix the margins of --primary beforehand"
-    parser.add_argument("--margins", type=Path, metavar="RUNS_DIR", help=tuning)
+    parser.add_argument("--margins", type=named_path, metavar="RUNS_DIR", help=tuning)
     parser.add_argument("--metric", action="append", metavar="NAME", help=metrics)
     parser.add_argument("--margin", help="of equivalence, above zero; the floor unless given")
-    parser.add_argument("--out", type=Path, help="where to; RUNS_DIR unless given")
+    parser.add_argument("--out", type=named_path, help="where to; RUNS_DIR unless given")
     given = parser.parse_args(words)
     out = given.out or given.runs_dir
     try:

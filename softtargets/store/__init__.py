@@ -36,7 +36,7 @@ NEEDED = {"stage": str, "ingredients": dict, "seconds": float, "cpu_seconds": fl
 """Fields of every manifest, with their types."""
 
 
-def store_folder(chosen: str | None) -> Path:
+def store_folder(chosen: str | Path | None) -> Path:
     """Return the store's folder: `store.dir`, else $SOFTTARGETS_STORE, else the user's cache folder.
 
     Raises BadInput if none is set and the user has no home folder.

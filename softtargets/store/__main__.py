@@ -14,7 +14,7 @@ from pathlib import Path
 from softtargets import store
 from softtargets.errors import BadInput, to_type, visible
 from softtargets.store import entries, load_entry, manifest, rename_damaged
-from softtargets.system.files import clock_of_files
+from softtargets.system.files import clock_of_files, named_path
 from softtargets.system.locks import Busy, locked
 from softtargets.system.terminal import steady
 from softtargets.system.words import counted
@@ -26,7 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code: 1 if an entry is damaged or cannot be handled, 2 for bad input."""
     parser = argparse.ArgumentParser(prog=to_type("store"), description="Show, check or delete trained models.")
     parser.add_argument("command", choices=("list", "verify", "prune"))
-    parser.add_argument("--dir", help="the store's folder; default $SOFTTARGETS_STORE or the user's cache folder")
+    where = "the store's folder; default $SOFTTARGETS_STORE or the user's cache folder"
+    parser.add_argument("--dir", type=named_path, help=where)
     parser.add_argument(
         "--older-than",
         type=_days,

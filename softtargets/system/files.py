@@ -1,5 +1,6 @@
 """Files that are complete or absent: each gets its final name at the end, and JSON holds a hash of its content."""
 
+import argparse
 import contextlib
 import errno
 import functools
@@ -49,6 +50,13 @@ def require_writing(path: Path) -> None:
             f"{_reading}: writes nothing, and the images have to be prepared first, which writes {path}. Type the "
             f"same with stage=data in the place of {_reading}"
         )
+
+
+def named_path(text: str) -> Path:
+    """Return the path that an option names; raise ArgumentTypeError for an empty one, as of an unset variable."""
+    if not text:
+        raise argparse.ArgumentTypeError("empty; give a path")
+    return Path(text)
 
 
 class Damaged(ValueError):

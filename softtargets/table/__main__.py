@@ -7,7 +7,7 @@ from pathlib import Path
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput, to_type, visible
 from softtargets.report.__main__ import check_out
-from softtargets.system.files import write_text
+from softtargets.system.files import named_path, write_text
 from softtargets.system.terminal import steady
 from softtargets.system.words import counted
 from softtargets.table import tidy
@@ -37,14 +37,16 @@ def _parser() -> argparse.ArgumentParser:
     folders = (
         "folders with results, community unless given; where two have the same arm and pair, the first counts"
     )
-    build.add_argument("folders", nargs="*", type=Path, metavar="DIR", default=[COMMUNITY], help=folders)
+    build.add_argument("folders", nargs="*", type=named_path, metavar="DIR", default=[COMMUNITY], help=folders)
     build.add_argument(
-        "--out", type=Path, metavar="DIR", default=Path("table"), help="where to; table unless given"
+        "--out", type=named_path, metavar="DIR", default=Path("table"), help="where to; table unless given"
     )
     build.set_defaults(work=_build)
     more = commands.add_parser("add", help="check somebody else's results and copy them")
-    more.add_argument("folder", type=Path, metavar="DIR", help="the folder of a finished sweep")
-    more.add_argument("--to", type=Path, metavar="DIR", default=COMMUNITY, help="where to; community unless given")
+    more.add_argument("folder", type=named_path, metavar="DIR", help="the folder of a finished sweep")
+    more.add_argument(
+        "--to", type=named_path, metavar="DIR", default=COMMUNITY, help="where to; community unless given"
+    )
     again = "compute so many of its runs again, drawn at random, and compare"
     more.add_argument("--rerun", type=int, metavar="N", default=0, help=again)
     more.set_defaults(work=_add)

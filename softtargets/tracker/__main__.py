@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from softtargets.errors import to_type
+from softtargets.system.files import named_path
 from softtargets.system.terminal import steady, stream
 from softtargets.tracker import PLAY, SESSION, TASK
 from softtargets.tracker.clone import fetch
@@ -32,7 +33,7 @@ def main(words: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     uploading = commands.add_parser("upload", help="send offline sessions to the server")
-    uploading.add_argument("folder", type=Path, metavar="DIR")
+    uploading.add_argument("folder", type=named_path, metavar="DIR")
     playing = commands.add_parser("play", help=argparse.SUPPRESS)
     playing.add_argument("folder", type=Path)
     playing.add_argument("mode", choices=("online", "offline"))
@@ -44,9 +45,11 @@ def main(words: list[str] | None = None) -> int:
     )
     creating = commands.add_parser("create", help=argparse.SUPPRESS)
     for one in (sweeping, creating):
-        one.add_argument("folder", type=Path, metavar="DIR")
+        one.add_argument("folder", type=named_path, metavar="DIR")
         one.add_argument("--project", default="SoftTargets")
-        one.add_argument("--script", type=Path, default=Path("run.py"), help="what an agent runs for a clone")
+        one.add_argument(
+            "--script", type=named_path, default=Path("run.py"), help="what an agent runs for a clone"
+        )
     given = parser.parse_args(words)
     try:
         if given.command == "play":
