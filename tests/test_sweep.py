@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import HANGS, ROOT, SMALL, options
 from omegaconf import OmegaConf
+from test_allowed_targets import canary  # noqa: F401, a fixture
 
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
@@ -27,7 +28,7 @@ from softtargets.study.pairs import typed_out
 from softtargets.study.peak import peak_of_runs
 from softtargets.study.progress import counts_of_runs
 from softtargets.study.sweep import _combinations, _composer
-from softtargets.system.files import write_json
+from softtargets.system.files import read_json, write_json
 
 GRID = ("mu_algo=gradasc,graddiff", "targets=hard,soft", "seed=range(2)")
 
@@ -567,10 +568,10 @@ def planned(tmp_path):
 
     from hydra_plugins.softtargets_sweeper import CheckedSweeper
 
-    def plan(words, config_words=(), **params) -> tuple[list[SweepCell], int]:
+    def plan(words, config_words=(), cells=(), **params) -> tuple[list[SweepCell], int]:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
-            sweeper = CheckedSweeper(params, None)
+            sweeper = CheckedSweeper(params, list(cells) or None)
             sweeper.config = loader.load_configuration("config", list(config_words), run_mode=RunMode.MULTIRUN)
             sweeper.hydra_context = SimpleNamespace(config_loader=loader)
             composer = _composer(sweeper)
@@ -588,6 +589,28 @@ def test_pairs_are_what_is_typed_out_and_composed_once(planned):
         (cell.hash, cell.folder) for cell in planned([arms, *TYPED_OUT])[0]
     ]
     assert len({cell.hash for cell in pairs}) == 8
+
+
+def test_only_what_was_auto_is_saved_as_its_value(planned, tmp_path):
+    (typed,), _ = planned(["device=cpu", "precision=bf16", "seed=1"])
+    sweeps.prepare(tmp_path, [typed])
+    assert not (tmp_path / sweeps.MACHINE).exists()
+    (one,), _ = planned(["device=cpu", "seed=1"])
+    sweeps.prepare(tmp_path, [one])
+    (precision,) = (word.partition("=")[2] for word in one.overrides if word.startswith("precision="))
+    assert read_json(tmp_path / sweeps.MACHINE) == {"precision": precision}
+    other = "float32" if precision == "bf16" else "bf16"
+    write_json(tmp_path / sweeps.MACHINE, {"device": "cuda:7", "precision": other})
+    (later,), _ = planned(["seed=2"])
+    assert later.overrides[-2:] == ("device=cuda:7", f"precision={other}")
+
+
+@pytest.mark.parametrize("place", ["params", "cells"])
+def test_a_sweep_that_lists_modules_in_a_file_imports_none(planned, canary, place):  # noqa: F811
+    words = {"plugins": "[canary_module]", "architecture._target_": "canary_module.touch"}
+    cells = [" ".join(f"{name}={value}" for name, value in words.items())]
+    with pytest.raises(BadInput, match=r"plugins=\[canary_module\] is set in a config file"):
+        planned(["seed=0"], **(words if place == "params" else {}), cells=cells if place == "cells" else ())
 
 
 def test_pairs_may_begin_after_the_first(planned):

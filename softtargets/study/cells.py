@@ -65,6 +65,8 @@ class SweepCell:
     """Keys of the dataset, and of the dataset with the forget set."""
     contents: tuple[tuple[str, str, str], ...] = ()
     """Setting, path and SHA-256 of every file or folder that it reads from the user."""
+    auto: tuple[tuple[str, str], ...] = ()
+    """The settings that are `auto`, with the values that stand for it."""
 
     @property
     def outcome(self) -> Path:
@@ -114,9 +116,8 @@ def resolve_machine_once(folder: Path, settings: dict) -> dict:
         known = {}
     except Damaged as error:
         raise BadInput(f"{error}. Delete it to resolve auto again, or set device and precision") from error
-    if any(settings[name] == "auto" and name not in known for name in settings):
-        known = resolve_machine(settings)
-    return {name: known[name] if value == "auto" else value for name, value in settings.items()}
+    values = {name: known.get(name, value) if value == "auto" else value for name, value in settings.items()}
+    return resolve_machine(values)
 
 
 def check_settings(config: DictConfig) -> None:
@@ -151,6 +152,7 @@ def cells(combinations: list[list[str]], swept: list[str], folder: Path, compose
         if compose.composed > before:
             composed_run.check_tuned(composed.whole())  # first, as a hash of wrong values may be a finished cell's
         task = composed.task()
+        allowed_targets.require_listed(task["plugins"])  # before a part of the config is imported
         machine = machine_of(*(task[name] for name in AUTO))
         resolved = composed.resolved(machine, hashed_once)
         digest = config_hash(resolved)
@@ -160,7 +162,8 @@ def cells(combinations: list[list[str]], swept: list[str], folder: Path, compose
         words = [f"{name}={value}" for name, value in machine.items()]
         files = contents.files_of(resolved)
         keys = _keys(resolved)
-        cell = SweepCell((*overrides, *words), place, digest, task["stage"], keys[:2], keys[2:], files)
+        auto = tuple((name, machine[name]) for name in AUTO if task[name] == "auto")
+        cell = SweepCell((*overrides, *words), place, digest, task["stage"], keys[:2], keys[2:], files, auto)
         by_hash.setdefault(digest, cell)
     return list(by_hash.values())
 
@@ -204,7 +207,6 @@ def checked(cell: SweepCell, compose: Composer, parts: "Parts", elsewhere: bool)
     composed, machine = compose(overrides), dict(word.split("=") for word in (device, precision))
     try:
         task = composed.resolved(machine, parts.sha256_of)
-        allowed_targets.require_listed(task["plugins"])
         return composed_run.check_resolved(task, list(cell.overrides), parts, elsewhere)
     except (BadInput, OSError):
         composed_run.check_runnable(composed.whole(machine), elsewhere)  # which says where a value comes from
@@ -274,9 +276,9 @@ def plan(folder: Path, cells: list[SweepCell]) -> None:
 
 def prepare(folder: Path, unfinished: list[SweepCell]) -> dict[SweepCell, str]:
     """Save the values of `auto` and prepare each cell's folder; return why some cells cannot run."""
-    device, precision = (word.partition("=")[2] for word in unfinished[0].overrides[-2:])
-    if not (folder / MACHINE).exists():
-        write_json(folder / MACHINE, {"device": device, "precision": precision})
+    known = read_json_or_none(folder / MACHINE) or {}
+    if new := {name: value for cell in unfinished for name, value in cell.auto if name not in known}:
+        write_json(folder / MACHINE, known | new)
     _print_changes(folder, unfinished)
     hopeless = {}
     for cell in unfinished:
