@@ -95,6 +95,8 @@ def test_a_recipe_with_all_of_it_off_has_the_hash_that_it_had_before(composed):
         ("cutout=29", "training.augmentation: cutout=29 must be at most 28 for 28x28 images"),
         ("shift=-1", "training.augmentation.shift=-1: must be greater than or equal to 0"),
         ("flip=0.5", "training.augmentation.flip=0.5: must be a valid boolean"),
+        ("flip=0", "training.augmentation.flip=0: must be a valid boolean"),  # in Python it equals the default
+        ("cutout=false", "training.augmentation.cutout=False: must be a valid integer"),
     ],
 )
 def test_what_cannot_be_is_refused(composed, word, reason):

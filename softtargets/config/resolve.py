@@ -140,9 +140,15 @@ def _leave_out_newer(config: dict) -> None:
         group, _, setting = name.rpartition(".")
         node = config[group] if group else config
         value = node.get(setting, ...)
-        # to Python 0 is False, but it is a wrong value, which stays and is refused
-        if value == usual and isinstance(value, bool) == isinstance(usual, bool):
+        if _same(value, usual):
             del node[setting]
+
+
+def _same(value: object, usual: object) -> bool:
+    """Return whether a value is the usual one. To Python 0 is False, but it is a wrong value, which stays."""
+    if isinstance(usual, dict) and isinstance(value, dict):
+        return value.keys() == usual.keys() and all(_same(value[name], usual[name]) for name in usual)
+    return value == usual and isinstance(value, bool) == isinstance(usual, bool)
 
 
 def _leave_out_preset(config: dict, chosen: Chosen) -> None:
