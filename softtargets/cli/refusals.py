@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import os
 import re
 import shlex
 import sys
@@ -147,7 +148,7 @@ def _of_dictionary(word: str) -> str | None:
 def _chosen() -> dict:
     """Return the config with the groups that the command line chooses."""
     words = [word.partition("=") for word in sys.argv[1:]]
-    groups = [f"{group}={option}" for group, _, option in words if (CONF / group / f"{option}.yaml").is_file()]
+    groups = [f"{group}={option}" for group, _, option in words if os.path.isfile(CONF / group / f"{option}.yaml")]
     running = GlobalHydra.instance().is_initialized()
     with contextlib.nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
         return OmegaConf.to_container(compose("config", groups, return_hydra_config=True))

@@ -5,6 +5,7 @@ Targets have the name of a preset, or of their kinds as `forget/retain`, followe
 
 import dataclasses
 import functools
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,7 +173,7 @@ def _find(group: str, option: str, places: tuple[Path, ...]) -> Path | None:
     if not re.fullmatch(r"[\w-]+(/[\w-]+)*", str(option)):
         return None
     files = (place / group / f"{option}.yaml" for place in places)
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if os.path.isfile(file)), None)
 
 
 @functools.cache

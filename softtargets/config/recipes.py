@@ -1,6 +1,7 @@
 """The recipe of an architecture that has none of its own: `training=adamw`, typed for the user."""
 
 import functools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def sweeps(words: Iterable[str]) -> bool:
         return False  # Hydra refuses them in a moment
     names = [one.value() for one in typed if one.key_or_group == "experiment" and not one.is_sweep_override()]
     files = [folder / "experiment" / f"{name}.yaml" for name in names for folder in (CONF, *_folders(typed))]
-    return any(_is_sweep(file) for file in files if file.is_file())
+    return any(_is_sweep(file) for file in files if os.path.isfile(file))
 
 
 def _is_sweep(file: Path) -> bool:
@@ -66,8 +67,8 @@ def each_with_recipe(combinations: list[list[str]], searchpath: Iterable[str]) -
 
 def _lacks_recipe(name: str, own: tuple[Path, ...]) -> bool:
     """Return whether an architecture is in one of the user's folders, and a recipe of its name in none."""
-    is_own = any((folder / "architecture" / f"{name}.yaml").is_file() for folder in own)
-    return is_own and not any((folder / "training" / f"{name}.yaml").is_file() for folder in own)
+    is_own = any(os.path.isfile(folder / "architecture" / f"{name}.yaml") for folder in own)
+    return is_own and not any(os.path.isfile(folder / "training" / f"{name}.yaml") for folder in own)
 
 
 def _folders(typed: Iterable[Override]) -> tuple[Path, ...]:
