@@ -275,9 +275,10 @@ class Fit:
         draw = generator(self.seed, f"{self.name}/augmentation/{position}")
         for order in self.orders(position, len(samples)):
             for positions in order.to(samples.labels.device).split(self.batch_size):
-                yield self._augmented(samples.take(positions), draw)
+                yield self.changed(samples.take(positions), draw)
 
-    def _augmented(self, batch: Samples, draw: torch.Generator) -> Samples:
+    def changed(self, batch: Samples, draw: torch.Generator) -> Samples:
+        """Return a batch with augmented inputs, if this fit augments."""
         if self.augmentation is None:
             return batch
         return dataclasses.replace(batch, inputs=augmented(batch.inputs, draw, **self.augmentation))

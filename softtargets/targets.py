@@ -84,8 +84,9 @@ def self_prediction(
 ) -> Float[Tensor, "n k"]:
     """Return q = softmax(z0 / T), T → temperature.
 
-    On the forget set at T = 1 the gradient p - q vanishes at the original, and ascent does nothing; T < 1 sharpens
-    towards the hard label, T > 1 flattens. On the retain set T = 1 holds the model where it was.
+    On the forget set at T = 1 the gradient p - q vanishes at the original in evaluation mode, or under
+    `unlearn.freeze_norm`, and ascent does nothing; T < 1 sharpens towards the hard label, T > 1 flattens. On the
+    retain set T = 1 holds the model where it was.
 
     >>> self_prediction(source, temperature=1.0)
     tensor([[0.7000, 0.2000, 0.1000],

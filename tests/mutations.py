@@ -865,8 +865,8 @@ direction-error-of-independent-values: what leaves out a part moves by a tenth o
 + 1 / m * values.var()
 
 degenerate-inverted: flagged where targets and predictions are equal
-- self.target_distance <= degenerate
-+ self.target_distance >= degenerate
+- self.training_distance <= degenerate
++ self.training_distance >= degenerate
 > test_diagnosis.py::test_flags_at_their_thresholds
 
 hard-like-inverted: flagged where the cosine is near 1

@@ -162,6 +162,7 @@ def test_numbers_by_hand_on_a_linear_model(n):
         grad_norm_hard=g_hard.norm().item(),
         grad_cosine=((g_q * g_hard).sum() / g_q.norm() / g_hard.norm()).item(),
         target_distance=(q - p).abs().sum().item() / n,
+        training_distance=(q - p).abs().sum().item() / n,
         sharpness=(q - p)[own].mean().item(),
         target_entropy=-(q * q.log()).sum().item() / n,
         label_distance=2 * (1 - q[own]).mean().item(),
@@ -307,16 +308,35 @@ def test_takes_a_model_with_frozen_parameters():
     assert diagnosed(model, gradasc, data, data).first_order > 0
 
 
-NEUTRAL = Diagnosis(1.0, 1.0, 0.5, 1.0, 0.0, 0.5, 1.0, 0.1, 0.5, 0.02)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_own_predictions_are_degenerate_only_in_the_mode_in_which_they_have_no_gradient(frozen):
+    """While batch normalisation goes by each batch, its predictions are others, and the model moves."""
+    data, fit = cloud(), made(epochs=1, freeze_norm=frozen)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    before, own = copy.deepcopy(model.state_dict()), tempered(model, data, 1)
+    found = diagnosed(model, gradasc, own, data, fit)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert found.target_distance < 1e-6
+    assert (found.flag(**THRESHOLDS) == "degenerate") is frozen
+    moved = gradasc(model, own, data, fit)
+    far = max(
+        (one - two).abs().max().item() for one, two in zip(moved.parameters(), model.parameters(), strict=True)
+    )
+    assert (far < 1e-7) is frozen
+
+
+NEUTRAL = Diagnosis(1.0, 1.0, 0.5, 1.0, 0.0, 0.5, 1.0, 0.1, 0.5, 0.02, 1.0)
 
 
 @pytest.mark.parametrize(
     ("changes", "flag"),
     [
         ({}, "ok"),
-        ({"target_distance": 1e-5}, "degenerate"),
-        ({"target_distance": 1.1e-5}, "ok"),
-        ({"target_distance": 0.0, "direction": -1.0, "grad_cosine": 1.0}, "degenerate"),
+        ({"training_distance": 1e-5}, "degenerate"),
+        ({"training_distance": 1.1e-5}, "ok"),
+        ({"training_distance": 0.0, "direction": -1.0, "grad_cosine": 1.0}, "degenerate"),
         ({"direction": -0.1}, "anti-forgetting"),
         ({"direction": -0.089}, "ok"),
         ({"direction": -0.1, "direction_se": 0.026}, "ok"),
@@ -402,7 +422,7 @@ def test_the_most_frequent_class_is_no_knowledge():
 
 @pytest.mark.parametrize(("direction", "flag"), [(0.1, "ok"), (-0.1, "anti-forgetting"), (None, "ok")])
 def test_targets_are_not_held_against_an_algorithm_that_ignores_them(direction, flag):
-    found = dataclasses.replace(NEUTRAL, target_distance=0.0, grad_cosine=1.0, direction=direction)
+    found = dataclasses.replace(NEUTRAL, training_distance=0.0, grad_cosine=1.0, direction=direction)
     assert found.flag(**THRESHOLDS, targets_matter=False) == flag
 
 

@@ -5,6 +5,7 @@ ascends therefore forgets, to first order, where ⟨e_y - p, q - p⟩ > 0, one t
 network the inner product is that of parameter gradients, measured here with the algorithm's own gradient.
 """
 
+import copy
 import dataclasses
 import itertools
 import math
@@ -26,7 +27,7 @@ Flag = Literal["ok", "degenerate", "hard-like", "anti-forgetting"]
 MEANING = {
     "untrained": "the original predicts its training data no better than before its training, or than the most "
     "frequent class does: it learnt nothing, so there is nothing to forget",
-    "degenerate": "the forget targets are the original's own predictions: they have no gradient, "
+    "degenerate": "the forget targets are the original's own predictions while it trains: they have no gradient, "
     "and what forgetting there is comes from rounding noise or from the retain set",
     "hard-like": "the forget targets pull exactly as hard labels do: nothing can be learnt here about softness",
     "anti-forgetting": "the algorithm's gradient lowers the loss on the forget set: it reinforces what is to be "
@@ -66,14 +67,19 @@ class Diagnosis:
     Negative where a gradient step lowers the hard forget loss. None without an update or where a gradient is 0."""
     direction_se: float | None
     """Its standard error over random parts of the forget set; None too where this has one sample."""
+    training_distance: float
+    """Mean ‖q - p‖₁, p the original's predictions in the mode in which the algorithm trains: batch normalisation
+    by each batch, dropout, augmentation. There p - q is the gradient in the logits, so this decides `degenerate`;
+    `target_distance` is the same in evaluation mode."""
 
     def flag(self, *, degenerate: float, hard_like: float, targets_matter: bool = True) -> Flag:
-        """Return the first flag that applies, by the thresholds `degenerate` (‖q - p0‖₁) and `hard_like` (cosine).
+        """Return the first flag that applies, by the thresholds `degenerate` and `hard_like`.
 
-        `targets_matter` is False for an algorithm that ignores targets: these then decide no flag.
+        They are of `training_distance` and of `grad_cosine`. `targets_matter` is False for an algorithm that
+        ignores targets: these then decide no flag.
         """
         # the order matters: a degenerate target's gradient is rounding noise, whose direction means nothing
-        if targets_matter and self.target_distance <= degenerate:
+        if targets_matter and self.training_distance <= degenerate:
             return "degenerate"
         if self.reinforces:
             return "anti-forgetting"
@@ -129,6 +135,7 @@ def diagnose(
         grad_norm_hard=hard.norm().item(),
         grad_cosine=_cosine(gradient, hard),
         target_distance=(q - probs).abs().sum(1).mean().item(),
+        training_distance=(q - probs - _shift(original, unlearn, forget, fit)).abs().sum(1).mean().item(),
         sharpness=(q[own] - probs[own]).mean().item(),
         # signed targets have entries below 0, which have no logarithm: entr(0) = 0 leaves them out
         target_entropy=torch.special.entr(q.clamp(min=0)).sum(1).mean().item(),
@@ -137,6 +144,24 @@ def diagnose(
         direction=start.direction,
         direction_se=start.direction_se,
     )
+
+
+def _shift(original: nn.Module, unlearn: Callable, forget: Samples, fit: Fit) -> Float[Tensor, "n k"]:
+    """Return the predictions of the original in the mode in which `fit` trains, less those in evaluation mode.
+
+    Both in the same batches, so that it is exactly 0 for a network without batch normalisation and dropout.
+    """
+    shift = torch.zeros_like(forget.targets)
+    if Algorithm.of(unlearn).has_no_loop:
+        return shift
+    model = fit.to_training(copy.deepcopy(original))  # a copy, as training mode moves running statistics
+    draw = generator(fit.seed, f"{fit.name}/shift")
+    with torch.no_grad(), fit.noise(model), lone_samples(model):
+        for positions in next(fit.orders(0, len(forget))).to(forget.labels.device).split(fit.batch_size):
+            batch = forget.take(positions)
+            usual, trained = original(batch.inputs), model(fit.changed(batch, draw).inputs)
+            shift[positions] = trained.float().softmax(1) - usual.float().softmax(1)
+    return shift
 
 
 def _cosine(one: Float[Tensor, " n"], other: Float[Tensor, " n"]) -> float | None:
@@ -253,7 +278,7 @@ class FirstUpdate(Fit):
         parameters = [own[name] for name in names]
         gradient = _flat(parameters, [parameter.grad for parameter in parameters])
         place = next((i for i, samples in enumerate(streams) if self.compass.is_forget_set(samples)), None)
-        batches = self.batches(*streams)
+        batches, draw = self.batches(*streams), generator(self.seed, f"{self.name}/parts/augmentation")
 
         def of_part(positions: Tensor) -> Tensor:
             if place is None:  # a loss without the forget set is the same without a part of it
@@ -261,7 +286,7 @@ class FirstUpdate(Fit):
             total = torch.zeros_like(gradient)
             for some in positions.split(self.batch_size):
                 batch = list(next(batches))
-                batch[place] = streams[place].take(some)
+                batch[place] = self.changed(streams[place].take(some), draw)
                 value = self.value(loss, tuple(batch)) * len(some) / len(positions)
                 total += _flat(parameters, _slopes(value, parameters))
             return total

@@ -15,7 +15,8 @@ def gradasc(original: nn.Module, forget: Samples, retain: Samples, fit: Fit) -> 
     Minimises  L(θ) = -CE_f(θ),  CE_f = mean over forget of -Σ_k q_k log p_k(x; θ), from the original θ0.
 
     q → forget.targets, p → softmax(model(forget.inputs)). The retain set is not used.
-    At q = p(θ0) the gradient p - q is zero: such targets forget nothing.
+    At q = p(θ0) the gradient p - q is zero in evaluation mode, or under `unlearn.freeze_norm`: such targets forget
+    nothing. Where batch normalisation goes by each batch, p is another than p(θ0), and they move the model.
     """
     model = copy.deepcopy(original)
 

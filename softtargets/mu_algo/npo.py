@@ -30,8 +30,10 @@ def npo(
     for every forget batch; an epoch is a pass over the forget set. For labels π = p_y, as in the paper; for
     targets log π = Σ_k q_k log p_k, of which p_y is the case q = e_y.
 
-    β → beta, α → alpha (0 is NPO alone, else NPO-RT), q → forget.targets and retain.targets. At θ0 every weight is
-    1, and the gradient is that of gradient ascent; so is its no-op at q = p(θ0). As β → 0 it is gradient ascent.
+    β → beta, α → alpha (0 is NPO alone, else NPO-RT), q → forget.targets and retain.targets. In evaluation
+    mode, or under `unlearn.freeze_norm`, every weight is 1 at θ0, and the gradient is that of gradient ascent; so
+    is its no-op at q = p(θ0). Where batch normalisation goes by each batch, π starts elsewhere than π_0. As β → 0
+    it is gradient ascent.
     """
     model = copy.deepcopy(original)
 

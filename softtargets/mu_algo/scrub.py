@@ -35,7 +35,8 @@ def scrub(
         γ CE_r(θ) + α T² KL(p0 ‖ p_θ),  p0, p_θ softened: softmax(z / T),
 
     each of the first `max_passes` followed by a pass over the forget set that maximises T² KL(q ‖ p_θ). In the
-    paper the forget set comes first; but there q is the teacher's own p0, at which that step has no gradient.
+    paper the forget set comes first; but there q is the teacher's own p0, at which that step has no gradient in
+    evaluation mode, or under `unlearn.freeze_norm`.
 
     α → alpha, γ → gamma, T → temperature, msteps → max_passes. q → forget.targets, softened as
     q^(1/T) / Σ q^(1/T), which is softmax(z0 / T) for the teacher's own (`targets/forget=self` at temperature 1);
