@@ -166,6 +166,12 @@ def test_holm_by_hand():
     assert holm([0.6, 0.7]) == [1, 1]
 
 
+def test_both_p_values_of_a_row_are_those_that_its_words_follow(folder):
+    found = one_verdict(folder(*both(8)))
+    row = tables.verdict_row(dataclasses.replace(found, p=0.25, equivalence_p=0.75))
+    assert row[7:9] == ["0.250", "0.750"]
+
+
 def test_an_arm_that_diverged_has_lost():
     one, other = values(1, 1, 1, math.inf, math.inf), values(2, 2, 3, 2, math.inf)
     found = compare(one, other, 0.1)

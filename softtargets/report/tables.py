@@ -101,7 +101,7 @@ def verdict_row(verdict: Verdict) -> list[str]:
         return [*start, "0", *arms, *7 * ["–"], *reference]
     difference = "–" if paired.mean is None else with_interval(paired.mean, paired.low, paired.high, 4, "+")
     difference = f"log {difference}" if verdict.logarithms else difference
-    tests = (_p(verdict.p), _p(paired.equivalence_p), _number(paired.detectable, 4))
+    tests = (_p(verdict.p), _p(verdict.equivalence_p), _number(paired.detectable, 4))
     sizes = (_number(paired.dz, 2, "+"), f"{paired.cliff:+.2f}", f"{paired.wins:.0%}")
     n = f"{paired.n} ({paired.measured} measured)" if paired.lost else str(paired.n)
     return [*start, n, *arms, difference, *tests, *sizes, *reference]
