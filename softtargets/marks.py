@@ -90,10 +90,8 @@ class Algorithm(Part):
 
     ignores_forget_targets: bool = False
     """The forget set's targets have no influence on it, so that a run's status does not depend on them."""
-    ignores_retain_targets: bool = False
-    """The retain set's targets have no influence on it: a run makes none, and is not charged for them."""
     ignores_targets: bool = False
-    """Neither set's targets have an influence on it; this implies the two above."""
+    """Neither set's targets have an influence on it; this implies `ignores_forget_targets`."""
     needs_distribution: bool = False
     """Its loss is defined for distributions alone; targets with negative entries are refused."""
     has_no_loop: bool = False
@@ -125,7 +123,6 @@ class Algorithm(Part):
         # the class is frozen: `self.x = …` would raise
         if self.ignores_targets:
             object.__setattr__(self, "ignores_forget_targets", True)
-            object.__setattr__(self, "ignores_retain_targets", True)
 
 
 def _never(**settings: object) -> bool:

@@ -35,11 +35,6 @@ gradasc-descends: the sign of the loss
 - return -cross_entropy
 + return cross_entropy
 
-gradasc-pays-for-both: ascent reads no targets of the retain set
-- ignores_retain_targets=True
-+ ignores_retain_targets=False
-> test_cost.py::test_retain_targets_that_are_never_read_cost_nothing
-
 gradasc-in-place: the original is what is unlearned
 - copy.deepcopy(original)
 + original

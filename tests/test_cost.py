@@ -308,13 +308,6 @@ def test_a_budget_pays_for_targets_that_are_made_after_the_request(composed):
     assert abs(paid - asked / 3) <= 64
 
 
-def test_retain_targets_that_are_never_read_cost_nothing(composed):
-    """Own predictions on both sets: ascent pays for those on the forget set alone."""
-    both, forget = (build(composed(*SMALL, f"mu_algo={name}", "targets=soft")) for name in ("graddiff", "gradasc"))
-    assert answers_cost(both).predicted == len(both.data.forget) + len(both.data.retain)
-    assert answers_cost(forget).predicted == len(forget.data.forget)
-
-
 def test_teachers_are_prepared_once_for_both_sides(composed):
     experiment = build(composed(*SMALL, "targets=out_of_fold", "targets/retain=out_of_fold"))
     found, n = answers_cost(experiment), len(experiment.data.train)

@@ -65,7 +65,6 @@ def test_a_mark_that_is_a_fact_is_true_or_false():
 
 def test_what_ignores_all_targets_ignores_those_of_the_forget_set():
     assert Algorithm(ignores_targets=True).ignores_forget_targets
-    assert Algorithm(ignores_targets=True).ignores_retain_targets
     assert not Algorithm(ignores_forget_targets=True).ignores_targets
 
 

@@ -220,14 +220,6 @@ class TestEveryAlgorithm:
         hard, soft = (contender(network(), asked, retain, made()) for asked in (forget, other))
         assert torch.equal(flat(hard), flat(soft)) == Algorithm.of(contender).ignores_forget_targets
 
-    def test_retain_targets_matter_unless_it_is_marked(self, contender):
-        if contender.func is ssd:
-            contender = functools.partial(contender, alpha=1.0)
-        forget, retain = samples(20, 1), samples(30, 2)
-        other = retain.retarget(samples(30, 9, soft=True).targets)
-        hard, soft = (contender(network(), forget, asked, made()) for asked in (retain, other))
-        assert torch.equal(flat(hard), flat(soft)) == Algorithm.of(contender).ignores_retain_targets
-
 
 @pytest.mark.long
 class TestEveryAlgorithmOnColours(TestEveryAlgorithm):

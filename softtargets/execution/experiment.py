@@ -47,7 +47,7 @@ from softtargets.marks import Algorithm, Targets
 from softtargets.mu_algo import INPUTS
 from softtargets.split import Sampled, held_out_images, sampled
 from softtargets.system.files import require_writable
-from softtargets.targets import MODIFIERS, Recipe, hard
+from softtargets.targets import MODIFIERS, Recipe
 from softtargets.types import Samples, Split, generator
 
 RELEARNING = 500
@@ -198,8 +198,6 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
     unlearn = parts(_algorithm, config["mu_algo"])
     recipes = {name: parts(_recipe, node, f"targets.{name}") for name, node in _sides(config["targets"]).items()}
     checks.require_distributions(unlearn, recipes)
-    if Algorithm.of(unlearn).ignores_retain_targets:
-        recipes["retain"] = Recipe(functools.partial(hard), modifiers=())  # labels cost nothing
     checks.require_whole_classes(unlearn, data)
     checks.require_shards(unlearn, data)
     training = build_optimisation(Training, config["training"], "training", parts, settings.device)

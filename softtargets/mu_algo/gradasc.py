@@ -6,11 +6,9 @@ from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
-from softtargets.marks import algorithm
 from softtargets.types import Samples
 
 
-@algorithm(ignores_retain_targets=True)
 def gradasc(original: nn.Module, forget: Samples, retain: Samples, fit: Fit) -> nn.Module:
     """Ascend the cross entropy on the forget set (Thudi et al. 2021, arXiv 2109.13398).
 
