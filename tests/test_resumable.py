@@ -104,6 +104,45 @@ def test_an_array_that_a_limit_refuses_waits_for_other_jobs(monkeypatch, capsys)
         slurm_jobs._submit(Full(TOO_MANY, 1), ARRAY)
 
 
+def test_a_refusal_for_ever_is_waited_for_by_nobody(monkeypatch):
+    """A sweep in a job of its own, as by slurm/sweep.sbatch: the queue always holds that one."""
+    answers = {"stdout": "7\n"}
+    monkeypatch.setattr(
+        slurm_queue, "_squeue", lambda *_: subprocess.CompletedProcess([], 0, answers["stdout"], "")
+    )
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    slurm_queue.leave_job()
+    assert (slurm_queue.holds_jobs(), "SLURM_JOB_ID" in os.environ) == (False, False)
+    answers["stdout"] = "7\n8\n"
+    assert slurm_queue.holds_jobs()
+    policy = "sbatch: error: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+    with pytest.raises(FailedJobError, match="violates"):
+        slurm_jobs._submit(Full(policy, 1), ARRAY)
+
+
+@pytest.mark.parametrize("how", ["hangs", "fails"])
+def test_a_queue_that_does_not_answer_ends_no_watch(tmp_path, monkeypatch, how):
+    now, answers = [0.0], [None, "12_0\n", None, "", None]
+
+    def squeue(*options: str) -> subprocess.CompletedProcess:
+        if (said := answers.pop(0)) is None and how == "hangs":
+            raise subprocess.TimeoutExpired("squeue", 60)
+        return subprocess.CompletedProcess([], said is None, said or "", "no answer" if said is None else "")
+
+    monkeypatch.setattr(slurm_queue, "_squeue", squeue)
+    monkeypatch.setattr(slurm_queue.time, "monotonic", lambda: now[0])
+    (tmp_path / "12_0").mkdir()
+    queue, seen = slurm_queue.Queue(tmp_path), []
+    for now[0] in (0.0, 100.0, 200.0, 300.0, 400.0):
+        seen.append((queue.waiting(), queue.silent_for()))
+    assert seen == [(1, 0), (1, 0), (1, 0), (0, 0), (0, 100)]
+    queue.grow()
+    answers[:] = [None]
+    assert (queue.waiting(), queue.silent_for()) == (1, 0)
+    answers[:] = [None]
+    assert slurm_queue.holds_jobs()
+
+
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
 def test_a_call_that_is_stopped_names_the_jobs_that_run_on(tmp_path, monkeypatch, capsys, end):
     monkeypatch.setattr(slurm_queue, "_squeue", lambda *_: subprocess.CompletedProcess([], 0, "12_0\n12_1\n", ""))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import HANGS, ROOT, SMALL, options
 from omegaconf import OmegaConf
+from submitit.core.utils import FailedJobError
 from test_allowed_targets import canary  # noqa: F401, a fixture
 
 from softtargets.config import at_cost
@@ -462,7 +463,10 @@ def test_what_slurm_refuses_is_said_in_its_own_words(tmp_path):
             return frozenset()
 
     said = "sbatch: error: Batch job submission failed: Invalid job array specification\n"
-    assert reason(RuntimeError(said), Empty(tmp_path)) == (
+    assert reason(OSError("No space left on device"), Empty(tmp_path)).startswith(
+        "the launcher raised OSError: No"
+    )
+    assert reason(FailedJobError(said), Empty(tmp_path)) == (
         "SLURM accepted no job: sbatch: error: Batch job submission failed: Invalid job array specification; "
         "lower hydra.sweeper.array_size to what the site allows"
     )

@@ -88,7 +88,7 @@ def _keep(start: Callable[[], dict[int, str]], end: LauncherEnd) -> None:
 def reason(error: BaseException, queue: Queue | None) -> str:
     """Return the reason why a launcher raised, in one line."""
     message = " ".join(str(error).split())
-    if queue:
+    if queue and _is_refusal(error):
         more = "more jobs" if queue.jobs() else "job"
         return f"SLURM accepted no {more}: {message}{LIMIT if TOO_MANY.search(message) else ''}"
     if joblib_names.is_dead_worker(error):
@@ -96,6 +96,13 @@ def reason(error: BaseException, queue: Queue | None) -> str:
         return f"a worker was killed ({names}); {WORKER}"
     cause = " ".join(str(error.__cause__ or "").split())
     return f"the launcher raised {type(error).__name__}: {message}{f' ({cause[-500:]})' if cause else ''}"
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Return whether SLURM refused a job; any other error came before SLURM saw one."""
+    from submitit.core.utils import FailedJobError  # it takes a while to import, and only SLURM needs it
+
+    return isinstance(error, FailedJobError)
 
 
 def without_folder(why: str, folder: Path) -> str:

@@ -26,8 +26,11 @@ POLL = 0.5
 """Seconds between two checks of a job."""
 PATIENCE = 60.0
 """Seconds between two attempts to submit an array that is over a limit of the site."""
-OVER_LIMIT = re.compile(r"Max\w*Submit\w*|job submit limit|temporarily")
-"""What sbatch says of an array that it accepts once other jobs have ended."""
+OVER_LIMIT = re.compile(r"Max\w*Submit\w*|temporarily")
+"""What sbatch says of an array that it accepts once other jobs have ended.
+
+"Job violates accounting/QOS policy (job submit limit, ...)" is none: sbatch says so of jobs that it never accepts.
+"""
 Overrides = Sequence[str]
 
 

@@ -17,6 +17,10 @@ SIZES = re.compile(r"(?:MaxArraySize\s*=\s*|\bmax_array_tasks=)(\d+)")
 """Where `scontrol show config` has the site's limits: of a job's number in its array, and of jobs in an array."""
 
 
+_own_job: str | None = None
+"""The id of the job that this process is in, if any."""
+
+
 def array_limit() -> int:
     """Return how many jobs the site allows in one array; SLURM's default where scontrol does not answer."""
     try:
@@ -33,6 +37,8 @@ def leave_job() -> None:
     Submitted jobs inherit the environment, and `srun` reads options from it. Every run would request the memory
     and the CPUs of the job that called the sweep, which may contradict the request of the run's own job.
     """
+    global _own_job
+    _own_job = os.environ.get("SLURM_JOB_ID", _own_job)
     if "SLURM_JOB_ID" in os.environ:
         for name in [name for name in os.environ if name.startswith("SLURM_") and name not in LOCATION]:
             del os.environ[name]
@@ -54,13 +60,19 @@ class Queue:
         return frozenset(name for name in names if name.isdigit()) - self.but
 
     def waiting(self) -> int:
-        """Return how many of the jobs are pending or running; query SLURM every `QUEUE_POLL` seconds."""
+        """Return how many of the jobs are pending or running; query SLURM every `QUEUE_POLL` seconds.
+
+        Without an answer the last one counts; before the first all jobs do.
+        """
         now = time.monotonic()
         if now - self.queried >= QUEUE_POLL:
             self.queried, jobs = now, self.jobs()
-            self.present = self._ask(jobs) if jobs else []
-            over = jobs and not self.present
-            self.empty_since = min(self.empty_since, now) if over else float("inf")
+            answer = self._ask(jobs) if jobs else []
+            if answer is not None:
+                self.present, over = answer, jobs and not answer
+                self.empty_since = min(self.empty_since, now) if over else float("inf")
+            elif self.empty_since == float("inf"):
+                self.present = self.present or sorted(jobs)
         return len(self.present)
 
     @property
@@ -79,26 +91,31 @@ class Queue:
 
     def grow(self) -> None:
         """Forget the last answer, since jobs have just been submitted."""
-        self.queried = float("-inf")
+        self.queried, self.empty_since = float("-inf"), float("inf")
 
     def silent_for(self) -> float:
         """Return for how many seconds the queue has held none of the jobs; 0 before the first was submitted."""
         self.waiting()
         return max(0.0, time.monotonic() - self.empty_since)
 
-    def _ask(self, jobs: frozenset[str]) -> list[str]:
+    def _ask(self, jobs: frozenset[str]) -> list[str] | None:
+        """Return the tasks that are pending or running; None without an answer."""
         try:
             answer = _squeue(f"--jobs={','.join(sorted(jobs))}")
         except (OSError, subprocess.TimeoutExpired):
-            return self.present  # without an answer, the last state counts
+            return None
         if answer.returncode:
-            return [] if "Invalid job id" in answer.stderr else self.present
+            return [] if "Invalid job id" in answer.stderr else None
         return answer.stdout.split()
 
 
 def holds_jobs() -> bool:
-    """Return whether the queue holds a job of this user, whatever it belongs to."""
-    return bool(_squeue().stdout.strip())
+    """Return whether the queue holds another job of this user, whatever it belongs to; True without an answer."""
+    try:
+        answer = _squeue("--format=%A")  # as in SLURM_JOB_ID, also for a task of an array
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    return answer.returncode != 0 or bool(set(answer.stdout.split()) - {_own_job})
 
 
 def _squeue(*options: str) -> subprocess.CompletedProcess[str]:

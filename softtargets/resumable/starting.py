@@ -13,7 +13,7 @@ from softtargets.resumable.arrays import Cell, cut, described
 from softtargets.resumable.launching import bind_workers, failures_of, watch
 from softtargets.resumable.slurm_queue import Queue, array_limit, leave_job
 from softtargets.resumable.workers import places_on_gpus
-from softtargets.system.files import make_folder, share
+from softtargets.system.files import make_folder, write_text
 
 JOBS = ".submitit"
 """The folder in a sweep's folder for what SLURM runs."""
@@ -30,8 +30,7 @@ def prepare_folder(config: DictConfig, folder: Path) -> None:
     with read_write(config.hydra), open_dict(config.hydra):  # read-only from Hydra 1.4 on
         config.hydra.sweep.dir = str(folder)
     make_folder(folder / JOBS if on_slurm(config) else folder)
-    OmegaConf.save(config, folder / "multirun.yaml")
-    share(folder / "multirun.yaml")
+    write_text(folder / "multirun.yaml", OmegaConf.to_yaml(config))
 
 
 class Screen(contextlib.AbstractContextManager):
