@@ -101,6 +101,26 @@ def test_a_list_of_modules_lets_in_what_they_define_and_nothing_else(canary):
             allowed_targets.require_allowed({"architecture": {"_target_": target}}, ["own_parts"])
 
 
+@pytest.mark.parametrize(
+    ("node", "setting"),
+    [
+        ({"job": {"env_set": {"GIT_DIR": "x"}}, "launcher": {}}, "hydra.job.env_set.GIT_DIR"),
+        ({"job": {"env_set": {}}, "launcher": {"setup": ["touch x"]}}, "hydra.launcher.setup"),
+    ],
+)
+def test_what_runs_programs_is_typed(node, setting, monkeypatch):
+    hydra = OmegaConf.create(node)
+    with pytest.raises(BadInput, match=f"^{setting} is set in a config file"):
+        allowed_targets.require_typed(hydra)
+    monkeypatch.setattr(sys, "argv", ["run.py", "-m", f"+{setting}=y"])
+    allowed_targets.require_typed(hydra)
+
+
+def test_the_commands_in_our_own_launchers_need_not_be_typed():
+    for file in (CONF / "hydra/launcher").glob("*.yaml"):
+        allowed_targets.require_typed(OmegaConf.create({"launcher": OmegaConf.load(file)}))
+
+
 def test_the_environment_can_list_modules_too(monkeypatch):
     monkeypatch.setenv("SOFTTARGETS_PLUGINS", "own_parts,")
     allowed_targets.require_allowed({"mu_algo": {"_target_": "own_parts.broken"}}, [])

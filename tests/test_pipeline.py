@@ -529,6 +529,23 @@ def test_a_copy_in_a_strangers_repository_has_no_commit(placed, composed, monkey
     assert commit_and_dirty(composed) == (None, None)
 
 
+@pytest.mark.parametrize("place", ["environment", "repository"])
+def test_git_runs_no_program_of_a_config(placed, composed, monkeypatch, tmp_path, place):
+    placed("init", "-q")
+    placed("add", "-f", ".")
+    placed("commit", "-qm", "Begin")
+    (tmp_path / "hook").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "hook").chmod(0o755)
+    if place == "repository":
+        placed("config", "core.fsmonitor", str(tmp_path / "hook"))
+    else:  # as by hydra.job.env_set
+        setting = {"COUNT": "1", "KEY_0": "core.fsmonitor", "VALUE_0": str(tmp_path / "hook")}
+        for name, value in setting.items():
+            monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    assert commit_and_dirty(composed)[1] is False
+    assert not (tmp_path / "ran").exists()
+
+
 def test_code_in_its_own_repository_has_its_commit(placed, composed, monkeypatch, tmp_path):
     placed("init", "-q")
     placed("add", "-f", ".")

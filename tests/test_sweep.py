@@ -622,6 +622,14 @@ def test_a_sweep_that_lists_modules_in_a_file_imports_none(planned, canary, plac
         planned(["seed=0"], **(words if place == "params" else {}), cells=cells if place == "cells" else ())
 
 
+def test_a_file_sets_no_variables_for_the_runs_of_a_sweep(planned, monkeypatch):
+    variable = {"+hydra.job.env_set.PATH": "/of/somebody"}
+    with pytest.raises(BadInput, match=r"hydra\.job\.env_set\.PATH is set in a config file"):
+        planned(["seed=0"], **variable)
+    monkeypatch.setattr(sys, "argv", ["run.py", "-m", "+hydra.job.env_set.PATH=/of/somebody"])
+    assert len(planned(["seed=0"], **variable)[0]) == 1
+
+
 def test_pairs_may_begin_after_the_first(planned):
     typed = ("seed=range(25,28)", "forget_set.seed=${seed}", "dataset.seed=${seed}")
     hashes = {cell.hash for cell in planned(typed)[0]}

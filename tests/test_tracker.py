@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from conftest import HANGS, ROOT, SMALL
 from omegaconf import OmegaConf
 
 from softtargets import colours
+from softtargets.errors import BadInput
 from softtargets.report import palette
 from softtargets.tracker import EVENTS, SESSION, TASK, clone, player, tracked
 
@@ -214,6 +216,17 @@ def test_an_agent_runs_a_clone_of_a_sweep_as_it_was_edited(stub, monkeypatch, tm
         "summary.md",
         "report.html",
     }
+
+
+@pytest.mark.parametrize("word", ["plugins=[mine]", "++hydra.job.env_set.PATH=/x", "hydra.launcher.setup=[x]"])
+def test_a_task_chooses_no_code_for_an_agent(word, monkeypatch):
+    def fetched(command: list[str], **_) -> subprocess.CompletedProcess:
+        (Path(command[-1]) / clone.WORDS_FILE).write_text(json.dumps(["seed=1", word]))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(clone.subprocess, "run", fetched)
+    with pytest.raises(BadInput, match=re.escape(word)), clone.overrides("c" * 32):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,12 @@ OURS = {
 """Modules and single parts that a group may name without a plugin, by group."""
 
 
+ENVIRONMENT, SETUP = "hydra.job.env_set", "hydra.launcher.setup"
+"""Settings of Hydra that run programs: a variable may name one, and the setup of a SLURM job consists of some."""
+USUAL_SETUP = ["export OMP_NUM_THREADS=1"]
+"""The commands in our own launchers."""
+
+
 def require_allowed(config: dict, plugins: Iterable[str]) -> None:
     """Raise BadInput for the first `_target_` in `config` that is not allowed, and for an open interpolation."""
     for where, value in _walk(config):
@@ -68,7 +74,23 @@ def own_measure(name: str, plugins: Iterable[str]) -> Callable:
 
 def require_hydra_allowed(config: DictConfig) -> None:
     """Raise BadInput for a part of node `hydra` that is not allowed: Hydra creates such parts by itself."""
+    require_typed(config.hydra)
     _check_targets({"hydra": _settled(config.hydra)}, listed_plugins(config))
+
+
+def require_typed(hydra: DictConfig) -> None:
+    """Raise BadInput for variables and shell commands of node `hydra` that are not on the command line."""
+    given = {f"{ENVIRONMENT}.{name}": ENVIRONMENT for name in OmegaConf.select(hydra, "job.env_set") or {}}
+    if list(OmegaConf.select(hydra, "launcher.setup") or ()) not in ([], USUAL_SETUP):
+        given[SETUP] = SETUP
+    for setting, whole in given.items():
+        if not any(is_set(word, setting) or is_set(word, whole) for word in sys.argv[1:]):
+            raise BadInput(f"{setting} is set in a config file, and can run programs. Set it on the command line")
+
+
+def is_set(word: str, setting: str) -> bool:
+    """Return whether a word of the command line sets this setting."""
+    return word.lstrip("+").startswith(f"{setting}=")
 
 
 def listed_plugins(config: DictConfig) -> list[str]:
@@ -82,7 +104,7 @@ def require_listed(plugins: object) -> list[str]:
     """Return the setting `plugins`; raises BadInput as `listed_plugins` does."""
     if not isinstance(plugins, list) or not all(map(_is_module_name, plugins)):
         raise BadInput(f"plugins={plugins}: must be a list of module names, as in plugins=[mine]")
-    if plugins and not any(word.lstrip("+").startswith("plugins=") for word in sys.argv[1:]):
+    if plugins and not any(is_set(word, "plugins") for word in sys.argv[1:]):
         raise BadInput(f"plugins=[{','.join(plugins)}] is set in a config file. Set it on the command line")
     return plugins
 

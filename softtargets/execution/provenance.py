@@ -16,9 +16,6 @@ from softtargets.compat import torch_names
 from softtargets.config import contents
 from softtargets.execution.code_hash import PACKAGE, code_hash, hash_of
 
-HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-"""Variables that make git use one repository in any folder."""
-
 
 def provenance(config: dict, config_hash: str | None, started: datetime.datetime) -> dict:
     """Return the `provenance` of result.json."""
@@ -72,11 +69,12 @@ def _commit() -> str | None:
 
 def _git(*arguments: str) -> str | None:
     """Return git's output for the folder of this file; None without git, a repository or an answer."""
-    # a git hook sets these variables for its own repository
-    environment = {name: value for name, value in os.environ.items() if name not in HOOKS}
+    # such variables name another repository, as within a git hook, or settings that would run a program
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = {"cwd": Path(__file__).parent, "env": environment, "timeout": 10}
     try:
-        ended = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, **command)
+        words = ["git", "-c", "core.fsmonitor=false", *arguments]
+        ended = subprocess.run(words, capture_output=True, text=True, check=True, **command)
     except (OSError, subprocess.SubprocessError):
         return None
     return ended.stdout.strip()

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from softtargets.config.allowed_targets import ENVIRONMENT, SETUP
 from softtargets.config.resolve import flat
-from softtargets.errors import Failed
+from softtargets.errors import BadInput, Failed
 
 CONFIG, CHOICES = "Config", "Choices"
 """Sections of a run's task: the values of its resolved config, which users may edit, and the chosen options."""
@@ -101,8 +102,18 @@ def overrides(task: str) -> Iterator[list[str]]:
             raise Failed(f"CLEARML_TASK_ID={task}: this task cannot be read: {reason[0]}")
         words = Path(folder, WORDS_FILE)
         if words.exists():
+            harmless = _harmless(task, json.loads(words.read_text(encoding="utf-8")))
             leave_task_to_sweep()
-            yield ["-m", *json.loads(words.read_text(encoding="utf-8")), "tracker=clearml"]
+            yield ["-m", *harmless, "tracker=clearml"]
         else:
             is_run = Path(folder, CONFIG_FILE).exists()
             yield [f"rerun={folder}", "tracker=clearml"] if is_run else []
+
+
+def _harmless(task: str, words: list[str]) -> list[str]:
+    """Return a task's words; raise BadInput for one that only the agent's owner may type, since it runs code."""
+    for word in words:
+        if word.lstrip("+").startswith(("plugins=", ENVIRONMENT, f"{SETUP}=")):
+            advice = "Remove it from the task; for plugins set SOFTTARGETS_PLUGINS where the agent runs"
+            raise BadInput(f"CLEARML_TASK_ID={task}: {word} runs code that a task may not choose. {advice}")
+    return words
