@@ -18,6 +18,8 @@ from conftest import HANGS, ROOT, SMALL
 from omegaconf import OmegaConf
 
 from softtargets import colours
+from softtargets.config.settings import TrackerSettings
+from softtargets.console import Console
 from softtargets.errors import BadInput
 from softtargets.report import palette
 from softtargets.tracker import EVENTS, SESSION, TASK, clone, player, tracked
@@ -329,6 +331,15 @@ def test_a_task_that_an_agent_cannot_read_is_refused_in_one_sentence(stub, monke
     assert (code, text.count("\n")) == (1, 1), text
     assert text.startswith(f"run.py: CLEARML_TASK_ID={'f' * 32}: this task cannot be read: ")
     assert said in text
+
+
+def test_a_run_forgets_the_task_of_an_earlier_attempt(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracked, "PLAY", "pass")
+    for name in (SESSION, TASK):
+        (tmp_path / name).write_text("of an earlier attempt")
+    settings = TrackerSettings(kind="clearml", offline=True, project="p", fallback="none")
+    with tracked.tracking(settings, {}, {}, tmp_path, Console.silent()):
+        assert [path.name for path in tmp_path.iterdir()] == [EVENTS]
 
 
 @pytest.mark.parametrize(

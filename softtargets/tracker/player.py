@@ -174,12 +174,7 @@ def report_events(task, events: Iterator[dict], folder: Path, say: Callable[[str
             logger.report_scalar(event["title"], event["series"], event["value"], event["step"])
         elif event["kind"] == "result":
             _result(task, logger, json.loads((folder / "result.json").read_text(encoding="utf-8")))
-            for file in (
-                "result.json",
-                "config.yaml",
-                "margins.npz",
-                *(f"{model}.safetensors" for model in MODELS),
-            ):
+            for file in (*FILES, *(f"{model}.safetensors" for model in MODELS)):
                 if (folder / file).is_file():
                     task.upload_artifact(file, folder / file, wait_on_upload=True)
                     say("")

@@ -17,7 +17,7 @@ from softtargets.config.settings import TrackerSettings
 from softtargets.console import Console
 from softtargets.errors import to_type
 from softtargets.system.files import make_folder, share
-from softtargets.tracker import EVENTS, PLAY
+from softtargets.tracker import EVENTS, PLAY, SESSION, TASK
 from softtargets.tracker.clone import SWEEP_TASK
 from softtargets.tracker.player import in_words
 
@@ -49,6 +49,8 @@ class Tracked(Untracked):
         self.settings, self.epochs, self.folder, self.console = settings, epochs, folder, console
         self.losses: list[float] = []
         make_folder(folder)
+        for name in (SESSION, TASK):  # of an earlier attempt: an upload would take this one for sent
+            (folder / name).unlink(missing_ok=True)
         self.file = (folder / EVENTS).open("w", encoding="utf-8", buffering=1)
         share(folder / EVENTS)
         script = os.path.abspath(sys.argv[0])  # where an agent finds what to run
