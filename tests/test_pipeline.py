@@ -350,6 +350,20 @@ def test_memorised_samples_are_chosen_by_models_that_all_seeds_share(run, capsys
     assert losses[0] < losses[1]
 
 
+def test_damaged_scores_are_made_again_and_use_keeps_them(run, composed, tmp_path):
+    place = tmp_path / "store"
+    words = (*SMALL, "forget_set=memorised", "forget_set.models=2", f"store.dir={place}")
+    first, _ = run(*words)
+    (entry,) = (path for path in place.glob("scores/*") if path.is_dir())
+    os.utime(entry / "manifest.json", (1e9, 1e9))
+    build(composed(*words))
+    assert (entry / "manifest.json").stat().st_mtime > 1.1e9
+    (entry / "tensors.safetensors").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="is damaged; renamed"):
+        again, _ = run(*words)
+    assert again["hashes"] == first["hashes"]
+
+
 def test_indices_are_the_forget_set(run, tmp_path):
     (tmp_path / "forget.txt").write_text("3999\n0\n17\n")
     _, folder = run(*SMALL, "forget_set=indices", f"forget_set.path={tmp_path / 'forget.txt'}")

@@ -30,14 +30,14 @@ def load_data(config: dict, device: str) -> Split:
     """Load the images of a resolved config and draw its forget set; raise BadInput if that fails.
 
     Images that take long to read come from the store, where the first run keeps them. So do the scores of a kind
-    of forget set that needs some; where the store has none, the set is a stand-in that `awaits_scores`.
+    of forget set that needs some; where the store has no whole ones, it is a stand-in that `awaits_scores`.
     """
     groups = (_with_contents(config, group) for group in ("dataset", "forget_set"))
     asked = *groups, device, store.store_folder(config["store"]["dir"])
     if not scores.needed(config):
         return _split(*asked)
     entry = scores.entry(config, *_digests(*asked))
-    return _split(*asked, str(entry)) if entry.is_dir() else _awaiting(_split(*asked))
+    return _split(*asked, str(entry)) if store.used(entry) else _awaiting(_split(*asked))
 
 
 @functools.lru_cache(maxsize=8)

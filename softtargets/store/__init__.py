@@ -77,7 +77,7 @@ class Store:
         """
         path = self.folder / stage / key(stage, ingredients)
         with self._naming(path, "cannot be read"):
-            if entry := _used(path):
+            if entry := used(path):
                 return entry
         with self._naming(path.parent, "cannot be written to"):
             make_folder(path.parent)
@@ -85,7 +85,7 @@ class Store:
             with self._naming(path.parent, "cannot be written to"):
                 held.enter_context(locked(path.with_suffix(".lock"), lambda: self.say(_waiting(path))))
             with self._naming(path, "cannot be read or renamed"):
-                if entry := _used(path):
+                if entry := used(path):
                     return entry
                 aside = rename_damaged(path)
             if aside:
@@ -94,7 +94,7 @@ class Store:
             tensors, notes = make()
             took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
             manifest = notes | took | {"stage": stage, "ingredients": ingredients}
-            first = None if _write(path, tensors, manifest) else _used(path)
+            first = None if _write(path, tensors, manifest) else used(path)
         return first or Entry(tensors, manifest, from_store=False)
 
     @contextlib.contextmanager
@@ -169,7 +169,7 @@ def load_entry(path: Path) -> Entry | None:
     return Entry(tensors, said, from_store=True)
 
 
-def _used(path: Path) -> Entry | None:
+def used(path: Path) -> Entry | None:
     """Load an entry and set the time of its last use, which `prune` reads."""
     if entry := load_entry(path):
         with contextlib.suppress(OSError):  # a read-only store keeps no times of use
