@@ -74,9 +74,10 @@ def _numbers(value: object) -> range | None:
     """Return the numbers of the pairs: from 0 on as many as asked for, or from the first to the last of a text."""
     if isinstance(value, str) and (ends := FROM_TO.fullmatch(value)):
         first, last = map(int, ends.groups())
-        if not 2 <= last + 1 - first <= MOST_PAIRS:
+        if not LEAST_PAIRS <= last + 1 - first <= MOST_PAIRS:
             raise BadInput(
-                f"pairs={value}: must be 2 to {MOST_PAIRS:,} pairs, the first to the last, as in pairs=25-49"
+                f"pairs={value}: must be {LEAST_PAIRS} to {MOST_PAIRS:,} pairs, the first to the last, "
+                "as in pairs=25-49"
             )
         return range(first, last + 1)
     number = validated(PairSettings, {"pairs": value}, "").pairs
