@@ -40,7 +40,7 @@ def amun(
 
     ε → epsilon, in units of the normalised inputs; t < steps; q → retain.targets. The forget set's targets play no
     part. A sample that no step misleads keeps its last image, with the likeliest other class for its target.
-    Without D_f it would be the authors' ablation `advonly`.
+    Without D_f it would be the authors' ablation `advonly`. With it a whole class is not forgotten.
 
     Differs from the authors' code, which finds each sample's own least radius: there projected gradient descent
     with steps of a tenth of the radius is tried up to 50 times, and the radius doubles for whom that does not
