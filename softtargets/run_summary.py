@@ -112,7 +112,7 @@ def _sentences(result: dict) -> Iterator[str]:
         yield _matched(result["matched"], result["matched_level"])
     if result["cost"]["stopped"] and result["stop_rule"]:
         yield _stopped(result["stop_rule"])
-    yield _cost(result["cost"], result["config"])
+    yield _cost(result["cost"], result["config"], several=bool(result.get("requests")))
     if result["upper_bound"]:
         yield "an upper bound, no method: the targets are drawn from the retrained model"
     yield from _where(result["faces"])
@@ -149,8 +149,8 @@ def _stopped(rule: dict) -> str:
     return f"stopped: at {looks} no better on the forget set than on unseen data, {forget} and {unseen}"
 
 
-def _cost(cost: dict, config: dict) -> str:
-    """Say what was computed after the request, and before it, over retraining's.
+def _cost(cost: dict, config: dict, *, several: bool) -> str:
+    """Say what was computed after the request, and before it, over retraining's; `several` if of many requests.
 
     Seconds are compared at the unlearning's precision; those that retraining took may be of another.
     """
@@ -163,7 +163,8 @@ def _cost(cost: dict, config: dict) -> str:
     if cost["prepared_share"]:
         count = len(cost["teachers"])
         made = f"training {count} teacher models, which serve" if count else "what serves"
-        line += f"; before the request {_share(cost['prepared_share'])} for {made} every request"
+        served = "one request each" if several else "every request"
+        line += f"; before the request {_share(cost['prepared_share'])} for {made} {served}"
     took = cost["unlearn_s"] + cost["targets_s"]
     return f"{line}; unlearning took {took:.2f} s, retraining {cost['retrain_s']:.2f} s{own}"
 

@@ -1703,12 +1703,18 @@ def test_costs_are_means_over_runs_and_spread_over_requests(folder, capsys):
         for seed, share in ((0, 0.04), (1, 0.05))
     ]
     soft = [result(seed, "soft", cost=spent | {"share": 0.03, "prepared_share": 4.0}) for seed in (0, 1)]
-    place = folder(*hard, *soft)
+    # teachers of several requests are trained for each
+    costs = spent | {"share": 0.03, "prepared_share": 4.0}
+    anew = [of_requests(seed, (0.1, 0.2, None, 0.05)) | {"cost": costs} for seed in (0, 1)]
+    for one in anew:
+        one["choices"] |= {"targets": "teacher", "targets_forget": "teacher"}
+    place = folder(*hard, *soft, *anew)
     assert main([str(place)]) == 0
     lines = (place / "summary.md").read_text().partition("## Cost")[2].splitlines()
     cells = {line.split(" | ")[1]: line.strip("| ").split(" | ")[2:] for line in lines if " | 2 | " in line}
     assert cells["hard"] == ["2", "0.045 (0.020)", "0.000", "–, –, –"]
     assert cells["soft"] == ["2", "0.030 (0.020)", "4.000", "4.030, 0.430, 0.070"]
+    assert cells["teacher"] == ["2", "0.030 (0.020)", "4.000", "4.030, 4.030, 4.030"]
     arms = {row["arm"]: row for row in lines_of(place / "arms.csv")}
     assert [arms["soft"][f"cost_{name}"] for name in ("share", "share_seconds", "prepared_share")] == [
         "0.03",

@@ -190,6 +190,16 @@ def test_what_targets_cost_is_told_apart_from_what_their_teachers_cost(run, monk
     ]
 
 
+def test_teachers_of_several_requests_are_trained_and_paid_for_each(run):
+    words = ("mu_algo=relabel", "targets=out_of_fold_3", "forget_set.requests=2", "seed=12")
+    result, _ = run(*SMALL, *words)
+    cost, names = result["cost"], [f"fold {i} of 3" for i in range(1, 4)]
+    assert [name for name in cost["made"] if name in names] == cost["teachers"] == names * 2
+    each = [one["cost"] for one in result["requests"]]
+    assert cost["teachers_s"] == pytest.approx(sum(one["teachers_s"] for one in each))
+    assert min(one["teachers_s"] for one in each) > 0
+
+
 def test_stage_train_trains_the_teachers_too(run, tmp_path):
     store = f"store.dir={tmp_path / 'store'}"
     assert run(*SMALL, store, "targets=out_of_fold", "stage=train")[0] is None

@@ -246,7 +246,7 @@ def _training_digest(data: Evaluated) -> str:
 def run_costs(experiment: Experiment, outcome: Outcome) -> dict:
     """Return each stage's seconds when it was computed, and rte = retrain_s / (targets_s + unlearn_s).
 
-    teachers_s is separate: teachers do not depend on the forget set and serve every request.
+    teachers_s is separate: teachers do not depend on the samples to forget and can be trained before the request.
     """
     targets, account, seconds = outcome.targets, outcome.fit.account, outcome.spent.seconds
     return {
@@ -294,6 +294,7 @@ def request(answer: Answer, outcome: Outcome) -> dict:
     account, spent = answer.fit.account, answer.spent
     costs = {
         "retrain_s": answer.retrained.seconds,
+        "teachers_s": sum(answer.targets.teachers.values()),
         "targets_s": answer.targets.seconds,
         "unlearn_s": spent.seconds,
         **shares_of(answer.experiment, spent, outcome.seconds_a_sample),
@@ -310,14 +311,15 @@ SHARES = ("share", "share_seconds", "prepared_share")
 def costs_of_requests(outcome: Outcome) -> dict:
     """Return the costs of all requests together, against one retraining for each; nothing where there is only one.
 
-    They stand in the place of those of an unlearning at once.
+    They stand in the place of those of an unlearning at once. Teachers are trained for each request.
     """
     if not outcome.answers:
         return {}
     each = [request(one, outcome)["cost"] for one in outcome.answers]
     whole = [one.experiment.retraining_samples for one in outcome.answers]
-    sums = ("retrain_s", "targets_s", "forward_samples", "backward_samples", "gradient_samples", "steps")
-    costs = {name: sum(one[name] for one in each) for name in sums}
+    sums = ("retrain_s", "teachers_s", "targets_s", "forward_samples", "backward_samples")
+    costs = {name: sum(one[name] for one in each) for name in (*sums, "gradient_samples", "steps")}
+    costs["teachers"] = [name for one in outcome.answers for name in one.targets.teachers]
     for name in SHARES:
         costs[name] = sum(one[name] * size for one, size in zip(each, whole, strict=True)) / sum(whole)
     took = costs["targets_s"] + sum(one["unlearn_s"] for one in each)

@@ -22,8 +22,9 @@ class TargetSets:
     seconds: float
     """Seconds of predictions and targets, without trainings."""
     teachers: dict[str, float]
-    """Seconds of training of each teacher, by name. No teacher depends on the forget set, so all requests share
-    this cost."""
+    """Seconds of training of each teacher, by name. None depends on the samples to forget, so it can be trained
+    before the request. Where requests follow one another, each has teachers of its own: they are trained on what
+    the requests before it have left."""
 
 
 def target_sets(stages: Stages, original: Trained, retrained: Trained) -> TargetSets:
@@ -53,6 +54,6 @@ def _computed(stages: Stages, side: str, known: dict[str, Trained]) -> tuple[dic
         targets = stages.experiment.recipes[side](teachers.source())
     own = time.perf_counter() - started - teachers.asking
     taught = {name: teacher.seconds for name, teacher in teachers.taught.items()}
-    # what depends on the forget set is no cost that other requests share
+    # what depends on the forget set is trained after the request
     after = sum(taught.pop(name) for name in list(taught) if name.startswith(LOCAL))
     return {"targets": targets}, {"targets_s": own + teachers.predicting + after, "teachers": taught}

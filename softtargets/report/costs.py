@@ -25,21 +25,36 @@ class Cost:
     prepared_share: float | None
     """In gradient samples, of models that are trained before any request; in seconds it is as much."""
 
+    anew: bool
+    """Whether models were prepared for each of several requests, so that no other request shares them."""
+
     def total(self, requests: int) -> float | None:
         """Return the cost of one of so many requests in gradient samples, what was prepared among it."""
-        return None if self.share is None else self.share + (self.prepared_share or 0.0) / requests
+        spread = 1 if self.anew else requests
+        return None if self.share is None else self.share + (self.prepared_share or 0.0) / spread
 
 
 def costs(runs: list[Run]) -> list[Cost]:
     """Return the cost of every arm of every cell, in the order in which the runs come."""
     arms = collections.defaultdict(list)
     for run in runs:
-        arms[run.cell, run.arm].append(run.result["cost"])
+        arms[run.cell, run.arm].append(run.result)
     names = ("share", "share_seconds", "prepared_share")
     return [
-        Cost(cell, arm, len(found), *(mean_of([one.get(name) for one in found]) for name in names))
+        Cost(
+            cell,
+            arm,
+            len(found),
+            *(mean_of([one["cost"].get(name) for one in found]) for name in names),
+            anew(found),
+        )
         for (cell, arm), found in arms.items()
     ]
+
+
+def anew(results: list[dict]) -> bool:
+    """Return whether these runs have several requests, each with models that were prepared for it alone."""
+    return any(result.get("requests") for result in results)
 
 
 def at_cost(runs: list[Run]) -> float | None:

@@ -14,7 +14,7 @@ import numpy
 from jaxtyping import Float
 
 from softtargets.report import endpoint
-from softtargets.report.costs import cheaper_from
+from softtargets.report.costs import anew, cheaper_from
 from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.numbers import percent
 from softtargets.report.pairs import SHARED_MODELS, Design, Pairing, analysed, by_pair, design, pair_runs
@@ -154,6 +154,8 @@ class Standing:
     """The same in CPU seconds."""
     prepared: float | None
     """Mean cost of what was prepared before the request, in gradient samples."""
+    anew: bool
+    """Whether that was prepared for each of several requests."""
     comparison_only: bool
     diverged: int
     no_verdict: str | None
@@ -244,6 +246,7 @@ def _of_setting(setting: Setting, arms: dict[str, list[Run]]) -> list[Standing]:
             share=_cost(runs, "share"),
             seconds=_cost(runs, "share_seconds"),
             prepared=_cost(runs, "prepared_share"),
+            anew=anew([run.result for run in runs.values()]),
             comparison_only=any(run.result.get("comparison_only") for run in runs.values()),
             diverged=sum(FACES[0].at_end(run) == math.inf for run in runs.values()),
             no_verdict=no_verdict(arm, counted_statuses(list(runs.values())), len(runs)),
@@ -463,7 +466,8 @@ def cheaper(standing: Standing) -> list[str]:
     """Say from how many requests on an arm is cheaper than retraining, where that is not from the first."""
     if None in (standing.share, standing.seconds):
         return []
-    requests = cheaper_from(standing.share, standing.seconds, standing.prepared)
+    once, each = (0.0, standing.prepared or 0.0) if standing.anew else (standing.prepared, 0.0)
+    requests = cheaper_from(standing.share + each, standing.seconds + each, once)
     if requests is None:
         return ["not cheaper than retraining"]
     return [f"cheaper than retraining from {requests} requests on"] if requests > 1 else []
