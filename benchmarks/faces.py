@@ -1,8 +1,8 @@
 """How far arms are from retraining, by cost, face and recipe: `python benchmarks/faces.py [docs/study/costs]`.
 
 Reads `own.csv` and `efficient.csv` in that folder, tables of where every arm stands by the project's and by the
-efficient recipe. Draws `figure.svg` beside them and prints its points in Markdown. Of several arms of a kind and a
-cost the one that is nearest to retraining by JS_T is drawn.
+efficient recipe, and `scrub` from docs/study/wider/standing.csv. Draws `figure.svg` in the folder and prints its
+points in Markdown. Of several arms of a kind and a cost the one that is nearest to retraining by JS_T is drawn.
 """
 
 import csv
@@ -24,10 +24,13 @@ ARMS = {
     "relabel out_of_fold_harden_forget": ("teachers' argmax", "P", "#117733"),
     "relabel": ("soft: teachers' predictions, on all images", "o", "#d55e00"),
     "scrub hard": ("hard: scrub with labels", "D", "#0072b2"),
+    "wider": ("the same from a wider search, on other pairs", "X", "#0072b2"),
     "finetune": ("fine-tuning with labels", "s", "#56b4e9"),
     "retrain": ("retraining from scratch", "^", "#555555"),
 }
 """Kinds of arms by the first words of their names, with label, mark and colour."""
+WIDER = Path("docs/study/wider/standing.csv")
+"""Where the arm of kind "wider" stands: `scrub`, searched again."""
 MOST = 2.2
 """Share of the way at which a panel ends; what lies beyond is drawn at the edge, with its number."""
 SMALL = {"textcoords": "offset points", "fontsize": 7}
@@ -39,12 +42,21 @@ Rows = dict[str, dict]
 
 def main(folder: str = "docs/study/costs") -> None:
     """Draw the figure and print its points."""
-    points = {name: nearest_of(arms_in(Path(folder) / f"{name}.csv")) for name in RECIPES}
+    points = points_in(Path(folder))
     figure(points, Path(folder) / "figure.svg")
     print(f"| recipe | arm | cost | {' | '.join(FACES.values())} | utility |\n{7 * '|---'}|")
     for name, recipe in RECIPES.items():
         for (kind, cost), faces in sorted(points[name].items()):
             print(row(recipe, ARMS[kind][0], cost, faces))
+
+
+def points_in(folder: Path) -> dict[str, dict[tuple[str, float], Rows]]:
+    """Return the rows by face of what is drawn: by recipe, kind of arm and cost."""
+    points = {name: nearest_of(arms_in(folder / f"{name}.csv", name)) for name in RECIPES}
+    for name, drawn in points.items():
+        wider = nearest_of(arms_in(WIDER, name))
+        drawn |= {("wider", cost): rows for (kind, cost), rows in wider.items() if kind == "scrub hard"}
+    return points
 
 
 def row(recipe: str, arm: str, cost: float, faces: Rows) -> str:
@@ -53,12 +65,13 @@ def row(recipe: str, arm: str, cost: float, faces: Rows) -> str:
     return f"| {recipe} | {arm} | {cost} | {lefts} | {'kept' if is_kept(faces) else 'lost'} |"
 
 
-def arms_in(file: Path) -> dict[str, Rows]:
-    """Return, for each arm, its rows by face, against doing nothing."""
+def arms_in(file: Path, recipe: str) -> dict[str, Rows]:
+    """Return, for each arm of a recipe, its rows by face, against doing nothing."""
     arms: dict[str, Rows] = {}
     with file.open() as opened:
         for line in csv.DictReader(opened):
-            if line["reference"] == "doing nothing":
+            of_recipe = line["setting"].endswith("training=mlp_efficient") == (recipe == "efficient")
+            if of_recipe and line["reference"] == "doing nothing":
                 arms.setdefault(line["arm"], {})[line["face"]] = line
     return arms
 
