@@ -213,7 +213,8 @@ def with_value(setting: Setting, value: object, key: str = "") -> None:
 
 def names(sentence: str, key: str, value: object) -> bool:
     """Tell whether a sentence names a setting, or an item of it, its value, and more."""
-    items = [value, *value] if isinstance(value, list) else [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    items = [value, *parts]
     shown = any(form(item) in sentence for item in items for form in (repr, str))
     return sentence.startswith((f"{key}=", f"{key}.")) and shown and ": " in sentence
 
