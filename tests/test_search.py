@@ -198,6 +198,9 @@ SEARCHED = [
 @pytest.mark.parametrize("entry", SEARCHED)
 def test_the_words_of_an_entry_with_a_cost_are_a_run_that_carries_what_it_was_tuned_on(entry, composed):
     words = entry["words"]
+    if words == ["mu_algo=none"]:  # no try was better, and none as good
+        assert entry["score"] == entry["before"] == 1
+        return
     config = composed(*words)
     if not Algorithm.of(get_object(config["mu_algo"]["_target_"])).starts_afresh:
         assert entry["score"] <= entry["before"] + STILL
@@ -532,7 +535,7 @@ def test_where_nothing_is_best_an_arm_gets_the_settings_that_move_least(tmp_path
     winner = softtargets.search([*TINY, f"runs_dir={tmp_path}", "trials=1"], say=lines.append)
     assert (winner["try"], winner["fresh_scores"]["nothing"]) == ("nothing", 0.99)
     assert winner["score"] == winner["fresh_scores"]["0"] == pytest.approx(1, abs=0.01)
-    assert {"mu_algo=npo", "unlearn.optimizer.lr=1e-06", "mu_algo.alpha=0.1"} <= set(winner["words"])
+    assert {"mu_algo=npo", "unlearn.optimizer.lr=1e-06", "mu_algo.alpha=0.01"} <= set(winner["words"])
     assert "no try is better than doing nothing: the search chose not to move" in lines
 
 
