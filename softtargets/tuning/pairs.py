@@ -35,7 +35,7 @@ LOSS, WEIGHT = 0.01, 10
 FREE = 0.5
 """Share of the utility gate that a model may use for nothing."""
 WORST = 100.0
-"""Score of a try that diverged: weights or measures are not finite."""
+"""Score of a try that diverged, whose weights or measures are not finite, and of one that had no step."""
 Compose = Callable[[Sequence[str], int], dict]
 """Resolve words into the config of a pair."""
 Measured = Sequence[float]
