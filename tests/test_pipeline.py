@@ -641,8 +641,8 @@ def test_models_that_score_samples_are_single_networks_whatever_the_algorithm(co
     """The store keeps one entry of scores for all algorithms."""
 
     def digest(*words) -> str:
-        store = Store(store_folder(None))
-        laboratory = scoring._laboratory(build(composed(*words)), store, lambda step, steps, loss: None)
+        stages = Stages(build(composed(*words)), Store(store_folder(None)), Console())
+        laboratory = scoring._laboratory(stages, lambda step, steps, loss: None)
         (model,) = laboratory.trained({"half/0": torch.arange(200)})
         return model_digest(model)
 

@@ -92,6 +92,27 @@ def test_of_ensembles_in_the_store_a_plan_counts_nothing_as_new(here, own_store,
     assert "store" not in said["disk to come"]
 
 
+@pytest.mark.parametrize(
+    ("words", "models", "teachers"),
+    [
+        (("forget_set=memorised", "forget_set.models=4"), 6, 0),
+        (("forget_set=worst_case", "forget_set.models=4", "forget_set.steps=2"), 7, 0),
+        (("forget_set.requests=3", "targets=out_of_fold_3"), 4, 9),
+        (("forget_set.requests=3", "stage=train"), 4, 0),
+    ],
+)
+def test_models_that_score_samples_and_those_of_further_requests_are_planned(
+    here, own_store, composed, words, models, teachers
+):
+    said = planned(here, *SMALL, *words)
+    counts = tuple(f"{number} to train, 0 in the store" for number in (models, teachers))
+    assert (said["models"], said["teachers"]) == counts
+    pipeline.run_experiment(composed(*SMALL, *words), own_store / "run", Console())
+    kept = [path.parent.name for path in entries(own_store / "store")]
+    assert kept.count("model") == models + teachers
+    assert int(re.search(r"for (\d+) entries of the store", said["disk to come"])[1]) == len(kept)
+
+
 @pytest.mark.parametrize("arms", ["sisa,none", "none,sisa"])
 def test_arms_with_and_without_shards_need_models_of_their_own(here, own_store, arms):
     words = [word for word in SMALL if not word.startswith(("mu_algo=", "unlearn."))]

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 import safetensors.torch
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from softtargets import store
 from softtargets.evaluation.faces import more_sets
+from softtargets.execution import requests, scores, scoring
 from softtargets.execution.agenda import trainings
 from softtargets.execution.experiment import SHARD, Experiment
 from softtargets.execution.ingredients import of_logits, of_model, of_targets
@@ -19,7 +20,7 @@ from softtargets.execution.teachers import LOCAL
 from softtargets.system.files import canonical
 from softtargets.types import Samples, Split, state_digest
 
-MANIFEST = {"model": 1000, "logits": 500, "targets": 1350}
+MANIFEST = {"model": 1000, "logits": 500, "targets": 1350, "scores": 1000}
 """Bytes of an entry's manifest by its stage, about."""
 EVALUATED = ("original", "retrained")
 """Models that are evaluated, beside `retrained/2` and so on."""
@@ -64,6 +65,10 @@ class Demands:
     """By name."""
     predicted: list[tuple[str, Samples]]
     """Names of models, and the samples that each predicts."""
+    sides: tuple[str, ...] = ("forget", "retain")
+    """Those whose targets it computes."""
+    start: str = ""
+    """What stands for the model that a request starts from, where an earlier request leaves it."""
 
     @functools.cached_property
     def entries(self) -> dict[str, tuple[str, ...]]:
@@ -81,9 +86,9 @@ class Demands:
         it gets a name that no entry has, and that is the same for all runs that need it.
         """
         known = dict(digests)
-        if self.experiment.checkpoint is not None:
+        if self.experiment.checkpoint is not None and not self.start:
             known["original"] = state_digest(self.experiment.checkpoint)
-        return self._predictions(known) | (self._targets(known) if self.models else {})
+        return self._predictions(known) | self._targets(known)
 
     def _predictions(self, known: dict[str, str]) -> dict[tuple[str, str], int]:
         entries = {}
@@ -102,34 +107,65 @@ class Demands:
     def _targets(self, known: dict[str, str]) -> dict[tuple[str, str], int]:
         entries = {}
         by_name = {name: known.get(name) or self._stand_in(name) for name in EVALUATED}
-        for side in ("forget", "retain"):
+        for side in self.sides:
             key = store.key("targets", of_targets(self.experiment, side, **by_name))
             entries["targets", key] = _answers_bytes("targets", getattr(self.experiment.data, side))
         return entries
 
     def _stand_in(self, name: str) -> str:
         """Return what stands for a model's digest: the keys of its entries; nothing for one without."""
+        if name == "original" and self.start:
+            return self.start
         return " ".join(self.entries.get(name, ()))
 
 
 def demands(experiment: Experiment, in_store: Container[str]) -> Demands:
-    """Return what the run of an experiment needs; nothing for one that ends after its data.
+    """Return what the run of an experiment needs.
 
     `in_store` are the keys of all models in the store.
     """
-    if experiment.settings.stage == "data":
-        return Demands(experiment, {}, [])
     sides = known_teachers(experiment, PlannedTeachers)
     teachers = {name: samples for side in sides for name, samples in side.prepared.items()}
-    models: dict[str, Model] = {}
-    for name, samples in trainings(experiment, teachers).items():
-        stand_in = _stand_in(name, models, in_store) if name in teachers else None
-        models[name] = _model(experiment, name, samples, name in teachers, stand_in)
+    models = _models(experiment, trainings(experiment, teachers), teachers, {}, in_store)
     wholes = {name.partition(SHARD)[0] for name in models}
     evaluated = [name for name in {*wholes, *EVALUATED} if name.partition("/")[0] in EVALUATED]
-    sets = [*experiment.data.evaluated().values(), *_more_sets(experiment.data).values()]
-    predicted = [(name, samples) for name in evaluated for samples in sets]
+    predicted = [(name, samples) for name in evaluated for samples in _compared(experiment.data)]
     return Demands(experiment, models, predicted + [answer for side in sides for answer in side.answers])
+
+
+def of_requests(experiment: Experiment, run: Demands, in_store: Container[str]) -> Iterator[Demands]:
+    """Yield what each request needs where several follow one another, beside the `run` of the whole forget set.
+
+    `in_store` are the keys of all models in the store.
+    """
+    if requests.count_of(experiment.config) == 1:
+        return
+    whole = experiment.settings.stage == "all"  # a run that stops after its trainings makes no targets of requests
+    before = {name: model for name, model in run.models.items() if name.partition(SHARD)[0] == "original"}
+    start, beside = "", before
+    for number, one in enumerate(requests.experiments(experiment), 1):
+        sides = known_teachers(one, PlannedTeachers) if whole else []
+        teachers = {name: samples for side in sides for name, samples in side.prepared.items()}
+        own = {"retrained", *teachers, *(["early_original"] if whole else [])}
+        sets = trainings(one, teachers).items()
+        sets = {name: samples for name, samples in sets if name.partition(SHARD)[0] in own}
+        models = _models(one, sets, teachers, beside, in_store)
+        predicted = [("retrained", samples) for samples in _compared(one.data) if whole]
+        predicted += [answer for side in sides for answer in side.answers]
+        yield Demands(one, models | before, predicted, tuple(side.side for side in sides), start)
+        start, before = f"request {number} of {experiment.config_hash}", {}
+        beside = {"original": models["retrained"]} if "original" in beside else {}
+
+
+def of_scores(experiment: Experiment) -> dict[str, Model]:
+    """Return the models by which the training samples are scored, by name."""
+    scorer, sets = scoring.rehearsed(experiment)
+    return {name: _model(scorer, name, samples, teacher=False) for name, samples in sets.items()}
+
+
+def scores_bytes(experiment: Experiment) -> int:
+    """Return the bytes of an entry with a number for each training sample, as float32."""
+    return 4 * len(experiment.data.train) + MANIFEST[scores.STAGE]
 
 
 def speed(ingredients: dict, tensors: int) -> str:
@@ -192,7 +228,23 @@ _LAST: list = [None, {}]
 """The last data, and their sets beyond the evaluated ones: runs of a sweep share them."""
 
 
-def _more_sets(data: Split) -> dict[str, Samples]:
+def _compared(data: Split) -> list[Samples]:
+    """Return the sets on which models are compared."""
     if _LAST[0] is not data:
         _LAST[:] = data, more_sets(data)
-    return _LAST[1]
+    return [*data.evaluated().values(), *_LAST[1].values()]
+
+
+def _models(
+    experiment: Experiment,
+    sets: dict[str, Samples],
+    teachers: Container[str],
+    beside: dict[str, Model],
+    in_store: Container[str],
+) -> dict[str, Model]:
+    """Return the models that are trained on `sets`, by name; `beside` are those that the run has before."""
+    models: dict[str, Model] = {}
+    for name, samples in sets.items():
+        stand_in = _stand_in(name, beside | models, in_store) if name in teachers else None
+        models[name] = _model(experiment, name, samples, name in teachers, stand_in)
+    return models

@@ -51,22 +51,22 @@ def run_experiment(config: dict, output: Path, console: Console) -> dict | None:
     # this run since it was looked for
     stage = experiment.settings.stage
     run_files.remove_earlier(output, experiment.config_hash, run_clock.started if stage == "all" else None)
+    store = Store(store_folder(experiment.settings.store.dir), console.say)
+    stages = Stages(experiment, store, console, run_clock)
     if stage != "data":
-        experiment = scored(experiment, console)
+        stages = dataclasses.replace(stages, experiment=scored(stages))
+    experiment = stages.experiment
     with tracking(experiment.settings.tracker, config, experiment.epoch_steps(), output, console) as tracker:
-        return _run(experiment, output, console, tracker, run_clock)
+        return _run(stages, output, tracker)
 
 
-def _run(
-    experiment: Experiment, output: Path, console: Console, tracker: Untracked, run_clock: RunClock
-) -> dict | None:
+def _run(stages: Stages, output: Path, tracker: Untracked) -> dict | None:
+    experiment, console = stages.experiment, stages.console
     data, stage = experiment.data, experiment.settings.stage
     show_data(experiment, console)
     if stage == "data":
         mark = result.stage_content(experiment.config_hash, {"made": [], "from_store": []})
         return run_files.write_stage(output, stage, mark)
-    store = Store(store_folder(experiment.settings.store.dir), console.say)
-    stages = Stages(experiment, store, console, run_clock)
     console.expect(agenda(experiment), may_stop=experiment.unlearning.stop == "matched")
     original, retrained = stages.original(), stages.retrained()
     further = stages.further_references()
@@ -111,7 +111,7 @@ def _run(
         twin=twin_of(experiment, retrained, targets, reference["retrained"]),
         answers=answers,
         models_from=models_from,
-        clock=run_clock,
+        clock=stages.clock,
     )
     return write_outputs(output, experiment, outcome, console, tracker)
 

@@ -6,8 +6,18 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from softtargets.execution.algorithm_inputs import wanted
-from softtargets.execution.demands import Model, demands, network_bytes
+from softtargets.execution.demands import (
+    Demands,
+    Model,
+    demands,
+    network_bytes,
+    of_requests,
+    of_scores,
+    scores_bytes,
+)
 from softtargets.execution.experiment import Experiment
+from softtargets.execution.requests import count_of
+from softtargets.execution.scoring import awaited
 from softtargets.execution.teachers import LOCAL
 from softtargets.study.records import Runs, Trainings, budget, kinds_of_rest, kinds_of_unlearning, nearest
 from softtargets.system.files import canonical
@@ -60,6 +70,8 @@ class Weight(NamedTuple):
     """And of all else that is trained on the training set."""
     retrained: float = 1.0
     """And of all else that depends on the forget set."""
+    datasets: float = 1.0
+    """And of the scores of its training samples, which all seeds of runs share."""
 
     def of(self, model: Model) -> float:
         """Return how many models there are of this one."""
@@ -98,23 +110,42 @@ class Plan:
         """Add a run that stands for so many."""
         config = experiment.decisive
         self.device = config["device"]
+        if experiment.settings.stage == "data":
+            return
         if experiment.settings.stage == "all":
             self._count(experiment, config, weight.runs)
-        deciding = _deciding(experiment, config)
-        if deciding not in self.seen:
-            self.seen.add(deciding)
+        if (scores := awaited(experiment)) and self._is_new(scores.name):
+            models = dict.fromkeys(of_scores(experiment).values(), weight.datasets)
+            size = {("scores", scores.name): scores_bytes(experiment)}
+            self._need(config, models, size, weight.datasets)
+        if self._is_new(_deciding(experiment, config)):
             run = demands(experiment, self.trainings.keys)
-            models = {model.key: model for model in run.models.values()}
-            digests = {name: self.trainings.digest(keys) for name, keys in run.entries.items()}
-            derived = run.derived({name: digest for name, digest in digests.items() if digest})
-            self.models |= models
-            self.run_of = dict.fromkeys(models, config) | self.run_of
-            self.derived |= derived
-            weights = {key: weight.of(model) for key, model in models.items()} | dict.fromkeys(
-                derived, weight.retrained
-            )
-            for key, number in weights.items():
-                self.number[key] = max(self.number[key], number)
+            models = {model: weight.of(model) for model in run.models.values()}
+            self._need(config, models, self._derived(run), weight.retrained)
+            for one in of_requests(experiment, run, self.trainings.keys):
+                own = dict.fromkeys({*one.models.values()} - {*models}, weight.retrained)
+                self._need(config, own, self._derived(one), weight.retrained)
+
+    def _is_new(self, key: str) -> bool:
+        new = key not in self.seen
+        self.seen.add(key)
+        return new
+
+    def _derived(self, needs: Demands) -> dict[tuple[str, str], int]:
+        digests = {name: self.trainings.digest(keys) for name, keys in needs.entries.items()}
+        return needs.derived({name: digest for name, digest in digests.items() if digest})
+
+    def _need(
+        self, config: dict, models: dict[Model, float], derived: dict[tuple[str, str], int], times: float
+    ) -> None:
+        """Add models, each with its number, and what is computed from them, so many times each."""
+        by_key = {model.key: model for model in models}
+        self.models |= by_key
+        self.run_of = dict.fromkeys(by_key, config) | self.run_of
+        self.derived |= derived
+        numbers = {model.key: number for model, number in models.items()} | dict.fromkeys(derived, times)
+        for key, number in numbers.items():
+            self.number[key] = max(self.number[key], number)
 
     def _count(self, experiment: Experiment, config: dict, times: float) -> None:
         name = canonical([kinds_of_rest(config)[0], experiment.settings.save_models])
@@ -197,6 +228,8 @@ def _deciding(experiment: Experiment, config: dict) -> str:
     groups = ("seed", "dataset", "forget_set", "architecture", "training", "targets", "device", "threads")
     known = [config.get(name) for name in (*groups, "references", "sources", "checkpoint")]
     trained_for = [config["mu_algo"]] if {*TEACHING} & {*wanted(experiment)} else []
+    # each request starts from what the one before leaves
+    left = experiment.config_hash if count_of(experiment.config) > 1 else ""
     return canonical(
-        [known, trained_for, experiment.shards, experiment.unlearning.stop, experiment.settings.stage]
+        [known, trained_for, experiment.shards, experiment.unlearning.stop, experiment.settings.stage, left]
     )

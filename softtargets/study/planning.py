@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -114,25 +114,26 @@ def _of_some_draws(cells: list[SweepCell]) -> Iterator[tuple[SweepCell, Weight]]
     # the same ones for all arms: arms share models, and only so is each looked at as often as any other
     chosen = {seeds[i * len(seeds) // DRAWS] for i in range(DRAWS)}
     few = {name: [cell for cell in arm if _seeds(cell) in chosen] or arm[:1] for name, arm in arms.items()}
-    originals, retrained = (_for_each_model(arms, few, which) for which in (0, 1))
+    shared = (lambda cell: cell.models[0], lambda cell: cell.models[1], lambda cell: cell.data[0])
+    behind = [_behind_each(arms, few, key) for key in shared]
     for name, arm in few.items():
-        weight = Weight(len(arms[name]) / len(arm), originals[name], retrained[name])
+        weight = Weight(len(arms[name]) / len(arm), *(numbers[name] for numbers in behind))
         yield from ((cell, weight) for cell in arm)
 
 
-def _for_each_model(arms: Arms, few: Arms, which: int) -> dict[tuple[str, ...], float]:
-    """Return for each arm how many models stand behind one of `few`, in all arms that share some with it.
+def _behind_each(arms: Arms, few: Arms, key: Callable[[SweepCell], str]) -> dict[tuple[str, ...], float]:
+    """Return for each arm how many originals, say, stand behind one of `few`, in all arms that share some with it.
 
-    A cell's keys of its models need no draw, so the sums are exact. `which` is 0 for originals, 1 for retrained.
+    `key` is that of a cell's original, retrained model or dataset. It needs no draw, so the sums are exact.
     """
-    joined = DisjointSet({cell.models[which] for arm in arms.values() for cell in arm})
+    joined = DisjointSet({key(cell) for arm in arms.values() for cell in arm})
     for first, *others in arms.values():
         for other in others:
-            joined.merge(first.models[which], other.models[which])
-    seen = {cell.models[which] for arm in few.values() for cell in arm}
-    number = collections.Counter(joined[key] for key in seen)
-    one = {name: arm[0].models[which] for name, arm in arms.items()}
-    return {name: joined.subset_size(key) / number[joined[key]] for name, key in one.items()}
+            joined.merge(key(first), key(other))
+    seen = {key(cell) for arm in few.values() for cell in arm}
+    number = collections.Counter(joined[one] for one in seen)
+    of_arm = {name: key(arm[0]) for name, arm in arms.items()}
+    return {name: joined.subset_size(one) / number[joined[one]] for name, one in of_arm.items()}
 
 
 def _seeds(cell: SweepCell) -> tuple[str, ...]:

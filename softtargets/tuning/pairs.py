@@ -56,7 +56,7 @@ class Pair:
 
     def __init__(self, number: int, words: Sequence[str], compose: Compose):
         self.number, self.compose = number, compose
-        self.experiment = scored(build(compose(words, number)), Console.silent())
+        self.experiment = scored(_stages(build(compose(words, number))))
         if (count := count_of(self.experiment.config)) > 1:
             raise BadInput(f"forget_set.requests={count}: a search unlearns at once. Set forget_set.requests=1")
         self.check()
