@@ -16,6 +16,7 @@ from submitit.core.utils import FailedJobError
 from test_allowed_targets import canary  # noqa: F401, a fixture
 
 from softtargets.config import at_cost
+from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.report.planned import read_plans
@@ -440,6 +441,15 @@ def test_a_large_finished_sweep_keeps_its_report_until_a_result_is_newer(tmp_pat
     cells[0].outcome.unlink()
     assert not counts_of_runs(cells, missing({}, {}, {}, gave_up=False))
     assert len(reported) == 3
+
+
+def test_finished_runs_whose_models_a_call_would_save_are_counted(folder, here, composed):
+    digest = config_hash(composed(*SMALL))
+    content = {"provenance": {"config_hash": digest}, "cost": {"made": [], "from_store": []}}
+    write_json(folder / "runs" / "sweep" / f"seed=0-{digest[:12]}" / "result.json", content)
+    words, sentence = ("-m", *SMALL, "seed=0"), "save_models=true: 1 run finished earlier without saved models."
+    assert sentence in here(*words, "save_models=true").stdout
+    assert sentence not in here(*words).stdout
 
 
 def test_a_sweep_that_never_began_leaves_no_page(tmp_path, capsys):

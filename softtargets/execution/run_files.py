@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 MARKS = ("error.json", "data.json", "train.json")
 """The files that say that a run raised or stopped after a stage."""
+MODELS = ("original.safetensors", "retrained.safetensors", "unlearned.safetensors")
+"""The files of a run with `save_models=true`, in the order in which they are written."""
 NAMES = (
     *("result.json", *MARKS, "margins.npz", "config.yaml"),
-    *("original.safetensors", "retrained.safetensors", "unlearned.safetensors"),
+    *MODELS,
     *("tracking.jsonl", "clearml.zip", "clearml.json"),
 )
 """Every file that a run may leave in its folder, except its log."""

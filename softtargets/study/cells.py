@@ -30,6 +30,7 @@ from softtargets.study.composing import Composer
 from softtargets.study.pairs import OWN
 from softtargets.system.files import Damaged, canonical, make_folder, read_json, read_json_or_none, write_json
 from softtargets.system.locks import locked
+from softtargets.system.words import counted
 
 if TYPE_CHECKING:
     from softtargets.execution.experiment import Experiment
@@ -67,6 +68,8 @@ class SweepCell:
     """Setting, path and SHA-256 of every file or folder that it reads from the user."""
     auto: tuple[tuple[str, str], ...] = ()
     """The settings that are `auto`, with the values that stand for it."""
+    saves_models: bool = False
+    """Whether its run saves its models in its folder."""
 
     @property
     def outcome(self) -> Path:
@@ -164,9 +167,33 @@ def cells(combinations: list[list[str]], swept: list[str], folder: Path, compose
         files = contents.files_of(resolved)
         keys = _keys(resolved)
         auto = tuple((name, machine[name]) for name in AUTO if task[name] == "auto")
-        cell = SweepCell((*overrides, *words), place, digest, task["stage"], keys[:2], keys[2:], files, auto)
-        by_hash.setdefault(digest, cell)
+        by_hash.setdefault(
+            digest,
+            SweepCell(
+                (*overrides, *words),
+                place,
+                digest,
+                task["stage"],
+                models=keys[:2],
+                data=keys[2:],
+                contents=files,
+                auto=auto,
+                saves_models=task["save_models"],
+            ),
+        )
     return list(by_hash.values())
+
+
+def print_unsaved(cells: list[SweepCell]) -> None:
+    """Print how many finished runs lack the models that this call would save: it does not repeat them."""
+    last = run_files.MODELS[-1]
+    asked = [cell for cell in cells if cell.saves_models and cell.stage == "all"]
+    lacking = [cell for cell in asked if not (cell.folder / last).exists() and cell.state() == "finished"]
+    if lacking:
+        print(
+            f"save_models=true: {counted(len(lacking), 'run')} finished earlier without saved models. To save "
+            "them, delete these runs' folders and type the same again, or give another hydra.sweep.dir"
+        )
 
 
 def _keys(resolved: dict) -> tuple[str, str, str, str]:

@@ -58,6 +58,7 @@ def run_sweep(sweeper: Sweeper, arguments: list[str]) -> bool:
         with only_reading("plan=true"):
             show_sweep(config, cells, compose, folder)
         return True
+    on_disk.print_unsaved(cells)
     unfinished = on_disk.left(cells)
     on_disk.check_cells(unfinished, compose, elsewhere=on_slurm(config))
     with on_disk.one_warming(folder, cells):
