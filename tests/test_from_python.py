@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from conftest import ROOT, SMALL
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -30,10 +31,16 @@ def test_a_run_from_python_has_the_bytes_of_the_command(tmp_path):
 
 def test_it_works_twice_in_one_process_and_leaves_the_process_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["notebook", "-f", "kernel.json"])
+    torch.set_num_threads(2)
+    torch.set_deterministic_debug_mode("default")
+    torch.utils.deterministic.fill_uninitialized_memory = True
     first, second = (softtargets.run([*SMALL, f"runs_dir={tmp_path}"]) for _ in range(2))
     assert first["hashes"] == second["hashes"]
     assert sys.argv == ["notebook", "-f", "kernel.json"]
     assert not GlobalHydra.instance().is_initialized()
+    assert (torch.get_num_threads(), torch.get_deterministic_debug_mode()) == (2, 0)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    torch.set_num_threads(1)
 
 
 def test_it_works_inside_a_hydra_app_of_the_users(tmp_path):

@@ -28,7 +28,8 @@ FRAMES = {"f_back", "f_code", "f_globals", "f_locals", "tb_frame", "extract_tb",
 """What decides by where an error was raised."""
 ALLOWED = {
     # documented, though a library's attribute that is set: uninitialised memory is not filled, for speed
-    ("execution/pipeline.py", "torch.utils.deterministic.fill_uninitialized_memory = "),
+    (file, "torch.utils.deterministic.fill_uninitialized_memory = ")
+    for file in ("execution/pipeline.py", "cli/from_python.py")
 }
 
 

@@ -90,12 +90,27 @@ def hydra_for(words: list[str]) -> Iterator:
     sys.argv = [typed[0], *words]
     checking = hydra_names.checking(allowed_targets.require_hydra_allowed)
     try:
-        with hydra_names.set_aside(), translating(), checking:
+        with torch_as_before(), hydra_names.set_aside(), translating(), checking:
             refusals.check_words(words)
             with hydra_names.started(CONF, job="softtargets") as hydra:
                 yield hydra
     finally:
         sys.argv = typed
+
+
+@contextlib.contextmanager
+def torch_as_before() -> Iterator[None]:
+    """Give torch the caller's threads and determinism again at the end: a run sets those of its config."""
+    import torch  # here: `import softtargets` is quick
+
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    fills = torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode(mode)
+        torch.utils.deterministic.fill_uninitialized_memory = fills
 
 
 def _check(config: DictConfig) -> None:
