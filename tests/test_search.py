@@ -253,6 +253,7 @@ def overflowing(experiment, model, *_):
     return types.SimpleNamespace(account=types.SimpleNamespace(diverged=False)), model, None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("objective", ["retrained", "utility", "blind"])
 def test_a_try_whose_measures_are_not_finite_has_the_worst_score(objective, monkeypatch, tmp_path):
     monkeypatch.setattr(pairs, "unlearn", overflowing)
@@ -262,6 +263,7 @@ def test_a_try_whose_measures_are_not_finite_has_the_worst_score(objective, monk
     assert winner["try"] == "nothing"
 
 
+@pytest.mark.long
 def test_a_winner_that_diverges_on_a_fresh_pair_has_the_worst_score_and_no_interval(monkeypatch, tmp_path):
     monkeypatch.setattr(NearRetrained, "tried", lambda pair, _: None if pair.number == 2001 else (0.1, 0.1, 0.0))
     words = [*TINY[:4], "mu_algo=retrain", "unlearn.cost=0.5", "tuning_pairs=1", "fresh_pairs=3", "trials=1"]
@@ -270,6 +272,7 @@ def test_a_winner_that_diverges_on_a_fresh_pair_has_the_worst_score_and_no_inter
     assert "mu_algo=retrain" in winner["words"]
 
 
+@pytest.mark.long
 def test_a_pair_whose_original_is_not_finite_ends_a_search_before_its_first_try(monkeypatch, tmp_path):
     monkeypatch.setattr(NearRetrained, "measured", lambda *_: (float("nan"), 0.1, 0.0))
     monkeypatch.setattr(NearRetrained, "tried", pytest.fail)
@@ -334,6 +337,7 @@ def test_a_space_that_no_run_takes_ends_with_one_sentence(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 def test_a_search_whose_pairs_cannot_be_scored_makes_no_model(composed, monkeypatch, tmp_path):
     few = ("dataset.validation_fraction=0.01", "forget_set=class")
     seen = build(composed(*TINY[:4], *few, *seeded(1000))).data.validation.labels.tolist()
@@ -561,6 +565,7 @@ def test_a_model_that_is_not_finite_has_the_worst_score(tmp_path):
     assert lines[-1] == "to type: python -m softtargets run mu_algo=none"
 
 
+@pytest.mark.long
 def test_values_for_which_the_budget_has_no_step_score_worst_and_cost_nothing(monkeypatch, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("sgd: {unlearn: sgd, unlearn.batch_size: 'choice(400, 4)'}")
