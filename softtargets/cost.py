@@ -191,6 +191,8 @@ class Turn:
     """Samples of each stream; the first one's are a pass."""
     per_sample: tuple[float, ...]
     """Gradient samples that a sample of each stream costs."""
+    batch_sizes: tuple[int, ...]
+    """Samples of each stream in a batch."""
     per_step: float = 0.0
     """Gradient samples that a step costs whatever its batch."""
 
@@ -245,7 +247,6 @@ class Plan:
     """Of all but the steps."""
     turns: tuple[Turn, ...]
     """Of the fit, in their order; none for an algorithm without a loop."""
-    batch_size: int
     by_epochs: bool = False
     """Whether the setting `epochs` says how many turns there are."""
 
@@ -254,23 +255,19 @@ class Plan:
         done, total = Counter(), self.fixed
         for turn, steps in zip(self.turns, lengths, strict=True):
             total += turn.per_step * steps
-            for stream, size, price in zip(turn.streams, turn.sizes, turn.per_sample, strict=True):
+            streams = zip(turn.streams, turn.sizes, turn.per_sample, turn.batch_sizes, strict=True)
+            for stream, size, price, batch_size in streams:
                 before, after = done[stream], done[stream] + steps
-                total += price * (self._seen(size, after) - self._seen(size, before))
+                total += price * (_seen(size, after, batch_size) - _seen(size, before, batch_size))
                 done[stream] = after
         return total
-
-    def _seen(self, size: int, steps: int) -> int:
-        """Count the samples in the first `steps` batches of a stream, the last of each pass a smaller one."""
-        passes, left = divmod(steps, math.ceil(size / self.batch_size))
-        return passes * size + left * self.batch_size
 
     def lengths(self, budget: Budget) -> tuple[int, ...]:
         """Return the most steps of each turn that a budget pays for, at least one of each.
 
         Turns are shortened or lengthened alike, from a pass each.
         """
-        passes = [math.ceil(turn.sizes[0] / self.batch_size) for turn in self.turns]
+        passes = [math.ceil(turn.sizes[0] / turn.batch_sizes[0]) for turn in self.turns]
 
         def scaled(scale: float) -> list[int]:
             return [max(1, math.floor(scale * steps)) for steps in passes]
@@ -290,3 +287,9 @@ class Plan:
             lengths[i] += 1
             lengths[i] -= not paid(lengths)
         return tuple(lengths)
+
+
+def _seen(size: int, steps: int, batch_size: int) -> int:
+    """Count the samples in the first `steps` batches of a stream, the last of each pass a smaller one."""
+    passes, left = divmod(steps, math.ceil(size / batch_size))
+    return passes * size + left * batch_size

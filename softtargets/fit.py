@@ -95,7 +95,7 @@ class Fit:
     epochs: int
     """Passes over the first stream of samples."""
     batch_size: int
-    """Samples of each stream in a batch; the last batch of a pass may be smaller."""
+    """Samples in a batch, times the `batch_ratio` of its stream; the last batch of a pass may be smaller."""
     optimizer: Callable
     """`optimizer(parameters) -> Optimizer`."""
     schedule: Callable | None
@@ -137,7 +137,7 @@ class Fit:
         # without end, and lazy: `_loop` takes as many batches as it makes steps. By `map`, which forgets a batch
         # once it is out; a loop would keep it in memory while the next one is drawn
         work = map(lambda batch: (loss, batch), self.batches(first, *others))  # noqa: C417
-        return self._run(model, work, self.steps(len(first)))
+        return self._run(model, work, self.steps(first))
 
     def in_turns(self, model: nn.Module, *turns: tuple[Callable[..., Tensor], Samples]) -> nn.Module:
         """Train `model` in place by one optimiser, turn by turn, and return it in eval mode.
@@ -148,7 +148,7 @@ class Fit:
         # by identity: turns that name the same object go on in its stream, and never hash its tensors
         streams = {id(samples): samples for _, samples in turns}
         flowing = {key: self._stream(i, samples) for i, (key, samples) in enumerate(streams.items())}
-        lengths = self.lengths or [math.ceil(len(samples) / self.batch_size) for _, samples in turns]
+        lengths = self.lengths or [math.ceil(len(samples) / self.size_of_batch(samples)) for _, samples in turns]
         work = (
             (loss, (batch,))
             for (loss, samples), length in zip(turns, lengths, strict=True)
@@ -256,11 +256,15 @@ class Fit:
         self.to_training(model)  # `watch` measures in eval mode; the steps that follow need the other
         return self.account.stopped
 
-    def steps(self, samples: int) -> int:
-        """Return how many steps a fit takes whose first stream has `samples` samples, unless it is stopped."""
+    def size_of_batch(self, samples: Samples) -> int:
+        """Return the size of a whole batch of this stream."""
+        return max(1, round(self.batch_size * samples.batch_ratio))
+
+    def steps(self, first: Samples) -> int:
+        """Return how many steps a fit takes that has this first stream, unless it is stopped."""
         if self.lengths:
             return sum(self.lengths)
-        steps = self.epochs * math.ceil(samples / self.batch_size)
+        steps = self.epochs * math.ceil(len(first) / self.size_of_batch(first))
         return min(steps, self.max_steps or steps)
 
     def orders(self, position: int, samples: int) -> Iterator[Int64[Tensor, " n"]]:
@@ -274,7 +278,7 @@ class Fit:
         """Yield batches of one set, pass after pass, without end."""
         draw = generator(self.seed, f"{self.name}/augmentation/{position}")
         for order in self.orders(position, len(samples)):
-            for positions in order.to(samples.labels.device).split(self.batch_size):
+            for positions in order.to(samples.labels.device).split(self.size_of_batch(samples)):
                 yield self.changed(samples.take(positions), draw)
 
     def changed(self, batch: Samples, draw: torch.Generator) -> Samples:
@@ -284,13 +288,14 @@ class Fit:
         return dataclasses.replace(batch, inputs=augmented(batch.inputs, draw, **self.augmentation))
 
     def plan_digest(self, forget: Samples, retain: Samples) -> str:
-        """Return the SHA-256 of what decides all batches: batch size, seed and name, and the sizes of both sets.
+        """Return the SHA-256 of what decides all batches: their sizes, seed and name, and the sizes of both sets.
 
         Seed, name and sizes by the first orders of a loss on forget and retain batches. A loss that takes retain
         batches first, or another set, draws other orders, and equal ones where this digest is equal.
         """
         plans = (next(self.orders(i, len(samples))) for i, samples in enumerate((forget, retain)))
-        sha = hashlib.sha256(str(self.batch_size).encode())
+        sizes = dict.fromkeys(map(self.size_of_batch, (retain, forget)))
+        sha = hashlib.sha256(" and ".join(map(str, sizes)).encode())
         for plan in plans:
             sha.update(plan.numpy().tobytes())
         return sha.hexdigest()

@@ -102,6 +102,9 @@ class Algorithm(Part):
     """It trains a new network, which has no running statistics that `unlearn.freeze_norm` could hold."""
     smooths_labels: bool = False
     """Its loss on the retain set takes `fit.label_smoothing`; elsewhere `unlearn.label_smoothing` is refused."""
+    has_forget_batches: bool = False
+    """It draws batches of the forget set beside those of the retain set, whose sizes have the ratio
+    `unlearn.forget_batch_ratio`; elsewhere that setting is refused."""
     comparison_only: bool = False
     """What it returns is no model like the original, and stands beside the methods for comparison only."""
     whole_classes_only: bool = False

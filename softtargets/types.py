@@ -31,6 +31,8 @@ class Samples:
     labels: Int64[Tensor, " n"]
     targets: Float[Tensor, "n classes"]
     """Float32. Rows sum to 1; a signed kind of targets has negative entries."""
+    batch_ratio: float = 1.0
+    """Size of a batch of these over the batch size of a fit."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,7 +46,7 @@ class Samples:
         """Return the samples at these positions, in this order."""
         # index_select copies whole rows; indexing with `[]` copies number by number, which is slower
         at = functools.partial(torch.index_select, dim=0, index=positions.to(self.labels.device))
-        return Samples(at(self.inputs), at(self.labels), at(self.targets))
+        return Samples(at(self.inputs), at(self.labels), at(self.targets), self.batch_ratio)
 
     def ends(self, count: int) -> tuple["Samples", "Samples"]:
         """Return the first `count` samples and all others, as views of these."""

@@ -20,12 +20,13 @@ from softtargets.console import Console
 from softtargets.cost import Budget, Meter, Plan, Turn
 from softtargets.errors import BadInput
 from softtargets.evaluation.evaluate import evaluate, predict_sets
-from softtargets.execution import calibration, unlearning
+from softtargets.execution import calibration, checks, unlearning
 from softtargets.execution.algorithm_inputs import wanted
 from softtargets.execution.composed_run import check_runnable
 from softtargets.execution.experiment import _algorithm, build
-from softtargets.execution.rehearsal import answers_cost, budgeted, rule_samples
+from softtargets.execution.rehearsal import answers_cost, budgeted, plan, rule_samples
 from softtargets.execution.target_sets import TargetSets
+from softtargets.marks import Algorithm
 
 D, H, K = 6, 5, 3
 LABELS = torch.arange(8) % K
@@ -143,8 +144,8 @@ def test_a_meter_leaves_gradients_as_they_are():
     [(22, (3, 1)), (21.9, (2, 1)), (44, (6, 2)), (100, (15, 4)), (12, (1, 1)), (0, (1, 1))],
 )
 def test_turns_are_lengthened_alike(budget, lengths):
-    turns = (Turn((0,), (10,), (1.0,)), Turn((1,), (4,), (3.0,)))
-    assert Plan(0.0, turns, 4).lengths(Budget(budget)) == lengths
+    turns = (Turn((0,), (10,), (1.0,), (4,)), Turn((1,), (4,), (3.0,), (4,)))
+    assert Plan(0.0, turns).lengths(Budget(budget)) == lengths
 
 
 def taken(n: int, steps: int, batch: int) -> int:
@@ -204,6 +205,16 @@ BY_HAND = {
 """Gradient samples of each algorithm; a class that is forgotten is one."""
 
 
+def node_of(name: str) -> dict:
+    """The settings of an algorithm, as its file has them."""
+    node = OmegaConf.to_container(OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml"), resolve=True)
+    node.pop("defaults", None)  # which Hydra takes out
+    return node
+
+
+BOTH = [name for name in options("mu_algo") if Algorithm.of(_algorithm(node_of(name))).has_forget_batches]
+
+
 @pytest.fixture(scope="module")
 def experiments(composed):
     """`experiments(algorithm, **settings)`: one algorithm by its own files, on the data it is for."""
@@ -214,10 +225,9 @@ def experiments(composed):
         if sets not in made:
             made[sets] = build(composed(*SMALL, "unlearn=finetune", "unlearn.stop=none", *sets))
         usual = made[sets]
-        node = OmegaConf.to_container(OmegaConf.load(CONF / "mu_algo" / f"{name}.yaml"), resolve=True)
+        node = node_of(name)
         loop = OmegaConf.load(CONF / "unlearn" / f"{name}.yaml")
         small = {"noise": 8, "copies": 2, "steps": 3} if name == "unsir" else {}
-        node.pop("defaults", None)  # which Hydra takes out
         node |= small
         chosen = {"epochs": loop.epochs, "batch_size": 16, "max_steps": loop.max_steps} | settings
         config = usual.config | {"mu_algo": node, "unlearn": usual.config["unlearn"] | chosen}
@@ -244,7 +254,7 @@ def unlearned(experiment):
     taken_by_name = {name: inputs[name] for name in wanted(experiment)}
     experiment = dataclasses.replace(experiment, unlearn=functools.partial(experiment.unlearn, **taken_by_name))
     trajectory = unlearning.new_trajectory(experiment, evaluate(logits, data))
-    targets = TargetSets(data.forget, data.retain, seconds=0.0, teachers={})
+    targets = TargetSets(experiment.to_forget(data.forget), data.retain, seconds=0.0, teachers={})
     fit, _, spent = unlearning.unlearn(experiment, original, targets, trajectory, Console())
     return fit, spent
 
@@ -271,6 +281,31 @@ def test_a_budget_is_spent_to_within_a_step(experiments, name):
         assert fit.account.steps == sum(lengths)
         longer = [[steps + (i == j) for j, steps in enumerate(lengths)] for i in range(len(lengths))]
         assert max(by_hand(experiment, one) for one in longer) > share
+
+
+@pytest.mark.parametrize("name", [name for name in options("mu_algo") if name != "sisa"])
+def test_forget_batches_have_a_size_where_an_algorithm_draws_batches_of_both_sets(experiments, name):
+    experiment = experiments(name, cost=0.55)
+    sizes = {size for turn in plan(experiment).turns for size in turn.sizes}
+    both = {len(experiment.data.forget), len(experiment.data.retain)} <= sizes
+    assert Algorithm.of(experiment.unlearn).has_forget_batches == both
+    with (
+        contextlib.nullcontext() if both else pytest.raises(BadInput, match=r"^unlearn.forget_batch_ratio=0.25: ")
+    ):
+        checks.require_forget_batches(experiment.unlearn, 0.25)
+
+
+@pytest.mark.parametrize("ratio", [0.25, 4.0])
+@pytest.mark.parametrize("name", BOTH)
+def test_a_budget_is_spent_whatever_the_size_of_forget_batches(experiments, name, ratio):
+    share = 0.55
+    experiment = budgeted(experiments(name, cost=share, forget_batch_ratio=ratio))
+    _, spent = unlearned(experiment)
+    found = (spent.forward + 2 * spent.backward) / 3
+    assert found == pytest.approx(plan(experiment).cost(experiment.lengths))
+    assert found <= share * experiment.retraining_samples * (1 + 1e-9)
+    usual = budgeted(experiments(name, cost=share)).lengths
+    assert (sum(experiment.lengths) > sum(usual)) == (ratio < 1)
 
 
 def test_the_whole_cost_pays_for_the_training_itself(experiments):

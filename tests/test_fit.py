@@ -1,5 +1,6 @@
 """The training loop: which batches in which order, for how long, at what cost, and how it ends."""
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -156,7 +157,7 @@ def test_steps_and_their_account(n, epochs, max_steps, expected):
     told = []
     fit = made(epochs=epochs, max_steps=max_steps, progress=lambda *report: told.append(report))
     first, second = drawn(fit, samples(n), samples(7))
-    assert fit.steps(n) == len(first) == fit.account.steps == expected
+    assert fit.steps(samples(n)) == len(first) == fit.account.steps == expected
     assert fit.account.gradient_samples == sum(map(len, first)) + sum(map(len, second))
     assert [report[:2] for report in told] == [(step, expected) for step in range(1, expected + 1)]
     assert not fit.account.diverged
@@ -357,6 +358,19 @@ def test_plan_digest_is_that_of_a_loss_on_forget_and_retain_batches():
     assert fit.plan_digest(forget, retain) == sha.hexdigest()
 
 
+def test_batches_of_a_set_have_the_ratio_of_the_set():
+    forget, retain = dataclasses.replace(samples(5), batch_ratio=0.5), samples(12)
+    fit = made(epochs=1)  # batches of 4
+    first, second = drawn(fit, forget, retain)
+    assert ([*map(len, first)], [*map(len, second)]) == ([2, 2, 1], [4, 4, 4])
+    assert fit.steps(forget) == fit.account.steps == 3
+    sizes = {
+        ratio: made().size_of_batch(dataclasses.replace(forget, batch_ratio=ratio)) for ratio in (0.01, 1.0, 3.0)
+    }
+    assert sizes == {0.01: 1, 1: 4, 3: 12}
+    assert forget.take(torch.tensor([0])).batch_ratio == forget.retarget(forget.targets).batch_ratio == 0.5
+
+
 def test_plan_digest_depends_on_the_plan_alone():
     forget, retain = samples(16), samples(32)
     plan = made().plan_digest(forget, retain)
@@ -365,7 +379,8 @@ def test_plan_digest_depends_on_the_plan_alone():
     others = [made(seed=1), made(batch_size=8), made(name="other")]
     digests = {other.plan_digest(forget, retain) for other in others}
     digests |= {made().plan_digest(samples(15), retain), made().plan_digest(forget, samples(31))}
-    assert len(digests | {plan}) == 6
+    digests.add(made().plan_digest(dataclasses.replace(forget, batch_ratio=0.5), retain))
+    assert len(digests | {plan}) == 7
 
 
 @pytest.mark.parametrize(
@@ -381,7 +396,7 @@ def test_plan_digest_depends_on_the_plan_alone():
 def test_epochs_for_makes_the_steps_and_no_epoch_more(n, batch_size, min_epochs, min_steps, expected):
     epochs = epochs_for(n, batch_size, min_epochs, min_steps)
     assert epochs == expected
-    assert made(epochs=epochs, batch_size=batch_size).steps(n) >= min_steps
+    assert made(epochs=epochs, batch_size=batch_size).steps(samples(n)) >= min_steps
 
 
 def test_predict_gives_eval_mode_logits_in_order_and_restores_the_mode():

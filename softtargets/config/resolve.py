@@ -37,6 +37,7 @@ NEWER = {
     "unlearn.cost": None,
     "unlearn.looks": 1,
     "unlearn.freeze_norm": False,
+    "unlearn.forget_batch_ratio": 1.0,
     "unlearn.label_smoothing": 0.0,
     "unlearn.augmentation": {"flip": False, "shift": 0, "cutout": 0},
     "training.label_smoothing": 0.0,

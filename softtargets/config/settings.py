@@ -191,6 +191,7 @@ class Unlearning(Optimisation):
     evaluate_growth: Weight
     evaluate_samples: Annotated[int, Field(ge=100, le=10**9)] | None
     freeze_norm: bool = False
+    forget_batch_ratio: Annotated[float, Field(ge=0.01, le=100)] = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     augmentation: Augmentation = Augmentation()
 

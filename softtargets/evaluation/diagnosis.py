@@ -157,7 +157,8 @@ def _shift(original: nn.Module, unlearn: Callable, forget: Samples, fit: Fit) ->
     model = fit.to_training(copy.deepcopy(original))  # a copy, as training mode moves running statistics
     draw = generator(fit.seed, f"{fit.name}/shift")
     with torch.no_grad(), fit.noise(model), lone_samples(model):
-        for positions in next(fit.orders(0, len(forget))).to(forget.labels.device).split(fit.batch_size):
+        order = next(fit.orders(0, len(forget))).to(forget.labels.device)
+        for positions in order.split(fit.size_of_batch(forget)):
             batch = forget.take(positions)
             usual, trained = original(batch.inputs), model(fit.changed(batch, draw).inputs)
             shift[positions] = trained.float().softmax(1) - usual.float().softmax(1)
@@ -253,8 +254,8 @@ class FirstUpdate(Fit):
         self, model: nn.Module, loss: Callable[..., Tensor], first: Samples, *others: Samples
     ) -> nn.Module:
         """Update `model` once and return it in eval mode."""
-        optimizer, _ = self.optimisation(model, self.steps(len(first)))
-        count = math.ceil(len(first) / self.batch_size)
+        optimizer, _ = self.optimisation(model, self.steps(first))
+        count = math.ceil(len(first) / self.size_of_batch(first))
         with self.noise(model), lone_samples(self.to_training(model)):
             # `backward` adds up: gradients are not zeroed between batches, and weights make their sum a mean
             for batch in itertools.islice(self.batches(first, *others), count):
@@ -284,7 +285,7 @@ class FirstUpdate(Fit):
             if place is None:  # a loss without the forget set is the same without a part of it
                 return gradient
             total = torch.zeros_like(gradient)
-            for some in positions.split(self.batch_size):
+            for some in positions.split(self.size_of_batch(streams[place])):
                 batch = list(next(batches))
                 batch[place] = self.changed(streams[place].take(some), draw)
                 value = self.value(loss, tuple(batch)) * len(some) / len(positions)

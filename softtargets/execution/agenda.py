@@ -35,5 +35,6 @@ def _unlearning(experiment: Experiment) -> int:
         return experiment.epochs * sum(experiment.touched)
     if u.cost is not None:
         return int(u.cost * experiment.retraining_samples)
-    samples = u.epochs * len(experiment.data.forget)
-    return 2 * min(samples, u.max_steps * u.batch_size if u.max_steps else samples)
+    samples, batch_size = u.epochs * len(experiment.data.forget), u.batch_size * u.forget_batch_ratio
+    forgotten = min(samples, u.max_steps * batch_size if u.max_steps else samples)
+    return int(forgotten * (1 + 1 / u.forget_batch_ratio))

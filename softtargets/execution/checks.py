@@ -134,6 +134,15 @@ def require_labels(unlearn: functools.partial, smoothing: float) -> None:
         )
 
 
+def require_forget_batches(unlearn: functools.partial, ratio: float) -> None:
+    """Raise BadInput for a size of forget batches if the algorithm has none."""
+    if ratio != 1 and not Algorithm.of(unlearn).has_forget_batches:
+        raise BadInput(
+            f"unlearn.forget_batch_ratio={ratio}: {unlearn.func.__name__} does not take batches of both sets. "
+            "Set it to 1"
+        )
+
+
 def require_early(unlearn: functools.partial, checkpoint: str | None) -> None:
     """Raise BadInput for a user's original if the algorithm needs checkpoints of its training."""
     if checkpoint is not None and "early_original" in inspect.signature(unlearn.func).parameters:

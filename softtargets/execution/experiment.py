@@ -162,6 +162,10 @@ class Experiment:
         }
         return self._fit(u, "unlearn", progress, **own | length | rule)
 
+    def to_forget(self, samples: Samples) -> Samples:
+        """Return samples to forget, in batches of the size that the unlearning takes for them."""
+        return dataclasses.replace(samples, batch_ratio=self.unlearning.forget_batch_ratio)
+
     def relearning_fit(self, watch: Callable) -> Fit:
         """Return a fit with training's optimiser at a constant rate, which ends when `watch` returns True."""
         more = {"schedule": None, "watch": watch, "evaluate_every": 1, "max_steps": RELEARNING}
@@ -206,6 +210,7 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
         _try_augmentation(name, settings_, data)
         checks.require_batch(name, settings_.batch_size, len(data.train))
     checks.require_labels(unlearn, unlearning.label_smoothing)
+    checks.require_forget_batches(unlearn, unlearning.forget_batch_ratio)
     checks.require_early(unlearn, settings.checkpoint)
     checks.require_blind(unlearn, unlearning.stop)
     checks.require_no_ensemble(unlearn, settings.checkpoint, settings.evidence)
@@ -366,8 +371,9 @@ def _batch_sizes(experiment: Experiment) -> list[int]:
         streams += [len(data.train) - (len(data.train) + more) // folds for more in (0, folds - 1) if folds]
     if experiment.shards:
         streams += [len(part) for side in (data.train, data.retain) for part in shards_of(side, experiment.shards)]
-    batches = set()
-    for size in (experiment.training.batch_size, experiment.unlearning.batch_size):
+    batches, u = set(), experiment.unlearning
+    to_forget = max(1, round(u.batch_size * u.forget_batch_ratio))
+    for size in (experiment.training.batch_size, u.batch_size, to_forget):
         batches |= {min(n, size) for n in streams} | {n % size for n in streams}
     batches.discard(0)
     return sorted({min(batches), max(batches)})

@@ -57,7 +57,9 @@ class Rehearsal(Fit):
                 key = (id(loss), numbers)
                 if key not in prices:
                     prices[key] = self._prices(loss, streams)
-                self.turns.append(Turn(numbers, tuple(map(len, streams)), *prices[key]))
+                sizes = tuple(map(len, streams)), tuple(map(self.size_of_batch, streams))
+                per_sample, per_step = prices[key]
+                self.turns.append(Turn(numbers, sizes[0], per_sample, sizes[1], per_step))
         return model.eval()
 
     def _prices(self, loss, streams: tuple[Samples, ...]) -> tuple[tuple[float, ...], float]:
@@ -180,8 +182,8 @@ def plan(experiment: Experiment) -> Plan:
     config, data = experiment.config, experiment.data
     if experiment.shards:  # few samples of each class lie in other shards, and say nothing
         cost = float(experiment.epochs * sum(experiment.touched))
-        return Plan(cost, (), experiment.unlearning.batch_size)
-    loop = [config["unlearn"][name] for name in ("epochs", "batch_size", "precision")]
+        return Plan(cost, ())
+    loop = [config["unlearn"].get(name) for name in ("epochs", "batch_size", "forget_batch_ratio", "precision")]
     key = json.dumps([config["mu_algo"], config["architecture"], loop, data.forget.digest, len(data.retain)])
     if key not in _KNOWN:
         with naming(f"unlearn.cost={experiment.unlearning.cost}: rehearsing {_name(experiment)}", (Exception,)):
@@ -227,11 +229,10 @@ def _rehearsed(experiment: Experiment, forget: Samples, retain: Samples) -> Plan
     with forked_random(experiment.settings.device), Meter(network, experiment.data.input_shape) as meter:
         rehearsal = Rehearsal(**carried, meter=meter)
         inputs = _stand_ins(experiment, network, forget)
-        experiment.unlearn(copy.deepcopy(network), forget, retain, rehearsal, **inputs)
+        experiment.unlearn(copy.deepcopy(network), experiment.to_forget(forget), retain, rehearsal, **inputs)
     return Plan(
         (meter.thirds - sum(rehearsal.prices)) / 3,
         tuple(rehearsal.turns),
-        fit.batch_size,
         any(rehearsal.by_epochs),
     )
 

@@ -36,7 +36,7 @@ def target_sets(stages: Stages, original: Trained, retrained: Trained) -> Target
     )
     teachers = sides["forget"].manifest["teachers"] | sides["retain"].manifest["teachers"]
     seconds = sum(entry.manifest["targets_s"] for entry in sides.values())
-    return TargetSets(forget, retain, seconds, teachers)
+    return TargetSets(stages.experiment.to_forget(forget), retain, seconds, teachers)
 
 
 def _entry(stages: Stages, side: str, original: Trained, retrained: Trained) -> Entry:

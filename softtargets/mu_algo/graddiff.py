@@ -6,10 +6,12 @@ from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
 from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 
+@algorithm(has_forget_batches=True)
 def graddiff(
     original: nn.Module,
     forget: Samples,

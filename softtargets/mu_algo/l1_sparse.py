@@ -29,7 +29,7 @@ def l1_sparse(
     where the authors' code has it by epoch. The forget set is not used, so its targets play no part.
     """
     model = copy.deepcopy(original)
-    steps = fit.steps(len(retain))
+    steps = fit.steps(retain)
 
     def loss(retain: Samples):
         # `account.steps` counts the steps before this one: t in the docstring

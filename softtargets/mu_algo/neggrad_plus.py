@@ -8,9 +8,11 @@ from torch import nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
 from softtargets.types import Samples
 
 
+@algorithm(has_forget_batches=True)
 def neggrad_plus(
     original: nn.Module,
     forget: Samples,

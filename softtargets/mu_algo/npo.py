@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
 from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 
+@algorithm(has_forget_batches=True)
 def npo(
     original: nn.Module,
     forget: Samples,

@@ -13,7 +13,11 @@ from softtargets.ranges import Weight
 from softtargets.types import Samples, generator
 
 
-@algorithm(ignores_targets=True, check_network=lambda model, batch: Body(model).eval()(batch.inputs))
+@algorithm(
+    has_forget_batches=True,
+    ignores_targets=True,
+    check_network=lambda model, batch: Body(model).eval()(batch.inputs),
+)
 def rmu(
     original: nn.Module,
     forget: Samples,

@@ -15,7 +15,7 @@ from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 
-@algorithm(needs_distribution=True)
+@algorithm(has_forget_batches=True, needs_distribution=True)
 def scrub(
     original: nn.Module,
     forget: Samples,
@@ -43,8 +43,8 @@ def scrub(
     CE_r takes retain.targets. Signed targets have no KL and are refused.
 
     Differs from the authors' code: there the rate falls to a tenth after some epochs (5, 8 and 9 of 10), where
-    here the schedule of the run decides, and forget and retain set have a batch size each, where here it is one.
-    Their optimiser adds an L2 penalty: .1 by Adam in the small experiments, 5e-4 by SGD in the large ones.
+    here the schedule of the run decides. Their optimiser adds an L2 penalty: .1 by Adam in the small experiments,
+    5e-4 by SGD in the large ones.
     """
     model = copy.deepcopy(original)
 

@@ -17,7 +17,11 @@ from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 
-@algorithm(needs_distribution=True, check_network=lambda model, batch: importance(model.eval(), batch))
+@algorithm(
+    has_forget_batches=True,
+    needs_distribution=True,
+    check_network=lambda model, batch: importance(model.eval(), batch),
+)
 def sfron(
     original: nn.Module, forget: Samples, retain: Samples, fit: Fit, *, alpha: Weight, lam: Weight, gamma: Weight
 ) -> nn.Module:
@@ -41,7 +45,7 @@ def sfron(
     """
     model = copy.deepcopy(original)
     masks = saliency(original, forget, retain, gamma)
-    steps = fit.steps(len(forget))
+    steps = fit.steps(forget)
 
     def loss(forget: Samples, retain: Samples):
         # `account.steps` counts the steps before this one

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
+from softtargets.marks import algorithm
 from softtargets.types import Samples
 
 
+@algorithm(has_forget_batches=True)
 def ugradsl_plus(
     original: nn.Module,
     forget: Samples,

@@ -14,7 +14,7 @@ from softtargets.ranges import Weight
 from softtargets.types import Samples
 
 
-@algorithm(ignores_forget_targets=True)
+@algorithm(has_forget_batches=True, ignores_forget_targets=True)
 def unilogit(original: nn.Module, forget: Samples, retain: Samples, fit: Fit, *, alpha: Weight) -> nn.Module:
     """Descend to the model's present prediction with the label at 1/K (Vasilev et al. 2025, arXiv 2505.06027).
 
