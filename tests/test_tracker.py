@@ -342,6 +342,38 @@ def test_a_run_forgets_the_task_of_an_earlier_attempt(tmp_path, monkeypatch):
         assert [path.name for path in tmp_path.iterdir()] == [EVENTS]
 
 
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("fails", "why"),
+    [
+        (lambda folder, patch: (folder / EVENTS).symlink_to("/dev/full"), FULL),
+        (lambda folder, patch: patch.setattr(tracked.sys, "executable", "/no/such"), "/no/such"),
+    ],
+)
+def test_a_run_goes_on_where_tracking_cannot_begin(tmp_path, monkeypatch, capsys, fails, why):
+    fails(tmp_path, monkeypatch)
+    settings = TrackerSettings(kind="clearml", offline=True, project="p", fallback="none")
+    with tracked.tracking(settings, {}, {}, tmp_path, Console()) as tracker:
+        tracker.progress("original", 1, 1, 0.5)
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.startswith("tracking: stopped (")
+    assert (why in out, out.endswith("; the run continues without it")) == (True, True)
+
+
+def test_a_run_goes_on_where_its_tracking_ends_in_the_middle(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tracked, "PLAY", "import time; time.sleep(3600)")
+    settings = TrackerSettings(kind="clearml", offline=True, project="p", fallback="none")
+    with tracked.tracking(settings, {}, {}, tmp_path, Console()) as tracker, open("/dev/full", "wb", 0) as full:
+        player = tracker.tracker.player
+        tracker.tracker.file.write = lambda text: full.write(text.encode())
+        tracker.progress("original", 1, 2, 0.5)
+        assert player.poll() is not None, "nobody sends what is not whole"
+        tracker.progress("original", 2, 2, 0.5)
+    assert capsys.readouterr().out.count(FULL) == 1
+
+
 @pytest.mark.parametrize(
     ("code", "patience", "said"),
     [

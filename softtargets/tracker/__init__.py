@@ -1,7 +1,8 @@
-"""Tracking of a run by ClearML, which can neither delay the run nor make it fail.
+"""Tracking of a run by ClearML, which cannot make the run fail, and delays it at most at its end.
 
 A run writes events to a file. A separate process, the player (`softtargets.tracker.player`), sends them to ClearML
 while the file grows. A slow, broken or missing server affects that process alone, and the file can be sent again.
+When the run ends, it waits for the player, as long as that shows signs of life.
 """
 
 EVENTS = "tracking.jsonl"

@@ -1,6 +1,7 @@
 """Tracking as the run sees it: events go to a file, and a separate process sends them."""
 
 import contextlib
+import functools
 import json
 import os
 import shlex
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from softtargets.config.settings import TrackerSettings
@@ -39,6 +40,9 @@ class Untracked:
     def end(self, failure: str | None = None) -> None:
         """Ignore the end of the run."""
 
+    def drop(self) -> None:
+        """Ignore that the tracking failed."""
+
 
 class Tracked(Untracked):
     """The tracker of a run that ClearML tracks."""
@@ -48,14 +52,29 @@ class Tracked(Untracked):
     ):
         self.settings, self.epochs, self.folder, self.console = settings, epochs, folder, console
         self.losses: list[float] = []
-        make_folder(folder)
+        self.open = contextlib.ExitStack()
+        try:
+            self.begin(config)
+        except OSError:
+            self.drop()
+            raise
+
+    def begin(self, config: dict) -> None:
+        """Write the first event, and start the player."""
+        make_folder(self.folder)
         for name in (SESSION, TASK):  # of an earlier attempt: an upload would take this one for sent
-            (folder / name).unlink(missing_ok=True)
-        self.file = (folder / EVENTS).open("w", encoding="utf-8", buffering=1)
-        share(folder / EVENTS)
+            (self.folder / name).unlink(missing_ok=True)
+        file = (self.folder / EVENTS).open("w", encoding="utf-8", buffering=1)
+        self.file = self.open.enter_context(file)
+        share(self.folder / EVENTS)
         script = os.path.abspath(sys.argv[0])  # where an agent finds what to run
-        self.write("start", config=config, project=settings.project, script=script)
-        self.player = self.play(settings.offline)
+        self.write("start", config=config, project=self.settings.project, script=script)
+        self.player = self.play(self.settings.offline)
+
+    def drop(self) -> None:
+        """End the player, and close what is open."""
+        with contextlib.suppress(OSError):
+            self.open.close()
 
     def write(self, kind: str, **event) -> None:
         """Append an event to the file."""
@@ -68,12 +87,15 @@ class Tracked(Untracked):
         dropped = {"CLEARML_TASK_ID"} if offline else {}
         environment = {name: value for name, value in os.environ.items() if name not in dropped}
         command = [sys.executable, "-c", PLAY, "play", str(self.folder), mode]
-        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed with the player
+        self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed by `drop`
+        self.open.callback(self.errors.close)
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": self.errors}
         player = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
         self.given_up = time.monotonic() + IMPORT
         self.listener = threading.Thread(target=self.listen, args=(player,), daemon=True)
         self.listener.start()
+        for end in (player.stdout.close, functools.partial(self.listener.join, 1), player.wait, player.kill):
+            self.open.callback(end)  # the last one first
         return player
 
     def listen(self, player: subprocess.Popen) -> None:
@@ -129,10 +151,8 @@ class Tracked(Untracked):
             time.sleep(0.02)
         player.kill()
         player.wait()
-        self.listener.join(1)
-        player.stdout.close()
         self.why = self.reason(player.returncode)
-        self.errors.close()
+        self.open.close()
         return player.returncode == 0
 
     def reason(self, code: int) -> str:
@@ -143,13 +163,50 @@ class Tracked(Untracked):
         return (self.errors.read().strip().splitlines() or [f"exit code {code}"])[-1]
 
 
+class Dispensable(Untracked):
+    """A tracker without which the run goes on where the disk is full, or no process can be started."""
+
+    def __init__(self, make: Callable[[], Tracked], console: Console):
+        self.console = console
+        self.tracker: Untracked = Untracked()
+        with self.going_on():
+            self.tracker = make()
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Track no more after an OSError."""
+        try:
+            yield
+        except OSError as error:
+            self.tracker.drop()
+            self.tracker = Untracked()
+            self.console.say(f"tracking: stopped ({error}); the run continues without it")
+
+    def progress(self, stage: str, step: int, steps: int, loss: float) -> None:
+        """Pass a step on."""
+        with self.going_on():
+            self.tracker.progress(stage, step, steps, loss)
+
+    def result(self, content: dict) -> None:
+        """Pass the result on."""
+        with self.going_on():
+            self.tracker.result(content)
+
+    def end(self, failure: str | None = None) -> None:
+        """Pass the end of the run on."""
+        with self.going_on():
+            self.tracker.end(failure)
+
+
 @contextlib.contextmanager
 def tracking(
     settings: TrackerSettings, config: dict, epochs: dict[str, int], folder: Path, console: Console
 ) -> Iterator[Untracked]:
     """Track a run in `folder`: losses, result and end. `epochs` has the steps of an epoch, by stage."""
-    clearml = settings.kind == "clearml"
-    tracker = Tracked(settings, config, epochs, folder, console) if clearml else Untracked()
+    tracker = Untracked()
+    if settings.kind == "clearml":
+        make = functools.partial(Tracked, settings, config, epochs, folder, console)
+        tracker = Dispensable(make, console)
     console.watchers.append(tracker.progress)
     try:
         yield tracker
@@ -171,5 +228,6 @@ def track_sweep(folder: Path, settings: TrackerSettings) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE, env=environment)
         print(f"tracking: {done.stdout.strip() or 'the server has no task of this sweep'}")
-    except subprocess.TimeoutExpired:
-        print(f"tracking: the server was too slow; to try again: {shlex.join(command)}")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = error if isinstance(error, OSError) else "the server was too slow"
+        print(f"tracking: {why}; to try again: {shlex.join(command)}")
