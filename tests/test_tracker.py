@@ -23,6 +23,7 @@ from softtargets.console import Console
 from softtargets.errors import BadInput
 from softtargets.report import palette
 from softtargets.tracker import EVENTS, SESSION, TASK, clone, player, tracked
+from softtargets.tracker import __main__ as tracker_command
 
 BROKEN = ("~mu_algo.alpha", "mu_algo._target_=own_parts.broken", "plugins=[own_parts]")
 EPOCHS = ("loss of an epoch", "original")
@@ -418,6 +419,28 @@ def test_kept_sessions_are_uploaded_once_each_as_it_ended(run, stub, tmp_path):
     assert len(server.tasks) == 2
     code, said = python("-m", "softtargets.tracker", "upload", str(folder))
     assert (code, "nothing to upload" in said) == (2, True)
+
+
+def test_a_session_that_is_not_whole_is_named_and_the_others_are_sent(tmp_path, monkeypatch, capfd):
+    for name in ("CLEARML_CACHE_DIR", "CLEARML_LOG_LEVEL"):
+        monkeypatch.setenv(name, "")  # an upload sets them
+    half, whole = tmp_path / "half" / SESSION, tmp_path / "whole" / SESSION
+    for file in (half, whole):
+        file.parent.mkdir()
+        with zipfile.ZipFile(file, "w") as files:
+            files.writestr("task.json", json.dumps({"hyperparams": {}}))
+    half.write_bytes(half.read_bytes()[:40])
+    (tmp_path / "clearml.conf").touch()
+    monkeypatch.setattr(tracker_command, "login", lambda: None)
+    task = SimpleNamespace(id="t", get_output_log_web_page=lambda: "http://server/t")
+    known = SimpleNamespace(import_offline_session=lambda file: "t", get_task=lambda task_id: task)
+    monkeypatch.setitem(sys.modules, "clearml", SimpleNamespace(Task=known))
+    assert tracker_command.main(["upload", str(tmp_path)]) == 1
+    assert capfd.readouterr().out.splitlines() == [
+        f"{half}: cannot be sent (BadZipFile: File is not a zip file). If it is damaged, delete it",
+        f"{whole.parent}: http://server/t",
+    ]
+    assert whole.with_name(TASK).is_file()
 
 
 @pytest.mark.long

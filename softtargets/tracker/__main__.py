@@ -27,7 +27,7 @@ from softtargets.tracker.player import (
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run a command; return the exit code: 1 if no server answers, 2 for bad input."""
+    """Run a command; return the exit code: 1 if no server answers or a session cannot be sent, 2 for bad input."""
     parser = argparse.ArgumentParser(
         to_type("upload").removesuffix(" upload"), description="Send offline sessions of runs to a ClearML server."
     )
@@ -100,7 +100,10 @@ def create_sweep(folder: Path, project: str, script: Path) -> int:
 
 
 def upload(folder: Path) -> int:
-    """Send every session below `folder` that has no task yet, and save the id of its task."""
+    """Send every session below `folder` that has no task yet, and save the id of its task.
+
+    One that cannot be sent is named, and the others are sent. Returns 1 if there is one, 2 without any session.
+    """
     waiting = [file for file in sorted(folder.rglob(SESSION)) if not file.with_name(TASK).exists()]
     if not waiting:
         print(f"{folder}: nothing to upload. Runs with tracker=clearml tracker.offline=true leave a {SESSION}")
@@ -108,14 +111,25 @@ def upload(folder: Path) -> int:
     require_configuration()
     with quiet() as say, configured():
         login()
-        from clearml import Task
+        sent = [is_sent(file, say) for file in waiting]
+    return 0 if all(sent) else 1
 
-        for file in waiting:
-            task = Task.get_task(task_id=Task.import_offline_session(str(file)))
-            if failure := failed(file):
-                task.mark_failed(force=True, status_message=failure)
-            say(f"{file.parent}: {note(task, file.parent)}")
-    return 0
+
+def is_sent(session: Path, say: Callable[[str], None]) -> bool:
+    """Send a session, and print the address of its task, or why it cannot be sent; return whether it was sent."""
+    from clearml import Task
+
+    try:
+        failure = failed(session)  # first: a damaged file makes no task
+        task = Task.get_task(task_id=Task.import_offline_session(str(session)))
+        if failure:
+            task.mark_failed(force=True, status_message=failure)
+        say(f"{session.parent}: {note(task, session.parent)}")
+    except Exception as error:  # the SDK raises many types
+        reason = str(error).partition("\n")[0]
+        say(f"{session}: cannot be sent ({type(error).__name__}: {reason}). If it is damaged, delete it")
+        return False
+    return True
 
 
 def failed(session: Path) -> str | None:

@@ -14,7 +14,7 @@ from softtargets.class_names import class_names
 from softtargets.colours import OTHER, REFERENCE, colour, colours_of
 from softtargets.compat import clearml_names
 from softtargets.run_summary import DISTANCES, METRICS
-from softtargets.system.files import write_text
+from softtargets.system.files import atomic, write_text
 from softtargets.tracker import EVENTS, SESSION, TASK
 from softtargets.tracker.clone import SWEEP, sections, sweep_section
 
@@ -75,7 +75,8 @@ def play(folder: Path, offline: bool, say: Callable[[str], None]) -> None:
         say("")
         if offline:
             (session,) = (cache / "offline").glob("*.zip")
-            shutil.move(session, folder / SESSION)
+            with atomic(folder / SESSION) as temporary:
+                shutil.copyfile(session, temporary)
         else:
             note(task, folder)
 
