@@ -271,6 +271,9 @@ def test_a_foreign_app_runs_again_only_what_failed(tmp_path):
     assert "4 runs, 2 finished by earlier calls" in stdout
     counts = [line for line in stdout.splitlines() if " done, " in line]
     assert [line.partition(" done")[0] for line in (counts[0], counts[-1])] == ["2 of 4", "4 of 4"]
+    code, stdout, _ = ended(start(tmp_path, "x=0,1,2,3", "gate=100,101"))
+    assert (code, times_run(tmp_path)) == (0, {0: 1, 1: 2, 2: 1, 3: 1})
+    assert "4 runs, 4 finished by earlier calls" in stdout, "whatever is swept"
 
 
 @pytest.mark.long

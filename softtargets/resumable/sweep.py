@@ -114,13 +114,17 @@ def _folder(sweeper: Sweeper) -> Path:
 
 
 def _cells(sweeper: Sweeper, arguments: list[str], folder: Path) -> list[Cell]:
-    """Return a cell for each different config; its folder is named by what varies and its hash."""
+    """Return a cell for each different config; its folder is named by what varies and its hash.
+
+    The hash decides which folder is a cell's, since an earlier sweep may have varied other settings.
+    """
     loader, node = sweeper.hydra_context.config_loader, sweeper.config.hydra.sweeper
     parser = OverridesParser.create(config_loader=loader)
     overrides = parser.parse_overrides(
         [*(f"{name}={value}" for name, value in (node.params or {}).items()), *arguments]
     )
     swept = {one.get_key_element() for one in overrides if one.is_sweep_override()}
+    existing = {digest_in(path): path for path in folder.glob("*-*")}
     by_hash: dict[str, Cell] = {}
     unknown = set(node.ignored)
     for words in every_combination(overrides):
@@ -129,7 +133,8 @@ def _cells(sweeper: Sweeper, arguments: list[str], folder: Path) -> list[Cell]:
         digest = config_hash(config, node.ignored)
         name = re.sub(r"[^\w=,.+-]+", "_", ",".join(word for word in words if word.partition("=")[0] in swept))
         short = name.encode()[:NAME].decode(errors="ignore") or "run"
-        by_hash.setdefault(digest, Cell(tuple(words), folder / f"{short}-{digest[:12]}", digest))
+        place = existing.get(digest[:12], folder / f"{short}-{digest[:12]}")
+        by_hash.setdefault(digest, Cell(tuple(words), place, digest))
     if not by_hash:
         raise BadInput("the sweep is empty. Give a range or a glob with at least one value")
     if unknown:
