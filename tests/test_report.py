@@ -79,6 +79,16 @@ def test_equal_pairs_are_half_a_win_and_hold_their_rank():
     assert signed_rank(values(0, 0)) is None
 
 
+@pytest.mark.parametrize("n", [1, 2, 5, 9, 13, 14])
+def test_the_signed_rank_test_is_scipys(n):
+    draw = np.random.default_rng(n)
+    for _ in range(5 if n < 13 else 1):
+        difference = draw.integers(-3, 4, n).astype(float)
+        if difference.any():
+            expected = stats.wilcoxon(difference, zero_method="pratt").pvalue
+            assert signed_rank(difference) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize(("n", "dz"), [(30, 0.53), (34, 0.495), (25, 0.58), (10, 1.0)])
 def test_the_least_detectable_effect_is_that_of_power_tables(n, dz):
     sample = np.random.default_rng(0).normal(size=n)

@@ -210,7 +210,6 @@ def test_runs_that_make_no_pair_with_a_reference_are_counted(tmp_path):
     assert "; farther than early stopping by 0.0073 (6 pairs, 2 left out); " in words
 
 
-@pytest.mark.long
 def test_an_arm_of_degenerate_runs_is_neither_best_nor_closer(tmp_path, capsys):
     runs = [*planted("npo", 0.6), *planted("npo", 0.1, targets="soft")]
     for run in runs[8:13]:
@@ -233,7 +232,6 @@ def test_an_arm_of_degenerate_runs_is_neither_best_nor_closer(tmp_path, capsys):
     assert (one.rule.closer, one.shown) == ("one", None)
 
 
-@pytest.mark.long
 def test_where_every_arm_is_degenerate_none_is_the_best(tmp_path, capsys):
     leave(tmp_path, *planted("npo", 0.3, status="degenerate"))
     assert main([str(tmp_path)]) == 0
@@ -646,7 +644,6 @@ def without_floors(runs) -> list[dict]:
     ]
 
 
-@pytest.mark.long
 def test_margins_without_a_floor_are_said_to_be_so(tmp_path, capsys):
     runs = [*planted("relabel", 0.3, targets="soft"), *planted("finetune", 0.7)]
     place = leave(tmp_path / "bare", *without_floors(runs))
@@ -663,7 +660,6 @@ def test_margins_without_a_floor_are_said_to_be_so(tmp_path, capsys):
     assert "no floor" not in capsys.readouterr().out
 
 
-@pytest.mark.long
 def test_a_face_on_which_doing_nothing_is_at_the_floor_has_no_margin(tmp_path):
     runs = [*planted("npo", 0.5), *planted("npo", 0.5, targets="soft")]
     for run in runs:
@@ -887,7 +883,6 @@ def cross(runs: list[dict]) -> None:
         run["hashes"] = run["hashes"] | {name: f"{name}{at}" for name in names} | {"forget_set": f"set{at // 4}"}
 
 
-@pytest.mark.long
 def test_crossed_pairs_of_which_a_run_diverged_have_no_verdict(tmp_path):
     runs = [*planted("npo", 0.7), *planted("npo", 0.3, targets="soft")]
     cross(runs)
@@ -898,7 +893,6 @@ def test_crossed_pairs_of_which_a_run_diverged_have_no_verdict(tmp_path):
     )
 
 
-@pytest.mark.long
 def test_crossed_pairs_of_which_a_run_diverged_have_no_primary_contrast(tmp_path):
     runs = at_cost(0.05, 0.3, 0.7)
     cross(runs)

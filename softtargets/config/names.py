@@ -80,8 +80,9 @@ class Chosen:
         presets = {other: self._file("targets", other) for other in (preset, *self._options("targets"))}
         if presets[preset] is None and not re.search("[./ ]", name):
             return name
+        here = _comparable(node)
         for other, sides in presets.items():
-            if sides is not None and _comparable(sides) == _comparable(node):
+            if sides is not None and _comparable_file("targets", other, self.places) == here:
                 return other
         (forget, usual_forget), (retain, usual_retain) = (self._kind(side, node) for side in SIDES)
         if None in (forget, retain):
@@ -94,15 +95,16 @@ class Chosen:
         """Return the name of a side's kind and its usual values; a user's kind has none."""
         option = self.options.get(f"targets_{side}")
         node = targets.get(side) if isinstance(targets, dict) else None
-        target = _parts(node).get("")
+        target = _part(node)
         if target is None:
             return option, None
         group = f"targets/{side}"
         files = {other: self._file(group, other) for other in (option, *self._options(group)) if other}
         if option in files and files[option] is None and "." not in option:
             return option, None
-        same_part = {other: file for other, file in files.items() if file and _parts(file).get("") == target}
-        equal = (other for other, file in same_part.items() if _comparable(file) == _comparable(node))
+        same_part = {other: file for other, file in files.items() if file and _part(file) == target}
+        here = _comparable(node)
+        equal = (other for other in same_part if _comparable_file(group, other, self.places) == here)
         name = next(equal, next(iter(same_part), None))
         return (node["_target_"], {}) if name is None else (name, same_part[name])
 
@@ -135,8 +137,7 @@ def _parts(node: object, at: str = "") -> dict[str, str]:
     """Return every `_target_` in a node by its place; ours without their modules, which may change."""
     if not isinstance(node, dict):
         return {}
-    target = node.get("_target_")
-    parts = {at: re.sub(r"^softtargets\.(\w+\.)*", "softtargets.", target)} if isinstance(target, str) else {}
+    parts = {at: part} if (part := _part(node)) else {}
     for name, child in node.items():
         parts |= _parts(child, f"{at}.{name}" if at else name)
     return parts
@@ -147,7 +148,18 @@ def _comparable(node: object) -> object:
     if not isinstance(node, dict):
         return node
     rest = {name: _comparable(child) for name, child in node.items() if name != "_target_"}
-    return rest | {"_target_": _parts(node).get("")}
+    return rest | {"_target_": _part(node)}
+
+
+@functools.cache
+def _comparable_file(group: str, option: str, places: tuple[Path, ...]) -> object:
+    return _comparable(composed(group, option, places))
+
+
+def _part(node: object) -> str | None:
+    """Return the `_target_` of a node itself, ours without its module."""
+    target = node.get("_target_") if isinstance(node, dict) else None
+    return re.sub(r"^softtargets\.(\w+\.)*", "softtargets.", target) if isinstance(target, str) else None
 
 
 def _changed(node: object, usual: dict) -> list[str]:
