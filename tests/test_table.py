@@ -176,6 +176,17 @@ def test_table_and_ranking_as_csv(tmp_path):
     assert ranked == [("npo soft", "1.0", "1.0"), ("finetune hard", "2.0", "0.5"), ("npo hard", "3.0", "0.0")]
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_cell_in_which_most_runs_of_an_arm_are_degenerate_ranks_it_not(count, tmp_path):
+    runs = everything()
+    soft = [run for run in runs if run["choices"]["targets"] == "soft"]
+    for run in soft[:count]:
+        run["status"] = "degenerate"
+    texts = build(leave(tmp_path / "runs", *runs), out=tmp_path / "out")
+    assert len(texts["table.csv"]) == 3
+    assert ("npo soft" in [line["row"] for line in texts["ranking.csv"]]) == (count == 2)
+
+
 @pytest.mark.parametrize("others", [("kmnist",), ()])
 def test_cells_of_results_without_faces_are_in_no_ranking(others, tmp_path):
     old = [run for run in everything() if run.pop("faces")]

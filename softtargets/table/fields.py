@@ -14,6 +14,7 @@ from softtargets.report.pairs import SHARED_MODELS, pairings
 from softtargets.report.ranking import Ranked, ranked
 from softtargets.report.runs import Run, Unreadable, readable, typed, without_damaged
 from softtargets.report.standing import OF_ARM, fails_gate, placed, standings
+from softtargets.report.statuses import counted_statuses, no_verdict
 from softtargets.report.verdicts import compare_arms, judged
 from softtargets.report.way_left import Entry, entries
 from softtargets.table.improvement import Rank, ranks
@@ -237,11 +238,18 @@ WITH = "All arms, those with models from before the request beside the others"
 
 
 def _rankings(fields: Sequence[Field]) -> list[tuple[str, list[Rank]]]:
-    """Rank arms across cells: those that prepare nothing, and where others do, all of them."""
-    able = [field for field in fields if field.entry.standing.group < 2]
+    """Rank arms across cells: those that prepare nothing, and where others do, all of them.
+
+    Not in the cells where an arm has no verdict whatever its numbers.
+    """
+    able = [field for field in fields if field.entry.standing.group < 2 and not _is_mute(field)]
     plain = [field for field in able if not field.entry.standing.group]
     rankings = [(WITHOUT, ranks(_distances(plain)))]
     return rankings if len(plain) == len(able) else [*rankings, (WITH, ranks(_distances(able)))]
+
+
+def _is_mute(field: Field) -> bool:
+    return no_verdict(field.row, counted_statuses(field.runs), len(field.runs)) is not None
 
 
 def _distances(fields: Sequence[Field]) -> list[dict[str, dict[tuple, float]]]:

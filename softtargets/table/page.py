@@ -46,7 +46,8 @@ RANKED = (
     "one: mean over cells, and over the arms that it meets. Runs that diverged or lost utility lose their pair. "
     "The last column counts these: the first of several arms that lost most of their pairs has won nothing. "
     f"The rank interval has the {EDGES[0]:g} and {EDGES[1]:g} percentiles over resampled pairs: a picture, and no "
-    "test. Arms that meet in few cells are ranked by these alone."
+    "test. Arms that meet in few cells are ranked by these alone. Cells in which most runs of an arm are "
+    "degenerate or untrained are left out for it."
 )
 OLDER = "older code"
 
