@@ -523,11 +523,20 @@ def test_a_folder_for_runs_has_a_name_that_hydra_takes(words, said, here, elsewh
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.parametrize("more", [(), ("unlearn.cost=0.1",)])
 @pytest.mark.parametrize("group", ["experiment", "architecture", "mu_algo", "targets"])
-def test_a_name_too_long_for_a_file_is_no_option(group, here):
-    found = here(f"{group}={'x' * 300}")
+def test_a_name_too_long_for_a_file_is_no_option(group, more, here):
+    found = here(f"{group}={'x' * 300}", *more)
     assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
     assert f"{group}=xxx" in found.stderr
+
+
+def test_an_unknown_home_is_no_place_of_weights(here):
+    found = here("architecture.weights=~nobody-here/x")
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert found.stderr.startswith(
+        "run.py: architecture.weights='~nobody-here/x': names a home folder that is not"
+    )
 
 
 LONG = "x" * 256
@@ -544,6 +553,7 @@ LONG = "x" * 256
         (f"store.dir={LONG}",),
         (f"rerun={LONG}",),
         (f"checkpoint={LONG}",),
+        *(("-m", f"{name}={LONG}") for name in ("rerun", "checkpoint", "architecture.weights")),
         (f"dataset.path={LONG}", "dataset=folder"),
         (f"data_dir={LONG}", "dataset=fashion_mnist"),
     ],

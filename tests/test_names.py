@@ -1,6 +1,7 @@
 """A run is called by what ran: in its choices, its folder, and the report."""
 
 import functools
+from pathlib import Path
 
 import pytest
 from conftest import CONF, SMALL, options
@@ -9,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from results_by_hand import leave, result
 
+from softtargets.config import names
 from softtargets.execution import composed_run
 from softtargets.report.runs import read
 from softtargets.study import cells
@@ -162,3 +164,7 @@ def test_a_cell_is_filed_under_what_ran_and_an_ordinary_one_as_typed(tmp_path):
 
     assert folders() == ["targets=hard", "targets=soft"]
     assert folders("targets/forget=masked") == ["targets=masked_hard", "targets=delete"]
+
+
+def test_a_folder_of_options_whose_path_is_too_long_has_none():
+    assert names._options("targets", (CONF, Path("x" * 300))) == names._options("targets", (CONF,))

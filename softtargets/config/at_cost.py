@@ -9,6 +9,7 @@ study is made of searched arms alone.
 
 import functools
 import math
+import os
 from collections.abc import Iterable
 
 import yaml
@@ -150,7 +151,7 @@ def _usual() -> dict[str, str]:
 def _usual_targets(algorithm: str) -> str:
     """Return the targets of one of our algorithms where none are typed."""
     file = CONF / "mu_algo" / f"{algorithm}.yaml"
-    node = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    node = yaml.safe_load(file.read_text(encoding="utf-8")) if os.path.isfile(file) else {}
     overrides = {
         name: value for one in node.get("defaults", []) if isinstance(one, dict) for name, value in one.items()
     }

@@ -61,8 +61,8 @@ def sha256s(config: dict, groups: Iterable[str], digest: Callable[[Path, Reads |
             files.append((setting, value, False, None))
     by_setting = {}
     for setting, value, may_be_folder, reads in files:
-        path = Path(value).expanduser()
-        if path.is_file() or (may_be_folder and path.is_dir()):
+        path = Path(os.path.expanduser(value))
+        if os.path.isfile(path) or (may_be_folder and os.path.isdir(path)):  # what is no path is refused later
             with naming(f"{setting}={value}", (OSError, ValueError)):
                 by_setting[setting] = digest(path, reads)
     return by_setting
@@ -153,10 +153,7 @@ def _is_there(text: Text, config: dict) -> bool:
     """Return whether a text names an existing file or folder, without importing a part."""
     if text.setting == "dataset.root" and holds_downloads(config):
         return False
-    try:
-        return Path(text.value).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):  # too long for a path, a NUL in it, an unknown user's home
-        return False
+    return os.path.exists(os.path.expanduser(text.value))
 
 
 def _taken(text: Text) -> tuple[bool, Reads | None] | None:

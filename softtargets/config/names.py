@@ -117,7 +117,8 @@ class Chosen:
 
 @functools.cache
 def _options(group: str, places: tuple[Path, ...]) -> list[str]:
-    return sorted({file.stem for place in places for file in (place / group).glob("*.yaml")})
+    folders = [place / group for place in places if os.path.isdir(place / group)]
+    return sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
 
 
 @functools.cache

@@ -195,7 +195,9 @@ def settings_of(config: dict) -> dict:
 def saved(run: Path) -> dict:
     """Return the config that a run saved in its folder; raises BadInput if it is damaged."""
     file = run / "config.yaml"
-    if not file.is_file():
+    with naming(f"rerun={run}", (OSError,)):
+        is_run = file.is_file()
+    if not is_run:
         raise BadInput(f"rerun={run}: not the folder of a run, because it has no config.yaml")
     with naming(f"rerun={run}", (ValueError, OSError, KeyError, TypeError, YAMLError)):
         config = OmegaConf.to_container(OmegaConf.load(file))
