@@ -609,6 +609,11 @@ def test_an_empty_path_as_of_an_unset_variable_is_refused(main, tmp_path, monkey
     assert path.exists()
 
 
+def test_a_path_too_long_is_no_store(capsys):
+    assert look_after(["list", "--dir", "x" * 300]) == 2
+    assert "no such store" in capsys.readouterr().err
+
+
 # the place
 
 

@@ -421,6 +421,11 @@ def test_kept_sessions_are_uploaded_once_each_as_it_ended(run, stub, tmp_path):
     assert (code, "nothing to upload" in said) == (2, True)
 
 
+def test_below_a_path_that_is_too_long_there_is_nothing_to_upload(capsys):
+    assert tracker_command.main(["upload", "x" * 300]) == 2
+    assert "nothing to upload" in capsys.readouterr().out
+
+
 def test_a_session_that_is_not_whole_is_named_and_the_others_are_sent(tmp_path, monkeypatch, capfd):
     for name in ("CLEARML_CACHE_DIR", "CLEARML_LOG_LEVEL"):
         monkeypatch.setenv(name, "")  # an upload sets them

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInput as error:
         print(visible(error), file=sys.stderr)
         return 2
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         print(f"--dir={folder}: no such store. Give the store folder of a run", file=sys.stderr)
         return 2
     code = name_strange(folder)

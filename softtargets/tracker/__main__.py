@@ -104,7 +104,8 @@ def upload(folder: Path) -> int:
 
     One that cannot be sent is named, and the others are sent. Returns 1 if there is one, 2 without any session.
     """
-    waiting = [file for file in sorted(folder.rglob(SESSION)) if not file.with_name(TASK).exists()]
+    sessions = sorted(folder.rglob(SESSION)) if os.path.isdir(folder) else []
+    waiting = [file for file in sessions if not file.with_name(TASK).exists()]
     if not waiting:
         print(f"{folder}: nothing to upload. Runs with tracker=clearml tracker.offline=true leave a {SESSION}")
         return 2
