@@ -371,6 +371,7 @@ def test_where_doing_nothing_is_at_the_floor_a_search_ends_before_its_first_try(
         softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=pytest.fail)
 
 
+@pytest.mark.long
 def test_a_pair_at_the_floor_ends_no_search_in_which_the_others_have_room(monkeypatch, tmp_path):
     room = {1000: -0.01, 1001: 0.03, 2000: 0.01}
     monkeypatch.setattr(NearRetrained, "nothing", lambda pair: (room[pair.number],) * 2 + (0.0,))
@@ -379,6 +380,7 @@ def test_a_pair_at_the_floor_ends_no_search_in_which_the_others_have_room(monkey
     assert winner["score_on_tuning_pairs"] == pytest.approx(0.5)
 
 
+@pytest.mark.long
 def test_a_try_whose_targets_are_refused_names_the_space_and_the_settings(monkeypatch, tmp_path):
     def refused(*_):
         raise BadInput("targets.forget: row 0 is no distribution")
