@@ -584,18 +584,26 @@ def test_values_for_which_the_budget_has_no_step_score_worst_and_cost_nothing(mo
 
 @pytest.mark.long
 def test_a_try_is_the_run_of_its_words_whatever_was_tried_before(monkeypatch, tmp_path):
-    pairs, tried, move = [], NearRetrained.tried, "unlearn.optimizer.lr=0.01"
+    pairs, tried, move, quarter = (
+        [],
+        NearRetrained.tried,
+        "unlearn.optimizer.lr=0.01",
+        "unlearn.forget_batch_ratio=0.25",
+    )
 
     def several(pair, words):
-        pairs.append((pair, words, [tried(pair, one) for one in ((*words, move), words, (*words, move))]))
+        several_words = ((*words, move), words, (*words, move), (*words, move, quarter))
+        pairs.append((pair, words, [tried(pair, one) for one in several_words]))
         return pairs[-1][2][0]
 
     monkeypatch.setattr(NearRetrained, "tried", several)
     words = [*TINY[:-2], "tuning_pairs=1", "fresh_pairs=1", "trials=1", f"runs_dir={tmp_path}"]
     softtargets.search(words, say=lambda line: None)
-    pair, typed, (first, still, again) = pairs[0]
+    pair, typed, (first, still, again, smaller) = pairs[0]
     assert first == again != still
-    softtargets.run([*typed, move, *seeded(pair.number), "save_models=true", f"hydra.run.dir={tmp_path / 'run'}"])
-    model = pair.experiment.initialised("unlearn")
-    model.load_state_dict(load_file(tmp_path / "run" / "unlearned.safetensors"))
-    assert pair.measured(model) == first
+    for name, more, measured in (("run", [move], first), ("smaller", [move, quarter], smaller)):
+        place = tmp_path / name
+        softtargets.run([*typed, *more, *seeded(pair.number), "save_models=true", f"hydra.run.dir={place}"])
+        model = pair.experiment.initialised("unlearn")
+        model.load_state_dict(load_file(place / "unlearned.safetensors"))
+        assert pair.measured(model) == measured

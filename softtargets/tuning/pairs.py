@@ -1,6 +1,7 @@
 """Tuning pairs: seeds that no study uses, the models of each, and the score of a try on them."""
 
 import copy
+import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -94,7 +95,9 @@ class Pair:
         key = canonical([config["targets"], config["unlearn"]["stop"]])
         if key not in self.targets:
             self.targets[key] = target_sets(stages, self.original, retrained)
-        return self.targets[key]
+        known = self.targets[key]
+        # its batches may have another size than those of the try that came first
+        return dataclasses.replace(known, forget=stages.experiment.to_forget(known.forget))
 
     def nothing(self) -> Measured:
         """Measure the original; raises Failed where nothing can be compared with it."""
