@@ -51,7 +51,8 @@ class Samples:
     def ends(self, count: int) -> tuple["Samples", "Samples"]:
         """Return the first `count` samples and all others, as views of these."""
         columns = (self.inputs, self.labels, self.targets)
-        return Samples(*(one[:count] for one in columns)), Samples(*(one[count:] for one in columns))
+        parts = ([one[:count] for one in columns], [one[count:] for one in columns])
+        return tuple(Samples(*part, self.batch_ratio) for part in parts)
 
     def select(self, positions: Int64[Tensor, " m"]) -> "Selection":
         """Return the samples at these positions, in this order, without a copy of their inputs."""
@@ -91,6 +92,11 @@ class Selection(Samples):
         """Return the targets."""
         return self.whole.targets[self.rows]
 
+    @property
+    def batch_ratio(self) -> float:
+        """Return that of the larger set."""
+        return self.whole.batch_ratio
+
     @functools.cached_property
     def digest(self) -> str:
         """Return the hash of inputs and labels, which is that of `Samples` with the same content."""
@@ -114,7 +120,7 @@ class Selection(Samples):
 
     def retarget(self, targets: Float[Tensor, "n classes"]) -> Samples:
         """Return a copy of inputs and labels under other targets."""
-        return Samples(self.inputs, self.labels, targets)
+        return Samples(self.inputs, self.labels, targets, self.batch_ratio)
 
 
 @dataclasses.dataclass(frozen=True)

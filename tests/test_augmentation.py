@@ -82,7 +82,10 @@ def test_a_recipe_with_all_of_it_off_has_the_hash_that_it_had_before(composed):
     off = ("label_smoothing=0", "augmentation.shift=0")
     config = composed(*SMALL, *(f"{group}.{word}" for group in ("training", "unlearn") for word in off))
     for group in ("training", "unlearn"):
-        assert not {"augmentation", "label_smoothing", "freeze_norm"} & decisive(config)[group].keys()
+        assert (
+            not {"augmentation", "label_smoothing", "freeze_norm", "forget_batch_ratio"}
+            & decisive(config)[group].keys()
+        )
     words = ("training.label_smoothing=0.1", "unlearn.label_smoothing=0.1", "unlearn.freeze_norm=true", *ON)
     changes = [(), *((word,) for word in (*words, "unlearn.augmentation.shift=3"))]
     assert len({config_hash(composed(*SMALL, *words)) for words in changes}) == len(changes)

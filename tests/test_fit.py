@@ -368,7 +368,10 @@ def test_batches_of_a_set_have_the_ratio_of_the_set():
         ratio: made().size_of_batch(dataclasses.replace(forget, batch_ratio=ratio)) for ratio in (0.01, 1.0, 3.0)
     }
     assert sizes == {0.01: 1, 1: 4, 3: 12}
-    assert forget.take(torch.tensor([0])).batch_ratio == forget.retarget(forget.targets).batch_ratio == 0.5
+    some = torch.tensor([0, 2])
+    parts = [forget.take(some), forget.retarget(forget.targets), forget.select(some), *forget.ends(2)]
+    parts += [forget.select(some).take(some[:1]), forget.select(some).retarget(forget.targets[:2])]
+    assert {part.batch_ratio for part in parts} == {0.5}
 
 
 def test_plan_digest_depends_on_the_plan_alone():

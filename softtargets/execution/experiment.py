@@ -373,8 +373,9 @@ def _batch_sizes(experiment: Experiment) -> list[int]:
         streams += [len(part) for side in (data.train, data.retain) for part in shards_of(side, experiment.shards)]
     batches, u = set(), experiment.unlearning
     to_forget = max(1, round(u.batch_size * u.forget_batch_ratio))
-    for size in (experiment.training.batch_size, u.batch_size, to_forget):
-        batches |= {min(n, size) for n in streams} | {n % size for n in streams}
+    pairs = [(n, size) for n in streams for size in (experiment.training.batch_size, u.batch_size)]
+    for n, size in [*pairs, (len(data.forget), to_forget)]:
+        batches |= {min(n, size), n % size}
     batches.discard(0)
     return sorted({min(batches), max(batches)})
 

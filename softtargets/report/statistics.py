@@ -21,7 +21,7 @@ LEAST = 5
 LARGEST = 1e150
 """Difference beyond which a mean and what builds on it are not computed."""
 FEW = 13
-"""Most values with ties or zeros of which a signed-rank test goes over all signs."""
+"""Largest number of values, with ties or zeros, for which a signed-rank test tries all signs."""
 EPSILON = float(numpy.finfo(float).eps)
 Values = Float[numpy.ndarray, " n"]
 Cells = Int[numpy.ndarray, "n 2"]

@@ -19,7 +19,7 @@ LOOKED = 1000
 """Number of trainings in the store that are read, the newest ones."""
 SWEEPS, RUNS = 50, 60
 """Number of sweeps in `runs_dir` that are looked at, the newest ones, and of runs in each."""
-LENGTH = ("epochs", "max_steps", "stop", "looks", "batch_size", "precision")
+LENGTH = ("epochs", "max_steps", "stop", "looks", "batch_size", "forget_batch_ratio", "precision")
 """Settings of `unlearn` that decide how long it takes, beside its budget."""
 LOOKS = ("stop", "evaluate_every", "evaluate_growth", "evaluate_samples")
 """Settings of `unlearn` that decide how often the model is measured on its way."""

@@ -240,7 +240,7 @@ WITH = "All arms, those with models from before the request beside the others"
 def _rankings(fields: Sequence[Field]) -> list[tuple[str, list[Rank]]]:
     """Rank arms across cells: those that prepare nothing, and where others do, all of them.
 
-    Not in the cells where an arm has no verdict whatever its numbers.
+    An arm is left out in the cells where it has no verdict whatever its numbers.
     """
     able = [field for field in fields if field.entry.standing.group < 2 and not _is_mute(field)]
     plain = [field for field in able if not field.entry.standing.group]

@@ -40,6 +40,8 @@ UNWATCHED = ("unlearn.evaluate_every=null", "references=2", "tracker=none")
 DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned", "stage", "rerun"}
 BEST = 3
 """Tries that are run again on fresh pairs."""
+VERSION = 2
+"""Of what the same words of a try measure: raised where a change of the code makes stored tries others."""
 STILL = 0.02
 """The difference to the score of doing nothing up to which a first try may stand for it."""
 
@@ -192,7 +194,7 @@ class Search:
         arm = "-".join(choices[group] for group in ("dataset", "architecture", "forget_set", "mu_algo", "targets"))
         decisive = self.settings.model_dump(exclude={"trials", "fresh_pairs", "space"})
         blocks = {name: [block.fixed, repr(block.drawn), block.starts] for name, block in self.space.items()}
-        own = {"search": [json.dumps(decisive), json.dumps(blocks)]}
+        own = {"search": [json.dumps(decisive), json.dumps(blocks), VERSION]}
         digest = config_hash(composed_run.resolved_config(config) | own)
         return Path(config.runs_dir, "search", f"{arm}-{digest[:10]}").absolute()
 
