@@ -277,6 +277,21 @@ def test_a_foreign_app_runs_again_only_what_failed(tmp_path):
 
 
 @pytest.mark.long
+def test_of_several_folders_with_one_hash_the_finished_one_counts(tmp_path):
+    assert ended(start(tmp_path, "x=3"))[0] == 0
+    (folder,) = tmp_path.glob("squares/*-*")
+    digest = folder.name.rpartition("-")[2]
+    for finished, empty in ("ab", "ba"):
+        folder = folder.rename(folder.with_name(f"{finished}-{digest}"))
+        shutil.rmtree(folder.with_name(f"{empty}-{digest}"), ignore_errors=True)
+        folder.with_name(f"{empty}-{digest}").mkdir()
+        code, stdout, _ = ended(start(tmp_path, "x=3"))
+        assert (code, times_run(tmp_path)) == (0, {3: 1})
+        assert "1 run, 1 finished by earlier calls" in stdout
+        folder.with_name(f"{empty}-{digest}").rmdir()
+
+
+@pytest.mark.long
 def test_ignored_settings_that_no_run_of_a_foreign_app_has_are_named(tmp_path):
     code, _, stderr = ended(start(tmp_path, "x=0", "+only=1", "hydra.sweeper.ignored=[bad,nosuch,only,x.y]"))
     assert stderr == "hydra.sweeper.ignored: no run of this sweep has a setting nosuch, x.y\n"

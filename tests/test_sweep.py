@@ -641,6 +641,19 @@ def test_a_file_sets_no_variables_for_the_runs_of_a_sweep(planned, monkeypatch):
     assert len(planned(["seed=0"], **variable)[0]) == 1
 
 
+@pytest.mark.parametrize("finished", ["a", "b"])
+def test_of_several_folders_with_the_hash_of_a_cell_the_finished_one_counts(planned, tmp_path, finished):
+    (cell,), _ = planned(["seed=1"])
+    folders = {letter: tmp_path / f"{letter}-{cell.hash[:12]}" for letter in "ba"}
+    for folder in folders.values():
+        content = {"provenance": {"config_hash": cell.hash[:12] + "of another config"}}
+        write_json(folder / "result.json", content)
+    assert planned(["seed=1"])[0][0].folder == folders["a"], "the first by name, as none is finished"
+    write_json(folders[finished] / "result.json", {"provenance": {"config_hash": cell.hash}})
+    (found,), _ = planned(["seed=1"])
+    assert (found.folder, found.state()) == (folders[finished], "finished")
+
+
 def test_pairs_may_begin_after_the_first(planned):
     typed = ("seed=range(25,28)", "forget_set.seed=${seed}", "dataset.seed=${seed}")
     hashes = {cell.hash for cell in planned(typed)[0]}

@@ -16,6 +16,7 @@ from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import launch, reason, without_folder
 from softtargets.resumable.progress_marks import changed, digest_in, remove_marks
 from softtargets.resumable.recorded import BEGUN, ERROR, FINISHED, config_hash, has_setting
+from softtargets.resumable.run_folders import finished_or_first, folders_by_digest
 from softtargets.resumable.starting import Screen, in_folder, outlived, prepare_folder, queue_of, starter
 from softtargets.system.files import make_folder, read_json_or_none, require_writable
 from softtargets.system.words import counted
@@ -124,7 +125,7 @@ def _cells(sweeper: Sweeper, arguments: list[str], folder: Path) -> list[Cell]:
         [*(f"{name}={value}" for name, value in (node.params or {}).items()), *arguments]
     )
     swept = {one.get_key_element() for one in overrides if one.is_sweep_override()}
-    existing = {digest_in(path): path for path in folder.glob("*-*")}
+    existing = folders_by_digest(folder)
     by_hash: dict[str, Cell] = {}
     unknown = set(node.ignored)
     for words in every_combination(overrides):
@@ -133,8 +134,8 @@ def _cells(sweeper: Sweeper, arguments: list[str], folder: Path) -> list[Cell]:
         digest = config_hash(config, node.ignored)
         name = re.sub(r"[^\w=,.+-]+", "_", ",".join(word for word in words if word.partition("=")[0] in swept))
         short = name.encode()[:NAME].decode(errors="ignore") or "run"
-        place = existing.get(digest[:12], folder / f"{short}-{digest[:12]}")
-        by_hash.setdefault(digest, Cell(tuple(words), place, digest))
+        places = existing.get(digest[:12], [folder / f"{short}-{digest[:12]}"])
+        by_hash.setdefault(digest, finished_or_first([Cell(tuple(words), place, digest) for place in places]))
     if not by_hash:
         raise BadInput("the sweep is empty. Give a range or a glob with at least one value")
     if unknown:

@@ -26,6 +26,7 @@ from softtargets.errors import BadInput, program
 from softtargets.execution import composed_run, run_files
 from softtargets.report.planned import write_plan
 from softtargets.resumable.progress_marks import remove_marks
+from softtargets.resumable.run_folders import finished_or_first, folders_by_digest
 from softtargets.study.composing import Composer
 from softtargets.study.pairs import OWN
 from softtargets.system.files import Damaged, canonical, make_folder, read_json, read_json_or_none, write_json
@@ -146,7 +147,7 @@ def cells(combinations: list[list[str]], swept: list[str], folder: Path, compose
     by_hash: dict[str, SweepCell] = {}
     if not combinations:
         raise BadInput(f"{', '.join(swept)}: the sweep is empty. Give a range or a glob with at least one value")
-    existing = {path.name.rpartition("-")[2]: path for path in folder.glob("*-*")}
+    existing = folders_by_digest(folder)
     hashed_once = functools.cache(contents.sha256_of)  # so that all cells see the same content
     machine_of = functools.cache(lambda *pair: resolve_machine_once(folder, dict(zip(AUTO, pair, strict=True))))
     for overrides in combinations:
@@ -162,24 +163,24 @@ def cells(combinations: list[list[str]], swept: list[str], folder: Path, compose
         digest = config_hash(resolved)
         matter = [name for name in swept if name != COST or "cost" in resolved["unlearn"]]  # some take no steps
         name = _differing(overrides, matter, resolved["choices"])
-        place = existing.get(digest[:12], folder / f"{name}-{digest[:12]}")
+        places = existing.get(digest[:12], [folder / f"{name}-{digest[:12]}"])
         words = [f"{name}={value}" for name, value in machine.items()]
         files = contents.files_of(resolved)
         keys = _keys(resolved)
         auto = tuple((name, machine[name]) for name in AUTO if task[name] == "auto")
-        by_hash.setdefault(
+        cell = SweepCell(
+            (*overrides, *words),
+            places[0],
             digest,
-            SweepCell(
-                (*overrides, *words),
-                place,
-                digest,
-                task["stage"],
-                models=keys[:2],
-                data=keys[2:],
-                contents=files,
-                auto=auto,
-                saves_models=task["save_models"],
-            ),
+            task["stage"],
+            models=keys[:2],
+            data=keys[2:],
+            contents=files,
+            auto=auto,
+            saves_models=task["save_models"],
+        )
+        by_hash.setdefault(
+            digest, finished_or_first([dataclasses.replace(cell, folder=place) for place in places])
         )
     return list(by_hash.values())
 
