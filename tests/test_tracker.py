@@ -375,6 +375,84 @@ def test_a_run_goes_on_where_its_tracking_ends_in_the_middle(tmp_path, monkeypat
     assert capsys.readouterr().out.count(FULL) == 1
 
 
+@pytest.fixture
+def players(monkeypatch):
+    """All processes that are started, in their order."""
+    started = []
+
+    class Recorded(subprocess.Popen):
+        def __init__(self, *words, **more):
+            super().__init__(*words, **more)
+            started.append(self)
+
+    monkeypatch.setattr(tracked.subprocess, "Popen", Recorded)
+    return started
+
+
+def at_a_limit_of_threads(monkeypatch):
+    def no_thread(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(tracked.threading.Thread, "start", no_thread)
+
+
+def test_a_run_goes_on_where_no_thread_can_start_and_leaves_no_player(tmp_path, monkeypatch, capsys, players):
+    monkeypatch.setattr(tracked, "PLAY", "import time; time.sleep(3600)")
+    at_a_limit_of_threads(monkeypatch)
+    settings = TrackerSettings(kind="clearml", offline=True, project="p", fallback="none")
+    try:
+        with tracked.tracking(settings, {}, {}, tmp_path, Console()) as tracker:
+            tracker.progress("original", 1, 1, 0.5)
+        assert [player.poll() is None for player in players] == [False]
+    finally:
+        for player in players:
+            player.kill()
+    out = " ".join(capsys.readouterr().out.split())
+    assert out == "tracking: stopped (can't start new thread); the run continues without it"
+
+
+def test_at_its_end_a_run_says_where_events_are_that_no_player_could_send(tmp_path, monkeypatch, capsys, players):
+    monkeypatch.setattr(tracked, "PLAY", "raise SystemExit('no server')")
+    settings = TrackerSettings(kind="clearml", offline=False, project="p", fallback="offline")
+    with tracked.tracking(settings, {}, {}, tmp_path, Console()):
+        at_a_limit_of_threads(monkeypatch)
+    assert [player.poll() is None for player in players] == [False, False]
+    out = " ".join(capsys.readouterr().out.split())
+    kept = f"unsent events are kept in {tmp_path / EVENTS}"
+    assert out == f"tracking: stopped (can't start new thread); {kept}"
+    assert (tmp_path / EVENTS).is_file()
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_run_is_said_of_the_run_as_ended(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tracked, "PLAY", "import time; time.sleep(3600)")
+    settings = TrackerSettings(kind="clearml", offline=True, project="p", fallback="none")
+    with open("/dev/full", "wb", 0) as full, tracked.tracking(settings, {}, {}, tmp_path, Console()) as tracker:
+        tracker.tracker.file.write = lambda text: full.write(text.encode())
+    out = " ".join(capsys.readouterr().out.split())
+    kept = f"unsent events are kept in {tmp_path / EVENTS}"
+    assert out == f"tracking: stopped ([Errno 28] {FULL}); {kept}"
+    assert (tmp_path / EVENTS).is_file()
+
+
+def test_events_that_were_sent_or_are_deleted_are_not_called_kept(tmp_path, monkeypatch, capsys):
+    settings = TrackerSettings(kind="clearml", offline=True, project="p", fallback="none")
+    monkeypatch.setattr(tracked, "PLAY", "raise SystemExit('no luck')")
+    with tracked.tracking(settings, {}, {}, tmp_path / "unsent", Console()):
+        pass
+    out = " ".join(capsys.readouterr().out.split())
+    assert out == "tracking: stopped (no luck); tracker.fallback=none keeps no events"
+    assert not (tmp_path / "unsent" / EVENTS).exists()
+    monkeypatch.setattr(tracked, "PLAY", "pass")
+
+    def refused(self, missing_ok=False):
+        raise PermissionError("may not be deleted")
+
+    with tracked.tracking(settings, {}, {}, tmp_path / "sent", Console()):
+        monkeypatch.setattr(Path, "unlink", refused)
+    out = " ".join(capsys.readouterr().out.split())
+    assert out == "tracking: stopped (may not be deleted)"
+
+
 @pytest.mark.parametrize(
     ("code", "patience", "said"),
     [

@@ -24,6 +24,8 @@ from softtargets.tracker.player import in_words
 
 IMPORT, PATIENCE = 120.0, 30.0
 """Seconds that a run waits, at its end, for the player to start, and for each further sign of life."""
+NO_TRACKING = (OSError, RuntimeError)
+"""What a full disk raises, or a limit on processes and threads; a run goes on without tracking then."""
 POINTS = 200
 """Largest number of loss values sent for one stage."""
 
@@ -40,6 +42,10 @@ class Untracked:
     def end(self, failure: str | None = None) -> None:
         """Ignore the end of the run."""
 
+    def kept(self) -> str:
+        """Return an empty text: there are no unsent events."""
+        return ""
+
     def drop(self) -> None:
         """Ignore that the tracking failed."""
 
@@ -52,10 +58,12 @@ class Tracked(Untracked):
     ):
         self.settings, self.epochs, self.folder, self.console = settings, epochs, folder, console
         self.losses: list[float] = []
+        self.needed = True
+        """Whether the file of events has any that are not sent."""
         self.open = contextlib.ExitStack()
         try:
             self.begin(config)
-        except OSError:
+        except NO_TRACKING:
             self.drop()
             raise
 
@@ -92,10 +100,9 @@ class Tracked(Untracked):
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": self.errors}
         player = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
         self.given_up = time.monotonic() + IMPORT
-        self.listener = threading.Thread(target=self.listen, args=(player,), daemon=True)
-        self.listener.start()
-        for end in (player.stdout.close, functools.partial(self.listener.join, 1), player.wait, player.kill):
-            self.open.callback(end)  # the last one first
+        listener = threading.Thread(target=self.listen, args=(player,), daemon=True)
+        self.open.callback(stop, player, listener)  # before the start, which fails at a limit on threads
+        listener.start()
         return player
 
     def listen(self, player: subprocess.Popen) -> None:
@@ -132,17 +139,26 @@ class Tracked(Untracked):
         self.write("end", failure=failure)
         self.file.close()
         if self.is_sent(self.player):
-            (self.folder / EVENTS).unlink()
+            self.delete_events()
         elif self.settings.fallback == "none":
-            self.console.say("tracking: stopped; the run continues without it")
-            (self.folder / EVENTS).unlink()
+            self.console.say(f"tracking: stopped ({self.why}); tracker.fallback=none keeps no events")
+            self.delete_events()
         elif self.is_sent(self.play(offline=True)):
-            (self.folder / EVENTS).unlink()
             place = shlex.quote(str(self.folder))
             self.console.say(f"tracking: offline session saved; to upload it: {to_type('upload')} {place}")
+            self.delete_events()
         else:
-            self.console.say(f"tracking: no session saved ({self.why})")
-            self.console.say(f"tracking: unsent events are kept in {self.folder / EVENTS}")
+            self.console.say(f"tracking: no session saved ({self.why}){self.kept()}")
+
+    def delete_events(self) -> None:
+        """Delete the file of events."""
+        self.needed = False
+        (self.folder / EVENTS).unlink()
+
+    def kept(self) -> str:
+        """Return, as the end of a sentence, where the unsent events are; an empty text if there are none."""
+        file = self.folder / EVENTS
+        return f"; unsent events are kept in {file}" if self.needed and os.path.isfile(file) else ""
 
     def is_sent(self, player: subprocess.Popen) -> bool:
         """Wait for a player while it shows signs of life; return whether it sent everything."""
@@ -163,8 +179,17 @@ class Tracked(Untracked):
         return (self.errors.read().strip().splitlines() or [f"exit code {code}"])[-1]
 
 
+def stop(player: subprocess.Popen, listener: threading.Thread) -> None:
+    """Kill a player, and wait a second for the thread that prints its last lines, if that was started."""
+    player.kill()
+    player.wait()
+    if listener.is_alive():
+        listener.join(1)
+    player.stdout.close()
+
+
 class Dispensable(Untracked):
-    """A tracker without which the run goes on where the disk is full, or no process can be started."""
+    """A tracker without which the run goes on where the disk is full, or no process or thread can be started."""
 
     def __init__(self, make: Callable[[], Tracked], console: Console):
         self.console = console
@@ -173,14 +198,15 @@ class Dispensable(Untracked):
             self.tracker = make()
 
     @contextlib.contextmanager
-    def going_on(self) -> Iterator[None]:
-        """Track no more after an OSError."""
+    def going_on(self, over: bool = False) -> Iterator[None]:
+        """Track no more after an error, and print it with what follows; the run may be `over`."""
         try:
             yield
-        except OSError as error:
+        except NO_TRACKING as error:
+            then = self.tracker.kept() if over else "; the run continues without it"
             self.tracker.drop()
             self.tracker = Untracked()
-            self.console.say(f"tracking: stopped ({error}); the run continues without it")
+            self.console.say(f"tracking: stopped ({error}){then}")
 
     def progress(self, stage: str, step: int, steps: int, loss: float) -> None:
         """Pass a step on."""
@@ -194,7 +220,7 @@ class Dispensable(Untracked):
 
     def end(self, failure: str | None = None) -> None:
         """Pass the end of the run on."""
-        with self.going_on():
+        with self.going_on(over=True):
             self.tracker.end(failure)
 
 
