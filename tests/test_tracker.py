@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import requests
 from clearml_stub import Stub
 from conftest import HANGS, ROOT, SMALL
 from omegaconf import OmegaConf
@@ -504,20 +505,52 @@ def test_below_a_path_that_is_too_long_there_is_nothing_to_upload(capsys):
     assert "nothing to upload" in capsys.readouterr().out
 
 
-def test_a_session_that_is_not_whole_is_named_and_the_others_are_sent(tmp_path, monkeypatch, capfd):
-    for name in ("CLEARML_CACHE_DIR", "CLEARML_LOG_LEVEL"):
-        monkeypatch.setenv(name, "")  # an upload sets them
-    half, whole = tmp_path / "half" / SESSION, tmp_path / "whole" / SESSION
-    for file in (half, whole):
-        file.parent.mkdir()
-        with zipfile.ZipFile(file, "w") as files:
-            files.writestr("task.json", json.dumps({"hyperparams": {}}))
+@pytest.fixture
+def sessions(tmp_path, monkeypatch):
+    """`sessions(send, *names)`: files of whole sessions, which `send` sends in the SDK's place."""
+
+    def make(send, *names: str) -> list[Path]:
+        for name in ("CLEARML_CACHE_DIR", "CLEARML_LOG_LEVEL"):
+            monkeypatch.setenv(name, "")  # an upload sets them
+        files = [tmp_path / name / SESSION for name in names]
+        for file in files:
+            file.parent.mkdir()
+            with zipfile.ZipFile(file, "w") as members:
+                members.writestr("task.json", json.dumps({"hyperparams": {}}))
+        (tmp_path / "clearml.conf").touch()
+        monkeypatch.setattr(tracker_command, "login", lambda: None)
+        task = SimpleNamespace(id="t", get_output_log_web_page=lambda: "http://server/t")
+        known = SimpleNamespace(import_offline_session=send, get_task=lambda task_id: task)
+        monkeypatch.setitem(sys.modules, "clearml", SimpleNamespace(Task=known))
+        return files
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionError("the server is gone"),
+        requests.exceptions.JSONDecodeError("an answer of the server", "<html>", 0),
+        ValueError("Could not get task"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_session_that_the_server_does_not_take_is_not_called_damaged(tmp_path, sessions, capfd, error):
+    def refuse(file):
+        raise error
+
+    files = sessions(refuse, "one", "two")
+    assert tracker_command.main(["upload", str(tmp_path)]) == 1
+    why = f"{type(error).__name__}: {error}"
+    assert capfd.readouterr().out.splitlines() == [
+        f"{file}: cannot be sent ({why}). To send it, run the same command again" for file in files
+    ]
+
+
+def test_a_session_that_is_not_whole_is_named_and_the_others_are_sent(tmp_path, sessions, capfd):
+    half, whole = sessions(lambda file: "t", "half", "whole")
     half.write_bytes(half.read_bytes()[:40])
-    (tmp_path / "clearml.conf").touch()
-    monkeypatch.setattr(tracker_command, "login", lambda: None)
-    task = SimpleNamespace(id="t", get_output_log_web_page=lambda: "http://server/t")
-    known = SimpleNamespace(import_offline_session=lambda file: "t", get_task=lambda task_id: task)
-    monkeypatch.setitem(sys.modules, "clearml", SimpleNamespace(Task=known))
     assert tracker_command.main(["upload", str(tmp_path)]) == 1
     assert capfd.readouterr().out.splitlines() == [
         f"{half}: cannot be sent (BadZipFile: File is not a zip file). If it is damaged, delete it",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from softtargets.tracker.player import (
     play,
     require_configuration,
 )
+
+DAMAGES = (zipfile.BadZipFile, zlib.error, KeyError, json.JSONDecodeError)
+"""What reading a damaged session raises."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -128,7 +132,10 @@ def is_sent(session: Path, say: Callable[[str], None]) -> bool:
         say(f"{session.parent}: {note(task, session.parent)}")
     except Exception as error:  # the SDK raises many types
         reason = str(error).partition("\n")[0]
-        say(f"{session}: cannot be sent ({type(error).__name__}: {reason}). If it is damaged, delete it")
+        # a server's answer that is no JSON raises an OSError that is a JSONDecodeError, too
+        in_file = isinstance(error, DAMAGES) and not isinstance(error, OSError)
+        advice = "If it is damaged, delete it" if in_file else "To send it, run the same command again"
+        say(f"{session}: cannot be sent ({type(error).__name__}: {reason}). {advice}")
         return False
     return True
 
