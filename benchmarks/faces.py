@@ -1,8 +1,8 @@
-"""How far arms are from retraining, by cost, face and recipe: `python benchmarks/faces.py [docs/study/costs]`.
+"""How far arms are from retraining, by cost, face and recipe: `python benchmarks/faces.py [docs/study/at_best]`.
 
-Reads `own.csv` and `efficient.csv` in that folder, tables of where every arm stands by the project's and by the
-efficient recipe, and `scrub` from docs/study/wider/standing.csv. Draws `figure.svg` in the folder and prints its
-points in Markdown. Of several arms of a kind and a cost the one that is nearest to retraining by JS_T is drawn.
+Reads the tables of where every arm stands in that folder: `standing.csv`, which has the project's and the
+efficient recipe, or `own.csv` and `efficient.csv`. Draws `figure.svg` there and prints its points in Markdown. Of
+the arms of a kind and a cost the one that is nearest to retraining by JS_T is drawn.
 """
 
 import csv
@@ -24,13 +24,11 @@ ARMS = {
     "relabel out_of_fold_harden_forget": ("teachers' argmax", "P", "#117733"),
     "relabel": ("soft: teachers' predictions, on all images", "o", "#d55e00"),
     "scrub hard": ("hard: scrub with labels", "D", "#0072b2"),
-    "wider": ("the same from a wider search, on other pairs", "X", "#0072b2"),
+    "l1_sparse hard": ("hard: l1_sparse with labels", "X", "#882255"),
     "finetune": ("fine-tuning with labels", "s", "#56b4e9"),
     "retrain": ("retraining from scratch", "^", "#555555"),
 }
 """Kinds of arms by the first words of their names, with label, mark and colour."""
-WIDER = Path("docs/study/wider/standing.csv")
-"""Where the arm of kind "wider" stands: `scrub`, searched again."""
 MOST = 2.2
 """Share of the way at which a panel ends; what lies beyond is drawn at the edge, with its number."""
 SMALL = {"textcoords": "offset points", "fontsize": 7}
@@ -40,7 +38,7 @@ Rows = dict[str, dict]
 """What is known of an arm, by face."""
 
 
-def main(folder: str = "docs/study/costs") -> None:
+def main(folder: str = "docs/study/at_best") -> None:
     """Draw the figure and print its points."""
     points = points_in(Path(folder))
     figure(points, Path(folder) / "figure.svg")
@@ -52,11 +50,13 @@ def main(folder: str = "docs/study/costs") -> None:
 
 def points_in(folder: Path) -> dict[str, dict[tuple[str, float], Rows]]:
     """Return the rows by face of what is drawn: by recipe, kind of arm and cost."""
-    points = {name: nearest_of(arms_in(folder / f"{name}.csv", name)) for name in RECIPES}
-    for name, drawn in points.items():
-        wider = nearest_of(arms_in(WIDER, name))
-        drawn |= {("wider", cost): rows for (kind, cost), rows in wider.items() if kind == "scrub hard"}
-    return points
+    return {name: nearest_of(arms_in(table_of(folder, name), name)) for name in RECIPES}
+
+
+def table_of(folder: Path, recipe: str) -> Path:
+    """Return the table of where arms of a recipe stand."""
+    own = folder / f"{recipe}.csv"
+    return own if own.exists() else folder / "standing.csv"
 
 
 def row(recipe: str, arm: str, cost: float, faces: Rows) -> str:
