@@ -258,7 +258,7 @@ class Fit:
 
     def size_of_batch(self, samples: Samples) -> int:
         """Return the size of a whole batch of this stream."""
-        return max(1, round(self.batch_size * samples.batch_ratio))
+        return batch_of_ratio(self.batch_size, samples.batch_ratio)
 
     def steps(self, first: Samples) -> int:
         """Return how many steps a fit takes that has this first stream, unless it is stopped."""
@@ -299,6 +299,15 @@ class Fit:
         for plan in plans:
             sha.update(plan.numpy().tobytes())
         return sha.hexdigest()
+
+
+def batch_of_ratio(batch_size: int, ratio: float) -> int:
+    """Return the size of a batch that is `ratio` times as large, at least one sample.
+
+    >>> batch_of_ratio(32, 0.25), batch_of_ratio(1, 0.25)
+    (8, 1)
+    """
+    return max(1, round(batch_size * ratio))
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:

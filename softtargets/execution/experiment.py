@@ -40,7 +40,7 @@ from softtargets.execution.optimisers import build_optimisation, build_unlearnin
 from softtargets.execution.own_measures import OwnMeasure, own_measures
 from softtargets.execution.parts import Parts
 from softtargets.fingerprints import shards_of
-from softtargets.fit import Fit, epochs_for
+from softtargets.fit import Fit, batch_of_ratio, epochs_for
 from softtargets.heads import check_head
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm, Targets
@@ -372,7 +372,7 @@ def _batch_sizes(experiment: Experiment) -> list[int]:
     if experiment.shards:
         streams += [len(part) for side in (data.train, data.retain) for part in shards_of(side, experiment.shards)]
     batches, u = set(), experiment.unlearning
-    to_forget = max(1, round(u.batch_size * u.forget_batch_ratio))
+    to_forget = batch_of_ratio(u.batch_size, u.forget_batch_ratio)
     pairs = [(n, size) for n in streams for size in (experiment.training.batch_size, u.batch_size)]
     for n, size in [*pairs, (len(data.forget), to_forget)]:
         batches |= {min(n, size), n % size}

@@ -222,7 +222,7 @@ def _sign_flips(ranks: Values) -> float:
     """Return the two-sided p of a sum of signed ranks over all their signs.
 
     It is what `scipy.stats.wilcoxon` gives for few values with ties or zeros, where it ranks anew for each of the
-    2^n signs, in a hundred times the time.
+    2^n signs, one after the other.
     """
     flips = stats.permutation_test(
         (ranks,), lambda signed, axis: signed.sum(axis), permutation_type="samples", n_resamples=2**FEW
