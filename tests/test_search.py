@@ -272,6 +272,25 @@ def test_a_winner_that_diverges_on_a_fresh_pair_has_the_worst_score_and_no_inter
     assert "mu_algo=retrain" in winner["words"]
 
 
+def ordered_by_rate(pair, words):
+    """Return what is left of a way of 1: the least rate leaves most on tuning pairs, and nothing on fresh ones."""
+    rate = float(next(word for word in words if "lr=" in word).partition("=")[2])
+    return (rate if pair.number < 2000 else 1e-6 / rate, 1.0, 0.0)
+
+
+@pytest.mark.long
+def test_more_finalists_of_a_finished_search_choose_anew_without_a_new_try(monkeypatch, tmp_path):
+    monkeypatch.setattr(NearRetrained, "tried", ordered_by_rate)
+    words = [*TINY[:4], "mu_algo=finetune", "unlearn.cost=0.5", "tuning_pairs=1", "fresh_pairs=1", "trials=8"]
+    words, lines = [*words, f"runs_dir={tmp_path}"], []
+    few, many = (softtargets.search([*words, f"finalists={count}"], say=lines.append) for count in (1, 8))
+    assert (few["finalists"], many["finalists"]) == (1, 8)
+    assert (len(few["fresh_scores"]), many["trials"]) == (2, 8)
+    assert set(few["fresh_scores"]) < set(many["fresh_scores"])
+    assert many["score"] == min(many["fresh_scores"].values()) < few["score"]
+    assert sum(line.startswith("try 8 of 8") for line in lines) == 1
+
+
 @pytest.mark.long
 def test_a_pair_whose_original_is_not_finite_ends_a_search_before_its_first_try(monkeypatch, tmp_path):
     monkeypatch.setattr(NearRetrained, "measured", lambda *_: (float("nan"), 0.1, 0.0))

@@ -10,7 +10,8 @@ USAGE = """softtargets search: settings for one arm, by tries on pairs that no s
   objective=retrained   retrained: share of the way to retrained models that is left; utility: that, and a price
                         where the report's utility gate is near; blind: sees no retrained model
   tuning_pairs=4        pairs on which a try is scored, from seed 1000 on
-  fresh_pairs=10        pairs on which the winner is chosen among the three best, from seed 2000 on
+  fresh_pairs=10        pairs on which the winner is chosen among the finalists, from seed 2000 on
+  finalists=3           best tries that are run again on the fresh pairs
   sampler_seed=0        random seed of the tries
   space=FILE            what is drawn, in place of search/ALGORITHM.yaml
 

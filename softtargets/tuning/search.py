@@ -38,8 +38,6 @@ USUAL = ("tuned=none", "unlearn.stop=none")
 UNWATCHED = ("unlearn.evaluate_every=null", "references=2", "tracker=none")
 """Words that change no trained byte."""
 DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned", "stage", "rerun"}
-BEST = 3
-"""Tries that are run again on fresh pairs."""
 VERSION = 2
 """Of what the same words of a try measure: raised where a change of the code makes stored tries others."""
 STILL = 0.02
@@ -54,6 +52,7 @@ class SearchSettings(pydantic.BaseModel):
     objective: Literal["retrained", "utility", "blind"] = "retrained"
     tuning_pairs: Annotated[int, Field(ge=1, le=100)] = 4
     fresh_pairs: Annotated[int, Field(ge=1, le=100)] = 10
+    finalists: Annotated[int, Field(ge=1, le=100)] = 3
     sampler_seed: Annotated[int, Field(ge=0, le=10**6)] = 0
     space: str | None = None
 
@@ -192,7 +191,7 @@ class Search:
         config = self.composed((*self.all_words(()), *seeded(TUNING)))
         choices = config.hydra.runtime.choices
         arm = "-".join(choices[group] for group in ("dataset", "architecture", "forget_set", "mu_algo", "targets"))
-        decisive = self.settings.model_dump(exclude={"trials", "fresh_pairs", "space"})
+        decisive = self.settings.model_dump(exclude={"trials", "fresh_pairs", "finalists", "space"})
         blocks = {name: [block.fixed, repr(block.drawn), block.starts] for name, block in self.space.items()}
         own = {"search": [json.dumps(decisive), json.dumps(blocks), VERSION]}
         digest = config_hash(composed_run.resolved_config(config) | own)
@@ -290,7 +289,7 @@ class Search:
     def _choose(self) -> dict:
         """Run the best tries again on fresh pairs and return the winner; doing nothing is one of them."""
         complete = [one for one in self.tries.finished() if one.state == TrialState.COMPLETE]
-        best = sorted(complete, key=lambda one: one.value)[:BEST]
+        best = sorted(complete, key=lambda one: one.value)[: self.settings.finalists]
         scores = {"nothing": self._nothing(FRESH, self.settings.fresh_pairs)}
         scores |= {str(one.number): self._fresh_score(one) for one in best}
         chosen = min(scores, key=scores.__getitem__)
@@ -340,6 +339,7 @@ class Search:
             "sampler_seed": self.settings.sampler_seed,
             "tuning_pairs": list(tuning),
             "fresh_pairs": list(fresh),
+            "finalists": self.settings.finalists,
             "tuned_on": seen,
         }
 
