@@ -453,6 +453,16 @@ def test_scrub_stays_first_flees_then_and_stays_again():
     assert fit.account.gradient_samples == 29
 
 
+def test_scrub_without_its_teacher_on_the_retain_set_pays_for_no_pass_of_it():
+    forget, retain, original = samples(7, 1), samples(11, 2), linear()
+    fit = made(epochs=1, batch_size=11, optimizer=functools.partial(torch.optim.SGD, lr=LR))
+    unlearned = algorithm("scrub", alpha=0.0, gamma=0.7, max_passes=0)(original, forget, retain, fit)
+    expected = copy.deepcopy(original)
+    by_hand(expected, 0.7 * gradient(original, retain))
+    torch.testing.assert_close(weights(unlearned), weights(expected), rtol=1e-5, atol=1e-6)
+    assert fit.account.gradient_samples == 11
+
+
 def test_scrubs_first_flight_from_the_teacher_goes_nowhere():
     forget, original = samples(20, 1), network()
     own = forget.retarget(predict(original, forget.inputs).softmax(1))

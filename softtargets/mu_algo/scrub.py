@@ -40,7 +40,8 @@ def scrub(
 
     α → alpha, γ → gamma, T → temperature, msteps → max_passes. q → forget.targets, softened as
     q^(1/T) / Σ q^(1/T), which is softmax(z0 / T) for the teacher's own (`targets/forget=self` at temperature 1);
-    CE_r takes retain.targets. Signed targets have no KL and are refused.
+    CE_r takes retain.targets, so that with hard targets the retain set still has soft ones, p0, with weight α;
+    α = 0 leaves them out, and the teacher's pass too. Signed targets have no KL and are refused.
 
     Differs from the authors' code: there the rate falls to a tenth after some epochs (5, 8 and 9 of 10), where
     here the schedule of the run decides. Their optimiser adds an L2 penalty: .1 by Adam in the small experiments,
@@ -50,6 +51,8 @@ def scrub(
 
     def stay(retain: Samples):
         logits = model(retain.inputs)
+        if alpha == 0:  # the teacher's pass would be paid for nothing
+            return gamma * cross_entropy(logits, retain.targets)
         with torch.no_grad():
             teacher = (original(retain.inputs).float() / temperature).softmax(1)
         # T² makes up for the 1/T² by which softening shrinks the gradient (Hinton et al. 2015)
