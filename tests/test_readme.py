@@ -27,8 +27,8 @@ def blocks(language: str, page: str = "README.md") -> list[str]:
 
 
 def lines_with(word: str) -> list[str]:
-    """Return the commands of docs/own.md that have this word."""
-    return [line for block in blocks("bash", OWN) for line in block.splitlines() if word in line]
+    """Return the commands of docs/own.md that have this word, which may be a pattern."""
+    return [line for block in blocks("bash", OWN) for line in block.splitlines() if re.search(word, line)]
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def package(tmp_path) -> Path:
 def called(line: str, *settings: str, folder: Path) -> None:
     """Run a command of the page with further settings, in the folder of its package."""
     command = line.replace("python run.py", f"{sys.executable} {ROOT / 'run.py'}", 1)
+    command = command.replace("python -m", f"{sys.executable} -m", 1)
     ended = subprocess.run(
         " ".join((command, *settings)), shell=True, cwd=folder, capture_output=True, text=True, env=os.environ
     )
@@ -65,7 +66,7 @@ def test_the_targets_of_the_page_drive_a_run_from_a_package_of_ones_own(package)
 def test_the_algorithm_of_the_page_runs_from_a_package_of_ones_own(package, tmp_path):
     code = (tmp_path / "mine/pull.py").read_text().splitlines()
     assert sum(bool(line) for line in code) < 20
-    (line,) = lines_with("mu_algo=pull")
+    (line,) = lines_with("run.py .*mu_algo=pull")
     (asked,) = re.findall(r'"evidence=\[mine\..*?"', (ROOT / OWN).read_text())
     small = [word for word in SMALL if not word.startswith("mu_algo=")]
     called(line, *small, "unlearn.stop=none", "unlearn.optimizer.lr=0.1", asked, folder=package)
@@ -78,6 +79,17 @@ def test_the_algorithm_of_the_page_runs_from_a_package_of_ones_own(package, tmp_
     assert result["choices"]["mu_algo"] == "pull"
     assert all(0.1 < metrics["mine.certainty.certainty"] <= 1 for metrics in result["metrics"].values())
     assert result["metrics"]["unlearned"]["forget_loss"] > result["metrics"]["original"]["forget_loss"]
+
+
+@pytest.mark.long
+def test_the_search_of_the_page_draws_from_the_space_of_ones_own_algorithm(package):
+    (line,) = lines_with("softtargets search")
+    small = [word for word in SMALL if not word.startswith(("mu_algo=", "unlearn."))]
+    pairs = ("trials=3", "tuning_pairs=2", "fresh_pairs=2")
+    called(line, *small, "unlearn.cost=0.5", *pairs, folder=package)
+    (folder,) = Path(os.environ["SOFTTARGETS_RUNS"]).glob("search/*-pull-hard-*")
+    (word,) = [word for word in json.loads((folder / "winner.json").read_text())["words"] if "alpha" in word]
+    assert 0.1 <= float(word.removeprefix("mu_algo.alpha=")) <= 10
 
 
 QUICK = ("README.md", "docs/runs.md")
