@@ -317,6 +317,10 @@ REFUSED = {
     ("mu_algo=npo", "unlearn.cost=0.5", "seed=1"): "seed=1: a search decides seed",
     ("-m", "mu_algo=npo", "unlearn.cost=0.5"): "-m: a search takes settings alone",
     ("mu_algo=npo", "unlearn.cost=0.5", "stage=data"): "stage=data: a search decides stage",
+    ("mu_algo=npo", "unlearn.cost=0.5", "forget_set=class"): (
+        r"^forget_set\.classes is required: runs of forget_set=class forget \[0\] by default.*\.classes=\[1\], or"
+    ),
+    ("mu_algo=npo", "unlearn.cost=0.5", "forget_set=class_fraction"): "forget_set=class_fraction forget",
     ("mu_algo=npo", "unlearn.cost=0.5", "trails=3"): "trails=3: no such setting; did you mean trials?",
     ("rerun=nowhere", "unlearn.cost=0.5"): "rerun=nowhere: a search decides rerun",
     ("mu_algo=npo", "unlearn.cost=0.5", "trials=0"): "trials=0",

@@ -293,13 +293,42 @@ def test_a_run_with_another_rate_than_the_searched_says_so(composed):
     assert said.startswith("unlearn.cost=0.1: no search chose these settings of finetune hard for this budget")
 
 
+@pytest.fixture
+def table_of(monkeypatch, tmp_path):
+    """Return a function that puts a table in the place of ours."""
+
+    def put(name: str, table: tuned.Table | str):
+        for other in ("config.yaml", "mu_algo", "forget_set"):
+            (tmp_path / other).symlink_to(CONF / other)
+        file = tmp_path / "tuned" / f"{name}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(table if isinstance(table, str) else yaml.safe_dump(table))
+        monkeypatch.setattr(at_cost, "CONF", tmp_path)
+
+    return put
+
+
+ONE_CLASS = ("dataset=mnist_5k", "forget_set=class", "mu_algo=npo", "targets=soft", "unlearn.cost=0.5")
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        (ONE_CLASS, True),
+        ((*ONE_CLASS, "forget_set.classes=[3]"), True),
+        ((*ONE_CLASS, "forget_set.classes=[3,4]"), False),
+        ((*ONE_CLASS, "forget_set=class_fraction"), False),
+    ],
+)
+def test_settings_that_were_searched_on_one_class_serve_runs_of_another_which_keep_it(words, taken, table_of):
+    searched = [*ONE_CLASS, "forget_set.classes=[9]", "unlearn.optimizer.lr=0.02"]
+    table_of("mnist_5k/mlp/class", {"npo": {"soft": [{"values": {"lr": 0.02}, "cost": 0.5, "words": searched}]}})
+    assert at_cost.with_searched(words) == [*(["unlearn.optimizer.lr=0.02"] if taken else []), *words]
+
+
 @pytest.mark.parametrize("demanded", [(), ("tuned=searched",)])
-def test_a_table_that_cannot_be_read_is_refused_before_an_entry_is_looked_for(demanded, monkeypatch, tmp_path):
-    for name in ("config.yaml", "mu_algo"):
-        (tmp_path / name).symlink_to(CONF / name)
-    (tmp_path / "tuned" / "fashion_mnist" / "mlp").mkdir(parents=True)
-    (tmp_path / "tuned" / "fashion_mnist" / "mlp" / "random.yaml").write_text("finetune: [")
-    monkeypatch.setattr(at_cost, "CONF", tmp_path)
+def test_a_table_that_cannot_be_read_is_refused_before_an_entry_is_looked_for(demanded, table_of):
+    table_of("fashion_mnist/mlp/random", "finetune: [")
     with pytest.raises(BadInput, match=r"random\.yaml: cannot be read"):
         at_cost.with_searched([*AT_COST, *demanded])
 

@@ -1,7 +1,8 @@
 """Settings that a search chose at a budget, typed for the user of a run that is what was searched.
 
 A run is that where its words name the same dataset, size, architecture, recipe, kind of forget set and cost as the
-words of an entry. Words decide, so that a run, a cell of a sweep and a plan agree, and nothing is composed for it.
+words of an entry; which seeds and which classes is free. Words decide, so that a run, a cell of a sweep and a plan
+agree, and nothing is composed for it.
 A typed setting of `mu_algo` or `unlearn` replaces that of the entry, and takes the cost out of what the run was
 tuned on: no search chose all of its settings. With `tuned=searched` a run that was not searched is refused: a
 study is made of searched arms alone.
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 
 import yaml
 
-from softtargets.config import tuned, tuned_on
+from softtargets.config import names, tuned, tuned_on
 from softtargets.errors import BadInput
 from softtargets.layout import CONF
 
@@ -26,6 +27,8 @@ SEARCHED = "searched"
 GROUPS = ("dataset", "architecture", "training", "forget_set")
 """Groups that must be as they were searched, beside the arm."""
 SEEDS = {"dataset.seed", "forget_set.seed"}
+CLASSES = "forget_set.classes"
+"""Free like the seeds, but for their number: a search takes classes that the runs do not forget."""
 WATCHING = {f"unlearn.{name}" for name in ("evaluate_every", "evaluate_growth", "evaluate_samples", "looks")}
 """Settings that change no trained byte of a run to the end of its budget."""
 
@@ -91,7 +94,7 @@ def _entry(typed: dict[str, str]) -> dict | None:
 def _after(entry: dict, words: list[str]) -> list[str]:
     """Return words after those of an entry, of which they replace some."""
     typed = _by_name(words)
-    searched = {_name(word): word for word in entry["words"]}
+    searched = {_name(word): word for word in entry["words"] if _name(word) != CLASSES}
     if _changed(entry, typed):
         # its seeds were still seen, but these settings were not searched at the cost
         searched[tuned_on.SETTING] = tuned_on.typed(entry["tuned_on"] | {"cost": None})
@@ -134,9 +137,18 @@ def _searched_for(typed: dict[str, str]) -> dict[str, object]:
     parts = {name: value for name, value in typed.items() if name.partition(".")[0] in (*GROUPS, "checkpoint")}
     finer = {name: value for name, value in typed.items() if name.startswith(("targets.", "targets/"))}
     fixed = {name: value for name, value in (usual | parts | finer).items() if name not in SEEDS}
+    fixed[CLASSES] = _count_of_classes(fixed)
     if fixed.get("training") in (None, fixed["architecture"]):
         fixed["training"] = fixed["architecture"]  # it follows the architecture unless chosen
     return fixed | {COST: float(typed.get(COST, "nan"))}
+
+
+def _count_of_classes(fixed: dict[str, str]) -> int | None:
+    """Return how many classes are forgotten; None where the forget set names none, or is not ours."""
+    if CLASSES in fixed:
+        return len(fixed[CLASSES].split(","))
+    classes = (names.composed("forget_set", fixed["forget_set"], (CONF,)) or {}).get("classes")
+    return classes and len(classes)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from softtargets.cli.from_python import hydra_for, listed
 from softtargets.cli.main import translating
-from softtargets.config import recipes, tuned, tuned_on
+from softtargets.config import at_cost, recipes, tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.config.settings import refuse_misspelt
 from softtargets.config.validation import FORBID, validated
@@ -161,6 +161,7 @@ class Search:
         """Raise BadInput unless every choice and every end of the space can be run."""
         if self.composed(self.all_words(())).unlearn.cost is None:
             raise BadInput("unlearn.cost is required: a search needs a budget, as in unlearn.cost=0.1")
+        self._require_classes()
         same = len({block.fixed for block in self.space.values()}) == 1
         if self.settings.trials > 1 and same and not any(block.drawn for block in self.space.values()):
             raise BadInput(
@@ -176,6 +177,17 @@ class Search:
                 # a sentence that is the same without the space is about what was typed
                 typed = str(self._refusal(())) == str(refused)
                 raise refused if typed else BadInput(f"{self.file}: {name}: {refused}") from refused
+
+    def _require_classes(self) -> None:
+        """Raise BadInput unless the user typed the classes to be forgotten: all runs forget the default's."""
+        config = self.composed(self.all_words(()))
+        usual, kind = config.forget_set.get("classes"), config.hydra.runtime.choices["forget_set"]
+        if usual and at_cost.CLASSES not in self._typed():
+            other = next(label for label in itertools.count() if label not in usual)
+            raise BadInput(
+                f"{at_cost.CLASSES} is required: runs of forget_set={kind} forget {list(usual)} by default, and "
+                f"a report names arms that were tuned on their class. Type {at_cost.CLASSES}=[{other}], or another"
+            )
 
     def _refusal(self, drawn: Sequence[str]) -> BadInput | None:
         """Return why a run of these words cannot be built, None if it can."""
