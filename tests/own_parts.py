@@ -12,7 +12,7 @@ from torch import nn
 from softtargets import datasets, forget_sets
 from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
-from softtargets.marks import measure
+from softtargets.marks import measure, targets_kind
 
 
 class TinyNet(nn.Module):
@@ -95,6 +95,22 @@ def first_class(source):
     targets = source.one_hot() * 0
     targets[:, 0] = 1
     return targets
+
+
+@targets_kind(upper_bound=True)
+def peek(source):
+    """A kind of targets that draws on the retrained model, and is marked so."""
+    return source.logits("retrained").softmax(1)
+
+
+def unmarked_peek(source):
+    """A kind of targets that does so without the mark."""
+    return peek(source)
+
+
+def oracle_of_nothing(source):
+    """A kind of targets whose name alone says that it draws on the retrained model."""
+    return first_class(source)
 
 
 def edits_its_list(original, forget, retain, fit):

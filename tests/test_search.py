@@ -376,6 +376,25 @@ def test_a_search_whose_pairs_cannot_be_scored_makes_no_model(composed, monkeypa
         softtargets.search(few_unseen, say=pytest.fail)
 
 
+@pytest.mark.parametrize(("kind", "refused"), [("peek", True), ("oracle_of_nothing", False)])
+def test_a_blind_search_refuses_the_targets_that_are_marked_as_an_upper_bound(kind, refused, composed):
+    pair = Blind.__new__(Blind)
+    words = (*SMALL[:5], "targets=hard", f"targets.forget._target_=own_parts.{kind}", "plugins=[own_parts]")
+    pair.experiment = build(composed(*words))
+    with pytest.raises(BadInput, match="come from a retrained model") if refused else contextlib.nullcontext():
+        pair.check()
+
+
+@pytest.mark.long
+def test_a_blind_search_ends_where_targets_ask_for_the_retrained_model_without_the_mark(tmp_path):
+    own = ("targets=hard", "targets.forget._target_=own_parts.unmarked_peek", "plugins=[own_parts]")
+    words = [*TINY[:5], *own, "unlearn.cost=0.5", "objective=blind", "trials=1", "tuning_pairs=1", "fresh_pairs=1"]
+    with pytest.raises(
+        BadInput, match=r"a try with .*: objective=blind: these targets come from a retrained model"
+    ):
+        softtargets.search(words, say=lambda line: None)
+
+
 def test_a_space_with_a_setting_that_does_not_exist_is_refused_by_name(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("sgd: {unlearn: sgd, mu_algo.nosuch: 'interval(1, 2)'}")

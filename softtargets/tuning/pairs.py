@@ -221,6 +221,17 @@ def _positive(way: float) -> float:
     return way
 
 
+SEES_RETRAINED = "objective=blind: these targets come from a retrained model. Choose other targets"
+
+
+class _Refusing(nn.Module):
+    """The model in the place of the retrained one where no score may see that."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Raise BadInput."""
+        raise BadInput(SEES_RETRAINED)
+
+
 class Blind(Pair):
     """The score sees no retrained model: likelihood of unseen images, and how well an attack finds the forget set.
 
@@ -234,8 +245,8 @@ class Blind(Pair):
     def check(self) -> None:
         """Raise BadInput for targets that see a retrained model, and for a forget set without unseen images."""
         data = self.experiment.data
-        if any(word in str(self.experiment.config["targets"]) for word in ("oracle", "retrained")):
-            raise BadInput("objective=blind: these targets come from a retrained model. Choose other targets")
+        if any(recipe.upper_bound for recipe in self.experiment.recipes.values()):
+            raise BadInput(SEES_RETRAINED)
         if not torch.equal(data.forget_true_labels, data.forget.labels):
             raise BadInput(
                 "objective=blind: no unseen image has wrong labels like the forget set. Choose retrained"
@@ -247,8 +258,8 @@ class Blind(Pair):
             )
 
     def known_retrained(self) -> Trained:
-        """Return the original in its place: no targets that are allowed here ask for it."""
-        return self.original
+        """Return one that refuses to predict: targets may ask for it without the mark that says so."""
+        return dataclasses.replace(self.original, name="retrained", model=_Refusing(), digest="hidden")
 
     def measured(self, model: nn.Module) -> Measured:
         """Return NLL and |AUC - 1/2|."""
