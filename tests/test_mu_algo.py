@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from conftest import CONF, HANGS, ROOT, options
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from torchvision.models import resnet18
 
 from softtargets.architectures import mlp, resnet9
 from softtargets.config.resolve import DECLARED
@@ -413,17 +414,33 @@ def test_ssds_importance_is_a_mean_over_samples_one_by_one(network):
         torch.manual_seed(0)
         model = network().eval()
     data = samples(70, 1, soft=True)
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    expected = {name: torch.zeros_like(parameter) for name, parameter in trained.items()}
-    for i in range(len(data)):
-        one = data.take(torch.tensor([i]))
-        loss = F.cross_entropy(model(one.inputs), one.targets)
-        for name, found in zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True):
-            expected[name] += found.square() / len(data)
-    found = importance(model, data)
+    expected, found = squares_one_by_one(model, data), importance(model, data)
     assert set(found) == set(expected)
     for name, squares in expected.items():
         torch.testing.assert_close(found[name], squares, rtol=1e-4, atol=1e-8)
+
+
+def squares_one_by_one(model: nn.Module, data: Samples) -> dict[str, torch.Tensor]:
+    """Mean over samples of the squared gradients of what is trained, one sample at a time."""
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    total = {name: torch.zeros_like(parameter) for name, parameter in trained.items()}
+    for one in map(data.take, torch.arange(len(data)).split(1)):
+        loss = F.cross_entropy(model(one.inputs), one.targets)
+        for name, found in zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True):
+            total[name] += found.square() / len(data)
+    return total
+
+
+@pytest.mark.long
+def test_ssds_importances_of_torchvisions_resnet18_are_those_of_single_samples():
+    """In float64: in float32 rounding decides, in a batch and alone, on which side of 0 a ReLU's input lies."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = resnet18(num_classes=K).double().eval()
+        data = Samples(torch.randn(3, 3, 32, 32).double(), torch.arange(K), torch.eye(K).double())
+    found = importance(model, data)
+    for name, squares in squares_one_by_one(model, data).items():
+        assert (found[name] - squares).abs().max() < 1e-6 * squares.max(), name
 
 
 def test_the_importance_of_our_own_linear_layers_needs_no_gradients_of_single_samples():
