@@ -433,6 +433,31 @@ def test_a_try_whose_targets_are_refused_names_the_space_and_the_settings(monkey
         softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=pytest.fail)
 
 
+OWN_NET = ("architecture._target_=own_parts.TinyNet", "~architecture.hidden", "plugins=[own_parts]")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("words", "network", "arm"),
+    [
+        ((), "mlp", ["npo", "soft"]),
+        (("mu_algo=retrain",), "mlp", ["retrain", "all"]),
+        (("targets.forget.temperature=2",), "mlp", ["npo", "soft forget.temperature=2"]),
+        (("targets/forget=uniform", "targets/retain=hard"), "mlp", ["npo", "uniform/hard"]),
+        (OWN_NET, "own_parts.TinyNet", ["npo", "soft"]),
+    ],
+)
+def test_a_search_has_the_names_that_results_have(words, network, arm, monkeypatch, tmp_path):
+    searches = []
+    monkeypatch.setattr(Search, "_require_room", lambda self: searches.append(self) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        softtargets.search([*TINY, *words, f"runs_dir={tmp_path}"], say=pytest.fail)
+    (search,), (algorithm, targets) = searches, arm
+    assert search._place() == {"table": f"mnist_5k/{network}/random", "arm": arm}
+    targets = "hard" if targets == "all" else targets.replace("/", "_").replace(" ", "_")
+    assert search.folder.name[:-10] == f"mnist_5k-{network}-random-{algorithm}-{targets}-"
+
+
 # tries that processes share
 
 

@@ -326,6 +326,21 @@ def test_settings_that_were_searched_on_one_class_serve_runs_of_another_which_ke
     assert at_cost.with_searched(words) == [*(["unlearn.optimizer.lr=0.02"] if taken else []), *words]
 
 
+def test_an_entry_whose_targets_have_another_value_than_their_preset_serves_runs_with_that_value(table_of):
+    words = ["dataset=mnist_5k", "mu_algo=npo", "targets=soft", "unlearn.cost=0.5"]
+    changed = [*words, "targets.forget.temperature=2"]
+    arms = {
+        "soft": [*words, "unlearn.optimizer.lr=0.01"],
+        "soft forget.temperature=2": [*changed, "unlearn.optimizer.lr=0.02"],
+    }
+    entries = {targets: [{"values": {}, "cost": 0.5, "words": entry}] for targets, entry in arms.items()}
+    table_of("mnist_5k/mlp/random", {"npo": entries})
+    for typed, rate in ((words, 0.01), (changed, 0.02)):
+        assert at_cost.with_searched(typed) == [f"unlearn.optimizer.lr={rate}", *typed]
+    unlike = [*words[:2], "targets=hard", "targets.forget.temperature=2", *words[3:]]
+    assert at_cost.with_searched(unlike) == unlike
+
+
 @pytest.mark.parametrize("demanded", [(), ("tuned=searched",)])
 def test_a_table_that_cannot_be_read_is_refused_before_an_entry_is_looked_for(demanded, table_of):
     table_of("fashion_mnist/mlp/random", "finetune: [")

@@ -126,9 +126,14 @@ def _entries(typed: dict[str, str]) -> list[dict]:
     option = "/".join(chosen[group] for group in ("dataset", "architecture", "forget_set"))
     file = tuned.table_file(CONF / "tuned", option)
     arms = ((file and tuned.read_table(file)) or {}).get(chosen["mu_algo"], {})
-    targets = typed.get("targets") or _usual_targets(chosen["mu_algo"])
-    entries = [*arms.get(targets, []), *arms.get(tuned.ANY_TARGETS, [])]
-    return [one for one in entries if "cost" in one]
+    own = [one for targets, entries in arms.items() if targets != tuned.ANY_TARGETS for one in entries]
+    same = [one for one in own if "cost" in one and _targets(_by_name(one["words"])) == _targets(typed)]
+    return [*same, *(one for one in arms.get(tuned.ANY_TARGETS, []) if "cost" in one)]
+
+
+def _targets(typed: dict[str, str]) -> str:
+    """Return the preset of targets that words choose; the name of an entry has changed values of it, too."""
+    return typed.get("targets") or _usual_targets(typed.get("mu_algo") or _usual()["mu_algo"])
 
 
 def _searched_for(typed: dict[str, str]) -> dict[str, object]:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +38,10 @@ USUAL = ("tuned=none", "unlearn.stop=none")
 """Words before those of the space: a try runs to the end of its budget."""
 UNWATCHED = ("unlearn.evaluate_every=null", "references=2", "tracker=none")
 """Words that change no trained byte."""
+TABLE = ("dataset", "architecture", "forget_set")
+"""Groups that name a table of tuned values."""
+NAME = 150
+"""Characters of a folder's name before its hash, at most."""
 DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned", "stage", "rerun"}
 VERSION = 2
 """Of what the same words of a try measure: raised where a change of the code makes stored tries others."""
@@ -201,12 +206,13 @@ class Search:
     def _folder(self) -> Path:
         """Return the folder of this search; its name holds what decides the tries."""
         config = self.composed((*self.all_words(()), *seeded(TUNING)))
-        choices = config.hydra.runtime.choices
-        arm = "-".join(choices[group] for group in ("dataset", "architecture", "forget_set", "mu_algo", "targets"))
+        resolved = composed_run.resolved_config(config)
+        arm = "-".join(resolved["choices"][group] for group in (*TABLE, "mu_algo", "targets"))
+        arm = re.sub(r"[^\w=,.+-]+", "_", arm)[:NAME]
         decisive = self.settings.model_dump(exclude={"trials", "fresh_pairs", "finalists", "space"})
         blocks = {name: [block.fixed, repr(block.drawn), block.starts] for name, block in self.space.items()}
         own = {"search": [json.dumps(decisive), json.dumps(blocks), VERSION]}
-        digest = config_hash(composed_run.resolved_config(config) | own)
+        digest = config_hash(resolved | own)
         return Path(config.runs_dir, "search", f"{arm}-{digest[:10]}").absolute()
 
     def _require_room(self) -> None:
@@ -408,11 +414,8 @@ class Search:
         return winner
 
     def _place(self) -> dict:
-        """Return the table to which the search belongs, and its arm there."""
-        config = self.composed(self.all_words(()))
-        choices = config.hydra.runtime.choices
-        targets = tuned.ANY_TARGETS if config.mu_algo.get("ignores_targets") else choices["targets"]
-        return {
-            "table": "/".join(choices[group] for group in ("dataset", "architecture", "forget_set")),
-            "arm": [choices["mu_algo"], targets],
-        }
+        """Return the table to which the search belongs, and its arm there, by the names that results have."""
+        config = self.compose(self.all_words(()), TUNING)
+        names = config["choices"]
+        targets = tuned.ANY_TARGETS if config["mu_algo"].get("ignores_targets") else names["targets"]
+        return {"table": "/".join(names[group] for group in TABLE), "arm": [names["mu_algo"], targets]}
