@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from softtargets.augmentation import augmented
 from softtargets.devices import device_of, forked_random, wait_for, waits
-from softtargets.types import Samples, Selection, generator
+from softtargets.types import Samples, generator
 
 UNSEEN = 50
 """Steps between two looks at the loss, where a look makes the processor wait for the device."""
@@ -357,8 +357,8 @@ def lone_samples(model: nn.Module):
             hook.remove()
 
 
-def predict(model: nn.Module, inputs: Tensor | Selection, batch_size: int = 256) -> Tensor:
-    """Return the eval-mode float32 logits (n, classes) of inputs (n, ...), or of a selection's.
+def predict(model: nn.Module, inputs: Tensor | Samples, batch_size: int = 256) -> Tensor:
+    """Return the eval-mode float32 logits (n, classes) of inputs (n, ...), or of those of samples.
 
     >>> predict(nn.Linear(3, 2), torch.zeros(5, 3)).shape
     torch.Size([5, 2])

@@ -288,7 +288,7 @@ def sampled(data: Split, most: int | None, seed: int) -> Sampled:
         for name, samples in data.evaluated().items()
     }
     sets = {
-        name: samples.take(positions[name]) if len(positions[name]) < len(samples) else samples
+        name: samples.select(positions[name]) if len(positions[name]) < len(samples) else samples
         for name, samples in data.evaluated().items()
     }
     # attack and level are drawn anew: positions of the whole sets mean nothing in the smaller ones
@@ -334,10 +334,10 @@ def _request(data: Split, left, part, draws: Generator) -> Split:
     """Return the data of the request for `part` of the forget set; `left` are positions in the training set."""
     at = data.forget_positions.cpu()[part]
     forget, true = data.forget.take(part), data.forget_true_labels[part.to(data.forget_true_labels.device)]
-    retain = data.train.take(left[~torch.isin(left, at)])
+    retain = data.train.select(left[~torch.isin(left, at)])
     return dataclasses.replace(
         data,
-        train=data.train.take(left),
+        train=data.train.select(left),
         forget=forget,
         retain=retain,
         forget_positions=torch.isin(left, at).nonzero()[:, 0].to(data.forget_positions.device),

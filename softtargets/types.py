@@ -56,7 +56,11 @@ class Samples:
 
     def select(self, positions: Int64[Tensor, " m"]) -> "Selection":
         """Return the samples at these positions, in this order, without a copy of their inputs."""
-        return Selection(self, positions)
+        return Selection(self, positions.to(self.labels.device))
+
+    def split(self, size: int) -> Iterator[Float[Tensor, "m ..."]]:
+        """Yield the inputs, `size` rows at a time."""
+        yield from self.inputs.split(size)
 
     def retarget(self, targets: Float[Tensor, "n classes"]) -> "Samples":
         """Return the same inputs and labels under other targets."""
@@ -71,11 +75,14 @@ class Selection(Samples):
     (tensor([1, 0]), tensor([0]))
     """
 
-    def __init__(self, whole: Samples, rows: Int64[Tensor, " n"]):
-        """Take the larger set, and the positions there."""
+    def __init__(
+        self, whole: Samples, rows: Int64[Tensor, " n"], targets: Float[Tensor, "n classes"] | None = None
+    ):
+        """Take the larger set, the positions there, and the targets where they are not those of the larger set."""
         # of a frozen class: `self.whole = …` would raise
         object.__setattr__(self, "whole", whole)
         object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "targets", whole.targets[rows] if targets is None else targets)
 
     @property
     def inputs(self) -> Float[Tensor, "n ..."]:
@@ -86,11 +93,6 @@ class Selection(Samples):
     def labels(self) -> Int64[Tensor, " n"]:
         """Return the labels."""
         return self.whole.labels[self.rows]
-
-    @functools.cached_property
-    def targets(self) -> Float[Tensor, "n classes"]:
-        """Return the targets."""
-        return self.whole.targets[self.rows]
 
     @property
     def batch_ratio(self) -> float:
@@ -112,15 +114,19 @@ class Selection(Samples):
 
     def take(self, positions: Int64[Tensor, " m"]) -> Samples:
         """Return the samples at these positions, in this order."""
-        return self.whole.take(self.rows[positions])
+        positions = positions.to(self.rows.device)
+        rows = self.rows[positions]
+        inputs, labels = (one.index_select(0, rows) for one in (self.whole.inputs, self.whole.labels))
+        return Samples(inputs, labels, self.targets.index_select(0, positions), self.batch_ratio)
 
     def select(self, positions: Int64[Tensor, " m"]) -> "Selection":
         """Return the samples at these positions, in this order, without a copy of their inputs."""
-        return Selection(self.whole, self.rows[positions])
+        positions = positions.to(self.rows.device)
+        return Selection(self.whole, self.rows[positions], self.targets[positions])
 
-    def retarget(self, targets: Float[Tensor, "n classes"]) -> Samples:
-        """Return a copy of inputs and labels under other targets."""
-        return Samples(self.inputs, self.labels, targets, self.batch_ratio)
+    def retarget(self, targets: Float[Tensor, "n classes"]) -> "Selection":
+        """Return the same inputs and labels under other targets, without a copy of the inputs."""
+        return Selection(self.whole, self.rows, targets)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,7 +38,7 @@ def still_known(
 
     def left(chosen: Int64[Tensor, " m"]) -> Float[Tensor, " n"]:
         retained = torch.ones(len(train), dtype=torch.bool).index_fill(0, chosen, False).nonzero()[:, 0]
-        model = _unlearned(original, train.take(chosen), train.take(retained), steps, rate)
+        model = _unlearned(original, train.select(chosen), train.select(retained), steps, rate)
         return _of_label(laboratory.predict(model, train), train.labels) - unseen
 
     return greedy(torch.rand(len(train), generator=generator(0, "worst case")), count, rounds, left)

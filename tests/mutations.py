@@ -487,7 +487,7 @@ noisy-one-end: two ends that are pulled apart by their gradients
 > test_mu_algo.py::test_sisa_trains_the_touched_networks_anew_and_keeps_the_others
 
 sisa-on-all-data: a network learns from its own shard alone
-- retain.take(left[number])
+- retain.select(left[number])
 + retain
 
 sisa-with-the-forgotten: the touched networks are those to train anew

@@ -21,11 +21,14 @@ finally:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("images", "size"), [(60_000, 32), (2_400, 224)])
-def test_a_run_needs_six_times_its_pixels_and_a_gigabyte(images, size, tmp_path):
+@pytest.mark.parametrize(
+    ("images", "size", "more"),
+    [(60_000, 32, ()), (2_400, 224, ()), (30_000, 32, ("forget_set.requests=5", "training.batch_size=512"))],
+)
+def test_a_run_needs_six_times_its_pixels_and_a_gigabyte(images, size, more, tmp_path):
     words = ("plugins=[own_parts]", "dataset._target_=own_parts.any_number", f"+dataset.images={images}")
     words += (f"+dataset.size={size}", "architecture._target_=own_parts.Coarse", "~architecture.hidden")
-    words += ("training.epochs=1", "unlearn.epochs=1", "mu_algo=graddiff", "targets=out_of_fold")
+    words += ("training.epochs=1", "unlearn.epochs=1", "mu_algo=graddiff", "targets=out_of_fold", *more)
     places = {"SOFTTARGETS_STORE": str(tmp_path / "store"), "SOFTTARGETS_RUNS": str(tmp_path / "runs")}
     path = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     command = (sys.executable, "-c", RUN, *words)

@@ -105,4 +105,16 @@ def test_a_selection_is_like_the_samples_that_it_names():
         assert torch.equal(getattr(chosen.select(at), name), getattr(copied.take(at), name))
     assert [len(part) for part in chosen.split(256)] == [256, 256, 88]
     assert torch.equal(torch.cat(list(chosen.split(256))), copied.inputs)
-    assert torch.equal(chosen.retarget(-copied.targets).targets, -copied.targets)
+    assert [len(part) for part in copied.split(256)] == [256, 256, 88]
+
+
+def test_other_targets_go_with_a_selection_and_share_its_inputs():
+    whole, rows = samples(700), torch.tensor([5, 699, 0, 5])
+    chosen = whole.select(rows).retarget(-whole.targets[rows])
+    assert chosen.whole is whole
+    at = torch.tensor([3, 1])
+    for one in (chosen, chosen.take(torch.arange(4)), chosen.select(torch.arange(4))):
+        assert torch.equal(one.targets, -whole.targets[rows])
+        assert torch.equal(one.take(at).targets, -whole.targets[rows[at]])
+        assert torch.equal(one.take(at).inputs, whole.inputs[rows[at]])
+    assert chosen.digest == whole.take(rows).digest

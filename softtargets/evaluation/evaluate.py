@@ -145,4 +145,4 @@ def has_forgotten(measured: dict, level: float | None) -> bool:
 def predict_sets(model: nn.Module, data: Evaluated, more: Mapping[str, Samples] = MappingProxyType({})) -> Logits:
     """Return a model's logits on `data.evaluated()`, and on `more` sets."""
     sets = data.evaluated() | more
-    return {name: predict(model, samples.inputs) for name, samples in sets.items()}
+    return {name: predict(model, samples) for name, samples in sets.items()}

@@ -37,7 +37,7 @@ class Trajectory:
         self.in_a_row = 0
         """Evaluations in a row, up to the last, at which the stop rule held."""
         self.seconds = self.cpu_seconds = 0.0
-        self.clock = clock(str(data.forget.inputs.device))
+        self.clock = clock(str(data.forget.labels.device))
 
     @functools.cached_property
     def retrained(self) -> Evaluation:

@@ -18,7 +18,7 @@ from softtargets.execution.memory import decided_by
 from softtargets.execution.run_clock import RunClock
 from softtargets.fit import predict
 from softtargets.store import Entry, Store
-from softtargets.types import Samples, Selection, model_digest, state_digest
+from softtargets.types import Samples, model_digest, state_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Stages:
         best = {"loss": math.inf, "state": _copied(model), "steps": 0}
 
         def watch(model: nn.Module, step: int) -> bool:
-            loss = metrics.loss(predict(model, data.validation.inputs), data.validation.labels)
+            loss = metrics.loss(predict(model, data.validation), data.validation.labels)
             if step and loss < best["loss"]:
                 best.update(loss=loss, state=_copied(model), steps=step)
             return False
@@ -169,8 +169,7 @@ class Stages:
     def predicted(self, trained: Trained, samples: Samples) -> Entry:
         """Return the store's entry with a model's "logits" on `samples`, on the CPU."""
         ingredients = of_logits(self.experiment, trained.digest, samples)
-        inputs = samples if isinstance(samples, Selection) else samples.inputs
-        make = lambda: ({"logits": predict(trained.model, inputs).cpu()}, {})  # noqa: E731
+        make = lambda: ({"logits": predict(trained.model, samples).cpu()}, {})  # noqa: E731
         return self.kept("logits", ingredients, make)
 
     def _note(self, name: str, entry: Entry) -> None:

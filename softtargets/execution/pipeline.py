@@ -159,7 +159,7 @@ def is_untrained(experiment: Experiment, original: Evaluation) -> bool:
     """Return whether the original learnt nothing, measured on the monitored retain samples."""
     seen = experiment.monitored.split.retain
     logits = original.logits["retain"][experiment.monitored.positions["retain"]]
-    return learnt_nothing(logits, predict(experiment.initialised("original"), seen.inputs), seen.labels)
+    return learnt_nothing(logits, predict(experiment.initialised("original"), seen), seen.labels)
 
 
 @decided_by("unlearn.batch_size")

@@ -13,7 +13,7 @@ from softtargets.execution.experiment import Experiment, build
 from softtargets.execution.models import Stages
 from softtargets.fit import predict
 from softtargets.memorisation import Laboratory
-from softtargets.types import Samples, Selection
+from softtargets.types import Samples
 
 NAME = "forget_set"
 """The stage on the screen."""
@@ -85,9 +85,6 @@ def _laboratory(stages: Stages, progress: Progress) -> Laboratory:
                 lambda _, step, steps, loss, n=number: progress(n * steps + step, len(sets) * steps, loss)
             ]
             # never an ensemble: runs of all algorithms share these models and the scores
-            yield stages.network(name, data.train.take(positions)).model
+            yield stages.network(name, data.train.select(positions)).model
 
-    def logits(model: nn.Module, samples) -> Tensor:
-        return predict(model, samples if isinstance(samples, Selection) else samples.inputs)
-
-    return Laboratory(data.train, trained, logits)
+    return Laboratory(data.train, trained, predict)

@@ -86,7 +86,7 @@ class Asked:
         # in parts: all similarities at once would be forget times retain set
         near = torch.cat([(own @ part.T).amax(0) for part in others.split(1024)])
         chosen = near.topk(min(count, len(data.retain))).indices.sort().values.to(data.retain.labels.device)
-        return self._predict(self._train(f"{LOCAL} of {len(chosen)}", data.retain.take(chosen)), self.samples)
+        return self._predict(self._train(f"{LOCAL} of {len(chosen)}", data.retain.select(chosen)), self.samples)
 
     def fold(self, folds: int) -> Int64[Tensor, " train"]:
         """Draw the fold of every training sample, whatever the forget set is."""

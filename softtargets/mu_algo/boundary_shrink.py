@@ -1,6 +1,7 @@
 """Boundary shrink: forget samples move to the nearest other class."""
 
 import copy
+import itertools
 
 import torch
 import torch.nn.functional as F
@@ -63,10 +64,12 @@ def value_range(*sets: Samples) -> Range:
     >>> value_range(samples)
     (tensor([[0., 1.]]), tensor([[2., 3.]]))
     """
-    # set by set: joined, they would be a copy of all images
-    over = (0, *range(2, sets[0].inputs.dim()))
-    low = [samples.inputs.amin(over, keepdim=True) for samples in sets]
-    high = [samples.inputs.amax(over, keepdim=True) for samples in sets]
+    low, high = [], []
+    # part by part: all at once, they would be a copy of all images
+    for part in itertools.chain.from_iterable(samples.split(256) for samples in sets):
+        over = (0, *range(2, part.dim()))
+        low.append(part.amin(over, keepdim=True))
+        high.append(part.amax(over, keepdim=True))
     return torch.stack(low).amin(0), torch.stack(high).amax(0)
 
 

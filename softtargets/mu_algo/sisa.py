@@ -37,5 +37,5 @@ def sisa(
     """
     touched = {number for number, part in enumerate(shards_of(forget, shards)) if len(part)}
     left = shards_of(retain, shards)
-    anew = {number: train(f"shard {number + 1}", retain.take(left[number]), fit) for number in touched}
+    anew = {number: train(f"shard {number + 1}", retain.select(left[number]), fit) for number in touched}
     return replaced(original, anew, shards)
