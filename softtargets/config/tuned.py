@@ -20,6 +20,7 @@ import yaml
 
 from softtargets.config import tuned_on
 from softtargets.errors import BadInput
+from softtargets.system import yaml_text
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
 
@@ -49,7 +50,7 @@ def read_table(file: Path) -> Table | None:
 def _read(file: Path, _state: tuple[int, ...]) -> Table:
     """Read a table once for each state of its file: Hydra looks up an arm several times for each config."""
     try:
-        table = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        table = yaml_text.load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, OSError) as error:
         raise BadInput(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     if not _is_table(table):
@@ -60,17 +61,6 @@ def _read(file: Path, _state: tuple[int, ...]) -> Table:
                 if "tuned_on" in one:
                     tuned_on.checked(one["tuned_on"], f"{file}: {algorithm}.{targets}.tuned_on")
     return table
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """libyaml's loader: ten times as fast as OmegaConf's, and like that one it refuses a repeated key."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """Raise an error for a repeated key: the second value would silently replace the first."""
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if len(set(keys)) < len(keys):
-            raise yaml.constructor.ConstructorError(None, None, "a key is repeated", node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def _is_table(table: object) -> bool:

@@ -8,8 +8,9 @@
 
 Values are in the syntax of Hydra's Optuna sweeper: `interval`, `int(interval())`, `choice`, `range`, and
 `tag(log, ...)`, and a list such as `null, 1.0`, since `choice` takes no null. In place of blocks,
-`blocks: optimisers` takes those of another file. Settings under `every` belong to all blocks. The first value of a
-choice and the low end of an interval make the first try, the high end with `tag(from_high, ...)`.
+`blocks: optimisers` takes those of another file. Settings under `every` belong to all blocks, and replace a
+block's. The first value of a choice and the low end of an interval make the first try, the high end with
+`tag(from_high, ...)`.
 
 A block, and `every`, may have a list `starts: [{SETTING: VALUE}]`, tried after the first try. Each of a block's is
 joined with each of those under `every`; a setting that neither names has its value of the first try.
@@ -17,13 +18,14 @@ joined with each of those under `every`; a setting that neither names has its va
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import optuna
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep, Sweep
 from hydra.errors import HydraException
 from optuna.distributions import (
     BaseDistribution,
@@ -33,9 +35,12 @@ from optuna.distributions import (
 )
 
 from softtargets.errors import BadInput, nearest
+from softtargets.system import yaml_text
 
 FORM = "BLOCK: {SETTING: VALUE or choice(...) or interval(LOW, HIGH)}"
 TAGS = {"log", "from_high"}
+MANY = 1_000
+"""Values of a range, at most."""
 STARTS = "starts"
 """The key under which a block, or `every`, has values that are tried after the first try."""
 DRAWN = ("mu_algo", "unlearn", "targets")
@@ -156,7 +161,7 @@ def read_space(file: Path, folders: list[Path]) -> Space:
 
 def _mapping(file: Path) -> dict:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml_text.load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, OSError) as error:
         raise BadInput(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -169,6 +174,7 @@ def _block(file: Path, name: str, settings: object, every: dict) -> Block:
         raise BadInput(f"{file}: {name}: not a block of settings. The form of a space is {FORM}")
     fixed, drawn, from_high = [], {}, set()
     starts = _joined(file, name, settings, every)
+    _require_once(file, name, settings | every)
     for setting, value in (settings | every).items():
         if setting == STARTS:
             continue
@@ -181,6 +187,13 @@ def _block(file: Path, name: str, settings: object, every: dict) -> Block:
             fixed.append(override.input_line)
     block = Block(tuple(fixed), drawn, frozenset(from_high))
     return dataclasses.replace(block, starts=_distinct(_start(file, name, block, start) for start in starts))
+
+
+def _require_once(file: Path, block: str, settings: Iterable[str]) -> None:
+    """Refuse a setting that a block has in two spellings: the last would silently replace the first."""
+    names = [str(setting).lstrip("+~") for setting in settings]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadInput(f"{file}: {block}: {twice[0]}: is there twice, with + and without. Keep one of them")
 
 
 def _require_drawable(file: Path, block: str, setting: str) -> None:
@@ -248,16 +261,34 @@ def _override(file: Path, word: str) -> Override:
 def _distribution(file: Path, override: Override) -> BaseDistribution:
     """Return Optuna's distribution of a value such as `tag(log, interval(1e-6, 0.3))`."""
     sweep, word = override.value(), override.input_line
+    if isinstance(sweep, Glob):
+        raise BadInput(f"{file}: {word}: glob is for options of a group; use choice or interval")
     if unknown := sweep.tags - TAGS:
         tag, known = min(unknown), " or ".join(sorted(TAGS))
         raise BadInput(f"{file}: {word}: tag {tag}: no such tag; use {known}{nearest(tag, TAGS)}")
     if not isinstance(sweep, IntervalSweep):
-        values = list(dict.fromkeys(override.sweep_string_iterator()))
-        if sweep.tags or len(values) < 2:
-            raise BadInput(f"{file}: {word}: must have two choices at least, and tags are for intervals alone")
-        return CategoricalDistribution(values)
+        return CategoricalDistribution(_choices(file, override))
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
-    if not low < high or (log and low <= 0):
-        raise BadInput(f"{file}: {word}: an interval runs from low to high, above 0 with tag log")
+    if not low < high or (log and low <= 0) or not math.isfinite(high - low):
+        raise BadInput(f"{file}: {word}: an interval runs from low to high, both finite, and above 0 with tag log")
     whole = isinstance(low, int) and isinstance(high, int)
     return IntDistribution(low, high, log) if whole else FloatDistribution(float(low), float(high), log)
+
+
+def _choices(file: Path, override: Override) -> list[str]:
+    """Return the values of a choice, a list or a range as their texts, without doubles."""
+    sweep, word = override.value(), override.input_line
+    if sweep.shuffle:
+        raise BadInput(f"{file}: {word}: shuffle would change the first try in each call. Leave it out")
+    if isinstance(sweep, RangeSweep) and not _is_short(sweep):
+        raise BadInput(f"{file}: {word}: a range has at most {MANY:,} values; use int(interval(LOW, HIGH))")
+    if not isinstance(sweep, RangeSweep) and any(isinstance(one, Sweep | Glob) for one in sweep.list):
+        raise BadInput(f"{file}: {word}: a choice is of plain values; use one choice or one interval")
+    values = list(dict.fromkeys(override.sweep_string_iterator()))
+    if sweep.tags or len(values) < 2:
+        raise BadInput(f"{file}: {word}: must have two choices at least, and tags are for intervals alone")
+    return values
+
+
+def _is_short(sweep: RangeSweep) -> bool:
+    return sweep.step != 0 and (sweep.stop - sweep.start) / sweep.step <= MANY
