@@ -11,6 +11,7 @@ from softtargets.report.standing import placed
 from softtargets.system.files import make_folder, naming_file, require_writable, share_all
 from softtargets.system.words import counted
 from softtargets.table import checks
+from softtargets.table.drawn import require_data
 from softtargets.table.rerun import compared
 
 
@@ -24,12 +25,13 @@ def add(folder: Path, to: Path, rerun: int = 0) -> list[str]:
     _require_place(place)
     runs = checks.verified(folder)
     _require_new(runs, to)
+    unknown = require_data(runs)
     lines = [compared(run) for run in checks.drawn(runs, rerun)]
     _copy(runs, place)
     arms, older = {placed(run) for run in runs}, sum(map(checks.is_older, runs))
     lines.append(f"added {counted(len(runs), 'run')} of {counted(len(arms), 'arm')} to {place}")
     lines += [f"by another code than today's: {counted(older, 'run')}; grey in the table"] if older else []
-    lines += checks.doubtful(runs)
+    lines += checks.doubtful(runs) + unknown
     lines += [] if rerun else ["their numbers fit each other; that they are real only a new run shows: --rerun 1"]
     return lines
 

@@ -23,7 +23,6 @@ from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
 from softtargets.execution.code_hash import code_hash
 from softtargets.execution.provenance import code_of_commit
-from softtargets.fit import epochs_for
 from softtargets.report.folders import census, require_folder
 from softtargets.report.measures import FACES
 from softtargets.report.pairs import SHARED_MODELS
@@ -32,6 +31,8 @@ from softtargets.report.standing import placed
 from softtargets.report.tuning import touched
 from softtargets.system.files import canonical
 from softtargets.system.words import counted
+from softtargets.table import contradictions, copies, history
+from softtargets.table.contradictions import NEAR, retraining_samples
 from softtargets.table.fields import code_of
 
 LARGEST = 1_000_000
@@ -40,11 +41,8 @@ NAME = re.compile(r"[\w.]([\w .,:;/()\[\]+=…-]*[\w.)\]…])?", re.ASCII)
 """Texts of a config: no markup, no LaTeX, no formula of a spreadsheet, no letter that looks like another."""
 FOLDER = re.compile(r"\w[\w.-]{0,99}")
 """Name of a folder in the table."""
-ODD = (TypeError, ValueError, KeyError, AttributeError, OverflowError)
+ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """Errors that such values lead to."""
-HASHES = ("original", "retrained", "unlearned", "forget_set", "batches", "targets")
-NEAR = {"rel_tol": 1e-4, "abs_tol": 1e-5}
-"""Numbers that follow from others of a result, or that runs of one pair share, differ by no more."""
 CLOCKS = 60.0
 """Seconds by which the clock of a machine may be set while it runs."""
 Faults = Iterator[str]
@@ -70,7 +68,7 @@ def verified(folder: Path) -> list[Run]:
 
 def require_fitting(runs: list[Run], known: list[Run]) -> None:
     """Raise BadInput where runs and those of the table have other forget sets under the same seeds, or copies."""
-    for check in (_copies_of_models, _forget_sets):
+    for check in (copies.models_and_numbers, copies.weights, _forget_sets):
         _raise_first(check([*known, *runs]), None)
 
 
@@ -85,7 +83,10 @@ def is_older(run: Run) -> bool:
 
 
 def doubtful(runs: list[Run]) -> list[str]:
-    """Say which arms are nearer to retraining than the retrained models are to each other, on average."""
+    """Say which arms are nearer to retraining than the retrained models are to each other, on average.
+
+    And which arms have the same models.
+    """
     arms = collections.defaultdict(list)
     for run in runs:
         arms[placed(run)].append(run)
@@ -97,7 +98,7 @@ def doubtful(runs: list[Run]) -> list[str]:
         if distance < floor:
             said = f"nearer to retraining than another retrained model is, {distance:.4g} for {floor:.4g}"
             lines.append(f"{some[0].result['choices']['mu_algo']} {some[0].arm}: {said}; compute it again")
-    return lines
+    return lines + copies.same_models(runs)
 
 
 def _raise_first(faults: Faults, run: Run | None) -> None:
@@ -166,12 +167,15 @@ def _choices(run: Run) -> Faults:
             yield f"choices.{name}={choices.get(name)}, and its config is that of {value}: one of them was edited"
 
 
+def _complete(run: Run) -> Faults:
+    """Find measures that are missing; an older version may have had fewer."""
+    if not is_older(run):
+        yield from contradictions.complete(run)
+
+
 def _models(run: Run) -> Faults:
     """Find models that are missing: without a retrained one there is no distance, and without two no floor."""
-    hashes = run.result["hashes"]
-    for name in HASHES:
-        if not re.fullmatch("[0-9a-f]{16,64}", str(hashes.get(name))):
-            yield f"hashes.{name}={hashes.get(name)}: no hash, so the {name.replace('_', ' ')} is missing"
+    yield from contradictions.hashes(run)
     further, wanted = len(run.further), run.result["config"].get("references", 1) - 1
     if further != wanted:
         there = counted(further, "further retrained model")
@@ -232,7 +236,7 @@ def _costs(run: Run) -> Faults:
         yield f"cost.share={cost['share']:.6g}: more than its budget, unlearn.cost={budget:g}"
     if run.result.get("requests"):
         return  # its share is of several retrainings
-    follows = (cost["forward_samples"] + 2 * cost["backward_samples"]) / 3 / _retraining_samples(run.result)
+    follows = (cost["forward_samples"] + 2 * cost["backward_samples"]) / 3 / retraining_samples(run.result)
     if not math.isclose(cost["share"], follows, **NEAR):
         yield f"cost.share={cost['share']:.6g}, and its samples give {follows:.6g}: one of them was edited"
 
@@ -248,13 +252,6 @@ def _seconds(run: Run) -> Faults:
     follows = None if run.result.get("requests") else cost["retrain_s"] / (cost["targets_s"] + cost["unlearn_s"])
     if follows is not None and not math.isclose(cost["rte"], follows, **NEAR):
         yield f"cost.rte={cost['rte']:.6g}, and its seconds give {follows:.6g}: one of them was edited"
-
-
-def _retraining_samples(result: dict) -> int:
-    """Count the gradient samples of the run's own retraining."""
-    training, sizes = result["config"]["training"], result["data"]["sizes"]
-    least = (training["batch_size"], training["min_epochs"], training["min_steps"])
-    return (training["epochs"] or epochs_for(sizes["train"], *least)) * sizes["retain"]
 
 
 def _dates(run: Run) -> Faults:
@@ -276,8 +273,18 @@ def _code(run: Run) -> Faults:
     if at_commit is not None and at_commit != code:
         of = "which has changes after it" if made.get("git_dirty") else "whose code has another hash"
         yield f"its code is not that of its commit {made['git_commit'][:12]}, {of}: commit it and run it anew"
+    committed = history.date_of(str(made.get("git_commit")))
+    if committed is not None and _ended(run) < committed:
+        said = f"finished {made['finished']}, before its commit {made['git_commit'][:12]} was made ({committed})"
+        yield f"provenance: {said}: one of them was edited"
     if at_commit is None and code == code_hash() and made.get("git_commit") and made.get("git_dirty"):
         yield "its commit is not known here and had changes after it; commit them and run it anew"
+
+
+def _ended(run: Run) -> datetime.datetime:
+    """Return the latest time at which a run may have ended, whatever its clock."""
+    finished = datetime.datetime.fromisoformat(run.result["provenance"]["finished"])
+    return finished + datetime.timedelta(seconds=CLOCKS)
 
 
 def _tuning(run: Run) -> Faults:
@@ -291,7 +298,22 @@ def _tuning(run: Run) -> Faults:
 
 
 OF_A_RUN: tuple[Callable[[Run], Faults], ...] = (
-    *(_version, _names, _config, _choices, _models, _numbers, _sizes, _costs, _dates, _seconds, _code, _tuning),
+    *(
+        _version,
+        _names,
+        _config,
+        _choices,
+        _models,
+        _complete,
+        _numbers,
+        _sizes,
+        _costs,
+        _dates,
+        _seconds,
+        _code,
+        _tuning,
+    ),
+    *contradictions.OF_A_RESULT,
 )
 
 
@@ -305,6 +327,15 @@ def _codes(runs: list[Run]) -> Faults:
         yield f"{one.folder} and {other.folder}: computed by two versions of the code; run one of them anew"
 
 
+def _before_their_code(runs: list[Run]) -> Faults:
+    """Find runs by the code of today that ended before any commit had it, where git does not know their own."""
+    unknown = [run for run in runs if history.date_of(str(run.result["provenance"].get("git_commit"))) is None]
+    first = min(unknown, key=_ended, default=None)
+    if first is not None and not is_older(first) and history.came_after(code_hash(), _ended(first)):
+        finished = first.result["provenance"]["finished"]
+        yield f"{first.folder}: finished {finished}, before any commit had the code of its hash"
+
+
 def _twice(runs: list[Run]) -> Faults:
     """Find one arm twice in one pair."""
     arms: dict[tuple, Run] = {}
@@ -312,18 +343,6 @@ def _twice(runs: list[Run]) -> Faults:
         other = arms.setdefault((*placed(run), run.pair), run)
         if other is not run:
             yield f"{other.folder} and {run.folder}: the same arm twice in one pair, seed {run.seed}"
-
-
-def _copies_of_models(runs: list[Run]) -> Faults:
-    """Find one result under two seeds: retrained models, and distances between them, are of one seed alone."""
-    models: dict[object, Run] = {}
-    for run in runs:
-        face = run.result["faces"][FACES[0].name]
-        for key in (run.result["hashes"]["retrained"], (face["nothing"], face["floor"])):
-            other = models.setdefault(key, run)
-            if other.seed != run.seed:
-                said = f"seeds {other.seed} and {run.seed} have the same retrained model or distances"
-                yield f"{other.folder} and {run.folder}: {said}, so one is a copy or has another's seed"
 
 
 def _forget_sets(runs: list[Run]) -> Faults:
@@ -377,4 +396,7 @@ def _shared_numbers(one: Run, other: Run) -> dict[str, tuple[float | None, float
 
 METRICS = ("forget_acc", "retain_acc", "test_acc", "mia_auc")
 
-OF_ALL: tuple[Callable[[list[Run]], Faults], ...] = (_codes, _twice, _copies_of_models, _forget_sets, _pairs)
+OF_ALL: tuple[Callable[[list[Run]], Faults], ...] = (
+    *(_codes, _before_their_code, _twice, copies.models_and_numbers, _forget_sets, _pairs),
+    *(copies.untrained, copies.weights, copies.classes),
+)

@@ -1,7 +1,6 @@
 """Runs computed again from their results alone, and compared: the only check that shows that numbers are real."""
 
 import math
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -9,12 +8,12 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from softtargets.cli.from_python import run as run_again
-from softtargets.config.names import composed
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
 from softtargets.report import endpoint
 from softtargets.report.measures import FACES
 from softtargets.report.runs import Run
+from softtargets.table.drawn import with_root
 
 JS_T = FACES[0].name
 ALWAYS = ("data.", "cost.", "upper_bound", "ignores_targets")
@@ -23,8 +22,6 @@ OF_MODELS = ("faces.", "metrics.", "distance.", "baseline.", "status", "matched"
 """Of what does."""
 OF_A_PROCESS = re.compile(r"_s$|^cost\.(rte|share_seconds|peak_bytes|made|from_store)$")
 """Names of what depends on the process, or on who came first."""
-ROOT = "SOFTTARGETS_DATA"
-"""Variable with the folder of published datasets, which a result does not name."""
 
 
 def compared(run: Run) -> str:
@@ -69,10 +66,7 @@ def _is_number(value: object) -> bool:
 def _again(run: Run) -> dict:
     """Run the config of a result in a temporary folder; raises BadInput for one that needs files of its author."""
     config = dict(run.result["config"]) | {"choices": _options(run)}
-    option = config["choices"]["dataset"].partition(" ")[0]
-    usual = composed("dataset", option) or {}
-    if "root" in usual:
-        config["dataset"] = config["dataset"] | {"root": os.environ.get(ROOT, "data")}
+    config["dataset"] = with_root(config["dataset"])
     if "sources" in config or "sha256:" in str(config):
         raise BadInput(f"{run.folder}: needs its author's own files; ask for them, and run it with rerun=DIR")
     with tempfile.TemporaryDirectory(prefix="softtargets-rerun-") as place:
