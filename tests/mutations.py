@@ -516,8 +516,8 @@ cfk-all-layers: the last layers alone are trained
 > test_mu_algo.py::test_the_last_layers_are_trained_alone_as_they_are_or_anew
 
 euk-keeps: the last layers start anew
-- **_own_state(fresh)
-+ **_own_state(layer)
+- else _own_state(fresh)
++ else _own_state(layer)
 
 euk-all-layers: the last layers alone are trained
 - with trained_alone(model, last_layers(model, layers))

@@ -235,6 +235,15 @@ class TestEveryAlgorithmOnColours(TestEveryAlgorithm):
         for name in given.keys() & contender.keywords.keys():
             monkeypatch.setitem(contender.keywords, name, given[name])
 
+    def test_holds_frozen_running_statistics_unless_it_trains_a_new_network(self, contender):
+        original, marks = network(), Algorithm.of(contender)
+        if "layers" in contender.keywords:
+            contender = functools.partial(contender, layers=4)  # with normalisation among them
+        before = copy.deepcopy(list(original.buffers()))
+        after = contender(original, samples(20, 1), samples(30, 2), made(freeze_norm=True)).buffers()
+        if not (marks.new_network or marks.has_no_loop):
+            assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
 
 @pytest.mark.long
 def test_the_contract_refuses_an_algorithm_of_ones_own_that_breaks_it():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from softtargets.fit import Fit
+from softtargets.fit import Fit, batch_norms
 from softtargets.heads import last_layers, trained_alone
 from softtargets.losses import cross_entropy
 from softtargets.marks import algorithm
@@ -30,15 +30,16 @@ def euk(
 
     k → layers, q → retain.targets; layers count as in `cfk`, from whose step this differs by the start alone. A
     network of fewer layers is trained whole, which is retrain on the targets. The running statistics of the last
-    layers' batch normalisation start anew too.
+    layers' batch normalisation start anew too, except under `unlearn.freeze_norm`.
 
     Differs from the authors' code: there weights are drawn from N(0, 2 / fan_in) and biases are 0, whatever the
     network's own initialisation, and batch normalisation is trained on from where it was.
     """
     model = copy.deepcopy(original)
+    held = batch_norms(model) if fit.freeze_norm else []
     for layer, fresh in zip(last_layers(model, layers), last_layers(initialise(), layers), strict=True):
-        # a layer's own parameters and buffers: its children are layers of the list themselves
-        layer.load_state_dict({**layer.state_dict(), **_own_state(fresh)})
+        own = dict(fresh.named_parameters(recurse=False)) if layer in held else _own_state(fresh)
+        layer.load_state_dict({**layer.state_dict(), **own})
 
     def loss(retain: Samples):
         return cross_entropy(model(retain.inputs), retain.targets)
@@ -48,4 +49,5 @@ def euk(
 
 
 def _own_state(layer: nn.Module) -> dict:
+    """Return a layer's own parameters and buffers: its children are layers of the list themselves."""
     return {name: tensor for name, tensor in layer.state_dict().items() if "." not in name}
