@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import yaml
 from conftest import CONF, HANGS, ROOT, SMALL
 from hydra.utils import get_object
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 from safetensors.torch import load_file
 from scipy import stats
 
@@ -27,7 +29,7 @@ from softtargets.execution.experiment import build
 from softtargets.marks import Algorithm
 from softtargets.tuning import pairs, tries
 from softtargets.tuning.pairs import WORST, Blind, KeptUtility, NearRetrained, interval, seeded
-from softtargets.tuning.search import STILL, Search
+from softtargets.tuning.search import STILL, Search, SearchSettings
 from softtargets.tuning.space import NOTHING_TO_SEARCH, draw, first_tries, read_space
 from softtargets.tuning.tries import Tries
 from softtargets.types import Samples
@@ -258,6 +260,11 @@ def test_a_blind_score_is_a_mean_over_the_classes_that_have_unseen_images():
     assert loss == pytest.approx((sum(log_z) - 1 - 2) / 4)
 
 
+def before_the_first_try(line: str) -> None:
+    """Fail at a line of a search about a try."""
+    assert line.startswith("pair ")
+
+
 def overflowing(experiment, model, *_):
     """Unlearn with finite weights whose logits overflow."""
     for parameter in model.parameters():
@@ -271,7 +278,8 @@ def test_a_try_whose_measures_are_not_finite_has_the_worst_score(objective, monk
     monkeypatch.setattr(pairs, "unlearn", overflowing)
     words, lines = [*TINY, f"objective={objective}", "trials=2", f"runs_dir={tmp_path}"], []
     winner = softtargets.search(words, say=lines.append)
-    assert [line.partition(", best")[0] for line in lines[:2]] == [f"try {i} of 2: {WORST:.3f}" for i in (1, 2)]
+    scores = [line.partition(", best")[0] for line in lines if " of 2: " in line]
+    assert scores == [f"try {i} of 2: {WORST:.3f}" for i in (1, 2)]
     assert winner["try"] == "nothing"
 
 
@@ -308,7 +316,7 @@ def test_a_pair_whose_original_is_not_finite_ends_a_search_before_its_first_try(
     monkeypatch.setattr(NearRetrained, "measured", lambda *_: (float("nan"), 0.1, 0.0))
     monkeypatch.setattr(NearRetrained, "tried", pytest.fail)
     with pytest.raises(Failed, match=r"^seed=1000: the original or a retrained model is not finite"):
-        softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=pytest.fail)
+        softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=before_the_first_try)
 
 
 def test_the_interval_of_a_score_is_that_of_a_mean_where_the_score_is_one():
@@ -422,7 +430,7 @@ def test_where_doing_nothing_is_at_the_floor_a_search_ends_before_its_first_try(
     monkeypatch.setattr(NearRetrained, "nothing", lambda pair: (room[pair.number],) * 2 + (0.0,))
     monkeypatch.setattr(NearRetrained, "tried", pytest.fail)
     with pytest.raises(Failed, match="nothing to search for"):
-        softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=pytest.fail)
+        softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=before_the_first_try)
 
 
 @pytest.mark.long
@@ -442,7 +450,7 @@ def test_a_try_whose_targets_are_refused_names_the_space_and_the_settings(monkey
     monkeypatch.setattr(NearRetrained, "tried", refused)
     said = r"npo.yaml: a try with unlearn=sgd unlearn.optimizer.lr=1e-06 .*: targets.forget: row 0"
     with pytest.raises(BadInput, match=said):
-        softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=pytest.fail)
+        softtargets.search([*TINY, f"runs_dir={tmp_path}"], say=before_the_first_try)
 
 
 OWN_NET = ("architecture._target_=own_parts.TinyNet", "~architecture.hidden", "plugins=[own_parts]")
@@ -468,6 +476,17 @@ def test_a_search_has_the_names_that_results_have(words, network, arm, monkeypat
     assert search._place() == {"table": f"mnist_5k/{network}/random", "arm": arm}
     targets = "hard" if targets == "all" else targets.replace("/", "_").replace(" ", "_")
     assert search.folder.name[:-10] == f"mnist_5k-{network}-random-{algorithm}-{targets}-"
+
+
+def test_the_estimate_of_the_end_is_by_the_pace_of_all_processes_and_has_the_finalists(monkeypatch):
+    lines, settings = [], SearchSettings(trials=60, fresh_pairs=10, finalists=3)
+    search = Search(settings, [], pytest.fail, lines.append, runs=[10.0, 14.0])
+    done = types.SimpleNamespace(state=TrialState.COMPLETE, value=0.5)
+    search.tries = types.SimpleNamespace(finished=lambda: [done] * 20)
+    monkeypatch.setattr(time, "monotonic", lambda: 1600.0)
+    # ten tries in 600 s, so 40 more in 40 min; then three tries on ten pairs, 12 s each, in 6 min
+    search._progress(started=1000.0, before=10)
+    assert lines == ["try 20 of 60: 0.500, best 0.500; about 46 min left"]
 
 
 # tries that processes share
@@ -565,11 +584,12 @@ def test_searches_that_are_killed_or_at_once_make_the_tries_of_one_that_is_left_
 def test_a_search_starts_at_doing_nothing_and_goes_on_where_it_was(tmp_path):
     words, lines = [*TINY, f"runs_dir={tmp_path}"], []
     softtargets.search([*words, "trials=2"], say=lines.append)
-    assert lines[0].startswith("try 1 of 2: 1.000")  # the least rate moves nothing
+    assert lines[:3] == [f"pair {number} of 3: making its models" for number in (1, 2, 3)]
+    assert lines[3].startswith("try 1 of 2: 1.000")  # the least rate moves nothing
     (folder,) = (tmp_path / "search").iterdir()
     lines.clear()
     winner = softtargets.search([*words, "trials=3"], say=lines.append)
-    assert [line.split(":")[0] for line in lines if " of " in line] == ["try 3 of 3"]
+    assert [line.split(":")[0] for line in lines if " of " in line] == ["try 3 of 3"]  # no pair is made again
     assert winner == json.loads((folder / "winner.json").read_text())
     assert winner["score"] < winner["fresh_scores"]["nothing"] == 1
     (row,) = tuned.read_table(folder / "tuned" / "mnist_5k" / "mlp" / "random.yaml")["npo"]["soft"]
@@ -642,7 +662,7 @@ def test_a_model_that_is_not_finite_has_the_worst_score(tmp_path):
     file.write_text("sgd: {unlearn: sgd, unlearn.optimizer.lr: 'interval(1e5, 1e6)'}")
     lines = []
     softtargets.search([*TINY, f"space={file}", f"runs_dir={tmp_path}", "trials=1"], say=lines.append)
-    assert lines[0].startswith("try 1 of 1: 100.000")
+    assert lines[3].startswith("try 1 of 1: 100.000")
     assert lines[-1] == "to type: python -m softtargets run mu_algo=none"
 
 

@@ -85,6 +85,10 @@ def search(overrides: Iterable[str] = (), say: Callable[[str], None] = print) ->
         return Search(settings, words, compose, say).run()
 
 
+def _mean(seconds: list[float]) -> float:
+    return sum(seconds) / max(len(seconds), 1)
+
+
 def _settings(overrides: Iterable[str]) -> tuple[SearchSettings, list[str]]:
     """Part the settings of the search from the words of its runs."""
     given, words = {}, []
@@ -112,6 +116,8 @@ class Search:
     words: list[str]
     composed: Callable[[tuple[str, ...]], DictConfig]
     say: Callable[[str], None]
+    runs: list[float] = dataclasses.field(default_factory=list)
+    """Seconds of this process's runs on a pair."""
 
     def run(self) -> dict:
         """Try, choose, write and print."""
@@ -224,14 +230,12 @@ class Search:
 
     def _try_all(self) -> None:
         """Try until the allowance is used up."""
-        started = time.monotonic()
-        for count in itertools.count(1):
-            trial = self.tries.take(waiting=lambda: self.say("waiting: other processes make the last tries"))
-            if trial is None:
-                return
+        started, before = time.monotonic(), len(self.tries.finished())
+        waiting = functools.partial(self.say, "waiting: other processes make the last tries")
+        while (trial := self.tries.take(waiting)) is not None:
             self._try(trial)
             self._note_seconds()
-            self._progress((time.monotonic() - started) / count)
+            self._progress(started, before)
 
     def _try(self, trial: optuna.Trial) -> None:
         # a seed for each try: a search that goes on would otherwise repeat its first draws
@@ -253,7 +257,10 @@ class Search:
     def _tried(self, number: int, words: Sequence[str]) -> Measured | None:
         """Measure a try on a pair; None if it diverged or had no step. Targets are checked here alone."""
         try:
-            return self._pair(number).tried(self.all_words(words))
+            pair, started = self._pair(number), time.monotonic()
+            measures = pair.tried(self.all_words(words))
+            self.runs.append(time.monotonic() - started)
+            return measures
         except NoStep:
             return None
         except BadInput as error:
@@ -279,9 +286,15 @@ class Search:
 
     def _nothing(self, first: int, count: int) -> float:
         """Return the score of the original."""
-        numbers = self._numbers(first, count)
-        measures = [self._once(f"nothing/{number}", number, lambda pair: pair.nothing()) for number in numbers]
-        return self._score(measures)
+        return self._score([self._nothing_on(number) for number in self._numbers(first, count)])
+
+    def _nothing_on(self, number: int) -> Measured:
+        """Measure the original on a pair, whose models are made for it, unless an earlier call did."""
+        key, settings = f"nothing/{number}", self.settings
+        if key not in self.study.user_attrs:
+            place = number - TUNING if number < FRESH else number - FRESH + settings.tuning_pairs
+            self.say(f"pair {place + 1} of {settings.tuning_pairs + settings.fresh_pairs}: making its models")
+        return self._once(key, number, lambda pair: pair.nothing())
 
     @property
     def _score(self) -> Callable[[Sequence[Measured]], float]:
@@ -294,14 +307,20 @@ class Search:
             self._note_seconds()
         return self.study.user_attrs[key]
 
-    def _progress(self, seconds: float) -> None:
-        """Print how far the search is, with an estimate of its end from this process's tries."""
+    def _progress(self, started: float, before: int) -> None:
+        """Print how far the search is, with an estimate of its end.
+
+        `before` tries were finished when this process `started` to try. The pace is that of all processes since
+        then. The finalists' runs on fresh pairs come after the tries, in one process.
+        """
         finished = self.tries.finished()
         complete = [one for one in finished if one.state == TrialState.COMPLETE]
         best = f"best {min(one.value for one in complete):.3f}" if complete else "none complete"
         last = finished[-1]
         score = f"{last.value:.3f}" if last.state == TrialState.COMPLETE else "pruned"
-        minutes = seconds * (self.settings.trials - len(finished)) / 60
+        pace = (time.monotonic() - started) / (len(finished) - before)
+        runs = min(self.settings.finalists, self.settings.trials) * self.settings.fresh_pairs
+        minutes = (pace * (self.settings.trials - len(finished)) + runs * _mean(self.runs)) / 60
         self.say(f"try {len(finished)} of {self.settings.trials}: {score}, {best}; about {minutes:.0f} min left")
 
     def _choose(self) -> dict:
