@@ -8,6 +8,9 @@ on two tuning pairs. The best setting of each side runs on fresh pairs. A search
 which nothing moves, so both sides run there at the authors' default rate with one pass too. The table in Markdown
 has JS_T to the retrained model on the forget set, in nats, the 95 % interval of ours minus theirs, CPU seconds.
 
+`relabel` and `salun` have rows for both orders of the authors: by sets, as with ten classes, and mixed, as with a
+hundred (`relabel_mixed`, `salun_mixed`).
+
 Only the adapters are here. What the authors' modules import for printing, plots and data has a stand-in.
 """
 
@@ -37,7 +40,7 @@ import torch.nn.functional as F
 from glance import composed
 from scipy.stats import t as student
 from torch import Tensor, nn
-from torch.utils.data import ConcatDataset, DataLoader, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, TensorDataset
 from usage import call
 
 from softtargets.console import Console
@@ -353,16 +356,23 @@ def tuned(model: nn.Module, batches: DataLoader, rate: float, epochs: int) -> nn
     return model
 
 
-def optml(function: str, masked: bool = False) -> Callable[[Path, Pair, float, int], nn.Module]:
-    """Return the adapter of a function of SalUn's or l1-sparse's authors, which share a loop."""
+def optml(
+    function: str, masked: bool = False, dataset: str = "cifar10"
+) -> Callable[[Path, Pair, float, int], nn.Module]:
+    """Return the adapter of a function of SalUn's or l1-sparse's authors, which share a loop.
+
+    By the name of the dataset `RL` goes over the forget set and then over the retain set (cifar10), or mixes both
+    (cifar100).
+    """
 
     def unlearned(folder: Path, one: Pair, rate: float, epochs: int) -> nn.Module:
         place = folder / "Classification" if (folder / "Classification").is_dir() else folder
-        loaders = {"forget": loader(one.forget), "retain": loader(one.retain)}
+        loaders = {side: relabelled(getattr(one, side)) for side in ("forget", "retain")}
+        np.random.seed(one.seed)  # by which the mixing branch draws labels
         args = argparse.Namespace(
             decreasing_lr="91,136", rewind_epoch=0, unlearn_lr=rate, momentum=0.9, weight_decay=5e-4,
             imagenet_arch=False, arch="mlp", unlearn=function, unlearn_epochs=epochs, warmup=0, print_freq=10**9,
-            dataset="cifar10", num_classes=one.forget.targets.shape[1], no_l1_epochs=0, alpha=5e-4,
+            dataset=dataset, num_classes=one.forget.targets.shape[1], no_l1_epochs=0, alpha=5e-4, batch_size=BATCH,
         )  # fmt: skip
         more = {"mask": remembered((place, one.seed), lambda: salient(place, one, args))} if masked else {}
         with imported(place, "unlearn", "utils", "pruner", "trainer", "imagenet", "arg_parser") as module:
@@ -370,6 +380,27 @@ def optml(function: str, masked: bool = False) -> Callable[[Path, Pair, float, i
         return one.original
 
     return unlearned
+
+
+class Relabelled(Dataset):
+    """Images whose labels the authors' code replaces through `targets`."""
+
+    def __init__(self, samples: Samples):
+        """Take images and labels."""
+        self.inputs, self.targets = samples.inputs, samples.labels.numpy()
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.inputs)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        """Return an image and its label."""
+        return self.inputs[i], int(self.targets[i])
+
+
+def relabelled(samples: Samples) -> DataLoader:
+    """Return the loader of `loader` over images whose labels can be replaced."""
+    return DataLoader(Relabelled(samples), batch_size=BATCH, shuffle=True)
 
 
 def salient(place: Path, one: Pair, args: argparse.Namespace) -> dict[str, Tensor]:
@@ -612,6 +643,13 @@ METHODS = {
     "salun": Method(
         SALUN,
         optml("RL", masked=True),
+        functools.partial(our_relabel, algorithm=salun, share=0.5),
+        (1e-2, 3e-3, 1e-3, 1e-4),
+    ),
+    "relabel_mixed": Method(SALUN, optml("RL", dataset="cifar100"), our_relabel, (1e-2, 3e-3, 1e-3, 1e-4)),
+    "salun_mixed": Method(
+        SALUN,
+        optml("RL", masked=True, dataset="cifar100"),
         functools.partial(our_relabel, algorithm=salun, share=0.5),
         (1e-2, 3e-3, 1e-3, 1e-4),
     ),

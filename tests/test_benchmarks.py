@@ -14,10 +14,12 @@ import arms
 import authors
 import efficient
 import pytest
+import torch
 from conftest import CONF, ROOT, options
 from omegaconf import OmegaConf
 
 from softtargets.config import tuned
+from softtargets.types import Samples
 
 pytestmark = pytest.mark.long
 
@@ -197,6 +199,19 @@ def test_each_clone_has_its_own_modules_and_leaves_none_behind(tmp_path):
         with authors.imported(tmp_path / name, "method", "absent") as module:
             assert (module.NAME, module.text) == (name, "")
     assert sys.modules == before
+
+
+@pytest.mark.parametrize(("row", "dataset"), [("relabel", "cifar10"), ("relabel_mixed", "cifar100")])
+def test_each_order_of_random_labels_is_the_authors_and_may_replace_labels(row, dataset, tmp_path):
+    (tmp_path / "unlearn.py").write_text(
+        "def RL(loaders, model, criterion, args):\n"
+        "    images = loaders['forget'].dataset\n"
+        "    images.targets = images.targets + 10\n"
+        "    model.seen = args.dataset, next(iter(loaders['forget']))[1].tolist()"
+    )
+    few = Samples(torch.zeros(2, 3), torch.tensor([1, 1]), torch.eye(2))
+    pair = SimpleNamespace(seed=0, original=SimpleNamespace(), forget=few, retain=few)
+    assert authors.METHODS[row].theirs(tmp_path, pair, 0.01, 1).seen == (dataset, [11, 11])
 
 
 def test_code_that_does_nothing_is_as_far_as_doing_nothing(clones, capsys, tmp_path, monkeypatch):
