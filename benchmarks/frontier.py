@@ -58,7 +58,7 @@ def cells(rows: list[dict], arms: dict[str, list[dict]]) -> list[str]:
     one, faces = rows[0], {row["face"]: row for row in rows}
     first = faces["js_t_forget"]
     against = {row["reference"]: row for row in rows if row["face"] == "js_t_forget"}
-    equal = [name for name in against if name.endswith(" at equal cost")]
+    equal = [name for name in against if name.startswith("retrain") and name.endswith(" at equal cost")]
     nearest = min(equal, key=lambda name: js_t_of(arms[name.removesuffix(" at equal cost")]), default="")
     return [
         short(one["arm"]),

@@ -107,6 +107,13 @@ def test_the_headline_has_the_best_arm_the_targets_and_how_far_to_trust_them(rep
     assert text.count("JS: Jensen–Shannon divergence, in nats") == 1
 
 
+def test_fine_tuning_at_equal_cost_stands_in_the_headline_and_in_the_table(tmp_path):
+    runs = [*planted("npo", 0.2), *planted("finetune", 0.3)]
+    text = Page(summarise(leave(tmp_path, *runs), tmp_path, None, ENDPOINTS, None).read_text()).text
+    assert "; fine-tuning at equal cost leaves 30%)" in text
+    assert "nearer than doing nothing; nearer than fine-tuning at equal cost" in text
+
+
 def test_a_comparison_of_algorithms_is_called_so(tmp_path):
     runs = [*planted("npo", 0.6), *planted("relabel", 0.3)]
     page = summarise(leave(tmp_path, *runs), tmp_path, comparison("mu_algo=npo,relabel"), ENDPOINTS, None)

@@ -112,6 +112,30 @@ def test_what_is_as_simple_and_costs_as_much_is_named(tmp_path):
     assert set(found) == {"npo hard", "retrain", "early"}  # what ignores targets is not named by them
 
 
+@pytest.mark.long
+def test_fine_tuning_on_labels_at_equal_cost_is_a_reference_of_the_same_family(tmp_path):
+    arms = [("npo", 0.6, {}), ("finetune", 0.3, {}), ("finetune", 0.2, {"targets": "soft"})]
+    runs = read(leave(tmp_path, *(run for name, left, more in arms for run in planted(name, left, **more))))
+    found = {one.arm: one for one in judge_all(runs, None, ENDPOINTS, None)[1]}
+    against = found["npo hard"].faces[0].against
+    assert [one.reference for one in against] == ["doing nothing", "finetune hard at equal cost"]
+    assert "; farther than finetune hard at equal cost by 0.011; " in say_standing(found["npo hard"])
+    assert "equal cost" not in say_standing(found["finetune hard"])
+    assert "nearer than finetune hard at equal cost by 0.0036" in say_standing(found["finetune soft"])
+    # three arms against doing nothing and two against fine-tuning, by three faces, beside the verdict on targets
+    tested = [one.p for arm in found.values() for face in arm.faces for one in face.against]
+    assert len(tested) == 15
+    assert None not in tested
+
+
+@pytest.mark.parametrize(("share", "there"), [(0.046, True), (0.04, False)])
+def test_fine_tuning_is_a_reference_within_a_tenth_of_the_cost(tmp_path, share, there):
+    simple = planted("finetune", 0.2, share=share)
+    said = judged(tmp_path, planted("npo", 0.6), simple, planted("retrain", 0.7, **NOTHING))["npo hard"]
+    assert ("than finetune hard at equal cost" in said) == there
+    assert said.index("than retrain at equal cost") < said.find("than finetune hard") or not there
+
+
 def test_retraining_at_another_cost_is_no_reference(tmp_path):
     found = judged(tmp_path, planted("npo", 0.6, share=0.05), planted("retrain", 0.2, share=0.07, **NOTHING))
     assert "equal cost" not in found["npo hard"]

@@ -168,6 +168,22 @@ def test_table_and_ranking_as_csv(tmp_path):
     assert ranked == [("npo soft", "1.0", "1.0"), ("finetune hard", "2.0", "0.5"), ("npo hard", "3.0", "0.0")]
 
 
+def test_simple_arms_of_equal_cost_have_columns_of_their_own(tmp_path):
+    arms = (("npo", "soft", 0.02), ("finetune", "hard", 0.025), ("retrain", "hard", 0.03))
+    runs = [one(seed, *arm, "mnist") for seed in range(5) for arm in arms]
+    for run in runs:
+        run["cost"] = run["cost"] | {"share": 0.1}
+    lines = {
+        line["row"]: line for line in build(leave(tmp_path / "runs", *runs), out=tmp_path / "out")["table.csv"]
+    }
+    npo = lines["npo soft"]
+    assert (npo["retrain"], npo["finetune"]) == ("retrain hard at equal cost", "finetune hard at equal cost")
+    assert [float(npo[f"against_{name}"]) for name in ("retrain", "finetune")] == pytest.approx([-0.01, -0.005])
+    # equal differences: signed ranks over five pairs give 0.0625, and the family has eight comparisons like it
+    assert float(npo["p_against_finetune"]) == pytest.approx(8 * 0.0625)
+    assert lines["finetune hard"]["finetune"] == ""
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_cell_in_which_most_runs_of_an_arm_are_degenerate_ranks_it_not(count, tmp_path):
     runs = everything()

@@ -30,7 +30,7 @@ from softtargets.report.ranking import (
 )
 from softtargets.report.runs import Run
 from softtargets.report.seeds import OverSeeds
-from softtargets.report.standing import APART, placed
+from softtargets.report.standing import APART, EQUAL, algorithm_of, placed
 from softtargets.report.tuning import tuning_notes
 from softtargets.report.verdicts import Verdict, searched, utility_lost
 from softtargets.report.way_left import Entry, Way, difference, honours
@@ -303,7 +303,7 @@ def _caption(measure: Measure, name: str, common: Sequence[str]) -> str:
 
 def _row(entry: Entry, measure: Measure, ways: dict[str, Way], honour: str, common: Sequence[str]) -> figures.Row:
     equal = _at_equal_cost(entry)
-    references = [(name, ways[arm].mean) for name in equal if (arm := name.removesuffix(" at equal cost")) in ways]
+    references = [(name, ways[arm].mean) for name in equal if (arm := name.removesuffix(EQUAL)) in ways]
     gated = entry.standing.gate.passed is False
     note = "loses utility" if gated else "for comparison only" if entry.standing.comparison_only else ""
     return figures.Row(
@@ -329,7 +329,7 @@ def _needs(entry: Entry) -> str:
 def _at_equal_cost(entry: Entry) -> list[str]:
     """Return what retraining at an arm's cost is called, once for each arm of it."""
     there = [one.reference for one in entry.standing.faces[0].against]
-    return [name for name in there if name.endswith(" at equal cost")]
+    return [name for name in there if name.endswith(EQUAL) and algorithm_of(name) == "retrain"]
 
 
 def _some_lose_utility(content: Content) -> bool:

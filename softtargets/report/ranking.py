@@ -13,12 +13,16 @@ from softtargets.report.measures import Measure
 from softtargets.report.numbers import number, percent, with_interval, written
 from softtargets.report.pairs import Pairing
 from softtargets.report.standing import (
+    EQUAL,
     NEAR,
+    SIMPLE,
     Against,
     OnFace,
     Setting,
+    algorithm_of,
     cheaper,
     listed,
+    nearest_simple,
     ratio,
     runs_diverged,
     say_standing,
@@ -218,15 +222,13 @@ def _of_targets(verdict: Verdict) -> str:
 
 
 def _shown(face: OnFace) -> list[Against]:
-    """Return doing nothing, early stopping, and of retraining at equal cost the arm that is nearest."""
-    there = [one for one in face.against if one.paired is not None]
-    equal = [one for one in there if one.reference.endswith(" at equal cost") and one.paired.mean is not None]
-    others = [one for one in there if not one.reference.endswith(" at equal cost")]
-    return [*others, *([max(equal, key=lambda one: one.paired.mean)] if equal else [])]
+    """Return doing nothing, early stopping, and the nearest arm of retraining and of fine-tuning at equal cost."""
+    others = [one for one in face.against if one.paired is not None and not one.reference.endswith(EQUAL)]
+    return [*others, *nearest_simple(face.against).values()]
 
 
 def _than(one: Against, face: OnFace) -> str:
-    reference = "retraining at equal cost" if one.reference.endswith(" at equal cost") else one.reference
+    reference = SIMPLE[algorithm_of(one.reference)] if one.reference.endswith(EQUAL) else one.reference
     said = word(one, face)
     return f"{said} as {reference}" if said == "the same" else f"{said} than {reference}"
 
@@ -389,17 +391,23 @@ def _is_nearer(one: Entry, entry: Entry, measure: Measure) -> bool:
 
 
 def _opponent(entry: Entry, group: Sequence[Entry], measure: Measure) -> list[str]:
-    """Say what the nearest retraining at equal cost leaves, and whether it is nearer."""
+    """Say what the nearest retraining and fine-tuning at equal cost leave, and whether they are nearer."""
     known = {one.standing.arm: one for one in group if one.left_by(measure.name) is not None}
-    names = [one.reference.removesuffix(" at equal cost") for one in entry.standing.faces[0].against]
-    equal = [known[name] for name in names if name in known and name.startswith("retrain")]
-    if not equal:
-        return []
-    nearest_one = min(equal, key=lambda one: one.left_by(measure.name))
-    is_lossy = nearest_one.standing.gate.passed is False
-    beside = ", so it is nearer" if _is_nearer(nearest_one, entry, measure) else ""
+    names = [one.reference.removesuffix(EQUAL) for one in entry.standing.faces[0].against]
+    said = []
+    for algorithm, shown in SIMPLE.items():
+        if equal := [known[name] for name in names if name in known and algorithm_of(name) == algorithm]:
+            nearest_one = min(equal, key=lambda one: one.left_by(measure.name))
+            said.append(f"{shown} leaves {_left_by(nearest_one, entry, measure)}")
+    return said
+
+
+def _left_by(opponent: Entry, entry: Entry, measure: Measure) -> str:
+    """Return what an opponent leaves, whether it is nearer than an arm, and whether it loses utility."""
+    beside = ", so it is nearer" if _is_nearer(opponent, entry, measure) else ""
+    is_lossy = opponent.standing.gate.passed is False
     beside += f"{', but' if beside else ' and'} loses utility" if is_lossy else ""
-    return [f"retraining at equal cost leaves {percent(nearest_one.left_by(measure.name))}{beside}"]
+    return f"{percent(opponent.left_by(measure.name))}{beside}"
 
 
 def _targets_line(verdicts: Sequence[Verdict], measure: Measure, runless: Collection[str]) -> str:

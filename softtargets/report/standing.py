@@ -1,4 +1,4 @@
-"""Where every arm of a setting stands: against doing nothing, early stopping and retraining at equal cost.
+"""Where arms of a setting stand: against doing nothing, early stopping, retraining and fine-tuning at equal cost.
 
 A setting is a dataset, an architecture, a recipe of training and a kind of forget set. Within it all arms, of any
 algorithm and targets, are held against the same references, pair by pair.
@@ -28,6 +28,10 @@ OF_ARM = ("mu_algo", "unlearn", "tuned", "folder")
 """Choices that make an arm of a setting, as do the settings of these groups."""
 NEAR = 0.1
 """Costs count as equal where they differ by no more than this share of the larger."""
+EQUAL = " at equal cost"
+"""End of the name of a reference that costs as much as the arm."""
+SIMPLE = {"retrain": f"retraining{EQUAL}", "finetune": f"fine-tuning{EQUAL}"}
+"""Algorithms that an arm has to beat at its own cost, with what a short line calls the nearest arm of each."""
 APART = {
     1: "with models from before the request, whose cost the request does not pay",
     2: "for comparison only, which are no answer to a request",
@@ -306,16 +310,40 @@ def _left(to_nothing: Paired | None, way: float | None) -> float | None:
 
 
 def references(arm: str, arms: dict[str, Runs]) -> list[tuple[str, str]]:
-    """Return the arms that an arm is held against, with what each is called: early stopping, retraining."""
-    early = [other for other in arms if other.partition(" ")[0] == "early" and other != arm]
+    """Return the arms that an arm is held against, with what each is called: early stopping, `SIMPLE` ones."""
+    early = [other for other in arms if algorithm_of(other) == "early" and other != arm]
     named = [("early stopping" if len(early) == 1 else other, other) for other in early]
     share = _cost(arms[arm], "share")
     if share:
-        equal = [other for other in arms if other.partition(" ")[0] == "retrain" and other != arm]
+        equal = [other for other in arms if _is_simple(other) and other != arm]
         costs = {other: _cost(arms[other], "share") for other in equal}
         near = {o: abs(c - share) for o, c in costs.items() if c and abs(c - share) <= NEAR * max(c, share)}
-        named += [(f"{other} at equal cost", other) for other in sorted(near)]
+        named += [
+            (f"{other}{EQUAL}", other)
+            for other in sorted(near, key=lambda o: (list(SIMPLE).index(algorithm_of(o)), o))
+        ]
     return named
+
+
+def algorithm_of(name: str) -> str:
+    """Return the algorithm of an arm, or of a reference that is named by its arm."""
+    return name.partition(" ")[0]
+
+
+def _is_simple(arm: str) -> bool:
+    """Return whether an arm is retraining, or fine-tuning on labels; with other targets it is like other arms."""
+    return algorithm_of(arm) == "retrain" or arm.split(" ")[:2] == ["finetune", "hard"]
+
+
+def nearest_simple(against: Iterable[Against]) -> dict[str, Against]:
+    """Return the nearest arm of each of `SIMPLE` at equal cost, by its algorithm; without those of no number."""
+    nearest: dict[str, Against] = {}
+    for name in SIMPLE:
+        equal = [one for one in against if one.reference.endswith(EQUAL) and algorithm_of(one.reference) == name]
+        known = [one for one in equal if one.paired is not None and one.paired.mean is not None]
+        if known:  # a positive difference says that the reference is nearer
+            nearest[name] = max(known, key=lambda one: one.paired.mean)
+    return nearest
 
 
 def _against(

@@ -7,12 +7,11 @@ from softtargets.execution.code_hash import code_hash
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.numbers import number, percent
 from softtargets.report.ranking import CORRECTED
-from softtargets.report.standing import APART
+from softtargets.report.standing import APART, EQUAL, SIMPLE, nearest_simple
 from softtargets.report.way_left import Way
 from softtargets.system.words import counted
 from softtargets.table.fields import FIRST, Column, Field, Table
 from softtargets.table.improvement import EDGES, Rank
-from softtargets.table.tidy import at_equal_cost
 
 DIGITS = 12
 """Hexadecimal digits of a hash that the page shows."""
@@ -38,8 +37,9 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 HOW = (
     "Each field says how much of the way from doing nothing to retraining an arm leaves: 0% is another retrained "
     "model, 100% is doing nothing. The interval is a 95 % t interval over n pairs. Below is the verdict against "
-    f"doing nothing, early stopping and retraining at equal cost. {CORRECTED} The floor is how far two retrained "
-    "models are from each other, in nats. The cost is a share of retraining, in gradient samples."
+    f"doing nothing, early stopping, and retraining and fine-tuning at equal cost. {CORRECTED} The floor is how "
+    "far two retrained models are from each other, in nats. The cost is a share of retraining, in gradient "
+    "samples."
 )
 RANKED = (
     "The probability of improvement is the share of pairs in which an arm is nearer to retraining than another "
@@ -163,8 +163,8 @@ def _facts(field: Field) -> Iterator[tuple[str, str]]:
     first, last = field.dates
     yield "arm", field.ranked.cells[1]
     yield "distance", field.ranked.cells[2]
-    if (equal := at_equal_cost(field)) is not None:
-        yield "retraining at equal cost", equal.reference.removesuffix(" at equal cost")
+    for algorithm, one in nearest_simple(field.entry.standing.faces[0].against).items():
+        yield SIMPLE[algorithm], one.reference.removesuffix(EQUAL)
     yield "finished", (first if first == last else f"{first} to {last}") or "unknown"
     yield "code", ", ".join(code[:DIGITS] for code in field.codes)
 

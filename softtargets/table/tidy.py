@@ -2,13 +2,14 @@
 
 from softtargets.report.csv_files import Row, csv_text
 from softtargets.report.runs import typed
-from softtargets.report.standing import Against
+from softtargets.report.standing import Against, nearest_simple
 from softtargets.table.fields import FIRST, Field, Table
 
 TABLE = ("algorithm", "targets", "row", "dataset", "images", "network", "recipe", "forget_set", "cost")
 TABLE += ("n", "distance", "floor", "nothing", "left", "left_low", "left_high", "utility_kept", "verdict")
 TABLE += ("cost_share", "cost_share_seconds", "cost_prepared_share")
 TABLE += ("against_nothing", "p_against_nothing", "retrain", "against_retrain", "p_against_retrain")
+TABLE += ("finetune", "against_finetune", "p_against_finetune")
 TABLE += ("first_day", "last_day", "code_sha256", "older_runs")
 RANKING = ("ranking", "row", "rank", "rank_low", "rank_high", "probability_of_improvement", "cells", "opponents")
 RANKING += ("pairs_lost", "pairs")
@@ -45,7 +46,7 @@ def _row(field: Field) -> Row:
     way, days = entry.ways[FIRST.name], field.dates
     cell = {name.replace(" ", "_"): typed(value) for name, value in field.column.values}
     left = {"left": way.mean, "left_low": way.low, "left_high": way.high}
-    nothing, retrain = face.against[0], at_equal_cost(field)
+    nothing, simple = face.against[0], nearest_simple(face.against)
     return (
         {"algorithm": entry.algorithm, "targets": entry.targets, "row": field.row}
         | cell
@@ -55,7 +56,8 @@ def _row(field: Field) -> Row:
         | {"cost_share": standing.share, "cost_share_seconds": standing.seconds}
         | {"cost_prepared_share": standing.prepared}
         | _against("nothing", nothing)
-        | ({} if retrain is None else {"retrain": retrain.reference} | _against("retrain", retrain))
+        | {column: one.reference for column, one in simple.items()}
+        | {column: value for name, one in simple.items() for column, value in _against(name, one).items()}
         | {"first_day": days[0], "last_day": days[1]}
         | {"code_sha256": " ".join(field.codes), "older_runs": field.older}
     )
@@ -64,11 +66,3 @@ def _row(field: Field) -> Row:
 def _against(name: str, one: Against) -> Row:
     """Return the difference to a reference, below 0 where the arm is nearer, and its Holm-adjusted p."""
     return {f"against_{name}": one.paired and one.paired.mean, f"p_against_{name}": one.p}
-
-
-def at_equal_cost(field: Field) -> Against | None:
-    """Return the comparison with the nearest retraining at equal cost; None without one."""
-    face = field.entry.standing.faces[0]
-    equal = [one for one in face.against if one.reference.endswith(" at equal cost") and one.paired is not None]
-    known = [one for one in equal if one.paired.mean is not None]
-    return max(known, key=lambda one: one.paired.mean, default=None)
