@@ -37,7 +37,7 @@ def wait_for(device: torch.device | str) -> None:
 
 
 def sent(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
-    """Return a tensor of the processor on a device, without waiting for what that computes."""
+    """Return a tensor on a device. One of the processor comes without waiting for what the device computes."""
     # only from pinned memory does the copy wait its turn in the background
-    pinned = tensor.pin_memory() if torch.device(device).type == "cuda" else tensor
+    pinned = tensor.pin_memory() if torch.device(device).type == "cuda" and tensor.is_cpu else tensor
     return pinned.to(device, non_blocking=True)

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from softtargets.augmentation import augmented
-from softtargets.devices import device_of, forked_random, wait_for, waits
+from softtargets.devices import device_of, forked_random, sent, wait_for, waits
 from softtargets.types import Samples, generator
 
 UNSEEN = 50
@@ -278,7 +278,7 @@ class Fit:
         """Yield batches of one set, pass after pass, without end."""
         draw = generator(self.seed, f"{self.name}/augmentation/{position}")
         for order in self.orders(position, len(samples)):
-            for positions in order.to(samples.labels.device).split(self.size_of_batch(samples)):
+            for positions in sent(order, samples.labels.device).split(self.size_of_batch(samples)):
                 yield self.changed(samples.take(positions), draw)
 
     def changed(self, batch: Samples, draw: torch.Generator) -> Samples:

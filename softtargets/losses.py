@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from softtargets.devices import waits
+
 
 def cross_entropy(
     logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"], smoothing: float = 0.0
@@ -35,7 +37,7 @@ def kl_divergence(logits: Float[Tensor, "n k"], targets: Float[Tensor, "n k"]) -
     """
     # torch would take log q of the positive entries and drop the others without a word
     # looked at on a processor alone: elsewhere a look waits for the device, and a run refuses such targets before
-    if targets.device.type == "cpu" and (targets < 0).any():
+    if not waits(targets.device) and (targets < 0).any():
         raise ValueError("targets have negative entries: no distributions, so use the cross entropy, not KL")
     # torch names the first argument "input", in logs: it is p, so this is KL(q‖p) and not KL(p‖q).
     # "batchmean" divides by n; "mean" would divide by n · k

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
+from softtargets.devices import sent
+
 PART = 1 << 22
 """Most bytes of images that are worked on at a time."""
 
@@ -45,7 +47,7 @@ class Samples:
     def take(self, positions: Int64[Tensor, " m"]) -> "Samples":
         """Return the samples at these positions, in this order."""
         # index_select copies whole rows; indexing with `[]` copies number by number, which is slower
-        at = functools.partial(torch.index_select, dim=0, index=positions.to(self.labels.device))
+        at = functools.partial(torch.index_select, dim=0, index=sent(positions, self.labels.device))
         return Samples(at(self.inputs), at(self.labels), at(self.targets), self.batch_ratio)
 
     def ends(self, count: int) -> tuple["Samples", "Samples"]:
@@ -56,7 +58,7 @@ class Samples:
 
     def select(self, positions: Int64[Tensor, " m"]) -> "Selection":
         """Return the samples at these positions, in this order, without a copy of their inputs."""
-        return Selection(self, positions.to(self.labels.device))
+        return Selection(self, sent(positions, self.labels.device))
 
     def split(self, size: int) -> Iterator[Float[Tensor, "m ..."]]:
         """Yield the inputs, `size` rows at a time."""
@@ -114,14 +116,14 @@ class Selection(Samples):
 
     def take(self, positions: Int64[Tensor, " m"]) -> Samples:
         """Return the samples at these positions, in this order."""
-        positions = positions.to(self.rows.device)
+        positions = sent(positions, self.rows.device)
         rows = self.rows[positions]
         inputs, labels = (one.index_select(0, rows) for one in (self.whole.inputs, self.whole.labels))
         return Samples(inputs, labels, self.targets.index_select(0, positions), self.batch_ratio)
 
     def select(self, positions: Int64[Tensor, " m"]) -> "Selection":
         """Return the samples at these positions, in this order, without a copy of their inputs."""
-        positions = positions.to(self.rows.device)
+        positions = sent(positions, self.rows.device)
         return Selection(self.whole, self.rows[positions], self.targets[positions])
 
     def retarget(self, targets: Float[Tensor, "n classes"]) -> "Selection":

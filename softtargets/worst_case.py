@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from softtargets.devices import sent
 from softtargets.memorisation import Laboratory, halves
 from softtargets.ranges import Count, Fraction, Halves, Weight
 from softtargets.types import Samples, generator
@@ -84,7 +85,7 @@ def _unlearned(original: nn.Module, forget: Samples, retain: Samples, steps: int
     classes = forget.targets.shape[1]
     for _ in range(steps):
         one, other = (part.take(torch.randint(len(part), (BATCH,), generator=draw)) for part in (forget, retain))
-        wrong = torch.randint(classes, (BATCH,), generator=draw).to(other.labels.device)
+        wrong = sent(torch.randint(classes, (BATCH,), generator=draw), other.labels.device)
         loss = F.cross_entropy(model(one.inputs), wrong) + F.cross_entropy(model(other.inputs), other.labels)
         gradients = torch.autograd.grad(loss, tuple(model.parameters()))
         with torch.no_grad():

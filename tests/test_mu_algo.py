@@ -3,6 +3,7 @@
 With `--mu-algo` the contract alone is tried, on an algorithm of the user's own.
 """
 
+import collections
 import copy
 import dataclasses
 import functools
@@ -18,8 +19,11 @@ import torch.nn.functional as F
 from conftest import CONF, HANGS, ROOT, options
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torchvision.models import resnet18
 
+from softtargets import fit as fit_module
+from softtargets import losses
 from softtargets.architectures import mlp, resnet9
 from softtargets.config.resolve import DECLARED
 from softtargets.datasets import mnist_5k
@@ -220,6 +224,44 @@ class TestEveryAlgorithm:
         other = forget.retarget(samples(20, 9, soft=True).targets)
         hard, soft = (contender(network(), asked, retain, made()) for asked in (forget, other))
         assert torch.equal(flat(hard), flat(soft)) == Algorithm.of(contender).ignores_forget_targets
+
+
+READS = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__float__", "__int__", "__index__")
+"""Methods of a tensor that wait until its device has computed all that it was given."""
+
+
+class Waits(TorchFunctionMode):
+    """Notes what would wait for a GPU: a number that is read, and a copy that is not made in the background."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted: list[str] = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name, kwargs = getattr(function, "__name__", ""), kwargs or {}
+        copies = name == "to" and isinstance(args[1], torch.device) and not kwargs.get("non_blocking")
+        if name in READS or copies:
+            frame = sys._getframe(1)
+            self.noted.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {name}")
+        return function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_no_step_waits_for_the_device(name, monkeypatch):
+    """An algorithm waits as often in twice as many steps."""
+    for module in (fit_module, losses):
+        monkeypatch.setattr(module, "waits", lambda device: True)  # as on a GPU
+
+    def waits(times: int) -> list[str]:
+        longer = {"steps": 3 * times} if name == "noisy_finetune" else {}
+        changes = {"flip": True, "shift": 1, "cutout": 2}
+        with Waits() as found:
+            algorithm(name, **QUICK.get(name, {}) | longer)(
+                network(), samples(20, 1), samples(30, 2), made(epochs=times, augmentation=changes)
+            )
+        return found.noted
+
+    assert collections.Counter(waits(2)) == collections.Counter(waits(1))
 
 
 @pytest.mark.long

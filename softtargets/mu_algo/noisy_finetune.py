@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from softtargets.devices import sent
 from softtargets.fit import Fit
 from softtargets.marks import algorithm
 from softtargets.ranges import Count, Weight
@@ -85,7 +86,7 @@ def noisy_finetune(
     settings = {"epsilon": epsilon, "delta": delta, "radius": radius, "clip": clip, "rate": rate, "decay": decay}
     sigma = noise_scale(steps=steps, **settings)
     model = initialise().eval()  # in eval mode no running statistics see weights without noise
-    fresh = [parameter.detach().norm().item() for parameter in model.parameters()]
+    fresh = [parameter.detach().norm() for parameter in model.parameters()]
     _set(model, _clipped([parameter.detach() for parameter in original.parameters()], radius))
     draw = generator(fit.seed, f"{fit.name}/promise")
     for _ in range(steps):
@@ -113,12 +114,14 @@ def noisy_finetune(
 
 def _clipped(tensors: list[Tensor], most: float) -> list[Tensor]:
     """Return tensors, scaled together so that their joint norm is at most `most`."""
-    norm = math.sqrt(sum(float(tensor.double().square().sum()) for tensor in tensors))
-    return [tensor * min(1.0, most / max(norm, 1e-30)) for tensor in tensors]
+    # a number on their device: to read it would wait for all that the device computes
+    norm = sum(tensor.double().square().sum() for tensor in tensors).sqrt()
+    scale = (most / norm.clamp(min=1e-30)).clamp(max=1.0)
+    return [tensor * scale for tensor in tensors]
 
 
 def _normal(like: Tensor, draw: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=draw).to(like)
+    return sent(torch.randn(like.shape, generator=draw), like.device).to(like.dtype)
 
 
 def _set(model: nn.Module, values: list[Tensor]) -> None:
