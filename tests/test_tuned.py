@@ -83,6 +83,8 @@ BROKEN = {
     "npo: {hard: [{values: {lr: [1]}}]}": "not a table of tuned values",
     "npo: {hard: [{values: {lr: 1}, socre: 1}]}": "not a table of tuned values",
     "1: {hard: [{values: {lr: 1}}]}": "not a table of tuned values",
+    "npo: {hard: [{values: {}, words: lr=1}]}": "not a table of tuned values",
+    "npo: {hard: [{values: {}, words: [1]}]}": "not a table of tuned values",
     f"npo: {{hard: [{ENTRY}], hard: [{ENTRY}]}}": "a key is repeated",
     f"npo: {{hard: [{ENTRY}]}}\nnpo: {{}}": "a key is repeated",
     f"npo: {{hard: [{ENTRY[:-1]}, tuned_on: [1000]}}]}}": "must be a group",
@@ -514,6 +516,37 @@ PULL = ("mu_algo=pull", "unlearn=graddiff")
 def test_a_users_tables_are_for_arms_that_ours_lack(words, values, mine, composed):
     path = f"hydra.searchpath=[file://{mine}/conf,tuned://{mine}/tuned]"
     assert used(composed(*words, path)) == values
+
+
+SEARCHED = ("dataset=mnist_5k", *PULL, "unlearn.cost=0.5")
+
+
+@pytest.fixture
+def searched(mine):
+    """The words of a search path on which is a row for `pull`, as a search leaves it, by targets of its own."""
+    algorithm, usual = mine / "conf/mu_algo/pull.yaml", "defaults: [override /targets@_global_.targets: soft]\n"
+    algorithm.write_text(usual + algorithm.read_text())
+    words = [*SEARCHED, "plugins=[mine]", "unlearn.optimizer.lr=0.02", tuned_on.typed(SEEN | {"cost": 0.5})]
+    row = {"values": {"lr": 0.02}, "cost": 0.5, "words": words, "tuned_on": SEEN | {"cost": 0.5}}
+    tuned.write(mine / "rows/mnist_5k/own.Net/random.yaml", {"pull": {"soft": [row]}})
+    return f"hydra.searchpath=[file://{mine}/conf,tuned://{mine}/rows]"
+
+
+def test_a_run_takes_what_a_users_own_table_has_for_its_cost_but_no_plugins(searched):
+    words = [searched, *(word for word in SEARCHED if word != "unlearn=graddiff")]
+    taken = ["unlearn=graddiff", "unlearn.optimizer.lr=0.02", tuned_on.typed(SEEN | {"cost": 0.5})]
+    assert at_cost.with_searched(words) == [*taken, *words]
+    assert at_cost.with_searched([*words, "targets=soft", "tuned=searched"])[:3] == taken
+    assert at_cost.with_searched([*words, "targets=hard"]) == [*words, "targets=hard"]
+    assert at_cost.with_searched(words[1:]) == words[1:]
+
+
+def test_a_cell_of_a_sweep_takes_it_too(searched, monkeypatch):
+    cells = []
+    monkeypatch.setattr(sweep.on_disk, "left", lambda found: cells.extend(found) or [])
+    typed(monkeypatch, "-m", searched, *SEARCHED, "seed=0,1", "tuned=searched")
+    rates = [[word for word in cell.overrides if word.startswith("unlearn.optimizer.lr=")] for cell in cells]
+    assert rates == [["unlearn.optimizer.lr=0.02"]] * 2
 
 
 def test_a_users_algorithm_without_a_table_keeps_its_values(mine, composed):

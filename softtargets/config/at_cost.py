@@ -1,5 +1,7 @@
 """Settings that a search chose at a budget, typed for the user of a run that is what was searched.
 
+Entries are those of our tables, and those of the folders that the search path names as `tuned://`.
+
 A run is that where its words name the same dataset, size, architecture, recipe, kind of forget set and cost as the
 words of an entry; which seeds and which classes is free. Words decide, so that a run, a cell of a sweep and a plan
 agree, and nothing is composed for it.
@@ -11,9 +13,13 @@ study is made of searched arms alone.
 import functools
 import math
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from softtargets.config import names, tuned, tuned_on
 from softtargets.errors import BadInput
@@ -26,27 +32,46 @@ SEARCHED = "searched"
 """The value of `tuned` by which an entry is demanded, in an experiment too."""
 GROUPS = ("dataset", "architecture", "training", "forget_set")
 """Groups that must be as they were searched, beside the arm."""
+PLACE = ("dataset", "architecture", "forget_set")
+"""Groups that name a table."""
 SEEDS = {"dataset.seed", "forget_set.seed"}
 CLASSES = "forget_set.classes"
 """Free like the seeds, but for their number: a search takes classes that the runs do not forget."""
+TAKEN = {*GROUPS, "mu_algo", "targets", "unlearn", "tuned"}
+"""Groups whose words a run takes from an entry: no table that a user was sent may load plugins."""
 WATCHING = {f"unlearn.{name}" for name in ("evaluate_every", "evaluate_growth", "evaluate_samples", "looks")}
 """Settings that change no trained byte of a run to the end of its budget."""
 
 
-def with_searched(words: Iterable[str]) -> list[str]:
-    """Return the words of a run, after those of an entry of our tables that was searched for just this run.
+def with_searched(words: Iterable[str], searchpath: Iterable[str] = ()) -> list[str]:
+    """Return the words of a run, after those of an entry that was searched for just this run.
 
-    Raises BadInput where `tuned=searched` demands an entry that is not there.
+    `searchpath` is `hydra.searchpath` where it is not among the words, as in a sweep. Raises BadInput where
+    `tuned=searched` demands an entry that is not there.
     """
     words = list(words)
     typed = _by_name(words)
+    path = tuple(map(str, searchpath)) or _searchpath(typed)
     if typed.get("tuned") == SEARCHED:
-        return _demanded([word for word in words if _name(word) != "tuned"])
-    entry = None if OWN & typed.keys() else _entry(typed)
+        return _demanded([word for word in words if _name(word) != "tuned"], path)
+    entry = None if OWN & typed.keys() else _entry(typed, path)
     return words if entry is None else _after(entry, words)
 
 
-def _demanded(words: list[str]) -> list[str]:
+def _searchpath(typed: dict[str, str]) -> tuple[str, ...]:
+    """Return the entries of `hydra.searchpath` among words."""
+    try:
+        listed = OverridesParser.create().parse_override(f"path={typed.get('hydra.searchpath', '[]')}").value()
+    except HydraException:
+        return ()  # Hydra refuses it in a moment
+    return tuple(map(str, listed)) if isinstance(listed, list) else ()
+
+
+def _folders(path: tuple[str, ...], scheme: str) -> list[Path]:
+    return [Path(one.removeprefix(scheme)) for one in path if one.startswith(scheme)]
+
+
+def _demanded(words: list[str], path: tuple[str, ...]) -> list[str]:
     """Return the words of a run with those of its entry, which must be there and stay as they were searched."""
     typed = _by_name(words)
     if typed.get(COST, "null") == "null":
@@ -58,7 +83,7 @@ def _demanded(words: list[str]) -> list[str]:
             f"tuned={SEARCHED}: mu_algo is required beside experiment={typed['experiment']}, because typed words "
             "alone choose the entry"
         )
-    entry = _entry(typed)
+    entry = _entry(typed, path)
     if entry is None:
         raise BadInput(
             f"tuned={SEARCHED}: no search chose settings of {_arm(typed)} at {COST}={typed[COST]} for "
@@ -83,22 +108,27 @@ def _arm(typed: dict[str, str]) -> str:
     return " ".join([typed.get("mu_algo") or _usual()["mu_algo"], *filter(None, [typed.get("targets")])])
 
 
-def _entry(typed: dict[str, str]) -> dict | None:
-    """Return the entry that was searched for these words, if there is one."""
+def _entry(typed: dict[str, str], path: tuple[str, ...]) -> dict | None:
+    """Return the entry that was searched for these words, if there is one; ours come first."""
     if not _is_number(typed.get(COST, "")):  # it is refused later if it is no number
         return None
     fixed = _searched_for(typed)
-    return next((one for one in _entries(typed) if _searched_for(_by_name(one["words"])) == fixed), None)
+    entries = (one for table in _tables(typed, path) for one in _entries(table, typed, path))
+    return next((one for one in entries if _searched_for(_by_name(one["words"])) == fixed), None)
 
 
 def _after(entry: dict, words: list[str]) -> list[str]:
     """Return words after those of an entry, of which they replace some."""
     typed = _by_name(words)
-    searched = {_name(word): word for word in entry["words"] if _name(word) != CLASSES}
-    if _changed(entry, typed):
+    searched = {_name(word): word for word in entry["words"] if _is_taken(_name(word))}
+    if _changed(entry, typed) and "tuned_on" in entry:
         # its seeds were still seen, but these settings were not searched at the cost
         searched[tuned_on.SETTING] = tuned_on.typed(entry["tuned_on"] | {"cost": None})
     return [*(word for name, word in searched.items() if name not in typed), *words]
+
+
+def _is_taken(name: str) -> bool:
+    return re.split("[./]", name)[0] in TAKEN and name != CLASSES
 
 
 def _changed(entry: dict, typed: dict[str, str]) -> list[str]:
@@ -120,20 +150,27 @@ def _name(word: str) -> str:
     return word.lstrip("+~").partition("=")[0]
 
 
-def _entries(typed: dict[str, str]) -> list[dict]:
-    """Return the entries at a cost of the arm that these words name."""
+def _tables(typed: dict[str, str], path: tuple[str, ...]) -> Iterator[tuned.Table]:
+    """Yield our table for these words, then all of the user's: those may have names of parts of their own."""
     chosen = _usual() | typed
-    option = "/".join(chosen[group] for group in ("dataset", "architecture", "forget_set"))
-    file = tuned.table_file(CONF / "tuned", option)
-    arms = ((file and tuned.read_table(file)) or {}).get(chosen["mu_algo"], {})
+    ours = tuned.table_file(CONF / "tuned", "/".join(chosen[group] for group in PLACE))
+    own = [folder / f"{name}.yaml" for folder in _folders(path, "tuned://") for name in tuned.names(folder)]
+    yield from (table for file in (ours, *own) if file and (table := tuned.read_table(file)))
+
+
+def _entries(table: tuned.Table, typed: dict[str, str], path: tuple[str, ...]) -> list[dict]:
+    """Return a table's entries at a cost of the arm that these words name."""
+    arms, here = table.get((_usual() | typed)["mu_algo"], {}), _targets(typed, path)
     own = [one for targets, entries in arms.items() if targets != tuned.ANY_TARGETS for one in entries]
-    same = [one for one in own if "cost" in one and _targets(_by_name(one["words"])) == _targets(typed)]
-    return [*same, *(one for one in arms.get(tuned.ANY_TARGETS, []) if "cost" in one)]
+    same = [one for one in own if "words" in one and _targets(_by_name(one["words"]), path) == here]
+    both = [*same, *(one for one in arms.get(tuned.ANY_TARGETS, []) if "words" in one)]
+    return [one for one in both if "cost" in one]
 
 
-def _targets(typed: dict[str, str]) -> str:
+def _targets(typed: dict[str, str], path: tuple[str, ...]) -> str:
     """Return the preset of targets that words choose; the name of an entry has changed values of it, too."""
-    return typed.get("targets") or _usual_targets(typed.get("mu_algo") or _usual()["mu_algo"])
+    algorithm = typed.get("mu_algo") or _usual()["mu_algo"]
+    return typed.get("targets") or _usual_targets(algorithm, (CONF, *_folders(path, "file://")))
 
 
 def _searched_for(typed: dict[str, str]) -> dict[str, object]:
@@ -165,10 +202,11 @@ def _usual() -> dict[str, str]:
 
 
 @functools.cache
-def _usual_targets(algorithm: str) -> str:
-    """Return the targets of one of our algorithms where none are typed."""
-    file = CONF / "mu_algo" / f"{algorithm}.yaml"
-    node = yaml.safe_load(file.read_text(encoding="utf-8")) if os.path.isfile(file) else {}
+def _usual_targets(algorithm: str, places: tuple[Path, ...]) -> str:
+    """Return the targets of an algorithm where none are typed."""
+    files = (place / "mu_algo" / f"{algorithm}.yaml" for place in places)
+    file = next((file for file in files if os.path.isfile(file)), None)
+    node = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
     overrides = {
         name: value for one in node.get("defaults", []) if isinstance(one, dict) for name, value in one.items()
     }

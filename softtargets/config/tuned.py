@@ -84,8 +84,11 @@ def _place(entry: dict) -> tuple:
 
 def _is_entry(entry: object) -> bool:
     values = entry.get("values") if _is_mapping(entry) else None
-    numbers = _is_mapping(values) and all(isinstance(value, int | float) for value in values.values())
-    return numbers and isinstance(entry.get("cost", 0.0), int | float) and entry.keys() <= {"values", *NOTES}
+    if not _is_mapping(values) or not all(isinstance(value, int | float) for value in values.values()):
+        return False
+    words = entry.get("words", [])
+    typed = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    return typed and isinstance(entry.get("cost", 0.0), int | float) and entry.keys() <= {"values", *NOTES}
 
 
 def _is_mapping(node: object) -> bool:

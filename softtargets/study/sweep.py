@@ -94,8 +94,9 @@ def _combinations(sweeper: Sweeper, arguments: list[str]) -> tuple[list[list[str
         named = [one.get_key_element() for one in overrides if one.is_sweep_override()]
         swept |= dict.fromkeys([*(word.partition("=")[0] for word in words), *named])
     swept.pop("pairs", None)  # folder names show the seeds instead
-    combinations = recipes.each_with_recipe(combinations, sweeper.config.hydra.searchpath)
-    return list(map(at_cost.with_searched, combinations)), list(swept)
+    path = sweeper.config.hydra.searchpath
+    combinations = recipes.each_with_recipe(combinations, path)
+    return [at_cost.with_searched(words, path) for words in combinations], list(swept)
 
 
 def _own_settings(sweeper: Sweeper, arguments: list[str]) -> PairSettings:
