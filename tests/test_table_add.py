@@ -345,6 +345,13 @@ def one_arm_under_another_name(folder: Path) -> None:
         write_json(file, run | {name: usual[name] for name in same})
 
 
+def one_arm_with_other_hashes(folder: Path) -> None:
+    """Replace the results of one arm by those of the other, with models that have other hashes."""
+    one_arm_under_another_name(folder)
+    for number in (1, 3, 5):
+        edited(lambda run: run["hashes"].update(unlearned=digest(run["hashes"]["unlearned"])), number)(folder)
+
+
 def one_arm_with_another_rate(folder: Path) -> None:
     """Copy the results of one arm as those of another learning rate."""
     for seed in (0, 2, 4):
@@ -494,6 +501,7 @@ FORGERIES |= {
         "faces.disagreement_test.floor=0.001, and the retrained models' accuracy allows",
     ),
     "one arm under another name": (one_arm_under_another_name, "the same unlearned model, and other algorithms"),
+    "one arm with other hashes": (one_arm_with_other_hashes, "two unlearned models by their hashes, and the same"),
     "one arm with another rate": (
         one_arm_with_another_rate,
         "the same unlearned model, and other unlearn.optimizer",
@@ -511,6 +519,7 @@ def test_an_ensemble_has_models_of_its_own_in_a_pair(sent, tmp_path):
     own["choices"]["mu_algo"] = "sisa"
     own["config"]["mu_algo"] = {"_target_": "softtargets.mu_algo.sisa.sisa", "_partial_": True, "shards": 5}
     own["hashes"] |= {name: digest("ensemble", name) for name in ("original", "retrained", "unlearned")}
+    own["distance"]["l1_test"] *= 1.0001  # as other models have it
     leave(sent / "ensembles", with_hash(own))
     assert main(["add", str(sent), "--to", str(tmp_path / "community")]) == 0
 
@@ -564,6 +573,7 @@ def test_results_are_taken_in_once_and_fit_those_that_are_there(sent, tmp_path, 
     other = honest(1)
     other["config"]["unlearn"]["optimizer"]["lr"] = 0.02
     other["hashes"]["unlearned"] = digest("another")
+    other["distance"]["l1_test"] *= 1.0001
     other["hashes"]["forget_set"] = other["data"]["hashes"]["forget"] = digest("elsewhere")
     assert main(["add", str(leave(tmp_path / "third", with_hash(other))), "--to", str(to)]) == 2
     assert "two forget sets of the same seeds" in capsys.readouterr().err
@@ -598,6 +608,26 @@ def test_the_history_knows_when_code_came_to_be():
     assert history.came_after(code, datetime.datetime.fromisoformat(EARLY))
     assert not history.came_after(code, now)
     assert not history.came_after("0" * 64, datetime.datetime.fromisoformat(EARLY))
+
+
+@pytest.mark.parametrize(("layers", "code"), [(1, 0), (2, 2)])
+def test_algorithms_that_are_one_by_their_settings_may_have_the_same_models(layers, code, sent, tmp_path, capsys):
+    others = {"head_reset": {}, "euk": {"layers": layers}}
+    for name, settings in others.items():
+        run = honest(0, "retrain")
+        run["config"]["mu_algo"] = {"_target_": f"softtargets.mu_algo.{name}.{name}", "_partial_": True} | settings
+        run["choices"]["mu_algo"] = name
+        run["ignores_targets"] = name == "head_reset"
+        run["hashes"]["unlearned"] = digest("reset")
+        run["distance"]["l1_test"] *= 1.0001
+        leave(sent / name, with_hash(run))
+    assert main(["add", str(sent), "--to", str(tmp_path / "community")]) == code
+    said = capsys.readouterr()
+    assert (
+        "the same models in 1 pair: " in said.out
+        if code == 0
+        else "other algorithms, so one is a copy" in said.err
+    )
 
 
 def test_arms_with_the_same_models_are_named_where_a_setting_may_have_no_effect(sent, tmp_path, capsys):

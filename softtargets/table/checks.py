@@ -68,7 +68,7 @@ def verified(folder: Path) -> list[Run]:
 
 def require_fitting(runs: list[Run], known: list[Run]) -> None:
     """Raise BadInput where runs and those of the table have other forget sets under the same seeds, or copies."""
-    for check in (copies.models_and_numbers, copies.weights, _forget_sets):
+    for check in (copies.models_and_numbers, copies.weights, copies.predictions, _forget_sets):
         _raise_first(check([*known, *runs]), None)
 
 
@@ -398,5 +398,5 @@ METRICS = ("forget_acc", "retain_acc", "test_acc", "mia_auc")
 
 OF_ALL: tuple[Callable[[list[Run]], Faults], ...] = (
     *(_codes, _before_their_code, _twice, copies.models_and_numbers, _forget_sets, _pairs),
-    *(copies.untrained, copies.weights, copies.classes),
+    *(copies.untrained, copies.weights, copies.predictions, copies.classes),
 )

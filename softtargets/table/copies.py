@@ -9,11 +9,14 @@ from softtargets.marks import Algorithm
 from softtargets.report.measures import FACES
 from softtargets.report.runs import Run
 from softtargets.report.standing import placed
+from softtargets.system.words import counted
 from softtargets.table.contradictions import EITHER, NEAR, algorithm
 
 Faults = Iterator[str]
 OF_CLASSES = {"test": ("test_acc", "class_acc"), "forget": ("forget_acc", "forget_class_acc")}
 """By set: the accuracy, and those of its classes."""
+OF_A_MODEL = ("js_test", "l1_test")
+"""Distances with sixteen digits, which no two models share."""
 
 
 def models_and_numbers(runs: list[Run]) -> Faults:
@@ -27,6 +30,23 @@ def models_and_numbers(runs: list[Run]) -> Faults:
                 yield f"{other.folder} and {run.folder}: {said}, so one is a copy or has another's seed"
 
 
+def predictions(runs: list[Run]) -> Faults:
+    """Find models with other weights and the same distances, to the last digit: one of them is a copy."""
+    known: dict[object, Run] = {}
+    for run in runs:
+        apart, nothing = ([part.get(name) for name in OF_A_MODEL] for part in _parts(run.result))
+        if not all(apart) or apart == nothing or run.result.get("comparison_only"):
+            continue  # missing, 0 or as far as the original, from which rounding alone may part it
+        other = known.setdefault(tuple(apart), run)
+        if other.result["hashes"]["unlearned"] != run.result["hashes"]["unlearned"]:
+            said = "two unlearned models by their hashes, and the same distances"
+            yield f"{other.folder} and {run.folder}: {said}, so one is a copy"
+
+
+def _parts(result: dict) -> tuple[dict, dict]:
+    return result["distance"], result["baseline"]
+
+
 def _of_one_seed(result: dict) -> Iterator[object]:
     """Yield what no two seeds share: hashes, and numbers with sixteen digits of a model's own."""
     face, metrics = result["faces"][FACES[0].name], result["metrics"]
@@ -38,7 +58,7 @@ def _of_one_seed(result: dict) -> Iterator[object]:
         losses = [metrics[model].get(f"{name}_loss") for name in ("forget", "test")]
         if all(losses):  # neither missing nor 0
             yield model, *losses
-    apart = [result["distance"].get(name) for name in ("js_test", "l1_test")]
+    apart = [result["distance"].get(name) for name in OF_A_MODEL]
     if all(apart):
         yield "unlearned", *apart
 
@@ -51,7 +71,7 @@ def weights(runs: list[Run]) -> Faults:
             if first.seed != run.seed and not _is_of_one_original(first, run):
                 yield f"{where}: seeds {first.seed} and {run.seed} have the same unlearned model, so one is a copy"
             elif why := _apart(first.result, run.result):
-                yield f"{where}: the same unlearned model, and other {why}, so one is a copy"
+                yield f"{where}: the same unlearned model, and other {why}, so one is a copy; leave it out"
 
 
 def _is_of_one_original(one: Run, other: Run) -> bool:
@@ -67,7 +87,7 @@ def same_models(runs: list[Run]) -> list[str]:
         names = {f"{run.result['choices']['mu_algo']} {run.arm} ({run.cell.name})": placed(run) for run in group}
         if len(set(names.values())) > 1:
             pairs[" and ".join(sorted(names))] += 1
-    return [f"the same models in {count} pairs: {names}" for names, count in pairs.items()]
+    return [f"the same models in {counted(count, 'pair')}: {names}" for names, count in pairs.items()]
 
 
 def _same_weights(runs: list[Run]) -> list[list[Run]]:
@@ -85,14 +105,24 @@ def _apart(one: dict, other: dict) -> str | None:
     and targets that the algorithm does not read give the same weights.
     """
     configs = [result["config"] for result in (one, other)]
-    if configs[0]["mu_algo"].get("_target_") != configs[1]["mu_algo"].get("_target_"):
+    if not _is_one_algorithm(*(config["mu_algo"] for config in configs)):
         return "algorithms"
     marks = algorithm(configs[0])
+    data = "train" if marks is None or marks.has_no_loop else "retain"
+    if one["data"]["hashes"].get(data) != other["data"]["hashes"].get(data):
+        return "data"
     for name in () if marks is None or marks.has_no_loop else ("optimizer", "schedule", "batch_size"):
         if configs[0]["unlearn"].get(name) != configs[1]["unlearn"].get(name):
             return f"unlearn.{name}"
     same = one["hashes"]["targets"] == other["hashes"]["targets"] or _ignores(marks, *configs)
     return None if marks is None or same else "targets"
+
+
+def _is_one_algorithm(one: dict, other: dict) -> bool:
+    """Return whether two settings name one algorithm; EU-k of one layer resets the head as head_reset does."""
+    names = [str(node.get("_target_")).rpartition(".")[2] for node in (one, other)]
+    of_one_layer = sorted(names) == ["euk", "head_reset"] and 1 in (one.get("layers"), other.get("layers"))
+    return of_one_layer or one.get("_target_") == other.get("_target_")
 
 
 def _ignores(marks: Algorithm | None, one: dict, other: dict) -> bool:

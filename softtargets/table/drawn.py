@@ -72,8 +72,9 @@ def with_root(dataset: dict) -> dict:
 def _require_same(run: Run, data: Split) -> None:
     """Raise BadInput where the samples of a result are not those of its config, or their classes are others."""
     sets = {"train": data.train} | data.evaluated()
+    sizes = run.result["data"]["sizes"]
     for name, digest in run.result["data"]["hashes"].items():
-        if name not in sets or digest != sets[name].digest:
+        if name not in sets or digest != sets[name].digest or sizes[name] != len(sets[name]):
             said = f"its {name} set is not the one that its config and seeds draw"
             raise BadInput(f"{run.folder}: {said}: {EITHER}")
     for name in OF_CLASSES:
