@@ -13,9 +13,11 @@ from conftest import SMALL
 from PIL import Image
 from test_sweep import folder, sweep  # noqa: F401, a fixture
 
+import softtargets
 from softtargets.config import contents
 from softtargets.config.resolve import NO_INFLUENCE, config_hash
 from softtargets.errors import BadInput
+from softtargets.execution import composed_run
 from softtargets.execution.experiment import build
 from softtargets.readers import image_folder
 from softtargets.report import runs
@@ -250,6 +252,28 @@ def test_what_has_not_changed_is_read_once(here, monkeypatch):
     write(base / "train/a/0.png", bytes(stat.st_size))
     os.utime(base / "train/a/0.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert contents.sha256_of(base) != first
+
+
+def places(here: Path) -> tuple[str, str]:
+    return f"store.dir={here / 'store'}", f"runs_dir={here / 'runs'}"
+
+
+def test_a_run_lists_a_folder_before_it_begins_and_once_more_at_its_start(here, monkeypatch):
+    tree(here / "one")
+    words = (*FOLDER, "dataset.path=one", "stage=data", *places(here))
+    softtargets.run(words)
+    usual, listed = image_folder.tree, []
+    monkeypatch.setattr(image_folder, "tree", lambda base: listed.append(base) or usual(base))
+    softtargets.run(words)
+    assert len(listed) == 2
+
+
+def test_what_changes_between_check_and_run_is_refused(here, monkeypatch):
+    one = tree(here / "one")
+    # the last step before the run
+    monkeypatch.setattr(composed_run, "check_folder", lambda *given: write(one / "train/a/0.png", b"other"))
+    with pytest.raises(BadInput, match=r"dataset\.path=one: its content has changed since this run began"):
+        softtargets.run([*FOLDER, "dataset.path=one", "stage=data", *places(here)])
 
 
 def test_a_folder_may_link_to_itself(here):

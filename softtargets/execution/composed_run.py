@@ -48,6 +48,9 @@ READ = ("checkpoint", "architecture.weights", "forget_set.path")
 """Settings that name a file to read, which another run may have left."""
 LONGEST = 200
 """Most bytes of these names: a file system takes 255, and date, time and seed need some."""
+_HASHED: list[Callable] = []
+"""How the check before a single run hashed the user's files: the run need not list a large folder once more. What
+has changed meanwhile is refused, since `experiment.build` looks anew."""
 
 
 def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
@@ -66,7 +69,8 @@ def run_in_folder(cfg: DictConfig, hydra: DictConfig) -> float | None:
             if swept:
                 files.callback(mark, output, "ended")
                 log = files.enter_context(_cell(output))
-            config = resolved(as_plain(cfg), hydra, chosen(hydra.runtime))
+            hashed = _HASHED.pop() if _HASHED and not swept else contents.sha256_of
+            config = resolved(as_plain(cfg), hydra, chosen(hydra.runtime), hashed)
             digest = config_hash(config)
             return _run(config, digest, output, log)
         except (Exception, SystemExit) as error:
@@ -146,15 +150,17 @@ def check_runnable(config: DictConfig, elsewhere: bool = False) -> "Experiment":
     from softtargets.execution.parts import Parts
 
     allowed_targets.listed_plugins(config)
-    overrides = list(config.hydra.overrides.task)
+    overrides, parts = list(config.hydra.overrides.task), Parts()
     if config.rerun is not None:
         _require_kept(overrides)
     check_tuned(config)
     with _naming_files(config):
         try:
-            return check_resolved(resolved_config(config), overrides, Parts(), elsewhere)
+            experiment = check_resolved(resolved_config(config, parts.sha256_of), overrides, parts, elsewhere)
         except NotTaken as error:
             raise BadInput(f"{error}{_preset_advice(config, error.settings)}") from error
+    _HASHED[:] = [parts.sha256_of]
+    return experiment
 
 
 def check_resolved(task: dict, overrides: list[str], parts: "Parts", elsewhere: bool = False) -> "Experiment":
@@ -244,9 +250,9 @@ def _refuse_own_files(config: DictConfig, folder: Path) -> None:
             raise BadInput(f"{setting}={place}: lies in hydra.run.dir={folder}. Choose another folder for the run")
 
 
-def resolved_config(config: DictConfig) -> dict:
+def resolved_config(config: DictConfig, digest: Callable = contents.sha256_of) -> dict:
     """Return a composed config, `hydra` node included, in resolved form."""
-    return resolved(as_plain(without_hydra(config)), config.hydra, chosen(config.hydra.runtime))
+    return resolved(as_plain(without_hydra(config)), config.hydra, chosen(config.hydra.runtime), digest)
 
 
 def resolved(task: dict, hydra: DictConfig, options: Chosen, digest: Callable = contents.sha256_of) -> dict:
