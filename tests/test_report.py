@@ -1900,6 +1900,30 @@ def test_a_report_names_arms_that_were_tuned_on_other_data(tmp_path):
     ]
 
 
+def test_a_report_names_arms_that_were_searched_with_other_tries_or_another_objective(tmp_path):
+    seen = {"seeds": [1000], "trials": 60, "objective": "retrained"}
+    searched = {
+        "hard": seen,
+        "soft": seen | {"trials": 1, "objective": "utility"},
+        "delete": seen,
+        "uniform": {"seeds": [1000], "trials": 60},  # of an older search the objective is not known
+        "oracle": {"seeds": [1000]},
+    }
+    runs = [result(2, name, tuned_on=SEEN | more, data=USED) for name, more in searched.items()]
+    setting, other = "fashion_mnist mlp random", result(2, "soft_retain", tuned_on=SEEN | seen, data=USED)
+    other["choices"] |= {"mu_algo": "graddiff", "unlearn": "graddiff"}
+    assert tuning_notes(read(leave(tmp_path / "one", *runs, other))) == [
+        f"{setting}: arms were searched with different numbers of tries: 1 (gradasc soft), 60 (4 arms)",
+        f"{setting}: arms were searched by different objectives: "
+        "retrained (gradasc delete, gradasc hard, graddiff soft_retain), utility (gradasc soft)",
+    ]
+    alike = [run for run in runs if run["choices"]["targets"] != "soft"]
+    assert tuning_notes(read(leave(tmp_path / "two", *alike))) == []
+    # arms of two costs are not compared
+    other = result(2, "soft", tuned_on=SEEN | searched["soft"], data=USED, config={"unlearn": {"cost": 0.1}})
+    assert tuning_notes(read(leave(tmp_path / "three", *alike, other))) == []
+
+
 def test_what_was_tuned_on_is_on_screen_in_the_tables_and_on_the_page(folder, capsys):
     place = folder(*[result(seed, tuned_on=SEEN, data=USED) for seed in (1, 2)])
     assert main([str(place)]) == 0

@@ -596,6 +596,7 @@ def test_a_search_starts_at_doing_nothing_and_goes_on_where_it_was(tmp_path):
     assert (row["cost"], row["words"], row["tuned_on"]) == (0.5, winner["words"], winner["tuned_on"])
     seen = {"dataset": "mnist_5k", "images": 475, "seeds": [1000, 1001, 2000], "forget_sets": [1000, 1001, 2000]}
     seen |= {"classes": [], "fixed": None, "test_images": 0, "cost": 0.5, "recipe": winner["tuned_on"]["recipe"]}
+    seen |= {"trials": 3, "objective": "retrained"}
     assert winner["tuned_on"] == seen
     assert row["interval"] is None  # of one fresh pair
     assert row["cpu_s"] == winner["cpu_s"] > 0

@@ -180,14 +180,14 @@ def test_cfg_shows_the_values_of_the_arm(resolve, monkeypatch, capsys):
 
 def test_a_run_carries_what_its_values_were_tuned_on_and_its_hash_does_not(composed):
     config = composed(*NPO)
-    rest = {"fixed": None, "test_images": 0, "recipe": None, "cost": None}
+    rest = {"fixed": None, "test_images": 0, "recipe": None, "cost": None, "trials": None, "objective": None}
     assert config["tuned_on"] == SEEN | rest
     assert config_hash(config) == config_hash(
         {name: value for name, value in config.items() if name != "tuned_on"}
     )
     assert "tuned_on" not in composed(*NPO, "tuned=none")
     # what a search prints is what a run reads
-    more = {"classes": [3], "recipe": "mlp lr=1-abc123", "cost": 0.1}
+    more = {"classes": [3], "recipe": "mlp lr=1-abc123", "cost": 0.1, "trials": 60, "objective": "blind"}
     word = tuned_on.typed(config["tuned_on"] | more)
     assert composed(*NPO, "tuned=none", word)["tuned_on"] == config["tuned_on"] | more
     for word, said in {
@@ -199,7 +199,7 @@ def test_a_run_carries_what_its_values_were_tuned_on_and_its_hash_does_not(compo
 
 
 def test_a_cells_folder_has_no_name_of_what_it_was_tuned_on():
-    words = ["mu_algo=npo", tuned_on.typed(SEEN)]
+    words = ["mu_algo=npo", tuned_on.typed(SEEN | {"trials": 60, "objective": "utility"})]
     named = cells._differing(words, [word.partition("=")[0] for word in words], dict.fromkeys(CHOSEN, "npo"))
     assert named == "mu_algo=npo"
 
@@ -283,8 +283,8 @@ def test_settings_with_a_cost_are_taken_where_all_is_as_it_was_searched(words, t
 def test_a_run_with_another_setting_than_the_searched_claims_no_cost_and_keeps_the_seeds(word, searched):
     (seen,) = (one for one in at_cost.with_searched(AT_COST) if one.startswith(f"+{tuned_on.SETTING}="))
     (kept,) = (one for one in at_cost.with_searched([*AT_COST, word]) if one.startswith(f"+{tuned_on.SETTING}="))
-    assert ",cost:0.1" in seen
-    assert kept == (seen if searched else seen.replace(",cost:0.1", ""))
+    assert seen.endswith(",cost:0.1,trials:60}")  # an older entry has its tries beside what was seen
+    assert kept == (seen if searched else seen.replace(",cost:0.1,trials:60", ""))
     assert "seeds:[1000,1001," in kept
 
 

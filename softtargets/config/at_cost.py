@@ -121,10 +121,18 @@ def _after(entry: dict, words: list[str]) -> list[str]:
     """Return words after those of an entry, of which they replace some."""
     typed = _by_name(words)
     searched = {_name(word): word for word in entry["words"] if _is_taken(_name(word))}
-    if _changed(entry, typed) and "tuned_on" in entry:
-        # its seeds were still seen, but these settings were not searched at the cost
-        searched[tuned_on.SETTING] = tuned_on.typed(entry["tuned_on"] | {"cost": None})
+    if "tuned_on" in entry:
+        searched[tuned_on.SETTING] = tuned_on.typed(_seen(entry, typed))
     return [*(word for name, word in searched.items() if name not in typed), *words]
+
+
+def _seen(entry: dict, typed: dict[str, str]) -> dict:
+    """Return what an entry's search saw; older entries have its number of tries beside that."""
+    seen = entry["tuned_on"]
+    if _changed(entry, typed):
+        # its seeds were still seen, but no search chose these settings
+        return seen | dict.fromkeys(("cost", "trials", "objective"))
+    return seen if seen.get("trials") is not None else seen | {"trials": entry.get("trials")}
 
 
 def _is_taken(name: str) -> bool:

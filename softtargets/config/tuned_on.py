@@ -38,6 +38,10 @@ class TunedOn(pydantic.BaseModel):
     """Recipe of training, see `recipe_of`; None where it is not known."""
     cost: float | None = None
     """Budget, `unlearn.cost`; None for a search without one."""
+    trials: int | None = None
+    """Tries of the search; None where it is not known."""
+    objective: str | None = None
+    """What its score was, see `softtargets search --help`; None where it is not known."""
 
 
 def checked(node: object, where: str) -> dict:

@@ -186,6 +186,8 @@ class TunedOnFields(_Read):
     test_images: int
     recipe: str | None = None
     cost: float | None = None
+    trials: int | None = None
+    objective: str | None = None
 
 
 class PromiseFields(_Read):

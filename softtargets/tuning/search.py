@@ -356,7 +356,8 @@ class Search:
         drawn = winner.user_attrs["words"] if winner else []
         tuning = self._numbers(TUNING, self.settings.tuning_pairs)
         fresh = self._numbers(FRESH, self.settings.fresh_pairs)
-        seen = seen_by([*tuning, *fresh], self._pair(FRESH).experiment)
+        trials, objective = len(self.tries.finished()), self.settings.objective
+        seen = seen_by([*tuning, *fresh], self._pair(FRESH).experiment, trials, objective)
         usual = [word for word in USUAL if word.partition("=")[0] not in self._typed()]
         # the first words come first in the name of a cell's folder, which has an end
         words = [*self.words, *drawn, *usual, tuned_on.typed(seen)]
@@ -370,8 +371,8 @@ class Search:
             "score_on_tuning_pairs": winner.value if winner else None,
             "fresh_scores": scores,
             "budget": self.composed(self.all_words(())).unlearn.cost,
-            "objective": self.settings.objective,
-            "trials": len(self.tries.finished()),
+            "objective": objective,
+            "trials": trials,
             "cpu_s": self._seconds(),
             "sampler_seed": self.settings.sampler_seed,
             "tuning_pairs": list(tuning),
