@@ -19,7 +19,7 @@ from softtargets.execution.callables import checked_partial, take_settings
 from softtargets.marks import Dataset, ForgetSet
 from softtargets.split import split
 from softtargets.store import Store
-from softtargets.system.memory import require_memory
+from softtargets.system.memory import require_memory, training_on
 from softtargets.types import Selection, Split
 
 CODE = 1
@@ -68,7 +68,9 @@ def _split(dataset: str, forget_set: str, device: str, place: Path, scored: str 
         take_settings(DatasetSettings, node, "dataset"),
         take_settings(ForgetSetSettings, kind, "forget_set").seed,
     )
-    images = _images(json.dumps([node, *known]), place)
+    with training_on(drawn.train_size):
+        images = _images(json.dumps([node, *known]), place)
+        _require_memory(images)
     checks.require_channels(drawn, images.train_pixels.shape[1])
     checks.require_class_numbers(kind, images.class_names)
     choose = checked_partial(
@@ -89,7 +91,6 @@ def _split(dataset: str, forget_set: str, device: str, place: Path, scored: str 
         return chosen
 
     with naming("dataset"):
-        _require_memory(images, drawn.train_size)
         data = split(images, named, forget_seed=seed, **drawn.model_dump())
     return _moved(dataclasses.replace(data, train_scores=values), device)
 
@@ -111,11 +112,12 @@ def _images(loader: str, place: Path) -> Images:
         return _kept(node, known, sources, read, Store(place))
 
 
-def _require_memory(images: Images, train_size: int | None) -> None:
-    """Say what a run on these images needs in memory; raise ValueError if that is more than there is."""
+def _require_memory(images: Images) -> None:
+    """Say what a run on these images needs in memory; raise BadInput if that is more than there is."""
     count, *shape = images.train_pixels.shape
     if len(shape) == 3:
-        require_memory(min(count, train_size or count) + len(images.test_labels), tuple(shape), read=True)
+        with naming("dataset"):
+            require_memory(count, len(images.test_labels), tuple(shape), read=True)
 
 
 def _kept(node: dict, known: dict[str, str], sources: dict, read: Callable[[], Images], store: Store) -> Images:

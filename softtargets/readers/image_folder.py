@@ -163,7 +163,8 @@ def decode(
         height, width, depth = first.shape
         if not (LEAST <= height <= MOST and LEAST <= width <= MOST):
             raise ValueError(_odd_size(files[0], first.shape))
-        require_memory(len(files), (channels or 3, height, width))
+        test = sum(file.test for file in files)
+        require_memory(len(files) - test, test, (channels or 3, height, width))
         pixels = np.empty((len(files), height, width, depth), np.uint8)
         for place, file in enumerate(files):
             # after the first colour there is nothing left to look for

@@ -1,10 +1,12 @@
 """The memory of this machine and of this process, and what the images of a run need of it."""
 
+import contextlib
 import functools
 import math
 import resource
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from softtargets.errors import program
@@ -17,25 +19,46 @@ WORTH_A_LINE = 2 * 10**9
 GROUPS = Path("/sys/fs/cgroup")
 
 
-def require_memory(count: int, shape: tuple[int, int, int], *, read: bool = False) -> None:
-    """Say on stderr what `count` images of a shape (channels, height, width) need in memory, if it is much.
+_TRAIN_SIZE: ContextVar[int | None] = ContextVar("train_size", default=None)
 
-    `read` says that their pixels are in memory already, so that fewer can be taken but none made smaller. Raises
-    ValueError if the rest is more than this process may take.
+
+@contextlib.contextmanager
+def training_on(train_size: int | None) -> Iterator[None]:
+    """Let `require_memory` count, within the block, so many training images for a run; None for all of them."""
+    token = _TRAIN_SIZE.set(train_size)
+    try:
+        yield
+    finally:
+        _TRAIN_SIZE.reset(token)
+
+
+def require_memory(train: int, test: int, shape: tuple[int, int, int], *, read: bool = False) -> None:
+    """Say on stderr what a run on images of a shape (channels, height, width) needs in memory, if it is much.
+
+    It reads `train` and `test` images, and takes all of these or as many as `training_on` says. `read` says that
+    their pixels are in memory already, so that fewer can be taken but none made smaller. Raises ValueError if the
+    rest is more than this process may take.
     """
-    pixels = count * math.prod(shape)
-    need, free = COPIES * pixels + BASE, available()
+    taken = min(train, _TRAIN_SIZE.get() or train) + test
+    need, free = _need(taken, train + test, shape), available()
     if need < WORTH_A_LINE:
         return
     channels, height, width = shape
-    what = f"{counted(count, 'image')} of {width}x{height} pixels in {counted(channels, 'channel')}"
-    sentence = f"{what} need up to {need / 1e9:.1f} GB of memory"
-    if free is not None and need - read * pixels > free:
-        setting = "train_size" if read else "size"
+    images = counted(taken, "image") if taken == train + test else f"{taken:,} of {counted(train + test, 'image')}"
+    sentence = f"{images} of {width}x{height} pixels in {counted(channels, 'channel')}"
+    sentence += f" need up to {need / 1e9:.1f} GB of memory"
+    if free is not None and need - read * (train + test) * math.prod(shape) > free:
+        settings = [] if _need(test, train + test, shape) > free and not read else ["dataset.train_size"]
+        settings += [] if read else ["dataset.size"]
         raise ValueError(
-            f"{sentence}, and {free / 1e9:.1f} GB are free. Set a smaller dataset.{setting}, or free some"
+            f"{sentence}, and {free / 1e9:.1f} GB are free. Set a smaller {' or '.join(settings)}, or free some"
         )
     _say(sentence)
+
+
+def _need(taken: int, read: int, shape: tuple[int, int, int]) -> int:
+    """Return the bytes that a run needs which reads some images, and takes some of these."""
+    return (COPIES * taken + read - taken) * math.prod(shape) + BASE
 
 
 @functools.lru_cache(maxsize=1)
