@@ -1,6 +1,7 @@
 """The search for an arm's settings: spaces, scores, tries that several calls share, and the choice of a winner."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -29,7 +30,7 @@ from softtargets.execution.experiment import build
 from softtargets.marks import Algorithm
 from softtargets.tuning import pairs, tries
 from softtargets.tuning.pairs import WORST, Blind, KeptUtility, NearRetrained, interval, seeded
-from softtargets.tuning.search import STILL, Search, SearchSettings
+from softtargets.tuning.search import STILL, UNWATCHED, USUAL, Search, SearchSettings
 from softtargets.tuning.space import NOTHING_TO_SEARCH, draw, first_tries, read_space
 from softtargets.tuning.tries import Tries
 from softtargets.types import Samples
@@ -196,6 +197,52 @@ def test_every_algorithm_has_a_space_that_starts_where_nothing_moves_or_a_reason
     own = {key for key in yaml.safe_load((CONF / "mu_algo" / f"{name}.yaml").read_text()) if key in WEIGHTS}
     own -= {"epsilon"} if name == "noisy_finetune" else set()  # what it promises is no choice of a search
     assert {f"mu_algo.{key}" for key in own} <= set(space["sgd"].drawn)
+
+
+MOVES_AT_ONCE = "ct"
+"""The algorithm that moves the network before its first step, so that no rate leaves it where it was."""
+STILL_FIRST = [
+    name
+    for name in ALGORITHMS
+    if name not in {*NOTHING_TO_SEARCH, MOVES_AT_ONCE}
+    and not Algorithm.of(get_object(f"softtargets.mu_algo.{name}.{name}")).starts_afresh
+]
+WHOLE = ("forget_set=class", "forget_set.classes=[9]")
+
+
+@pytest.fixture(scope="module")
+def tried_first(composed):
+    """Return a function that scores the first try of an algorithm on a tuning pair, less doing nothing."""
+
+    def config(words, pair: int) -> dict:
+        return composed(*words, *seeded(pair))
+
+    def words(name: str, data: tuple[str, ...], *drawn: str) -> tuple[str, ...]:
+        return ("unlearn=sgd", *USUAL, *drawn, *data, f"mu_algo={name}", "unlearn.cost=0.6", *UNWATCHED)
+
+    @functools.cache
+    def pair(data: tuple[str, ...]) -> NearRetrained:
+        return NearRetrained(1000, words("npo", data), config)
+
+    def score(name: str, *data: str) -> float:
+        block = next(iter(read_space(CONF / "search" / f"{name}.yaml", [CONF]).values()))
+        tried = pair(data).tried(words(name, data, *block.words(block.first())))
+        return NearRetrained.score([tried]) - NearRetrained.score([pair(data).nothing()])
+
+    return score
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", STILL_FIRST)
+def test_the_first_try_of_an_algorithm_is_where_doing_nothing_is(name, tried_first):
+    data = (*SMALL[:4], *(WHOLE if name == "unsir" else ()))
+    assert tried_first(name, *data) == pytest.approx(0, abs=STILL)
+
+
+@pytest.mark.long
+def test_what_moves_the_network_before_its_first_step_is_not_there(tried_first):
+    tiny_cnn = (SMALL[0], "architecture=cnn", *SMALL[2:4])
+    assert abs(tried_first(MOVES_AT_ONCE, *tiny_cnn)) > STILL
 
 
 SEARCHED = [

@@ -337,7 +337,8 @@ class Search:
     def _in_place_of_nothing(self, complete: list[FrozenTrial], scores: dict[str, float]) -> FrozenTrial | None:
         """Return the try whose settings an arm gets where doing nothing is best; None where none is near that.
 
-        It is the first try, which hardly moves. What starts afresh cannot do nothing: it gets its best.
+        It is the first try, which hardly moves, except that of `ct`. What starts afresh cannot do nothing: it gets
+        its best.
         """
         if Algorithm.of(self._pair(FRESH).experiment.unlearn).starts_afresh:
             tried = [one for one in complete if str(one.number) in scores]
