@@ -258,6 +258,46 @@ def test_a_network_in_the_users_own_configs_has_a_recipe(words, recipe, training
     assert search._settings([path, "architecture=own", *words, "trials=3"])[1][2:] == [*words, *added]
 
 
+@pytest.mark.parametrize(
+    ("experiment", "words", "training"),
+    [
+        ("defaults: [override /architecture: own]", (), "adamw"),
+        ("defaults: [base, _self_]", (), "adamw"),
+        ("defaults: [/experiment/base, override /training: mlp]", (), "mlp"),
+        ("defaults: [override /architecture: own]", ("training=cnn",), "cnn"),
+        ("defaults: [override /architecture: own]", ("architecture=mlp",), "mlp"),
+        ("training: {batch_size: 16}", ("architecture=own",), "adamw"),
+    ],
+)
+def test_a_network_that_the_users_experiment_chooses_has_a_recipe(experiment, words, training, elsewhere, here):
+    own = elsewhere / "conf"
+    for group in ("architecture", "experiment"):
+        (own / group).mkdir(parents=True)
+    (own / "architecture/own.yaml").write_text("_target_: own_parts.TinyNet\n_partial_: true\n")
+    for name, content in {"base": "defaults: [override /architecture: own]", "mine": experiment}.items():
+        (own / f"experiment/{name}.yaml").write_text(f"# @package _global_\n{content}\n")
+    path = f"hydra.searchpath=[file://{own}]"
+    found = here(*SMALL[:1], path, "plugins=[own_parts]", "experiment=mine", *words, "stage=data")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert f" training={training} " in found.stdout
+    (cell,) = recipes.each_with_recipe([["experiment=mine", *words]], [f"file://{own}"])
+    assert ("training=adamw" in cell) == (training == "adamw")
+
+
+def test_an_experiment_whose_cells_choose_the_network_leaves_their_recipes_to_them(elsewhere):
+    (elsewhere / "experiment").mkdir()
+    (elsewhere / "architecture").mkdir()
+    (elsewhere / "architecture/own.yaml").touch()
+    (elsewhere / "experiment/mine.yaml").write_text(
+        "defaults: [override /architecture: own]\nhydra: {sweeper: {params: {architecture: 'own,mlp'}}}\n"
+    )
+    words = ["-m", f"hydra.searchpath=[file://{elsewhere}]", "experiment=mine"]
+    assert recipes.with_recipe(words) == words
+    cells = [["experiment=mine", f"architecture={name}"] for name in ("own", "mlp")]
+    one, other = recipes.each_with_recipe(cells, [f"file://{elsewhere}"])
+    assert (one[2:], other[2:]) == (["training=adamw"], [])
+
+
 def test_a_setting_that_was_typed_is_not_called_a_presets(here):
     found = here("architecture.hidden=5", "architecture._target_=own_parts.TinyNet", "plugins=[own_parts]")
     assert found.stderr == "run.py: architecture.hidden=5: no such setting; choose one of weights\n"

@@ -13,6 +13,8 @@ from hydra.errors import HydraException
 from softtargets.layout import CONF
 
 RECIPE = "training=adamw"
+DECISIVE = ("experiment", "architecture", "training")
+"""Groups whose options decide whether there is a recipe."""
 
 
 def with_recipe(words: Iterable[str]) -> list[str]:
@@ -25,11 +27,8 @@ def with_recipe(words: Iterable[str]) -> list[str]:
         typed = OverridesParser.create().parse_overrides([word for word in words if not word.startswith("-")])
     except HydraException:
         return words  # Hydra refuses them in a moment
-    chosen = {one.key_or_group: one.value() for one in typed if not one.is_sweep_override()}
-    name = chosen.get("architecture")
-    if not isinstance(name, str) or any(one.key_or_group == "training" for one in typed):
-        return words
-    return [*words, RECIPE] if _lacks_recipe(name, _folders(typed)) else words
+    chosen = {one.key_or_group: None if one.is_sweep_override() else one.value() for one in typed}
+    return [*words, RECIPE] if _lacks_recipe(chosen, _folders(typed)) else words
 
 
 def sweeps(words: Iterable[str]) -> bool:
@@ -44,11 +43,23 @@ def sweeps(words: Iterable[str]) -> bool:
 
 
 def _is_sweep(file: Path) -> bool:
+    return _at(_content(file), "hydra", "mode") == "MULTIRUN"
+
+
+def _at(node: object, *keys: str) -> object:
+    """Return what is at a place in a config, None where there is nothing."""
+    for key in keys:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _content(file: Path) -> dict:
+    """Return the content of a config; nothing for one that Hydra refuses in a moment."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return content["hydra"]["mode"] == "MULTIRUN"
-    except (yaml.YAMLError, ValueError, OSError, TypeError, KeyError):
-        return False  # no sweep, or a file that Hydra refuses in a moment
+    except (yaml.YAMLError, ValueError, OSError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def each_with_recipe(combinations: list[list[str]], searchpath: Iterable[str]) -> list[list[str]]:
@@ -56,19 +67,44 @@ def each_with_recipe(combinations: list[list[str]], searchpath: Iterable[str]) -
     own = tuple(map(_folder, searchpath))
     if not own:
         return combinations
-    lacks_recipe = functools.cache(functools.partial(_lacks_recipe, own=own))  # a sweep has many cells, few names
+    lacks = functools.cache(
+        lambda *chosen: _lacks_recipe(dict(chosen), own)
+    )  # a sweep has many cells, few networks
     completed = []
     for words in combinations:
-        named = dict(word.partition("=")[::2] for word in words)
-        lacks = "training" not in named and lacks_recipe(named.get("architecture", ""))
-        completed.append([*words, RECIPE] if lacks else words)
+        named = (word.partition("=")[::2] for word in words)
+        chosen = [(group, option) for group, option in named if group in DECISIVE]
+        completed.append([*words, RECIPE] if lacks(*chosen) else words)
     return completed
 
 
-def _lacks_recipe(name: str, own: tuple[Path, ...]) -> bool:
-    """Return whether an architecture is in one of the user's folders, and a recipe of its name in none."""
+def _lacks_recipe(chosen: dict[str, object], own: tuple[Path, ...]) -> bool:
+    """Return whether an architecture is in one of the user's folders, and a recipe of its name in none.
+
+    `chosen` are the typed options by group, None where several are; an experiment may choose the architecture.
+    """
+    options = _of_experiment(chosen.get("experiment"), own) | chosen
+    name = options.get("architecture")
+    if not isinstance(name, str) or "training" in options:
+        return False
     is_own = any(os.path.isfile(folder / "architecture" / f"{name}.yaml") for folder in own)
     return is_own and not any(os.path.isfile(folder / "training" / f"{name}.yaml") for folder in own)
+
+
+def _of_experiment(name: object, own: tuple[Path, ...], above: tuple[str, ...] = ()) -> dict[str, object]:
+    """Return the options that an experiment and those in its defaults choose, None where its cells choose."""
+    if not isinstance(name, str) or name in above:  # Hydra refuses an experiment that is a part of itself
+        return {}
+    files = (folder / "experiment" / f"{name}.yaml" for folder in (CONF, *own))
+    content = next((_content(file) for file in files if os.path.isfile(file)), {})
+    chosen: dict[str, object] = {}
+    for entry in content.get("defaults") or ():
+        if isinstance(entry, str):
+            chosen |= _of_experiment(entry.removeprefix("/experiment/"), own, (*above, name))
+        elif isinstance(entry, dict):
+            chosen |= {str(group).removeprefix("override /"): option for group, option in entry.items()}
+    swept = _at(content, "hydra", "sweeper", "params")
+    return chosen | dict.fromkeys(swept if isinstance(swept, dict) else ())
 
 
 def _folders(typed: Iterable[Override]) -> tuple[Path, ...]:
