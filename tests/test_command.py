@@ -284,6 +284,24 @@ def test_a_network_that_the_users_experiment_chooses_has_a_recipe(experiment, wo
     assert ("training=adamw" in cell) == (training == "adamw")
 
 
+@pytest.mark.parametrize(
+    ("group", "word"),
+    [("architecture", "weights='a b.pt'"), ("forget_set", "requests=2"), ("training", "augmentation.flip=true")],
+)
+def test_a_setting_that_the_users_preset_does_not_list_is_added_by_a_plus(group, word, elsewhere, here):
+    (elsewhere / "conf" / group).mkdir(parents=True)
+    part = "own_parts.TinyNet" if group == "architecture" else "own_parts.first_ones\nseed: 0"
+    (elsewhere / f"conf/{group}/own.yaml").write_text(f"_partial_: true\n_target_: {part}\n")
+    words = (f"hydra.searchpath=[file://{elsewhere}/conf]", f"{group}=own", "plugins=[own_parts]")
+    found = here(*SMALL[:1], *words, f"{group}.{word}", "stage=data")
+    what, added = f"{group}.{word}", shlex.quote(f"+{group}.{word}")
+    assert found.returncode == 2
+    assert (
+        found.stderr == f"run.py: {what}: the chosen preset does not list this setting. To add it, type {added}\n"
+    )
+    assert "no such setting" not in here(*SMALL[:1], *words, f"+{group}.{word}", "stage=data").stderr
+
+
 def test_an_experiment_whose_cells_choose_the_network_leaves_their_recipes_to_them(elsewhere):
     (elsewhere / "experiment").mkdir()
     (elsewhere / "architecture").mkdir()

@@ -20,6 +20,7 @@ from yaml import MarkedYAMLError
 
 from softtargets.compat import hydra_names
 from softtargets.config import paths
+from softtargets.config.settings import is_optional
 from softtargets.errors import BadInput, nearest, program
 from softtargets.layout import CONF
 
@@ -84,6 +85,10 @@ def refusal(error: Exception) -> str:
         return f"{mark.name}, line {mark.line + 1}: {error.problem or error.context}. The file must be plain YAML"
     if match := re.search(r"Could not override '(.*?)'", text):
         word = next((word for word in sys.argv if word.startswith(f"{match[1]}=")), match[1])
+        if is_optional(match[1]):
+            return (
+                f"{word}: the chosen preset does not list this setting. To add it, type {shlex.quote(f'+{word}')}"
+            )
         return _of_dictionary(word) or f"{word}: no such setting{_beside(match[1])}"
     if match := re.search(r"Could not delete from config. '(.*?)' does not exist", text):
         return f"~{match[1]}: no such setting{_beside(match[1])}"

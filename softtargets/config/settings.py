@@ -226,6 +226,25 @@ UNFIT = {
 """Why an optimiser of PyTorch cannot be used here."""
 
 
+OPTIONAL: dict[str, type[pydantic.BaseModel]] = {
+    "architecture": ArchitectureSettings,
+    "forget_set": ForgetSetSettings,
+    "training": Training,
+    "unlearn": Unlearning,
+}
+"""Groups of which a user's preset need not list every setting."""
+
+
+def is_optional(setting: str) -> bool:
+    """Return whether a group takes a setting, given by its dotted name, that a preset of the group may lack."""
+    group, *path = setting.split(".")
+    node, field = OPTIONAL.get(group), None
+    for name in path:
+        field = getattr(node, "model_fields", {}).get(name)
+        node = field and field.annotation
+    return field is not None and not field.is_required()
+
+
 class SweeperSettings(pydantic.BaseModel):
     """Node `hydra.sweeper`."""
 
