@@ -139,7 +139,8 @@ class NearRetrained(Pair):
 
     Means are over pairs. JS_T is the mean distance on the forget set to two retrained models r, `floor` that
     between them, `nothing` that of the original. acc is the accuracy on unseen images, on which temperatures are
-    fitted too. Test images play no part. Doing nothing has S = 1, a retrained model about 0.
+    fitted too. Test images play no part. A retrained model has S of about 0, doing nothing 1, and more where its
+    accuracy has a price.
     """
 
     def __init__(self, number: int, words: Sequence[str], compose: Compose):
