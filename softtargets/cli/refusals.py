@@ -20,7 +20,6 @@ from yaml import MarkedYAMLError
 
 from softtargets.compat import hydra_names
 from softtargets.config import paths
-from softtargets.config.settings import is_optional
 from softtargets.errors import BadInput, nearest, program
 from softtargets.layout import CONF
 
@@ -84,6 +83,8 @@ def refusal(error: Exception) -> str:
         mark = error.problem_mark or error.context_mark
         return f"{mark.name}, line {mark.line + 1}: {error.problem or error.context}. The file must be plain YAML"
     if match := re.search(r"Could not override '(.*?)'", text):
+        from softtargets.config.settings import is_optional  # imports pydantic, which --help can do without
+
         word = next((word for word in sys.argv if word.startswith(f"{match[1]}=")), match[1])
         if is_optional(match[1]):
             return (
