@@ -13,9 +13,11 @@ from jaxtyping import Int64, UInt8
 from pydantic import Field
 from torch import Tensor
 
+from softtargets.class_names import THINGS
 from softtargets.marks import dataset
 from softtargets.ranges import Place
 from softtargets.readers import idx_files, image_folder, published
+from softtargets.system.words import counted
 
 DIGITS = tuple("0123456789")
 KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
@@ -161,7 +163,38 @@ def _from_idx(name: str, root: str, class_names: tuple[str, ...]) -> Images:
     return Images(train[:, None], train_labels.long(), test[:, None], test_labels.long(), class_names, None)
 
 
-@dataset(reads=lambda base: [file.path for file in image_folder.tree(base).files], slow=True)
+def _image_files(base: Path) -> list[Path]:
+    return [file.path for file in image_folder.tree(base).files]
+
+
+@dataset(reads=_image_files, slow=True)
+def cifar10_jpeg(*, path: Place) -> Images:
+    """Return CIFAR-10 images that were saved as JPEG files, from `<path>/train/CLASS/*` and `<path>/test/CLASS/*`.
+
+    There may be fewer than 60,000. Raises ValueError for other classes than the ten, and for images that are not
+    32 x 32 pixels in colour, beside what `folder` refuses.
+
+    >>> cifar10_jpeg(path="cifar").class_names[:2]  # doctest: +SKIP
+    ('airplane', 'automobile')
+    """
+    base = Path(path).expanduser()
+    found = sorted({file.class_name for file in image_folder.tree(base).files})
+    if found != sorted(THINGS):
+        shown = f"{', '.join(found[:5])}{', …' if len(found) > 5 else ''}"
+        raise ValueError(f"{base} has the {counted(len(found), 'class', 'classes')} {shown}; {_NO_CIFAR}")
+    images = folder(path=path, channels=None, size=None)
+    channels, height, width = images.train_pixels.shape[1:]
+    if (channels, height, width) != (3, 32, 32):
+        raise ValueError(f"{base} has images of {width}x{height} pixels in {_colours(channels)}; {_NO_CIFAR}")
+    return images
+
+
+_NO_CIFAR = (
+    f"CIFAR-10 has 32x32 pixels in colour, of the classes {', '.join(THINGS)}. Read other images by dataset=folder"
+)
+
+
+@dataset(reads=_image_files, slow=True)
 def folder(
     *, path: Place, channels: Literal[1, 3] | None, size: Annotated[int, Field(ge=8, le=1024)] | None
 ) -> Images:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from softtargets.datasets import fashion_mnist, folder, mnist, mnist_5k
+from softtargets.class_names import THINGS
+from softtargets.datasets import cifar10_jpeg, fashion_mnist, folder, mnist, mnist_5k
 from softtargets.errors import BadInput
 from softtargets.execution import load_data
 from softtargets.readers import idx_files, image_folder
@@ -510,6 +511,29 @@ def test_channels_and_size_are_those_of_the_images(tmp_path, pictures, channels)
         assert (one == (pixels if pixels.ndim == 3 else pixels[..., None])[..., :channels]).all()
     colour = "colour (3 channels)" if channels == 3 else "grey (1 channel)"
     assert images.notes == (f"images have 8x11 pixels in {colour}",)
+
+
+def pictures(base: Path, names, shape: tuple[int, ...]) -> None:
+    draw = np.random.default_rng(0)
+    for part, name in ((part, name) for part in ("train", "test") for name in names):
+        save(base / part / name / "1.png", draw.integers(256, size=shape, dtype=np.uint8))
+
+
+def test_cifar_as_jpeg_has_its_ten_classes_and_32x32_pixels_in_colour(tmp_path):
+    pictures(tmp_path / "all", THINGS, (32, 32, 3))
+    images = cifar10_jpeg(path=str(tmp_path / "all"))
+    assert images.train_pixels.shape == images.test_pixels.shape == (10, 3, 32, 32)
+    assert images.class_names == THINGS
+    refused = {
+        "the 3 classes airplane, automobile, bird; ": (THINGS[:3], (32, 32, 3)),
+        "the 11 classes airplane, automobile, bird, cat, deer, …; ": ((*THINGS, "zebra"), (32, 32, 3)),
+        r"images of 32x32 pixels in grey \(1 channel\); ": (THINGS, (32, 32)),
+        r"images of 16x32 pixels in colour \(3 channels\); ": (THINGS, (32, 16, 3)),
+    }
+    for number, (sentence, (names, shape)) in enumerate(refused.items()):
+        pictures(tmp_path / str(number), names, shape)
+        with pytest.raises(ValueError, match=rf"/{number} has {sentence}CIFAR-10 has .* Read other images by"):
+            cifar10_jpeg(path=str(tmp_path / str(number)))
 
 
 def test_images_of_several_sizes_need_one_size(tmp_path):
