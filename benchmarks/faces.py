@@ -23,7 +23,7 @@ ARMS = {
     "relabel out_of_fold_forget": ("soft: teachers' predictions", "o", "#d55e00"),
     "relabel out_of_fold_harden_forget": ("teachers' argmax", "P", "#117733"),
     "relabel": ("soft: teachers' predictions, on all images", "o", "#d55e00"),
-    "scrub hard": ("hard: scrub with labels", "D", "#0072b2"),
+    "scrub hard": ("scrub: own predictions and labels on the retain set", "D", "#0072b2"),
     "l1_sparse hard": ("hard: l1_sparse with labels", "X", "#882255"),
     "finetune": ("fine-tuning with labels", "s", "#56b4e9"),
     "retrain": ("retraining from scratch", "^", "#555555"),

@@ -48,6 +48,7 @@ SMALL = {
     "roc.py": "{}",
     "run.py": "parts=peers_mlp images=300 folder={}",
     "seed_grid.py": "",
+    "sides.py": "{}",
     "stand_in.py": "images=300",
     "study.py": "{}",
     "sweeps.py": "cells=3 watched=40 entries=5 seconds=2",
@@ -93,7 +94,7 @@ def test_every_benchmark_is_run():
     assert {*SMALL, *ELSEWHERE} == {*SCRIPTS}
 
 
-FIGURES = {"study.py": "first_study", "roc.py": "leaks", "faces.py": "at_best"}
+FIGURES = {"study.py": "first_study", "roc.py": "leaks", "faces.py": "at_best", "sides.py": "crossed"}
 SLOW = {"default_run.py", "run.py"}
 """Half a minute and more."""
 
