@@ -102,7 +102,7 @@ def test_generated_pages_name_every_group_algorithm_and_public_function(site):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["quick.html", "fashion_mnist.html", "table.html"])
+@pytest.mark.parametrize("name", ["quick.html", "fashion_mnist.html", "table/index.html"])
 def test_example_reports_are_on_the_site_as_they_are(site, name):
     folder, *_ = site
     assert (folder / "examples" / name).read_bytes() == (ROOT / "docs/examples" / name).read_bytes()
