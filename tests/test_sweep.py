@@ -219,6 +219,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim_whose_arms_were_searched_
     assert sizes == {
         "frontier": 575,
         "frontier_efficient": 625,
+        "labels_alone": 700,
         "leaks": 640,
         "leaks_memorised": 640,
         "quick": 20,

@@ -10,7 +10,7 @@ from softtargets.errors import BadInput, nearest, to_type
 
 ABOUT = {
     "dataset": "images",
-    "forget_set": "training samples to forget",
+    "forget_set": "samples to forget",
     "architecture": "network",
     "training": "how models are trained (follows architecture)",
     "mu_algo": "unlearning algorithm",
