@@ -38,8 +38,6 @@ USUAL = ("tuned=none", "unlearn.stop=none")
 """Words before those of the space: a try runs to the end of its budget."""
 UNWATCHED = ("unlearn.evaluate_every=null", "references=2", "tracker=none")
 """Words that change no trained byte."""
-TABLE = ("dataset", "architecture", "forget_set")
-"""Groups that name a table of tuned values."""
 NAME = 150
 """Characters of a folder's name before its hash, at most."""
 DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned", "stage", "rerun"}
@@ -213,7 +211,7 @@ class Search:
         """Return the folder of this search; its name holds what decides the tries."""
         config = self.composed((*self.all_words(()), *seeded(TUNING)))
         resolved = composed_run.resolved_config(config)
-        arm = "-".join(resolved["choices"][group] for group in (*TABLE, "mu_algo", "targets"))
+        arm = "-".join(resolved["choices"][group] for group in (*at_cost.PLACE, "mu_algo", "targets"))
         arm = re.sub(r"[^\w=,.+-]+", "_", arm)[:NAME]
         decisive = self.settings.model_dump(exclude={"trials", "fresh_pairs", "finalists", "space"})
         blocks = {name: [block.fixed, repr(block.drawn), block.starts] for name, block in self.space.items()}
@@ -439,4 +437,4 @@ class Search:
         config = self.compose(self.all_words(()), TUNING)
         names = config["choices"]
         targets = tuned.ANY_TARGETS if config["mu_algo"].get("ignores_targets") else names["targets"]
-        return {"table": "/".join(names[group] for group in TABLE), "arm": [names["mu_algo"], targets]}
+        return {"table": "/".join(names[group] for group in at_cost.PLACE), "arm": [names["mu_algo"], targets]}
