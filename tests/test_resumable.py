@@ -388,6 +388,13 @@ def test_the_peak_of_this_process_grows_with_what_it_holds():
     assert len(held) < memory.peak_bytes() < before + len(held) + 50_000_000
 
 
+def test_the_peak_of_the_process_that_started_this_one_does_not_count():
+    held = bytearray(b"x") * (memory.peak_bytes() + 500_000_000)
+    ask = "from softtargets.system.memory import peak_bytes; print(peak_bytes())"
+    told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert int(told.stdout) < len(held) - 400_000_000
+
+
 NVIDIA_SMI = "#!/bin/sh\nprintf 'GPU-a\\nGPU-b\\n'\n"
 
 

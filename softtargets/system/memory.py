@@ -73,7 +73,14 @@ def available() -> int | None:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has held so far, its libraries included."""
+    """Return the most memory that this process has held so far, its libraries included.
+
+    Linux starts the `ru_maxrss` of a process at the peak of its parent, so it is read elsewhere there.
+    """
+    file = Path("/proc/self/status")
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 
