@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LinearLR, LRScheduler, OneCycleLR
 
 
 def one_cycle(
@@ -42,6 +42,24 @@ def one_cycle(
     # the rise must end after the first step, or PyTorch divides by its length of zero
     start = max(warmup, 1.5 / total)
     return OneCycleLR(optimizer, max_lr=peak, total_steps=total, pct_start=start, cycle_momentum=has_momentum)
+
+
+def warm_up(optimizer: Optimizer, steps: int, *, share: Annotated[float, Field(gt=0, le=1)]) -> LRScheduler:
+    """Rise linearly to the optimiser's own rate over a `share` of the steps, and stay there.
+
+    The first step has one n-th of the rate, where n is the number of steps of the rise; n = 1 has no rise.
+
+    >>> sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule, rates = warm_up(sgd, 6, share=0.5), []
+    >>> for _ in range(6):
+    ...     rates.append(round(schedule.get_last_lr()[0], 2))
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> rates
+    [0.33, 0.67, 1.0, 1.0, 1.0, 1.0]
+    """
+    rise = max(round(share * steps), 1)
+    return LinearLR(optimizer, start_factor=1 / rise, total_iters=rise - 1)
 
 
 LENGTHS = ("steps", "total_steps", "num_training_steps", "T_max", "total_iters")

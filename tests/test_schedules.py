@@ -12,7 +12,7 @@ from softtargets.config.settings import Training
 from softtargets.errors import BadInput
 from softtargets.execution.optimisers import build_optimisation
 from softtargets.execution.parts import Parts
-from softtargets.schedules import by_name, one_cycle
+from softtargets.schedules import by_name, one_cycle, warm_up
 
 torch_names.delay_compiler()
 
@@ -48,6 +48,25 @@ def test_serves_the_shortest_fits(steps):
 @pytest.mark.parametrize(("steps", "warmup"), [(10, 0.1), (2, 0.5), (1, 0.5), (20, 0.05)])
 def test_warmup_of_exactly_one_step(steps, warmup):
     assert max(rates(steps, warmup)) <= PEAK * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("steps", "share", "expected"),
+    [
+        (10, 0.4, [0.25, 0.5, 0.75, *[1.0] * 7]),
+        (4, 1.0, [0.25, 0.5, 0.75, 1.0]),
+        (3, 0.1, [1.0] * 3),
+        (1, 1.0, [1.0]),
+    ],
+)
+def test_a_warm_up_rises_along_a_line_and_stays(steps, share, expected):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule, found = warm_up(optimizer, steps, share=share), []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"] / 0.5)
+        optimizer.step()
+        schedule.step()
+    assert found == pytest.approx(expected)
 
 
 # by name
