@@ -9,7 +9,7 @@ import csv
 from pathlib import Path
 
 import matplotlib as mpl
-from frontier import COSTS, budget
+from frontier import budget
 from matplotlib import pyplot, ticker
 from usage import call
 
@@ -20,13 +20,13 @@ FACES = {
     "mia_gap": "privacy: membership gap",
 }
 ARMS = {
-    "relabel out_of_fold_forget": ("soft: teachers' predictions", "o", "#d55e00"),
-    "relabel out_of_fold_harden_forget": ("teachers' argmax", "P", "#117733"),
-    "relabel": ("soft: teachers' predictions, on all images", "o", "#d55e00"),
-    "scrub hard": ("scrub: own predictions and labels on the retain set", "D", "#0072b2"),
-    "l1_sparse hard": ("hard: l1_sparse with labels", "X", "#882255"),
-    "finetune": ("fine-tuning with labels", "s", "#56b4e9"),
-    "retrain": ("retraining from scratch", "^", "#555555"),
+    "relabel out_of_fold_forget": ("soft on the forget set: teachers' probabilities", "o", "#d55e00"),
+    "relabel": ("soft on both sets: teachers' probabilities", "o", "#d55e00"),
+    "scrub hard": ("soft on the retain set: scrub", "D", "#009e73"),
+    "relabel out_of_fold_harden_forget": ("labels alone: teachers' argmax", "P", "#0072b2"),
+    "l1_sparse hard": ("labels alone: l1_sparse", "X", "#56b4e9"),
+    "finetune": ("labels alone: fine-tuning", "s", "#332288"),
+    "retrain": ("labels alone: retraining from scratch", "^", "#555555"),
 }
 """Kinds of arms by the first words of their names, with label, mark and colour."""
 MOST = 2.2
@@ -96,6 +96,11 @@ def is_kept(faces: Rows) -> bool:
     return faces["js_t_forget"]["utility_kept"] == "True"
 
 
+def is_searched(faces: Rows) -> bool:
+    """Return whether a search chose an arm's settings."""
+    return "tuned=searched" in faces["js_t_forget"]["arm"]
+
+
 def way_left(row: dict) -> tuple[float, float, float]:
     """Return the share of the way that an arm leaves, and its 95 % interval from the pairs with doing nothing."""
     whole = float(row["nothing"]) - float(row["floor"])
@@ -113,13 +118,16 @@ def figure(points: dict[str, dict[tuple[str, float], Rows]], file: Path) -> None
         max(way_left(rows[face])[2] for drawn in points.values() for rows in drawn.values() for face in FACES),
     )
     kinds = [kind for kind in ARMS if any(kind == one for drawn in points.values() for one, _ in drawn)]
+    costs = sorted({cost for drawn in points.values() for _, cost in drawn})
+    some_searched = any(is_searched(rows) for drawn in points.values() for rows in drawn.values())
     for (name, recipe), panels in zip(RECIPES.items(), rows, strict=True):
         panels[0].set_ylabel(f"{recipe}\nway left (↓ nearer to retraining)")
         for face, panel in zip(FACES, panels, strict=True):
-            frame(panel, top)
+            frame(panel, top, costs)
             for at, kind in enumerate(kinds):
                 arms = {cost: rows for (one, cost), rows in points[name].items() if one == kind}
-                draw(panel, kind, arms, face, APART ** (at - (len(kinds) - 1) / 2))
+                by_hand = {cost for cost, rows in arms.items() if some_searched and not is_searched(rows)}
+                draw(panel, kind, arms, face, APART ** (at - (len(kinds) - 1) / 2), by_hand)
     for title, panel in zip(FACES.values(), rows[0], strict=True):
         panel.set_title(title)
     legend(page, kinds)
@@ -130,17 +138,17 @@ def figure(points: dict[str, dict[tuple[str, float], Rows]], file: Path) -> None
     pyplot.close(page)
 
 
-def frame(panel, top: float) -> None:
+def frame(panel, top: float, costs: list[float]) -> None:
     """Draw the axes of a panel, and the lines of doing nothing and of another retraining."""
-    panel.set(xscale="log", xlim=(0.016, 0.25), ylim=(-0.15, top + 0.15))
-    panel.set_xticks(COSTS, [f"{cost:g}" for cost in COSTS])
+    panel.set(xscale="log", xlim=(0.78 * costs[0], 1.28 * costs[-1]), ylim=(-0.15, top + 0.15))
+    panel.set_xticks(costs, [f"{cost:g}" for cost in costs])
     panel.minorticks_off()
     panel.yaxis.set_major_formatter(ticker.PercentFormatter(1))
     panel.axhline(1, color="black", linewidth=0.8, linestyle=":")
     panel.axhline(0, color="black", linewidth=0.8)
 
 
-def draw(panel, kind: str, arms: dict[float, Rows], face: str, aside: float) -> None:
+def draw(panel, kind: str, arms: dict[float, Rows], face: str, aside: float, by_hand: set[float]) -> None:
     """Draw an arm over its costs with 95 % intervals; hollow where it loses utility."""
     _, mark, color = ARMS[kind]
     costs = sorted(arms)
@@ -151,7 +159,7 @@ def draw(panel, kind: str, arms: dict[float, Rows], face: str, aside: float) -> 
         panel.plot(2 * [cost * aside], [min(end, MOST) for end in ends], color=color, linewidth=1.2)
         fill = color if is_kept(arms[cost]) else "white"
         panel.plot(cost * aside, place, mark, color=color, markerfacecolor=fill, markersize=5, clip_on=False)
-        if "tuned=searched" not in arms[cost][face]["arm"]:
+        if cost in by_hand:
             panel.annotate("by hand", (cost * aside, place), (-22, -12), **SMALL, color=color)
         if left > MOST:
             panel.annotate(f"{left:.0%}", (cost * aside, place), (-4, -13), **SMALL, color=color)
