@@ -29,6 +29,7 @@ from softtargets.errors import BadInput, Failed
 from softtargets.execution.experiment import build
 from softtargets.marks import Algorithm
 from softtargets.tuning import pairs, tries
+from softtargets.tuning.known import with_known
 from softtargets.tuning.pairs import WORST, Blind, KeptUtility, NearRetrained, interval, seeded
 from softtargets.tuning.search import STILL, UNWATCHED, USUAL, Search, SearchSettings
 from softtargets.tuning.space import NOTHING_TO_SEARCH, draw, first_tries, read_space
@@ -754,3 +755,89 @@ def test_a_try_is_the_run_of_its_words_whatever_was_tried_before(monkeypatch, tm
         model = pair.experiment.initialised("unlearn")
         model.load_state_dict(load_file(place / "unlearned.safetensors"))
         assert pair.measured(model) == measured
+
+
+# starts that tables have
+
+
+def known_table(tmp_path, *entries: str):
+    """A folder with one table, in which the arm npo soft has entries of these words, the last without a cost."""
+    file = tmp_path / "tables/digits/mlp/random.yaml"
+    file.parent.mkdir(parents=True)
+    rows = [
+        {"values": {}, "cost": 0.1 + place / 100, "words": words.split()} for place, words in enumerate(entries)
+    ]
+    file.write_text(yaml.safe_dump({"npo": {"soft": [*rows, {"values": {"lr": 9.0}}]}}))
+    return tmp_path / "tables"
+
+
+def test_what_tables_have_for_an_arm_starts_a_search_of_it(tmp_path):
+    space = space_of(
+        """
+    sgd:
+      unlearn: sgd
+      unlearn.optimizer.lr: tag(log, interval(1e-6, 0.3))
+    adamw:
+      unlearn: adamw
+      unlearn.optimizer.lr: tag(log, interval(1e-6, 0.01))
+      unlearn.clip_norm: null, 1.0
+      ++unlearn.optimizer.weight_decay: choice(0.01, 0.1)
+      mu_algo.passes: int(interval(1, 9))
+      unlearn.schedule: >-
+        null, {_target_:a,peak:${unlearn.optimizer.lr}}
+      starts: [{unlearn.optimizer.lr: 0.003}]
+    """,
+        tmp_path,
+    )
+    folder = known_table(
+        tmp_path,
+        "mu_algo=npo unlearn=adamw unlearn.optimizer.lr=0.002 ++unlearn.optimizer.weight_decay=0.1 "
+        r"unlearn.clip_norm=1.0 mu_algo.passes=4 unlearn.schedule={_target_:a,peak:$\{unlearn.optimizer.lr\}}",
+        "mu_algo=npo unlearn=adamw unlearn.optimizer.lr=0.5 unlearn.clip_norm=2.0",  # both beyond the space
+        "mu_algo=npo unlearn=sgd unlearn.optimizer.lr=0.25",
+    )
+    found = with_known(space, folder, "npo", "soft")
+    first = space["adamw"].first()
+    decay, lr, clip = "++unlearn.optimizer.weight_decay", "unlearn.optimizer.lr", "unlearn.clip_norm"
+    assert found["sgd"].starts == ({lr: 0.25},)
+    assert found["adamw"].starts == (
+        first | {lr: 0.003},
+        {
+            lr: 0.002,
+            clip: "1.0",
+            decay: "0.1",
+            "mu_algo.passes": 4,
+            "unlearn.schedule": space["adamw"].drawn["unlearn.schedule"].choices[1],
+        },
+        first,
+    )
+
+
+class Begun(Exception):
+    """Ends a search once its first tries are known."""
+
+
+def test_a_search_tries_what_it_knows_first(monkeypatch, tmp_path):
+    def begun(folder, allowance, first):
+        raise Begun(first)
+
+    monkeypatch.setattr("softtargets.tuning.search.Tries", begun)
+    monkeypatch.setattr(Search, "_check", lambda search: None)  # other tests have it
+    words = "mu_algo=npo unlearn=adamw unlearn.optimizer.lr=0.00123 unlearn.batch_size=64 mu_algo.beta=0.7"
+    with pytest.raises(Begun) as begins:
+        softtargets.search([*TINY, f"runs_dir={tmp_path}", f"known={known_table(tmp_path, words)}"])
+    usual = first_tries(read_space(CONF / "search/npo.yaml", [CONF]))
+    *before, start = begins.value.args[0]
+    assert before == usual
+    assert (start["block"], start["adamw/unlearn.optimizer.lr"], start["adamw/mu_algo.beta"]) == (
+        "adamw",
+        0.00123,
+        0.7,
+    )
+    assert start["adamw/unlearn.batch_size"] == "64"
+
+
+def test_tables_without_the_arm_are_refused(tmp_path):
+    folder = known_table(tmp_path)
+    with pytest.raises(BadInput, match=f"known={folder}: no table there has an entry with a cost for npo soft"):
+        softtargets.search([*TINY, f"known={folder}", f"runs_dir={tmp_path}"], say=lambda line: None)

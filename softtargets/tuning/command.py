@@ -14,6 +14,8 @@ USAGE = """softtargets search: settings for one arm, by tries on pairs that no s
   finalists=3           best tries that are run again on the fresh pairs
   sampler_seed=0        random seed of the tries
   space=FILE            what is drawn, in place of search/ALGORITHM.yaml
+  known=DIR             tables, as in conf/tuned: what they have for this arm, at any budget, size, network or
+                        kind of forget set, is tried first
 
 All other settings are those of a run. Type the same command again to resume, or at the same time to share the
 work.

@@ -29,6 +29,7 @@ from softtargets.execution import composed_run
 from softtargets.marks import Algorithm
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
+from softtargets.tuning.known import with_known
 from softtargets.tuning.pairs import FRESH, OBJECTIVES, SEEDS, TUNING, WORST, Measured, Pair, interval, seeded
 from softtargets.tuning.space import NOTHING_TO_SEARCH, Space, draw, find_file, first_tries, read_space
 from softtargets.tuning.tries import Tries
@@ -41,6 +42,8 @@ UNWATCHED = ("unlearn.evaluate_every=null", "references=2", "tracker=none")
 NAME = 150
 """Characters of a folder's name before its hash, at most."""
 DECIDED = {"seed", "dataset.seed", "forget_set.seed", "pairs", "references", "tuned", "stage", "rerun"}
+FILES = {"space", "known"}
+"""Settings of a search that are paths."""
 VERSION = 2
 """Of what the same words of a try measure: raised where a change of the code makes stored tries others."""
 STILL = 0.02
@@ -58,6 +61,7 @@ class SearchSettings(pydantic.BaseModel):
     finalists: Annotated[int, Field(ge=1, le=100)] = 3
     sampler_seed: Annotated[int, Field(ge=0, le=10**6)] = 0
     space: str | None = None
+    known: str | None = None
 
 
 def search(overrides: Iterable[str] = (), say: Callable[[str], None] = print) -> dict:
@@ -97,7 +101,7 @@ def _settings(overrides: Iterable[str]) -> tuple[SearchSettings, list[str]]:
         if name in DECIDED:
             raise BadInput(f"{word}: a search decides {name}. Leave it out")
         if name in SearchSettings.model_fields:
-            given[name] = int(value) if value.isdecimal() and name != "space" else value
+            given[name] = int(value) if value.isdecimal() and name not in FILES else value
         else:
             refuse_misspelt(word, SearchSettings.model_fields)
             words.append(word)
@@ -160,7 +164,10 @@ class Search:
                 f"mu_algo={name}: has no space. Write search/{name}.yaml beside its config, or give space=FILE"
             )
         self.file, typed = file, self._typed()
-        return {name: block.without(typed) for name, block in read_space(file, folders).items()}
+        space = read_space(file, folders)
+        if self.settings.known:
+            space = with_known(space, Path(self.settings.known), *self._place()["arm"])
+        return {name: block.without(typed) for name, block in space.items()}
 
     def _typed(self) -> set[str]:
         """Return the names of the settings that the user typed."""
@@ -213,7 +220,7 @@ class Search:
         resolved = composed_run.resolved_config(config)
         arm = "-".join(resolved["choices"][group] for group in (*at_cost.PLACE, "mu_algo", "targets"))
         arm = re.sub(r"[^\w=,.+-]+", "_", arm)[:NAME]
-        decisive = self.settings.model_dump(exclude={"trials", "fresh_pairs", "finalists", "space"})
+        decisive = self.settings.model_dump(exclude={"trials", "fresh_pairs", "finalists", *FILES})
         blocks = {name: [block.fixed, repr(block.drawn), block.starts] for name, block in self.space.items()}
         own = {"search": [json.dumps(decisive), json.dumps(blocks), VERSION]}
         digest = config_hash(resolved | own)
@@ -377,6 +384,7 @@ class Search:
             "tuning_pairs": list(tuning),
             "fresh_pairs": list(fresh),
             "finalists": self.settings.finalists,
+            "known": self.settings.known,
             "tuned_on": seen,
         }
 

@@ -77,6 +77,10 @@ class Block:
         starts = [{name: value for name, value in start.items() if name in drawn} for start in self.starts]
         return dataclasses.replace(self, fixed=fixed, drawn=drawn, starts=_distinct(starts))
 
+    def starting_from(self, values: Iterable[dict[str, object]]) -> "Block":
+        """Return the block with more starts, after its own."""
+        return dataclasses.replace(self, starts=_distinct((*self.starts, *values)))
+
     def words(self, values: dict[str, object]) -> tuple[str, ...]:
         """Return the words of a try with these values."""
         return *self.fixed, *(f"{name}={values[name]}" for name in self.drawn)

@@ -32,9 +32,9 @@ def seen_by(pairs: list[int], experiment: Experiment, trials: int, objective: st
 def row(winner: dict) -> dict:
     """Return a winner, the content of winner.json, as an entry of a table of tuned values."""
     drawn = dict(word.lstrip("+").partition("=")[::2] for word in winner["drawn"])
-    numbers = {name.rpartition(".")[2]: _number(text) for name, text in drawn.items()}
+    numbers = {name.rpartition(".")[2]: number(text) for name, text in drawn.items()}
     return {
-        "values": {name: number for name, number in numbers.items() if number is not None},
+        "values": {name: value for name, value in numbers.items() if value is not None},
         "cost": winner["budget"],
         "score": round(winner["score"], 4),
         "interval": winner["interval"],
@@ -46,7 +46,8 @@ def row(winner: dict) -> dict:
     }
 
 
-def _number(text: str) -> int | float | None:
+def number(text: str) -> int | float | None:
+    """Return the number that a text is; None for another text."""
     with contextlib.suppress(ValueError):
         return int(text)
     with contextlib.suppress(ValueError):
