@@ -5,15 +5,25 @@ DIR/train/CLASS/* and DIR/test/CLASS/*, searches settings of each arm at cost .1
 .05, .1 and .2 on distinct pairs, into `folder`. 10,000 images, resnet9 for 15 epochs, random 10 %. About 11 CPU
 hours on one core that multiplies in bf16; models go into the store, and tries into RUNS/search: type the same
 command again to resume. Settings, such as dataset.train_size=1000, go to every search and run.
+
+The study is written to FOLDER/experiment/cifar_frontier.yaml before its first run, each arm when its search ends.
+An arm that is there is not searched again, and a file of other settings is refused. Copy the file to
+conf/experiment, and `python run.py experiment=cifar_frontier dataset.path=DIR` repeats the study without a search.
 """
 
 import shlex
+from pathlib import Path
 
+import yaml
 from usage import call
 
 import softtargets
-from softtargets.tuning.winner import row
+from softtargets.config.paths import in_quotes
+from softtargets.errors import BadInput
+from softtargets.system import yaml_text
+from softtargets.system.files import write_text
 
+NAME = "cifar_frontier"
 ARMS = (
     "mu_algo=retrain",
     "mu_algo=finetune",
@@ -21,38 +31,75 @@ ARMS = (
     "mu_algo=npo targets=soft",
     "mu_algo=scrub targets=soft",
 )
-SEARCHED, COSTS = "0.1", ("0.05", "0.1", "0.2")
+SEARCHED, COSTS = "0.1", "0.05,0.1,0.2"
 TRIES = ("tuning_pairs=2", "fresh_pairs=3")
 """Fewer pairs than by default: five teachers for each of them take most of the time."""
+NOTHING = "mu_algo=none"
+COMMAND = f"# python benchmarks/{NAME}.py path=DIR "
+"""How the line of the file begins that has the settings of the study and of its searches."""
 
 
 def main(
-    *, path: str, trials: str = "20", pairs: str = "10", folder: str = "runs/cifar_frontier", **settings: str
+    *, path: str, trials: str = "20", pairs: str = "10", folder: str = f"runs/{NAME}", **settings: str
 ) -> None:
-    """Search all arms, then run the study."""
+    """Search the arms that the file lacks, then run the study that it has."""
     given = {"dataset.train_size": "10000", "architecture": "resnet9", "training.min_epochs": "15"} | settings
-    shared = [
-        "dataset=cifar10_jpeg",
-        f"dataset.path={path}",
-        *(f"{name}={value}" for name, value in given.items()),
-    ]
-    cells = ["mu_algo=none"]
-    for arm in ARMS:
-        found = searched([*shared, *arm.split()], trials)
-        cells += [shlex.join([*found, f"unlearn.cost={cost}"]) for cost in COSTS]
-    listed = ",".join(f'"{cell}"' for cell in cells)
-    study = [f"pairs={pairs}", "references=2", "tuned=none", f"hydra.sweep.dir={folder}"]
-    softtargets.sweep([*shared, *study, f"hydra.sweeper.cells=[{listed}]"])
+    asked = {"trials": trials, "pairs": pairs} | given
+    file = Path(folder, "experiment", f"{NAME}.yaml").absolute()
+    cells = known_cells(file, asked)
+    data = ["dataset=cifar10_jpeg", f"dataset.path={path}"]
+    shared = [*data, *(f"{name}={value}" for name, value in given.items())]
+    for arm in ARMS[len(cells) - 1 :]:
+        cells.append(searched(shared, arm, trials))
+        write_text(file, study(asked, cells))
+    own = f"hydra.searchpath=[{in_quotes(f'file://{file.parent.parent}')}]"
+    softtargets.sweep([own, f"experiment={NAME}", f"dataset.path={path}", f"hydra.sweep.dir={folder}"])
 
 
-def searched(words: list[str], trials: str) -> list[str]:
-    """Return the words of an arm's winner, without its budget and what all arms share."""
-    asked = [*words, f"unlearn.cost={SEARCHED}", f"trials={trials}", *TRIES]
-    winner = softtargets.search(asked, say=lambda line: print(line, flush=True))
-    chosen = row(winner)["words"]
-    return [
-        word for word in chosen if not word.startswith(("unlearn.cost=", "dataset", "architecture", "training"))
-    ]
+def known_cells(file: Path, asked: dict[str, str]) -> list[str]:
+    """Return the cells in the file of an earlier call, or the first one; raise BadInput for other settings."""
+    if not file.exists():
+        return [NOTHING]
+    text = file.read_text(encoding="utf-8")
+    words = next((line for line in text.splitlines() if line.startswith(COMMAND)), COMMAND).removeprefix(COMMAND)
+    there = dict(word.split("=", 1) for word in shlex.split(words))
+    for name in there | asked:
+        if asked.get(name) != there.get(name):
+            mine, its = (f"{name}={some[name]}" if name in some else f"no {name}" for some in (asked, there))
+            raise BadInput(f"{mine}: {file} is a study with {its}. Type the same, or give another folder")
+    return yaml_text.load(text)["hydra"]["sweeper"]["cells"]
+
+
+def searched(shared: list[str], arm: str, trials: str) -> str:
+    """Return the cell of an arm at all costs: its winner's words, without its budget and what all arms share."""
+    asked = [*shared, *arm.split(), f"unlearn.cost={SEARCHED}", f"trials={trials}", *TRIES]
+    words = softtargets.search(asked, say=lambda line: print(line, flush=True))["words"]
+    if words == [NOTHING]:
+        return NOTHING
+    chosen = [word for word in words if word not in (*shared, f"unlearn.cost={SEARCHED}", "tuned=none")]
+    return f"{shlex.join(chosen)} unlearn.cost={COSTS}"
+
+
+def study(asked: dict[str, str], cells: list[str]) -> str:
+    """Return the experiment of these cells."""
+    params = {"tuned": "none", **asked}
+    del params["trials"]
+    content = {
+        "defaults": [{"override /dataset": "cifar10_jpeg"}],
+        "references": 2,  # a floor of its own for each run
+        "hydra": {
+            "mode": "MULTIRUN",
+            "sweep": {"dir": f"${{runs_dir}}/{NAME}"},
+            "sweeper": {"params": params, "cells": cells},
+        },
+    }
+    head = f"""# @package _global_
+# how near do five arms come to retraining on CIFAR-10 (JPEG), at three costs? {asked["pairs"]} pairs of each
+#
+# Written by this command, which searched each arm at cost {SEARCHED} with {" ".join(TRIES)}:
+{COMMAND}{shlex.join(f"{name}={value}" for name, value in asked.items())}
+"""
+    return head + yaml.safe_dump(content, sort_keys=False, width=float("inf"), allow_unicode=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Every benchmark says how it is called, refuses words that it does not take, and runs at a small size."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import arms
 import authors
+import cifar_frontier
 import efficient
 import pytest
 import torch
@@ -19,6 +21,7 @@ from conftest import CONF, ROOT, options
 from omegaconf import OmegaConf
 
 from softtargets.config import tuned
+from softtargets.errors import BadInput
 from softtargets.types import Samples
 
 pytestmark = pytest.mark.long
@@ -139,6 +142,71 @@ def test_winners_of_a_second_search_are_compared_with_the_first_ones(tmp_path, c
     low, high = first["interval"]
     shown = [f"{second['score']:.3f}", f"{first['score']:.3f} ({low:.2f} to {high:.2f})"]
     assert rows == [f"| finetune | hard | {score} |" for score in shown]  # of two sizes, in two tables
+
+
+@pytest.fixture
+def frontier(tmp_path, monkeypatch):
+    """`frontier(*arms, **settings)`: call the CIFAR-10 frontier with searches that know these arms alone.
+
+    Returns the searches' words and the sweeps', each in its order.
+    """
+    file = tmp_path / "experiment/cifar_frontier.yaml"
+
+    def called(*arms: str, **settings: str) -> tuple[list[list[str]], list[list[str]]]:
+        searches, sweeps = [], []
+
+        def search(words, say):
+            searches.append(words)
+            if not set(arms) & {*words}:
+                raise KeyboardInterrupt
+            kept = [word for word in words if not word.startswith(("trials=", "tuning_pairs=", "fresh_pairs="))]
+            return {"words": [*kept, "unlearn.schedule={peak:1,warmup:2}", "tuned=none"]}
+
+        def sweep(words):
+            assert len(OmegaConf.load(file).hydra.sweeper.cells) == 6  # written before the first run
+            sweeps.append(words)
+
+        monkeypatch.setattr(cifar_frontier, "softtargets", SimpleNamespace(search=search, sweep=sweep))
+        with contextlib.suppress(KeyboardInterrupt):
+            cifar_frontier.main(path="images", folder=str(tmp_path), **settings)
+        return searches, sweeps
+
+    return called
+
+
+def test_what_the_cifar_frontier_found_is_kept_and_not_searched_again(frontier, tmp_path):
+    names = [arm.split()[0] for arm in cifar_frontier.ARMS]
+    searches, sweeps = frontier(*names[:2])  # stopped in the third search
+    assert ([words[5] for words in searches], sweeps) == (names[:3], [])
+    searches, sweeps = frontier(*names)
+    assert [words[5] for words in searches] == names[2:]
+    assert frontier() == ([], sweeps)
+    study = OmegaConf.load(tmp_path / "experiment/cifar_frontier.yaml")
+    assert study.hydra.sweeper.cells[0] == "mu_algo=none"
+    assert study.hydra.sweeper.cells[3] == (
+        "mu_algo=relabel targets=out_of_fold 'unlearn.schedule={peak:1,warmup:2}' unlearn.cost=0.05,0.1,0.2"
+    )
+    shared = {"dataset.train_size": "10000", "architecture": "resnet9", "training.min_epochs": "15"}
+    assert study.hydra.sweeper.params == {"tuned": "none", "pairs": "10", **shared}
+    assert "path" not in str(study)  # the images may lie elsewhere on another machine
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        ({}, {"trials": "5"}, "trials=5: {} is a study with trials=20. "),
+        ({"threads": "2"}, {}, "no threads: {} is a study with threads=2. "),
+        ({}, {"training.clip_norm": "1"}, "training.clip_norm=1: {} is a study with no training.clip_norm. "),
+    ],
+)
+def test_a_study_of_the_cifar_frontier_with_other_settings_is_refused(first, then, said, frontier, tmp_path):
+    frontier("mu_algo=retrain", **first)
+    file = tmp_path / "experiment/cifar_frontier.yaml"
+    before = file.read_bytes()
+    with pytest.raises(BadInput) as refused:
+        frontier("mu_algo=finetune", **then)
+    assert str(refused.value) == said.format(file) + "Type the same, or give another folder"
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("recipe", [name for name in options("training") if name.endswith("_efficient")])

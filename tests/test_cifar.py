@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+import softtargets
+
 BESIDE = ROOT.parent / "shared/data/cifar10_jpeg.tar.gz"
 NAMED = "SOFTTARGETS_CIFAR_JPEG"
 ARCHIVE = Path(os.environ.get(NAMED, BESIDE))
@@ -95,9 +97,19 @@ def test_the_recipe_prints_a_row(images, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_frontier_searches_and_compares_five_arms(images, tmp_path):
-    words = (*MEMORISING, "trials=1", "pairs=2", f"folder={tmp_path / 'frontier'}")
-    call("cifar_frontier.py", images, tmp_path, *words)
-    results = [json.loads(file.read_text()) for file in (tmp_path / "frontier").glob("*/result.json")]
+def test_the_frontier_searches_and_compares_five_arms(images, tmp_path, capsys):
+    folder = tmp_path / "frontier"
+    words = (*MEMORISING, "trials=1", "pairs=2", f"folder={folder}")
+    assert call("cifar_frontier.py", images, tmp_path, *words).count("try 1 of 1") == 5
+    results = [json.loads(file.read_text()) for file in folder.glob("*/result.json")]
     assert len(results) == 2 * (1 + 5 * 3)
     assert {one["status"] for one in results} <= {"ok", "untrained", "degenerate"}
+    assert "try 1 of 1" not in call("cifar_frontier.py", images, tmp_path, *words)
+    # the study repeated from its file, as where this is among the experiments
+    softtargets.sweep(
+        [
+            *(f"hydra.searchpath=[file://{folder}]", "experiment=cifar_frontier", f"dataset.path={images}"),
+            *(f"hydra.sweep.dir={folder}", "plan=true"),
+        ]
+    )
+    assert "cells: 32: 32 finished, 0 missing, 0 failed" in capsys.readouterr().out
