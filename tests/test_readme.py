@@ -18,7 +18,6 @@ from omegaconf import open_dict
 from softtargets.execution import composed_run
 
 OWN = "docs/own.md"
-AT_BEST = ROOT / "docs/study/at_best"
 
 
 def blocks(language: str, page: str = "README.md") -> list[str]:
@@ -141,7 +140,7 @@ def test_the_algorithm_of_the_readme_is_that_of_the_page_on_own_parts():
 def test_shares_of_the_answer_are_those_of_the_figure_and_of_the_study():
     answer = (ROOT / "README.md").read_text().partition("## The answer so far")[2].partition("\n## ")[0]
     shares = re.findall(r"(−?\d+) %\s+\[(−?\d+), (−?\d+)\]", answer)
-    studies = [AT_BEST / "standing.csv", ROOT / "docs/study/crossed/standing.csv"]
+    studies = [ROOT / f"docs/study/{name}/standing.csv" for name in ("labels_alone", "crossed", "at_best")]
     found = [faces.arms_in(file, name).values() for file in studies for name in faces.RECIPES]
     points = [point for arms in found for point in arms]
     known = [faces.way_left(rows[face]) for rows in points for face in faces.FACES]
