@@ -234,6 +234,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim_whose_arms_were_searched_
         "soft_study_efficient": 1025,
         "soft_study_utility": 300,
         "soft_study_utility_efficient": 175,
+        "swapped": 550,
         "wider": 425,
     }
 
