@@ -635,6 +635,19 @@ def test_each_named_pair_at_a_cost_has_its_own_headline(tmp_path):
     ]
 
 
+def test_a_cost_is_claimed_only_if_all_contrasts_named_there_are_shown(tmp_path):
+    runs = [*at_cost(0.05, 0.3, 0.7), *at_cost(0.05, 0.3, 0.3)[8:], *at_cost(0.1, 0.3, 0.7)]
+    for run in runs[16:24]:
+        run["choices"] = run["choices"] | {"mu_algo": "npo", "unlearn": "npo"}
+    asked = [*named(0.05, 0.1), ("relabel unlearn.cost=0.05", "npo")]
+    first, later, tie = contrasts(read(leave(tmp_path, *runs)), asked)
+    assert (first.shown, tie.shown, later.shown) == ("one", None, "one")
+    assert (first.side, later.side) == (None, None)
+    said = contrast.say_contrast(first)
+    assert said.startswith("not claimed, as another contrast named at cost 0.05 is not shown: relabel")
+    assert contrast.say_contrast(later).startswith("not claimed, as it is not shown at cost 0.05: relabel")
+
+
 def test_tuning_pairs_fix_the_margins(tmp_path):
     here = at_cost(0.05, faces(0.3, 0.65, 0.3), 0.6)
     tuning = [dict(run) for run in at_cost(0.05, 0.5, 0.5)]

@@ -381,6 +381,8 @@ def _unclaimed(shown: dict[float, bool], cost: float) -> str | None:
     if endpoint.in_sequence(shown)[cost]:
         return None
     first = next(one for one in endpoint.SEQUENCE if not shown.get(one, False))
+    if first == cost:
+        return f"as another contrast named at cost {cost:g} is not shown"
     return (
         f"as it is not shown at cost {first:g}"
         if first in shown
