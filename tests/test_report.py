@@ -579,6 +579,19 @@ def test_further_retrained_models_give_one_run_a_floor(folder):
     assert Floors().of(MEASURES["avg_gap"], [run]) is None
 
 
+@pytest.mark.parametrize("copy", ["forget_shifted", "forget_noisy"])
+@pytest.mark.parametrize("distance", ["js_t", "disagreement"])
+def test_distances_on_copies_of_the_images_are_measures_too(distance, copy, folder):
+    known = ("js_t_forget", "disagreement_forget", "mia_gap", "js_t_test", "test_acc_gap")
+    old = {name: {"unlearned": 0.5, "nothing": 0.5, "floor": 0.5} for name in known}
+    new = old | {f"{distance}_{copy}": {"unlearned": 0.3, "nothing": 0.4, "floor": 0.05}}
+    older, newer = sorted(read(folder(result(0, faces=old), result(1, faces=new))), key=lambda run: run.seed)
+    measure = MEASURES[f"{distance}_{copy}"]
+    assert [(measure.at_end(run), measure.nothing(run)) for run in (older, newer)] == [(None, None), (0.3, 0.4)]
+    assert Floors().of(measure, [newer]) == 0.05
+    assert Floors().of(measure, [older, newer]) is None
+
+
 def test_over_seeds_the_floor_is_that_of_other_retrained_models_where_runs_have_them(folder):
     place = folder(*(result(seed) for seed in range(10)))
     before = list(over_seeds(read(place)))

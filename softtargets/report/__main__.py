@@ -29,9 +29,7 @@ def main(words: list[str] | None = None) -> int:
     )
     compared = "two values of any setting (mu_algo=npo,graddiff), or two folders; without, every arm with hard"
     parser.add_argument("--compare", metavar="SETTING=A,B", help=compared)
-    named = (
-        "two arms, as the report names them, compared first and by the primary rule; once for each question"
-    )
+    named = "two arms, as the report names them, compared first and by the primary rule; once for each question"
     parser.add_argument("--primary", nargs=2, action="append", default=[], metavar=("ARM", "ARM"), help=named)
     tuning = "runs on tuning seeds, which fix the margins of --primary beforehand"
     parser.add_argument("--margins", type=named_path, metavar="RUNS_DIR", help=tuning)

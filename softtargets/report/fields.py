@@ -150,6 +150,10 @@ class FacesFields(_Read):
     js_t_test: FaceFields
     test_acc_gap: FaceFields
     js_forget: FaceFields | None = None
+    js_t_forget_shifted: FaceFields | None = None
+    js_t_forget_noisy: FaceFields | None = None
+    disagreement_forget_shifted: FaceFields | None = None
+    disagreement_forget_noisy: FaceFields | None = None
     temperature: TemperatureFields | None = None
 
 

@@ -64,9 +64,16 @@ class Measure:
         mean = mean_of(list(values))
         return abs(mean) if self.signed and mean is not None else mean
 
+    def floor_of(self, run: Run) -> Value:
+        """Return how far a run's retrained models are from each other on this face.
+
+        None where it was not measured: images that cannot be moved, or results of older code.
+        """
+        return (run.result["faces"].get(self.name) or {}).get("floor")
+
     def _of(self, run: Run, model: str) -> Value:
         if self.face and (faces := run.result.get("faces")):
-            return faces[self.name][MODELS[model]]
+            return (faces.get(self.name) or {}).get(MODELS[model])
         if self.signed:
             pair = [run.result["metrics"][name].get("mia_auc") for name in (model, "retrained")]
             return None if None in pair else pair[0] - pair[1]
@@ -95,7 +102,7 @@ class Floors:
             own = collections.defaultdict(list)
             for run in runs:
                 if run.result.get("faces"):
-                    own[tuple(run.data.values())].append(run.result["faces"][measure.name]["floor"])
+                    own[tuple(run.data.values())].append(measure.floor_of(run))
             if own and all(None not in floors for floors in own.values()):
                 return statistics.mean(map(statistics.mean, own.values()))
         groups = collections.defaultdict(list)
@@ -218,8 +225,15 @@ FACES = (
     Measure("mia_gap", "privacy (|mean ΔMIA AUC|)", 1.0, face=True, signed=True),
 )
 """The three faces of a distance to retrained models; the first is that of the primary endpoint."""
+COPIES = {"shifted": "moved by one pixel", "noisy": "with noise"}
+"""Copies of the forget set's images on which the first two faces are measured too."""
 _ALL = (
     *FACES,
+    *(
+        Measure(f"{face.name}_{copy}", f"{face.label.rstrip(')')}, images {words})", face.worst, face=True)
+        for face in FACES[:2]
+        for copy, words in COPIES.items()
+    ),
     Measure(
         "js_forget",
         "JS on the forget set",

@@ -274,7 +274,7 @@ def _beside(arm: str, arms: dict[str, list[Run]], once: dict[str, Runs]) -> list
 def has_logarithms(measure: Measure, runs: list[Run]) -> bool:
     """Return whether all distances and floors of a face are above 0; a signed gap has no logarithm."""
     values = [value(run) for run in runs for value in (measure.at_end, measure.nothing)]
-    values += [run.result["faces"][measure.name]["floor"] for run in runs if measure.face and has_faces(run)]
+    values += [measure.floor_of(run) for run in runs if measure.face and has_faces(run)]
     return not measure.signed and all(value is None or value > 0 for value in values)
 
 
@@ -395,7 +395,7 @@ def _at_floor(face: OnFace, runs: list[Run]) -> bool | None:
 
 def over_floor(measure: Measure, runs: list[Run], logarithms: bool = False) -> endpoint.Difference | None:
     """Return the distance of an arm less the floor; None where a pair has no floor, or a run diverged."""
-    known = [(measure.at_end(run), run.result["faces"][measure.name]["floor"]) for run in runs if has_faces(run)]
+    known = [(measure.at_end(run), measure.floor_of(run)) for run in runs if has_faces(run)]
     if (
         measure.signed
         or len(known) < len(runs)

@@ -95,6 +95,6 @@ def _is_shown(measure: Measure, runs: list[Run], floor: float | int, logarithms:
 
 def _floors(measure: Measure, runs: list[Run], floor: float | int) -> Values:
     """Return the floor of every run where all have their own, else the common one."""
-    own = [run.result["faces"][measure.name]["floor"] for run in runs if measure.face and run.result.get("faces")]
+    own = [measure.floor_of(run) for run in runs if measure.face and run.result.get("faces")]
     known = len(own) == len(runs) and None not in own
     return numpy.array(own if known else [floor] * len(runs), dtype=float)
