@@ -206,9 +206,9 @@ def test_a_cells_folder_has_no_name_of_what_it_was_tuned_on():
 
 def test_values_of_one_size_are_not_taken_silently_for_another():
     said = "settings were tuned on 5,700 images of fashion_mnist, and are used with 57,000 of fashion_mnist"
-    assert tuned_on.of_another_size(SEEN, "fashion_mnist", 57_000) == said
-    assert tuned_on.of_another_size(SEEN, "mnist", 5_700).endswith("5,700 of mnist")
-    assert tuned_on.of_another_size(SEEN, "fashion_mnist", 5_700) is None
+    assert tuned_on.of_another_size(SEEN, {"dataset": "fashion_mnist"}, 57_000) == said
+    assert tuned_on.of_another_size(SEEN, {"dataset": "mnist"}, 5_700).endswith("5,700 of mnist")
+    assert tuned_on.of_another_size(SEEN, {"dataset": "fashion_mnist"}, 5_700) is None
 
 
 def test_settings_of_one_recipe_or_cost_are_not_taken_silently_for_another(composed):
@@ -218,7 +218,7 @@ def test_settings_of_one_recipe_or_cost_are_not_taken_silently_for_another(compo
     assert tuned_on.unlike(seen, config, config["choices"], 5700) == []
     assert tuned_on.unlike(SEEN, other, other["choices"], 5700) == []  # of an older search nothing is known
     size, recipe, cost = tuned_on.unlike(seen, other, other["choices"], 57_000)
-    assert size == tuned_on.of_another_size(SEEN, "fashion_mnist", 57_000)
+    assert size == tuned_on.of_another_size(SEEN, {"dataset": "fashion_mnist"}, 57_000)
     assert re.fullmatch("settings were tuned with recipe mlp-.{6}, and are used with mlp_efficient-.{6}", recipe)
     assert cost == "settings were tuned at unlearn.cost=0.1, and are used at 0.2"
     # a recipe is known by its values, and not by the number format, which follows the machine

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 from yaml import YAMLError
 
-from softtargets.config import allowed_targets, contents, tuned_on
+from softtargets.config import allowed_targets, contents, dataset_names, tuned_on
 from softtargets.config.machine import resolve_machine
 from softtargets.config.names import Chosen, composed
 from softtargets.config.paths import PLACES
@@ -65,9 +65,9 @@ def as_plain(cfg: DictConfig) -> dict:
 def resolve(config: dict, chosen: Chosen, digest: Callable = contents.sha256_of) -> dict:
     """Return a config, plain data without interpolations, without `auto` too; `config` itself is used up.
 
-    `choices` names the parts of the run, by the options that were `chosen`. With `rerun` the settings that can
-    change the result come from the config in that run's folder. `sources` has the hashes of the user's code,
-    `contents` those of the user's files, computed by `digest`.
+    `choices` names the parts of the run, by the options that were `chosen`, and a user's dataset as in tables.
+    With `rerun` the settings that can change the result come from the config in that run's folder. `sources` has
+    the hashes of the user's code, `contents` those of the user's files, computed by `digest`.
 
     Raises BadInput if a file has changed since a sweep was planned, or since the repeated run.
     """
@@ -99,7 +99,8 @@ def resolve(config: dict, chosen: Chosen, digest: Callable = contents.sha256_of)
     _drop_ignored_cost(config)
     _leave_out_newer(config)
     _leave_out_preset(config, chosen)
-    config |= {"choices": chosen.names(config)}
+    named = dataset_names.taken(config["dataset"], chosen.options["dataset"])
+    config |= {"choices": chosen.names(config) | named}
     if sources := allowed_targets.sources(config, config["plugins"]):
         config["sources"] = sources
     if hashes := contents.sha256s(config, GROUPS, digest):

@@ -5,6 +5,7 @@ import re
 
 import pydantic
 
+from softtargets.config.dataset_names import called
 from softtargets.config.validation import FORBID, validated
 from softtargets.errors import BadInput
 from softtargets.system.files import canonical
@@ -81,7 +82,7 @@ def recipe_of(config: dict, choices: dict) -> str:
 def unlike(tuned_on: dict, config: dict, choices: dict, images: int) -> list[str]:
     """Return a sentence for all in which a run differs from what its settings were tuned on."""
     size, recipe, cost = (tuned_on.get(name) for name in ("images", "recipe", "cost"))
-    said = [size and of_another_size(tuned_on, choices["dataset"], images)]
+    said = [size and of_another_size(tuned_on, choices, images)]
     if recipe is not None and recipe != (used := recipe_of(config, choices)):
         said.append(f"settings were tuned with recipe {recipe}, and are used with {used}")
     if cost is not None and cost != (used := config["unlearn"].get("cost")):
@@ -89,11 +90,11 @@ def unlike(tuned_on: dict, config: dict, choices: dict, images: int) -> list[str
     return [one for one in said if one]
 
 
-def of_another_size(tuned_on: dict, dataset: str, images: int) -> str | None:
+def of_another_size(tuned_on: dict, choices: dict, images: int) -> str | None:
     """Return a sentence where settings were tuned on other data than a run's, or on more or fewer images."""
-    if (tuned_on["dataset"], tuned_on["images"]) == (dataset, images):
+    if (tuned_on["dataset"], tuned_on["images"]) == (choices["dataset"], images):
         return None
+    there, here = called(tuned_on["dataset"], {}), called(choices["dataset"], choices)
     return (
-        f"settings were tuned on {tuned_on['images']:,} images of {tuned_on['dataset']}, and are used with "
-        f"{images:,} of {dataset}"
+        f"settings were tuned on {tuned_on['images']:,} images of {there}, and are used with {images:,} of {here}"
     )

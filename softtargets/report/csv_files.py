@@ -130,7 +130,7 @@ def _verdict_of_arm(
 
 def _place(cell: Cell, measure: Measure, where: str) -> Row:
     settings = {name: typed(value) for name, value in cell.settings}
-    return {"cell": cell.name, "measure": measure.name, "where": where} | settings
+    return {"cell": cell.key, "measure": measure.name, "where": where} | settings
 
 
 def _arm(by_itself: Verdict, values: list[Value], interval: tuple[Value, Value]) -> Row:
@@ -226,7 +226,7 @@ def standing_csv(standings: list[Standing]) -> str:
 def _stands(one: Standing) -> Row:
     costs = {"share": one.share, "share_seconds": one.seconds, "prepared_share": one.prepared}
     utility = {"utility_kept": one.gate.passed, "test_acc_gap_low": one.gate.accuracy}
-    return {"setting": one.setting.name, "arm": one.arm, "n": one.design.pairs} | costs | utility
+    return {"setting": one.setting.key, "arm": one.arm, "n": one.design.pairs} | costs | utility
 
 
 def _face(face: OnFace) -> Row:
@@ -278,7 +278,7 @@ def _contrast(one: Contrast) -> Row:
         for side, *values in sided
         for name, value in zip(("cost", "left", "utility"), values, strict=True)
     }
-    place = {"setting": one.setting.name, "cost": one.cost, "pairs": rule.pairs, "frozen_margins": one.frozen}
+    place = {"setting": one.setting.key, "cost": one.cost, "pairs": rule.pairs, "frozen_margins": one.frozen}
     return place | names | {column: side and names[side] for column, side in sides.items()} | signs | of_arms
 
 
@@ -308,5 +308,5 @@ def attacks_csv(found: Iterable[Leak]) -> str:
         values = {name: getattr(leak, name) for name in ATTACKS}
         listed = {"worst": leak.worst, "curve": (rate for _, rate in leak.curve)}
         texts = {name: " ".join(map(str, numbers)) for name, numbers in listed.items()}
-        lines.append(values | {"setting": leak.setting.name} | texts)
+        lines.append(values | {"setting": leak.setting.key} | texts)
     return csv_text(lines, ATTACKS)

@@ -28,6 +28,7 @@ class Choices(_Read):
     targets: str
     targets_forget: str | None = None
     targets_retain: str | None = None
+    dataset_name: str | None = None
     seed: int
 
 

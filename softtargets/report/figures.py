@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from softtargets.config import dataset_names
 from softtargets.report import numbers
 from softtargets.report.markup import Markup, joined, tag
 from softtargets.report.palette import colour, mark, shape
@@ -513,4 +514,4 @@ def filtered(entry: Entry) -> dict[str, str]:
     """Return the attributes by which filters of the setting know what belongs to an arm."""
     chosen = dict(entry.setting.settings)
     names = {"dataset": "dataset", "architecture": "architecture", "forget_set": "forget", "training": "recipe"}
-    return {f"data_{short}": str(chosen[name]) for name, short in names.items()}
+    return {f"data_{short}": dataset_names.shown(chosen[name]) for name, short in names.items()}

@@ -6,13 +6,15 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy
 
 from softtargets import RESULT_SCHEMA
+from softtargets.config import dataset_names
 from softtargets.config.contents import SHOWN
+from softtargets.config.dataset_names import DatasetName
 from softtargets.config.names import Chosen
 from softtargets.config.resolve import flat
 from softtargets.errors import BadInput
@@ -53,6 +55,12 @@ class Unreadable(BadInput):
         """The file, what is wrong with it, and the arrays that were wanted of it."""
 
 
+def in_line(settings: Factors, text: Callable[[object], str]) -> str:
+    """Return settings in a line: the parts of a run by `text`, and others as they are typed."""
+    parts = ("dataset", "architecture", "forget_set", "mu_algo")
+    return " ".join(text(value) if name in parts else f"{name}={typed(value)}" for name, value in settings)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cell:
     """What runs have in common that are compared."""
@@ -67,16 +75,19 @@ class Cell:
         return SEARCHED in self.settings
 
     def shown(self) -> str:
-        """Return the settings in a line, without those that follow others."""
+        """Return the settings in a line for readers, without those that follow others."""
+        return in_line(self._told(), dataset_names.shown)
+
+    @property
+    def key(self) -> str:
+        """Return the same line with the option of the dataset, for other programs."""
+        return in_line(self._told(), str)
+
+    def _told(self) -> Factors:
         chosen = dict(self.settings)
         follows = {"training": "architecture", "unlearn": "mu_algo"}
         hidden = {name for name, other in follows.items() if chosen.get(name) == chosen.get(other)}
-        plain = ("dataset", "architecture", "forget_set", "mu_algo")
-        return " ".join(
-            str(value) if name in plain else f"{name}={typed(value)}"
-            for name, value in chosen.items()
-            if name not in hidden
-        )
+        return tuple((name, value) for name, value in chosen.items() if name not in hidden)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -212,8 +223,9 @@ def without_damaged(runs: list[Run], wanted: tuple[str, ...]) -> tuple[list[Run]
 def _arranged(placed_results: list[tuple[Path, dict]]) -> list[Run]:
     """Return runs in their cells and arms."""
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
-    for place, result in placed_results:
-        names = Chosen(result["choices"]).names(result["config"])  # before, a preset's name stood for any parts
+    # before, a preset's name stood for any parts
+    names_of = [Chosen(result["choices"]).names(result["config"]) for _, result in placed_results]
+    for (place, result), names in zip(placed_results, _with_dataset_names(names_of), strict=True):
         search = _search(result)
         chosen = tuple((name, names[name]) for name in FACTORS if name != "unlearn" or search is None)
         chosen += () if search is None else ((BUDGET, search[0]), SEARCHED)
@@ -221,6 +233,21 @@ def _arranged(placed_results: list[tuple[Path, dict]]) -> list[Run]:
     apart = _apart(groups)
     runs = [run for (chosen, _), arms in groups.items() for run in _varied(chosen, arms, apart[_setting(chosen)])]
     return [_named(run) for run in _by_data(runs)]
+
+
+def _with_dataset_names(names_of: list[dict]) -> Iterator[dict]:
+    """Yield the names of runs' parts, in which datasets have their names for readers.
+
+    Two datasets of one name have their options beside it, and one of several names has its option alone.
+    """
+    pairs = [(names["dataset"], dataset_names.called(names["dataset"], names)) for names in names_of]
+    options, called = collections.defaultdict(set), collections.defaultdict(set)
+    for option, name in pairs:
+        options[name].add(option)
+        called[option].add(name)
+    for names, (option, name) in zip(names_of, pairs, strict=True):
+        one = name if len(options[name]) == 1 else f"{name} ({option})"
+        yield names | {"dataset": DatasetName(option, one if len(called[option]) == 1 else option)}
 
 
 def _search(result: dict) -> Search | None:

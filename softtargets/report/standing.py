@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy
 from jaxtyping import Float
 
+from softtargets.config import dataset_names
 from softtargets.report import endpoint
 from softtargets.report.costs import anew, cheaper_from
 from softtargets.report.measures import FACES, Floors, Measure, Value
 from softtargets.report.numbers import percent
 from softtargets.report.pairs import SHARED_MODELS, Design, Pairing, analysed, by_pair, design, pair_runs
-from softtargets.report.runs import Factors, Run, typed
+from softtargets.report.runs import Factors, Run, in_line, typed
 from softtargets.report.statistics import LEAST, LEVEL, Paired, compare, folded, mean_of
 from softtargets.report.statuses import counted_statuses, no_verdict
 from softtargets.report.way import NO_WAY, average, length, share, way_to_go
@@ -60,15 +61,18 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Return the settings in a line, without a recipe that follows its architecture."""
+        """Return the settings in a line for readers, without a recipe that follows its architecture."""
+        return in_line(self._told(), dataset_names.shown)
+
+    @property
+    def key(self) -> str:
+        """Return the same line with the option of the dataset, for other programs."""
+        return in_line(self._told(), str)
+
+    def _told(self) -> Factors:
         chosen = dict(self.settings)
         hidden = {"training"} if chosen["training"] == chosen["architecture"] else set()
-        plain = ("dataset", "architecture", "forget_set")
-        return " ".join(
-            str(value) if name in plain else f"{name}={typed(value)}"
-            for name, value in chosen.items()
-            if name not in hidden
-        )
+        return tuple((name, value) for name, value in chosen.items() if name not in hidden)
 
     @property
     def by_logarithms(self) -> bool:

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from softtargets.config import dataset_names
 from softtargets.errors import BadInput
 from softtargets.execution.code_hash import code_hash
 from softtargets.report.counts import of_arms
@@ -46,7 +47,7 @@ def _shown(name: str, value: object) -> str:
     if name == "images" and isinstance(value, int):
         return f"{value:,} images"
     if name in ("dataset", "network", "forget set") or value == NO_BUDGET:
-        return str(value)
+        return dataset_names.shown(value)
     return f"{name} {typed(value)}"
 
 
