@@ -1,6 +1,6 @@
 """Everything about speed, as ratios of one run.
 
-`python benchmarks/run.py [parts=peers_mlp,peers_cnn,memory,start,roofline,growth,workers] [images=60000]
+`python benchmarks/run.py [parts=peers_mlp,peers_cnn,memory,start,roofline,layouts,growth,workers] [images=60000]
 [folder=benchmarks/results]` prints a table for every part and keeps the last of each in the folder's speed.json
 and speed.md. CPU seconds are a process's own, with its children, on one thread; the wall time stands beside them.
 The peer is `stand_in.py`; `images` is for it and for the runs on Fashion-MNIST.
@@ -13,10 +13,12 @@ import multiprocessing.dummy
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -44,7 +46,7 @@ FLOPS["cnn"] += 6 * (1152 * 128 + 1280)
 
 
 def main(
-    parts: str = "peers_mlp,peers_cnn,memory,start,roofline,growth,workers",
+    parts: str = "peers_mlp,peers_cnn,memory,start,roofline,layouts,growth,workers",
     images: str = "60000",
     folder: str = str(ROOT / "benchmarks/results"),
 ) -> None:
@@ -140,16 +142,20 @@ def start() -> list[dict]:
 def roofline() -> list[dict]:
     """The share of the machine's own best matrix product that a training step reaches."""
     torch.set_num_threads(1)
-    native = torch_names.cpu().get("avx512_bf16", False)  # elsewhere bfloat16 is emulated, and slower
-    precisions = (torch.float32, torch.bfloat16) if native else (torch.float32,)
     rows = []
-    for name, batch, dtype in itertools.product(FLOPS, (32, 128, 256), precisions):
+    for name, batch, dtype in itertools.product(FLOPS, (32, 128, 256), precisions()):
         peak, (step, update) = best_product(dtype), step_seconds(name, batch, dtype)
         reached = FLOPS[name] * batch / step / 1e9
         row = {"network": name, "batch": batch, "precision": str(dtype).removeprefix("torch.")}
         row |= {"GFLOP/s": round(reached), "best product": round(peak), "share": f"{reached / peak:.2f}"}
         rows.append(row | {"ms a step": round(1e3 * step, 2), "of it AdamW": round(1e3 * update, 2)})
     return rows
+
+
+def precisions() -> tuple[torch.dtype, ...]:
+    """Return the number formats that this processor multiplies natively."""
+    native = torch_names.cpu().get("avx512_bf16", False)  # elsewhere bfloat16 is emulated, and slower
+    return (torch.float32, torch.bfloat16) if native else (torch.float32,)
 
 
 def best_product(dtype: torch.dtype) -> float:
@@ -179,6 +185,51 @@ def step_seconds(name: str, batch: int, dtype: torch.dtype) -> tuple[float, floa
         optimizer.step()
 
     return sorted(timed(step))[5], sorted(timed(optimizer.step))[5]
+
+
+def layouts() -> list[dict]:
+    """Return whether resnet9, whose inputs are channels-last, trains faster where its weights are too."""
+    torch.set_num_threads(1)
+    rows = []
+    for batch, dtype in itertools.product((32, 128), precisions()):
+        steps = [resnet9_step(batch, dtype, layout) for layout in (torch.contiguous_format, torch.channels_last)]
+        spent = [[], []]
+        for step, seconds in 30 * list(
+            zip(steps, spent, strict=True)
+        ):  # in turn, so that both have the same machine
+            seconds.append(two_steps(step))
+        usual, last = (statistics.median(seconds[1:]) / 2 for seconds in spent)
+        ratio = statistics.median(a / b for a, b in list(zip(*spent, strict=True))[1:])
+        row = {"network": "resnet9", "batch": batch, "precision": str(dtype).removeprefix("torch.")}
+        row |= {"ms a step": round(1e3 * usual), "weights channels-last": round(1e3 * last)}
+        rows.append(row | {"times as fast": f"{ratio:.2f}"})
+    return rows
+
+
+def resnet9_step(batch: int, dtype: torch.dtype, layout: torch.memory_format) -> Callable[[], None]:
+    """Return a step of resnet9 by SGD on images like CIFAR-10's, with its weights in a memory format."""
+    from softtargets.architectures import resnet9
+
+    model = resnet9(input_shape=(3, 32, 32), classes=10, width=32).to(memory_format=layout)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+    images, labels = torch.randn(batch, 3, 32, 32), torch.randint(10, (batch,))
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def two_steps(step: Callable[[], None]) -> float:
+    """Return the CPU seconds of two steps."""
+    started = time.thread_time()
+    step()
+    step()
+    return time.thread_time() - started
 
 
 def timed(work) -> list[float]:
