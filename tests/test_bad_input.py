@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 import run
 import softtargets.cli.main
 from softtargets.cli.main import refusing
+from softtargets.config import dataset_names
 from softtargets.config.resolve import GROUPS
 from softtargets.config.settings import (
     OPTIMIZER,
@@ -147,8 +148,8 @@ def settings(node: dict, where: str, words: tuple[str, ...]) -> typing.Iterator[
         known = hints | known
     for name, value in node.items():
         key = f"{where}.{name}".removeprefix(".")
-        if name in ("hydra", "tuned") or name.startswith("_"):
-            continue
+        if name in ("hydra", "tuned", dataset_names.SETTING) or name.startswith("_"):
+            continue  # a dataset's name in tables is no setting of a run; test_dataset_names.py has its mistakes
         if isinstance(value, dict):
             yield from settings(value, key, words)
         elif name not in ("experiment", "tuned"):
