@@ -175,15 +175,7 @@ def step_seconds(name: str, batch: int, dtype: torch.dtype) -> tuple[float, floa
     shape = {"input_shape": (1, 28, 28), "classes": 10}
     model = mlp(**shape, hidden=800) if name == "mlp" else cnn(**shape, channels=[32, 64, 128], hidden=128)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    images, labels = torch.randn(batch, 1, 28, 28), torch.randint(10, (batch,))
-
-    def step():
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            loss = torch.nn.functional.cross_entropy(model(images), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
+    step = train_step(model, optimizer, torch.randn(batch, 1, 28, 28), dtype)
     return sorted(timed(step))[5], sorted(timed(optimizer.step))[5]
 
 
@@ -194,9 +186,8 @@ def layouts() -> list[dict]:
     for batch, dtype in itertools.product((32, 128), precisions()):
         steps = [resnet9_step(batch, dtype, layout) for layout in (torch.contiguous_format, torch.channels_last)]
         spent = [[], []]
-        for step, seconds in 30 * list(
-            zip(steps, spent, strict=True)
-        ):  # in turn, so that both have the same machine
+        in_turn = 30 * list(zip(steps, spent, strict=True))  # so that both have the same machine
+        for step, seconds in in_turn:
             seconds.append(two_steps(step))
         usual, last = (statistics.median(seconds[1:]) / 2 for seconds in spent)
         ratio = statistics.median(a / b for a, b in list(zip(*spent, strict=True))[1:])
@@ -212,7 +203,12 @@ def resnet9_step(batch: int, dtype: torch.dtype, layout: torch.memory_format) ->
 
     model = resnet9(input_shape=(3, 32, 32), classes=10, width=32).to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-    images, labels = torch.randn(batch, 3, 32, 32), torch.randint(10, (batch,))
+    return train_step(model, optimizer, torch.randn(batch, 3, 32, 32), dtype)
+
+
+def train_step(model, optimizer, images: torch.Tensor, dtype: torch.dtype) -> Callable[[], None]:
+    """Return a step of training on images with labels of ten classes."""
+    labels = torch.randint(10, (len(images),))
 
     def step():
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):

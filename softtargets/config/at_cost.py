@@ -50,10 +50,10 @@ def with_searched(words: Iterable[str], searchpath: Iterable[str] = ()) -> list[
     `tuned=searched` demands an entry that is not there.
     """
     words = list(words)
-    typed = _by_name(words)
+    typed = by_name(words)
     path = tuple(map(str, searchpath)) or _searchpath(typed)
     if typed.get("tuned") == SEARCHED:
-        return _demanded([word for word in words if _name(word) != "tuned"], path)
+        return _demanded([word for word in words if name_of(word) != "tuned"], path)
     entry = None if OWN & typed.keys() else _entry(typed, path)
     return words if entry is None else _after(entry, words)
 
@@ -73,7 +73,7 @@ def _folders(path: tuple[str, ...], scheme: str) -> list[Path]:
 
 def _demanded(words: list[str], path: tuple[str, ...]) -> list[str]:
     """Return the words of a run with those of its entry, which must be there and stay as they were searched."""
-    typed = _by_name(words)
+    typed = by_name(words)
     if typed.get(COST, "null") == "null":
         raise BadInput(f"tuned={SEARCHED}: {COST} is required: settings are searched at a cost")
     if not _is_number(typed[COST]):
@@ -114,13 +114,13 @@ def _entry(typed: dict[str, str], path: tuple[str, ...]) -> dict | None:
         return None
     fixed = _searched_for(typed)
     entries = (one for table in _tables(typed, path) for one in _entries(table, typed, path))
-    return next((one for one in entries if _searched_for(_by_name(one["words"])) == fixed), None)
+    return next((one for one in entries if _searched_for(by_name(one["words"])) == fixed), None)
 
 
 def _after(entry: dict, words: list[str]) -> list[str]:
     """Return words after those of an entry, of which they replace some."""
-    typed = _by_name(words)
-    searched = {_name(word): word for word in entry["words"] if _is_taken(_name(word))}
+    typed = by_name(words)
+    searched = {name_of(word): word for word in entry["words"] if _is_taken(name_of(word))}
     if "tuned_on" in entry:
         searched[tuned_on.SETTING] = tuned_on.typed(_seen(entry, typed))
     return [*(word for name, word in searched.items() if name not in typed), *words]
@@ -141,7 +141,7 @@ def _is_taken(name: str) -> bool:
 
 def _changed(entry: dict, typed: dict[str, str]) -> list[str]:
     """Return the settings of `mu_algo` and `unlearn` that are not typed as a search chose them."""
-    searched = _by_name(entry["words"])
+    searched = by_name(entry["words"])
     settings = [name for name in typed if name.startswith(("unlearn", "mu_algo.")) and name not in WATCHING]
     return [name for name in settings if not _is_same(typed[name], searched.get(name, ""))]
 
@@ -150,11 +150,13 @@ def _is_same(one: str, other: str) -> bool:
     return one == other or (_is_number(one) and _is_number(other) and float(one) == float(other))
 
 
-def _by_name(words: Iterable[str]) -> dict[str, str]:
-    return {_name(word): word.partition("=")[2] for word in words}
+def by_name(words: Iterable[str]) -> dict[str, str]:
+    """Return the values of words by the names of their settings."""
+    return {name_of(word): word.partition("=")[2] for word in words}
 
 
-def _name(word: str) -> str:
+def name_of(word: str) -> str:
+    """Return the name of the setting of a word, without + and ~."""
     return word.lstrip("+~").partition("=")[0]
 
 
@@ -170,7 +172,7 @@ def _entries(table: tuned.Table, typed: dict[str, str], path: tuple[str, ...]) -
     """Return a table's entries at a cost of the arm that these words name."""
     arms, here = table.get((_usual() | typed)["mu_algo"], {}), _targets(typed, path)
     own = [one for targets, entries in arms.items() if targets != tuned.ANY_TARGETS for one in entries]
-    same = [one for one in own if "words" in one and _targets(_by_name(one["words"]), path) == here]
+    same = [one for one in own if "words" in one and _targets(by_name(one["words"]), path) == here]
     both = [*same, *(one for one in arms.get(tuned.ANY_TARGETS, []) if "words" in one)]
     return [one for one in both if "cost" in one]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from optuna.distributions import CategoricalDistribution
 
 from softtargets.config import tuned
+from softtargets.config.at_cost import by_name, name_of
 from softtargets.errors import BadInput
 from softtargets.tuning.space import Block, Space
 from softtargets.tuning.winner import number
@@ -26,24 +27,20 @@ def _entries(folder: Path, algorithm: str, targets: str) -> list[dict[str, str]]
     """Return the words of an arm's entries that were searched at a cost, by the names of settings."""
     tables = (tuned.read_table(folder / f"{name}.yaml") or {} for name in tuned.names(folder))
     entries = (one for table in tables for one in table.get(algorithm, {}).get(targets, []) if "cost" in one)
-    return [{_name(word): word.partition("=")[2] for word in one["words"]} for one in entries]
+    return [by_name(one["words"]) for one in entries]
 
 
 def _fitting(block: Block, entries: list[dict[str, str]]) -> list[dict[str, object]]:
     """Return the values of a block's settings in the entries that have the block's fixed words."""
-    fixed = {_name(word): word.partition("=")[2] for word in block.fixed}
+    fixed = by_name(block.fixed)
     same = (one for one in entries if fixed.items() <= one.items())
     return [{name: _value(block, name, one) for name in block.drawn} for one in same]
 
 
 def _value(block: Block, setting: str, entry: dict[str, str]) -> object:
     """Return an entry's value of a drawn setting; that of the first try where the space does not have it."""
-    one, text, usual = block.drawn[setting], entry.get(_name(setting)), block.first()[setting]
+    one, text, usual = block.drawn[setting], entry.get(name_of(setting)), block.first()[setting]
     if text is None or isinstance(one, CategoricalDistribution):
         return text if text is not None and text in one.choices else usual
     value = number(text)
     return type(one.low)(value) if value is not None and one.low <= value <= one.high else usual
-
-
-def _name(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]

@@ -171,7 +171,7 @@ class Search:
 
     def _typed(self) -> set[str]:
         """Return the names of the settings that the user typed."""
-        return {word.lstrip("+~").partition("=")[0] for word in self.words}
+        return {at_cost.name_of(word) for word in self.words}
 
     def _check(self) -> None:
         """Raise BadInput unless every choice and every end of the space can be run."""
