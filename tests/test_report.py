@@ -1913,11 +1913,11 @@ def test_a_report_names_arms_that_were_tuned_on_other_data(tmp_path):
     ]
 
 
-def test_a_report_names_arms_that_were_searched_with_other_tries_or_another_objective(tmp_path):
-    seen = {"seeds": [1000], "trials": 60, "objective": "retrained"}
+def test_a_report_names_arms_that_were_searched_with_other_tries_objective_or_start(tmp_path):
+    seen = {"seeds": [1000], "trials": 60, "objective": "retrained", "start": "nothing"}
     searched = {
         "hard": seen,
-        "soft": seen | {"trials": 1, "objective": "utility"},
+        "soft": seen | {"trials": 1, "objective": "utility", "start": "tables"},
         "delete": seen,
         "uniform": {"seeds": [1000], "trials": 60},  # of an older search the objective is not known
         "oracle": {"seeds": [1000]},
@@ -1929,6 +1929,8 @@ def test_a_report_names_arms_that_were_searched_with_other_tries_or_another_obje
         f"{setting}: arms were searched with different numbers of tries: 1 (gradasc soft), 60 (4 arms)",
         f"{setting}: arms were searched by different objectives: "
         "retrained (gradasc delete, gradasc hard, graddiff soft_retain), utility (gradasc soft)",
+        f"{setting}: arms were searched from different starts: "
+        "nothing (gradasc delete, gradasc hard, graddiff soft_retain), tables (gradasc soft)",
     ]
     alike = [run for run in runs if run["choices"]["targets"] != "soft"]
     assert tuning_notes(read(leave(tmp_path / "two", *alike))) == []

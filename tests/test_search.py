@@ -644,8 +644,11 @@ def test_a_search_starts_at_doing_nothing_and_goes_on_where_it_was(tmp_path):
     assert (row["cost"], row["words"], row["tuned_on"]) == (0.5, winner["words"], winner["tuned_on"])
     seen = {"dataset": "mnist_5k", "images": 475, "seeds": [1000, 1001, 2000], "forget_sets": [1000, 1001, 2000]}
     seen |= {"classes": [], "fixed": None, "test_images": 0, "cost": 0.5, "recipe": winner["tuned_on"]["recipe"]}
-    seen |= {"trials": 3, "objective": "retrained"}
+    seen |= {"trials": 3, "objective": "retrained", "start": "nothing"}
     assert winner["tuned_on"] == seen
+    known = known_table(tmp_path, "mu_algo=npo unlearn=adamw unlearn.optimizer.lr=0.00123")
+    again = softtargets.search([*words, "trials=3", f"known={known}"], say=lambda line: None)
+    assert again["tuned_on"] == seen | {"start": "tables"}
     assert row["interval"] is None  # of one fresh pair
     assert row["cpu_s"] == winner["cpu_s"] > 0
     # the words that are printed make a run that carries it
@@ -655,7 +658,7 @@ def test_a_search_starts_at_doing_nothing_and_goes_on_where_it_was(tmp_path):
     lines.clear()
     assert softtargets.search([*words, "trials=3"], say=lines.append) == winner
     assert not [line for line in lines if " of 3" in line]
-    assert len(list((tmp_path / "search").iterdir())) == 1
+    assert len(list((tmp_path / "search").iterdir())) == 2  # with tables and without
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from typing import Literal
 
 import pydantic
 
@@ -43,6 +44,8 @@ class TunedOn(pydantic.BaseModel):
     """Tries of the search; None where it is not known."""
     objective: str | None = None
     """What its score was, see `softtargets search --help`; None where it is not known."""
+    start: Literal["nothing", "tables"] | None = None
+    """Whether the search began with what tables had for the arm (`known=DIR`); None where it is not known."""
 
 
 def checked(node: object, where: str) -> dict:

@@ -56,8 +56,12 @@ def _other(run: Run) -> list[str]:
 
 
 def _unequal(runs: list[Run]) -> list[str]:
-    """Return a sentence for each setting whose arms of one cost were searched with other tries or objectives."""
-    kinds = {"trials": "with different numbers of tries", "objective": "by different objectives"}
+    """Return a sentence for each setting whose arms of one cost were searched in different ways."""
+    kinds = {
+        "trials": "with different numbers of tries",
+        "objective": "by different objectives",
+        "start": "from different starts",
+    }
     return [
         f"{setting}: arms were searched {said}: {', '.join(groups)}"
         for name, said in kinds.items()

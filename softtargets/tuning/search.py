@@ -363,7 +363,8 @@ class Search:
         tuning = self._numbers(TUNING, self.settings.tuning_pairs)
         fresh = self._numbers(FRESH, self.settings.fresh_pairs)
         trials, objective = len(self.tries.finished()), self.settings.objective
-        seen = seen_by([*tuning, *fresh], self._pair(FRESH).experiment, trials, objective)
+        start, pair = "tables" if self.settings.known else "nothing", self._pair(FRESH)
+        seen = seen_by([*tuning, *fresh], pair.experiment, trials=trials, objective=objective, start=start)
         usual = [word for word in USUAL if word.partition("=")[0] not in self._typed()]
         # the first words come first in the name of a cell's folder, which has an end
         words = [*self.words, *drawn, *usual, tuned_on.typed(seen)]

@@ -10,7 +10,7 @@ from softtargets.execution.experiment import Experiment
 from softtargets.marks import ForgetSet
 
 
-def seen_by(pairs: list[int], experiment: Experiment, trials: int, objective: str) -> dict:
+def seen_by(pairs: list[int], experiment: Experiment, *, trials: int, objective: str, start: str) -> dict:
     """Return what a search saw of these pairs, of which `experiment` is one; a score sees no test images."""
     forget_set = decisive(experiment.config)["forget_set"]
     is_fixed = ForgetSet.of(get_object(forget_set["_target_"])).fixed
@@ -25,6 +25,7 @@ def seen_by(pairs: list[int], experiment: Experiment, trials: int, objective: st
         cost=experiment.config["unlearn"]["cost"],
         trials=trials,
         objective=objective,
+        start=start,
     )
     return seen.model_dump()
 
