@@ -20,7 +20,7 @@ from softtargets.execution import code_hash, provenance
 from softtargets.report import runs
 from softtargets.report.planned import write_plan
 from softtargets.system.files import canonical, read_json, write_json
-from softtargets.table import checks, copies, drawn, history, rerun
+from softtargets.table import checks, contradictions, copies, drawn, history, rerun
 from softtargets.table.__main__ import main
 
 SENT = sorted(folder for folder in ROOT.glob("community/*") if folder.is_dir())
@@ -390,7 +390,22 @@ def pairs_doubled_by_other_hashes(folder: Path) -> None:
         write_json(folder / f"more{number}" / "result.json", run)
 
 
+def called_soft(run: dict) -> None:
+    """Call the labels of the retain set the original's own predictions."""
+    node = {"_target_": "softtargets.targets.self_prediction", "temperature": 1.0, "modifiers": []}
+    run["config"]["targets"]["retain"] |= node
+    run["choices"] |= {"targets": "soft_retain", "targets_retain": "self"}
+
+
 FORGERIES |= {
+    "labels under another name": (
+        edited(called_soft, 0, right_hash=True),
+        "hashes.targets is that of labels, and its config asks for other targets",
+    ),
+    "other targets under the name of labels": (
+        edited(put("hashes", "targets", value=digest(1)), 0),
+        "hashes.targets is that of no labels, and its config asks for labels",
+    ),
     "teachers for nothing": (
         edited(with_teachers, 0, right_hash=True),
         "cost.teachers=[], and its config asks for",
@@ -638,6 +653,14 @@ def test_arms_with_the_same_models_are_named_where_a_setting_may_have_no_effect(
         write_json(sent / f"more{number}" / "result.json", with_hash(run))
     assert main(["add", str(sent), "--to", str(tmp_path / "community")]) == 0
     assert "the same models in 3 pairs: finetune hard (" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", contradictions.BY_WORD)
+def test_arms_that_are_lost_by_a_word_alone_are_named(status, sent, tmp_path, capsys):
+    edited(put("status", value=status), 0, 1, 2, 3, 4, 5)(sent)
+    assert main(["add", str(sent), "--to", str(tmp_path / "community")]) == 0
+    said = f"3 {status} runs, which no number of theirs shows; compute one again"
+    assert f"finetune hard: {said}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import os
 import random
 import re
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from softtargets import RESULT_SCHEMA
@@ -23,6 +23,7 @@ from softtargets.errors import BadInput
 from softtargets.evaluation import metrics
 from softtargets.execution.code_hash import code_hash
 from softtargets.execution.provenance import code_of_commit
+from softtargets.report import statuses
 from softtargets.report.folders import census, require_folder
 from softtargets.report.measures import FACES
 from softtargets.report.pairs import SHARED_MODELS
@@ -85,7 +86,7 @@ def is_older(run: Run) -> bool:
 def doubtful(runs: list[Run]) -> list[str]:
     """Say which arms are nearer to retraining than the retrained models are to each other, on average.
 
-    And which arms have the same models.
+    And which arms have the same models, and which have runs with a status that a result cannot show.
     """
     arms = collections.defaultdict(list)
     for run in runs:
@@ -98,7 +99,18 @@ def doubtful(runs: list[Run]) -> list[str]:
         if distance < floor:
             said = f"nearer to retraining than another retrained model is, {distance:.4g} for {floor:.4g}"
             lines.append(f"{some[0].result['choices']['mu_algo']} {some[0].arm}: {said}; compute it again")
-    return lines + copies.same_models(runs)
+    return lines + _lost(arms.values()) + copies.same_models(runs)
+
+
+def _lost(arms: Iterable[list[Run]]) -> list[str]:
+    """Say which arms have runs that count as lost by a status that does not follow from their numbers."""
+    return [
+        f"{some[0].result['choices']['mu_algo']} {some[0].arm}: {counted(count, f'{status} run')}, "
+        "which no number of theirs shows; compute one again"
+        for some in arms
+        for status, count in statuses.counted_statuses(some).items()
+        if status in contradictions.BY_WORD
+    ]
 
 
 def _raise_first(faults: Faults, run: Run | None) -> None:

@@ -22,7 +22,7 @@ from softtargets.execution.teachers import LOCAL
 from softtargets.fit import epochs_for
 from softtargets.marks import Algorithm, Targets
 from softtargets.report.runs import Run
-from softtargets.targets import local_teacher, out_of_fold, teacher
+from softtargets.targets import hard, local_teacher, out_of_fold, random_label, teacher
 
 Faults = Iterator[str]
 NEAR = {"rel_tol": 1e-4, "abs_tol": 1e-5}
@@ -34,6 +34,8 @@ WHOLE = "relabel scrub npo graddiff gradasc neggrad_plus ugradsl_plus finetune l
 EVERY_SAMPLE = frozenset(WHOLE.split())
 """Algorithms that send each sample of a step backward through the whole network once, and none beside."""
 EITHER = "one of them was edited"
+BY_WORD = ("untrained", "diverged")
+"""Statuses that do not follow from the diagnosis."""
 
 
 def hashes(run: Run) -> Faults:
@@ -53,8 +55,7 @@ def status(run: Run) -> Faults:
     if said not in ("ok", *MEANING):
         yield f"status={said}: must be one of {', '.join(('ok', *MEANING))}"
     follows = _flag(result)
-    # those two do not follow from the diagnosis
-    if said not in ("untrained", "diverged") and follows is not None and said != follows:
+    if said not in BY_WORD and follows is not None and said != follows:
         yield f"status={said}, and its diagnosis gives {follows}: {EITHER}"
 
 
@@ -89,6 +90,13 @@ def algorithm(config: dict) -> Algorithm | None:
 
 def _sides(config: dict) -> list[dict]:
     return [config["targets"][side] for side in SIDES]
+
+
+def is_labels(node: dict) -> bool | None:
+    """Return whether targets are the labels; None where labels may come out by chance, or it is not known."""
+    kind = _ours(node, "softtargets.targets")
+    by_chance = kind is random_label or {"harden", "sample"} & set(node["modifiers"])
+    return None if kind is None or by_chance else kind is hard and not node["modifiers"]
 
 
 def _ours(node: dict, package: str) -> Callable | None:

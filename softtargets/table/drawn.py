@@ -3,8 +3,10 @@
 import collections
 import os
 
+from torch import nn
+
 from softtargets.config import allowed_targets
-from softtargets.config.names import composed
+from softtargets.config.names import SIDES, composed
 from softtargets.config.validation import naming
 from softtargets.errors import BadInput
 from softtargets.execution import scores
@@ -15,9 +17,9 @@ from softtargets.report.runs import Run
 from softtargets.system.files import canonical
 from softtargets.system.words import counted
 from softtargets.table.checks import ODD
-from softtargets.table.contradictions import EITHER
+from softtargets.table.contradictions import EITHER, is_labels
 from softtargets.table.copies import OF_CLASSES, means
-from softtargets.types import Split
+from softtargets.types import Split, digest
 
 ROOT = "SOFTTARGETS_DATA"
 """Variable with the folder of published datasets, which a result does not name."""
@@ -73,11 +75,24 @@ def _require_same(run: Run, data: Split) -> None:
     """Raise BadInput where the samples of a result are not those of its config, or their classes are others."""
     sets = {"train": data.train} | data.evaluated()
     sizes = run.result["data"]["sizes"]
-    for name, digest in run.result["data"]["hashes"].items():
-        if name not in sets or digest != sets[name].digest or sizes[name] != len(sets[name]):
+    for name, known in run.result["data"]["hashes"].items():
+        if name not in sets or known != sets[name].digest or sizes[name] != len(sets[name]):
             said = f"its {name} set is not the one that its config and seeds draw"
             raise BadInput(f"{run.folder}: {said}: {EITHER}")
     for name in OF_CLASSES:
         counts = sets[name].labels.bincount(minlength=data.classes).tolist()
         for fault in means(run, name, counts):
             raise BadInput(fault)
+    _require_labels(run, data)
+
+
+def _require_labels(run: Run, data: Split) -> None:
+    """Raise BadInput for labels under the name of other targets, or the reverse: labels need no model."""
+    known = [is_labels(run.result["config"]["targets"][side]) for side in SIDES]
+    sets = (getattr(data, side).labels for side in SIDES)
+    labels = digest(*(nn.functional.one_hot(one, data.classes).float() for one in sets))
+    same = run.result["hashes"]["targets"] == labels
+    if run.result.get("requests") or None in known or same == all(known):
+        return
+    said = "labels, and its config asks for other targets" if same else "no labels, and its config asks for labels"
+    raise BadInput(f"{run.folder}: hashes.targets is that of {said}: {EITHER}")
