@@ -363,6 +363,7 @@ def net(*, weights: Place, classes: int):
 """
 
 
+@pytest.mark.long
 def test_the_store_knows_a_networks_file_by_content(run, here, monkeypatch):
     (here / "net_reader.py").write_text(NET)
     monkeypatch.syspath_prepend(here)

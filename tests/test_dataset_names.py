@@ -43,6 +43,7 @@ def everywhere(tmp_path_factory):
     return folder, screen.getvalue()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", DECLARED)
 def test_readers_see_the_declared_name_and_programs_the_option(option, everywhere):
     folder, screen = everywhere

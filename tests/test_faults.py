@@ -218,6 +218,7 @@ def test_a_clock_that_jumps_changes_no_number(jump, run, tmp_path, monkeypatch):
     assert all(store.load_entry(path) for path in store.entries(tmp_path / "store"))
 
 
+@pytest.mark.long
 def test_two_versions_of_the_code_share_a_store_and_nothing_in_it(run, tmp_path, monkeypatch):
     monkeypatch.setenv("SOFTTARGETS_STORE", str(tmp_path / "store"))
     first, _ = run(*SMALL)

@@ -329,6 +329,7 @@ def one_of_many(barrier, root: str, log: str) -> None:
     check("MNIST", read_images("MNIST", Path(root)))
 
 
+@pytest.mark.long
 def test_four_processes_on_one_empty_folder_download_once(tmp_path):
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["softtargets.readers.idx_files"])  # torch is imported once, not four times

@@ -120,6 +120,7 @@ def outcomes(library, tmp_path_factory) -> dict:
     return dict(map(json.loads, lines))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
 def test_whatever_flock_does_two_at_once_end_with_the_first_ones_entry(outcomes, behaviour):
     found = outcomes[behaviour]

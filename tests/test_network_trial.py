@@ -522,6 +522,7 @@ def test_a_network_is_tried_once_a_process_for_runs_that_use_it_alike(own, compo
     assert counts[0] == counts[2] > counts[1] == 0
 
 
+@pytest.mark.long
 def test_a_sweep_of_many_networks_looks_at_the_shape_of_most_and_their_runs_try_them(own, composed, monkeypatch):
     monkeypatch.setattr(experiment, "_TRIED", set())
     whole = []

@@ -92,6 +92,7 @@ def test_of_ensembles_in_the_store_a_plan_counts_nothing_as_new(here, own_store,
     assert "store" not in said["disk to come"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "models", "teachers"),
     [

@@ -388,6 +388,7 @@ def test_the_peak_of_this_process_grows_with_what_it_holds():
     assert len(held) < memory.peak_bytes() < before + len(held) + 50_000_000
 
 
+@pytest.mark.long
 def test_the_peak_of_the_process_that_started_this_one_does_not_count():
     held = bytearray(b"x") * (memory.peak_bytes() + 500_000_000)
     ask = "from softtargets.system.memory import peak_bytes; print(peak_bytes())"
@@ -411,6 +412,7 @@ def two_gpus(tmp_path, monkeypatch):
 
 def test_gpus_are_those_that_this_process_may_use(two_gpus, monkeypatch):
     assert workers.places_on_gpus(2) == ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]
+    assert workers.places_on_gpus(3, shared=True) == 3 * ["GPU-a,GPU-b"], "runs of device=cuda:1 count from 0"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5")
     assert workers.gpus() == ["3", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

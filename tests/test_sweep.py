@@ -20,12 +20,13 @@ from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
 from softtargets.execution import composed_run
 from softtargets.report.planned import read_plans
-from softtargets.resumable import launching
+from softtargets.resumable import launching, starting
 from softtargets.resumable.combinations import every_combination
 from softtargets.resumable.launching import LauncherEnd, reason
 from softtargets.resumable.slurm_queue import Queue
 from softtargets.study import cells as sweeps
 from softtargets.study import progress
+from softtargets.study import sweep as study_sweep
 from softtargets.study.cells import SweepCell, missing, prepare, spread
 from softtargets.study.pairs import typed_out
 from softtargets.study.peak import peak_of_runs
@@ -136,6 +137,7 @@ def test_a_sweep_may_list_its_cells(folder):
     }
 
 
+@pytest.mark.long
 def test_a_finished_sweep_is_told_without_torch(folder, here):
     assert here("-m", *SMALL, "seed=0,1").returncode == 0
     code = "import sys, run; from softtargets.cli.main import command; sys.argv = sys.argv[1:]\n"
@@ -763,3 +765,22 @@ def test_own_settings_are_refused_in_one_sentence(here, words):
     assert stderr.startswith(f"run.py: {words.partition('=')[0]}=")
     assert stderr.count("\n") == 1
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "places"),
+    [("cpu", None), ("cuda", ["GPU-a", "GPU-b", "GPU-a", "GPU-b"]), ("cuda:1", ["GPU-a,GPU-b", "GPU-a,GPU-b"])],
+)
+def test_local_workers_are_spread_over_the_gpus_or_all_go_to_one(device, places, planned, monkeypatch, tmp_path):
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra imports its plugins anew
+
+    bound, sweeper = [], BasicSweeper(max_batch_size=None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    monkeypatch.setattr(starting, "bind_workers", lambda launcher, runs, places, peak: bound.append(places))
+    monkeypatch.setattr(study_sweep, "peak_of_runs", lambda config, cells, folder: None)
+    hydra = {"launcher": {"_target_": "a.JoblibLauncher"}, "sweeper": {"runs_per_gpu": 2}}
+    sweeper.config, sweeper.launcher = OmegaConf.create({"hydra": hydra}), None
+    (cell,), _ = planned(["device=cpu", "precision=bf16", "seed=1"])
+    cell = dataclasses.replace(cell, overrides=(*cell.overrides[:-2], f"device={device}", "precision=bf16"))
+    study_sweep._starter(sweeper, [cell], tmp_path, None)
+    assert bound == [places or []]

@@ -57,6 +57,7 @@ def test_optimisers_work_without_it():
     assert python(f"{steps}print(loaded())") == "0"
 
 
+@pytest.mark.long
 def test_whoever_looks_through_all_modules_leaves_it_alone():
     look = "[hasattr(module, '__file__') for module in list(sys.modules.values())]"
     assert python(f"{look}\nprint(loaded())") == "0"
@@ -182,6 +183,7 @@ def test_torch_multiplies_itself_where_it_lacks(linux, monkeypatch, lacking):
     assert torch.equal(ours(torch.ones(2, 7)), torchs(torch.ones(2, 7)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("switch", ["0", "1"])
 def test_the_switch_leaves_torch_alone(monkeypatch, switch):
     monkeypatch.setenv(torch_names.SWITCH, switch)

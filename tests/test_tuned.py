@@ -180,7 +180,8 @@ def test_cfg_shows_the_values_of_the_arm(resolve, monkeypatch, capsys):
 
 def test_a_run_carries_what_its_values_were_tuned_on_and_its_hash_does_not(composed):
     config = composed(*NPO)
-    rest = {"fixed": None, "test_images": 0, "recipe": None, "cost": None, "trials": None, "objective": None}
+    rest = {"fixed": None, "test_images": 0, "recipe": None, "cost": None, "trials": None}
+    rest |= {"objective": None, "start": None}
     assert config["tuned_on"] == SEEN | rest
     assert config_hash(config) == config_hash(
         {name: value for name, value in config.items() if name != "tuned_on"}
@@ -188,6 +189,7 @@ def test_a_run_carries_what_its_values_were_tuned_on_and_its_hash_does_not(compo
     assert "tuned_on" not in composed(*NPO, "tuned=none")
     # what a search prints is what a run reads
     more = {"classes": [3], "recipe": "mlp lr=1-abc123", "cost": 0.1, "trials": 60, "objective": "blind"}
+    more |= {"start": "tables"}
     word = tuned_on.typed(config["tuned_on"] | more)
     assert composed(*NPO, "tuned=none", word)["tuned_on"] == config["tuned_on"] | more
     for word, said in {

@@ -76,14 +76,16 @@ def starter(
     queue: Queue | None,
     runs_per_gpu: int | None = None,
     peak: int | None = None,
+    shared: bool = False,
 ) -> Start:
     """Return what starts the runs, waits for their ends and returns the messages of those that raised.
 
     With a `queue` they run on SLURM. `sweeper` has a `launcher` and its `config`. Local workers each see one GPU
-    if there are `runs_per_gpu`, and are as many as fit into memory if a run takes `peak` bytes.
+    if there are `runs_per_gpu`, or all where they have one `shared` GPU, and are as many as fit into memory if a
+    run takes `peak` bytes.
     """
     if sweeper.config.hydra.launcher._target_.endswith(".JoblibLauncher"):
-        places = places_on_gpus(runs_per_gpu) if runs_per_gpu else []
+        places = places_on_gpus(runs_per_gpu, shared) if runs_per_gpu else []
         bind_workers(sweeper.launcher, len(runs), places, peak)
     if queue is None:
         return lambda: failures_of(sweeper.launcher.launch(runs, initial_job_idx=0))

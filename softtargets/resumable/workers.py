@@ -53,12 +53,17 @@ def gpus() -> list[str]:
     return [name.strip() for name in listed.split(",") if name.strip()]
 
 
-def places_on_gpus(runs_per_gpu: int) -> list[str]:
-    """Return a GPU's name for every run at a time; raise BadInput where there is no GPU."""
+def places_on_gpus(runs_per_gpu: int, shared: bool = False) -> list[str]:
+    """Return the GPU that each run at a time sees; raise BadInput where there is no GPU.
+
+    With `shared` all runs go to one of them, which they name by its number, and so each sees all.
+    """
     names = gpus()
     if not names:
         why = "nvidia-smi and CUDA_VISIBLE_DEVICES name none"
         raise BadInput(f"hydra.sweeper.runs_per_gpu={runs_per_gpu}: no GPU here, {why}. Leave it out")
+    if shared:
+        return [",".join(names)] * runs_per_gpu
     return names * runs_per_gpu  # the second run of a GPU comes after the first ones of all
 
 

@@ -161,8 +161,10 @@ def _stopped(began: dict, hopeless: dict[on_disk.SweepCell, str], queue: Queue |
 
 def _starter(sweeper: Sweeper, cells: list[on_disk.SweepCell], folder: Path, queue: Queue | None) -> Start:
     config, runs = sweeper.config, [_job(cell, folder) for cell in cells]
-    per_gpu = config.hydra.sweeper.runs_per_gpu if "device=cuda" in cells[0].overrides else None
-    return starter(sweeper, runs, queue, per_gpu, peak_of_runs(config, cells, folder))
+    device = next((word for word in cells[0].overrides if word.startswith("device=cuda")), None)
+    per_gpu = config.hydra.sweeper.runs_per_gpu if device else None
+    one_gpu = device not in (None, "device=cuda")  # such as device=cuda:1
+    return starter(sweeper, runs, queue, per_gpu, peak_of_runs(config, cells, folder), one_gpu)
 
 
 def _prepare(config: DictConfig, unfinished: list[on_disk.SweepCell], folder: Path) -> None:
