@@ -258,6 +258,27 @@ def test_a_network_in_the_users_own_configs_has_a_recipe(words, recipe, training
     assert search._settings([path, "architecture=own", *words, "trials=3"])[1][2:] == [*words, *added]
 
 
+@pytest.mark.parametrize("recipe", [False, True])
+def test_configs_in_a_package_are_as_those_in_a_folder(recipe, elsewhere, here, monkeypatch):
+    name = f"packed_{recipe}".lower()  # Python keeps what it has imported
+    own = elsewhere / name
+    (own / "conf/architecture").mkdir(parents=True)
+    (own / "conf/architecture/own.yaml").write_text("_target_: own_parts.TinyNet\n_partial_: true\n")
+    (own / "__init__.py").write_text("raise ImportError('run by a look for a folder')\n")
+    words = ("architecture=own", f"hydra.searchpath=[pkg://{name}.conf]")
+    if recipe:
+        (own / "conf/training").mkdir()
+        (own / "conf/training/own.yaml").write_text("defaults: [cnn]\n")
+    monkeypatch.syspath_prepend(elsewhere)
+    assert recipes.with_recipe(words) == [*words, *([] if recipe else ["training=adamw"])]
+    for package in (own, own / "conf"):  # Hydra imports both
+        (package / "__init__.py").write_text("")
+    found = here(*SMALL[:1], *words, "plugins=[own_parts]", "stage=data")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert f" training={'own' if recipe else 'adamw'} " in found.stdout
+    assert paths.config_folders(["pkg://nowhere_at_all.conf", f"{own}", "tuned:///tables"]) == (own,)
+
+
 @pytest.mark.parametrize(
     ("experiment", "words", "training"),
     [

@@ -65,7 +65,7 @@ def refusal(error: Exception) -> str:
         group, _, option = error.missing_cfg_file.rpartition("/")
         allowed = ", ".join(error.options)
         if (leader := FOLLOWS.get(group)) and not any(word.startswith(f"{group}=") for word in sys.argv):
-            usual = "mlp" if group == "training" else "graddiff"
+            usual = "adamw" if group == "training" else "graddiff"
             return (
                 f"{leader}={option}: {group} follows {leader} and has no option {option}. Type {group}={usual} or "
                 f"another of {allowed}"

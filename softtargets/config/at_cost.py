@@ -21,7 +21,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from softtargets.config import names, tuned, tuned_on
+from softtargets.config import names, paths, tuned, tuned_on
 from softtargets.errors import BadInput
 from softtargets.layout import CONF
 
@@ -67,8 +67,8 @@ def _searchpath(typed: dict[str, str]) -> tuple[str, ...]:
     return tuple(map(str, listed)) if isinstance(listed, list) else ()
 
 
-def _folders(path: tuple[str, ...], scheme: str) -> list[Path]:
-    return [Path(one.removeprefix(scheme)) for one in path if one.startswith(scheme)]
+def _table_folders(path: tuple[str, ...]) -> list[Path]:
+    return [Path(one.removeprefix("tuned://")) for one in path if one.startswith("tuned://")]
 
 
 def _demanded(words: list[str], path: tuple[str, ...]) -> list[str]:
@@ -164,7 +164,7 @@ def _tables(typed: dict[str, str], path: tuple[str, ...]) -> Iterator[tuned.Tabl
     """Yield our table for these words, then all of the user's: those may have names of parts of their own."""
     chosen = _usual() | typed
     ours = tuned.table_file(CONF / "tuned", "/".join(chosen[group] for group in PLACE))
-    own = [folder / f"{name}.yaml" for folder in _folders(path, "tuned://") for name in tuned.names(folder)]
+    own = [folder / f"{name}.yaml" for folder in _table_folders(path) for name in tuned.names(folder)]
     yield from (table for file in (ours, *own) if file and (table := tuned.read_table(file)))
 
 
@@ -180,7 +180,7 @@ def _entries(table: tuned.Table, typed: dict[str, str], path: tuple[str, ...]) -
 def _targets(typed: dict[str, str], path: tuple[str, ...]) -> str:
     """Return the preset of targets that words choose; the name of an entry has changed values of it, too."""
     algorithm = typed.get("mu_algo") or _usual()["mu_algo"]
-    return typed.get("targets") or _usual_targets(algorithm, (CONF, *_folders(path, "file://")))
+    return typed.get("targets") or _usual_targets(algorithm, (CONF, *paths.config_folders(path)))
 
 
 def _searched_for(typed: dict[str, str]) -> dict[str, object]:

@@ -1,12 +1,14 @@
-"""Settings that name a file or a folder, and their values in quotes for Hydra.
+"""Settings that name a file or a folder, their values in quotes for Hydra, and the folders of configs.
 
 In Hydra's grammar of overrides a value with = or brackets needs quotes, and a shell removes the outer ones. Every
 folder of a sweep has = in its name.
 """
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -61,3 +63,29 @@ def _is_plain(word: str, one: bool) -> bool:
 def in_quotes(text: str) -> str:
     """Return a text in quotes, as a value in Hydra's grammar."""
     return QuotedString(text, Quote.double).with_quotes()
+
+
+def config_folders(searchpath: Iterable[object]) -> tuple[Path, ...]:
+    """Return the folders that entries of `hydra.searchpath` name: file://FOLDER, FOLDER alone or pkg://PACKAGE."""
+    folders = map(config_folder, map(str, searchpath))
+    return tuple(folder for folder in folders if folder is not None)
+
+
+def config_folder(entry: str) -> Path | None:
+    """Return the folder of configs that an entry of `hydra.searchpath` names; None for what is none."""
+    scheme, _, place = entry.rpartition("://")
+    if scheme in ("", "file"):
+        return Path(place)
+    return _package_folder(place) if scheme == "pkg" else None
+
+
+def _package_folder(package: str) -> Path | None:
+    """Return the folder of a package by its dotted name, without importing it: that would run its code."""
+    first, *below = package.split(".")
+    try:
+        spec = importlib.util.find_spec(first)
+    except (ImportError, ValueError):
+        return None  # Hydra refuses it in a moment
+    places = spec.submodule_search_locations if spec else None
+    folders = [Path(place, *below) for place in places or ()]
+    return next((folder for folder in folders if folder.is_dir()), None)

@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from softtargets.config import paths
 from softtargets.layout import CONF
 
 RECIPE = "training=adamw"
@@ -64,7 +65,7 @@ def _content(file: Path) -> dict:
 
 def each_with_recipe(combinations: list[list[str]], searchpath: Iterable[str]) -> list[list[str]]:
     """Return the overrides of a sweep's cells, each as `with_recipe` does; `searchpath` is `hydra.searchpath`."""
-    own = tuple(map(_folder, searchpath))
+    own = paths.config_folders(searchpath)
     if not own:
         return combinations
     lacks = functools.cache(
@@ -109,9 +110,5 @@ def _of_experiment(name: object, own: tuple[Path, ...], above: tuple[str, ...] =
 
 def _folders(typed: Iterable[Override]) -> tuple[Path, ...]:
     """Return the folders of configs that the user adds."""
-    paths = [one.value() for one in typed if one.key_or_group == "hydra.searchpath"]
-    return tuple(_folder(path) for listed in paths if isinstance(listed, list) for path in listed)
-
-
-def _folder(path: object) -> Path:
-    return Path(str(path).removeprefix("file://"))
+    listed = [one.value() for one in typed if one.key_or_group == "hydra.searchpath"]
+    return paths.config_folders(entry for entries in listed if isinstance(entries, list) for entry in entries)

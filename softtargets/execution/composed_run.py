@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 
-from softtargets.config import allowed_targets, contents, tuned
+from softtargets.config import allowed_targets, contents, paths, tuned
 from softtargets.config.names import Chosen
 from softtargets.config.paths import PLACES
 from softtargets.config.resolve import (
@@ -125,7 +125,7 @@ def _write_error(output: Path, error: BaseException, known: str | None, log: Tex
 def chosen(runtime: DictConfig) -> Chosen:
     """Return the chosen option of each of our groups, and the folders of options, from `hydra.runtime`."""
     options = {group.replace("/", "_"): runtime.choices[group] for group in (*CHOSEN, *SIDES)}
-    places = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
+    places = paths.config_folders(f"{source.schema}://{source.path}" for source in runtime.config_sources)
     return Chosen(options, tuple(dict.fromkeys([CONF, *places])))
 
 
@@ -301,10 +301,12 @@ def _require_read_as_tables(config: DictConfig) -> None:
     for source in config.hydra.runtime.config_sources:
         if source.schema == "tuned":
             known.add(Path(source.path).resolve())
-        folder = Path(source.path, "tuned").resolve()
-        table = tuned.table_file(folder, option)
-        if source.schema == "file" and folder not in known and table and os.path.isfile(table):
-            advice = f"Put tuned://{folder} before file://{source.path}"
+        place = f"{source.schema}://{source.path}"
+        configs = paths.config_folder(place)
+        folder = configs and Path(configs, "tuned").resolve()
+        table = folder and tuned.table_file(folder, option)
+        if table and folder not in known and os.path.isfile(table):
+            advice = f"Put tuned://{folder} before {place}"
             raise BadInput(f"hydra.searchpath: {table} would not be read as a table. {advice}")
 
 

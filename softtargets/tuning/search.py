@@ -20,7 +20,7 @@ from pydantic import Field
 
 from softtargets.cli.from_python import hydra_for, listed
 from softtargets.cli.main import translating
-from softtargets.config import at_cost, recipes, tuned, tuned_on
+from softtargets.config import at_cost, paths, recipes, tuned, tuned_on
 from softtargets.config.resolve import config_hash
 from softtargets.config.settings import refuse_misspelt
 from softtargets.config.validation import FORBID, validated
@@ -154,7 +154,8 @@ class Search:
     def _space(self) -> Space:
         """Read the space of the algorithm, without the settings that the user typed."""
         config = self.composed(self.all_words(()))
-        folders = [Path(one.path) for one in config.hydra.runtime.config_sources if one.schema == "file"]
+        sources = config.hydra.runtime.config_sources
+        folders = list(paths.config_folders(f"{one.schema}://{one.path}" for one in sources))
         name = config.hydra.runtime.choices["mu_algo"]
         file = Path(self.settings.space) if self.settings.space else find_file(name, folders)
         if file is None and name in NOTHING_TO_SEARCH:
