@@ -258,6 +258,35 @@ def test_a_network_in_the_users_own_configs_has_a_recipe(words, recipe, training
     assert search._settings([path, "architecture=own", *words, "trials=3"])[1][2:] == [*words, *added]
 
 
+TYPED = "architecture._target_=own_parts.TinyNet"
+
+
+@pytest.mark.parametrize(
+    ("words", "training"),
+    [
+        ((TYPED,), "adamw"),
+        ((TYPED, "training=cnn"), "cnn"),
+        (("architecture=cnn", TYPED), "adamw"),
+        (("architecture=cnn", "architecture._target_=softtargets.architectures.cnn"), "cnn"),
+        (("architecture._target_=softtargets.architectures.mlp",), "mlp"),
+    ],
+)
+def test_a_typed_network_has_no_recipe_of_another(words, training, here):
+    found = here(*SMALL[:1], "plugins=[own_parts]", *words, "stage=data")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert f" training={training} " in found.stdout
+    added = ["training=adamw"] if training == "adamw" else []
+    assert recipes.each_with_recipe([[*words]], []) == [[*words, *added]]
+    assert recipes.with_recipe(words) == [*words, *added]
+
+
+def test_each_of_several_typed_networks_has_its_recipe(elsewhere):
+    words = ["-m", "architecture._target_=mine.Net,softtargets.architectures.mlp"]
+    assert recipes.with_recipe(words) == words
+    cells = [["++architecture._target_=mine.Net"], ["architecture._target_=softtargets.architectures.mlp"]]
+    assert recipes.each_with_recipe(cells, []) == [[*cells[0], "training=adamw"], cells[1]]
+
+
 @pytest.mark.parametrize("recipe", [False, True])
 def test_configs_in_a_package_are_as_those_in_a_folder(recipe, elsewhere, here, monkeypatch):
     name = f"packed_{recipe}".lower()  # Python keeps what it has imported
@@ -288,6 +317,7 @@ def test_configs_in_a_package_are_as_those_in_a_folder(recipe, elsewhere, here, 
         ("defaults: [override /architecture: own]", ("training=cnn",), "cnn"),
         ("defaults: [override /architecture: own]", ("architecture=mlp",), "mlp"),
         ("training: {batch_size: 16}", ("architecture=own",), "adamw"),
+        ("architecture: {_target_: own_parts.TinyNet}", (), "adamw"),
     ],
 )
 def test_a_network_that_the_users_experiment_chooses_has_a_recipe(experiment, words, training, elsewhere, here):

@@ -14,14 +14,18 @@ from softtargets.config import paths
 from softtargets.layout import CONF
 
 RECIPE = "training=adamw"
-DECISIVE = ("experiment", "architecture", "training")
-"""Groups whose options decide whether there is a recipe."""
+TARGET = "architecture._target_"
+DECISIVE = ("experiment", "architecture", TARGET, "training")
+"""Words that decide whether there is a recipe."""
+USUAL = "mlp"
+"""The architecture where none is chosen."""
 
 
 def with_recipe(words: Iterable[str]) -> list[str]:
     """Return the words of a command line, with a recipe for an architecture of the user's that has none.
 
-    `training` follows the architecture, so for `architecture=mine` Hydra looks for `training/mine.yaml`.
+    `training` follows the architecture, so for `architecture=mine` Hydra looks for `training/mine.yaml`. For
+    `architecture._target_=mine.Net` it takes the recipe of the option, which is for another network.
     """
     words = list(words)
     try:
@@ -66,34 +70,41 @@ def _content(file: Path) -> dict:
 def each_with_recipe(combinations: list[list[str]], searchpath: Iterable[str]) -> list[list[str]]:
     """Return the overrides of a sweep's cells, each as `with_recipe` does; `searchpath` is `hydra.searchpath`."""
     own = paths.config_folders(searchpath)
-    if not own:
-        return combinations
     lacks = functools.cache(
         lambda *chosen: _lacks_recipe(dict(chosen), own)
     )  # a sweep has many cells, few networks
     completed = []
     for words in combinations:
-        named = (word.partition("=")[::2] for word in words)
-        chosen = [(group, option) for group, option in named if group in DECISIVE]
+        named = (word.lstrip("+").partition("=")[::2] for word in words)
+        chosen = [(name, value) for name, value in named if name in DECISIVE]
         completed.append([*words, RECIPE] if lacks(*chosen) else words)
     return completed
 
 
 def _lacks_recipe(chosen: dict[str, object], own: tuple[Path, ...]) -> bool:
-    """Return whether an architecture is in one of the user's folders, and a recipe of its name in none.
+    """Return whether a network is another than its option's, or the option is the user's and has no recipe.
 
-    `chosen` are the typed options by group, None where several are; an experiment may choose the architecture.
+    `chosen` are the typed options by group, and the typed `_target_`; None where several are. An experiment may
+    choose both.
     """
     options = _of_experiment(chosen.get("experiment"), own) | chosen
-    name = options.get("architecture")
+    name = options.get("architecture", USUAL)
     if not isinstance(name, str) or "training" in options:
         return False
-    is_own = any(os.path.isfile(folder / "architecture" / f"{name}.yaml") for folder in own)
-    return is_own and not any(os.path.isfile(folder / "training" / f"{name}.yaml") for folder in own)
+    files = [folder / "architecture" / f"{name}.yaml" for folder in (CONF, *own)]
+    file = next((file for file in files if os.path.isfile(file)), None)
+    if file is None:
+        return False  # Hydra refuses it in a moment
+    if TARGET in options:
+        return options[TARGET] not in (None, _content(file).get("_target_"))
+    return file != files[0] and not any(os.path.isfile(folder / "training" / f"{name}.yaml") for folder in own)
 
 
 def _of_experiment(name: object, own: tuple[Path, ...], above: tuple[str, ...] = ()) -> dict[str, object]:
-    """Return the options that an experiment and those in its defaults choose, None where its cells choose."""
+    """Return the options and the network that an experiment and those in its defaults choose.
+
+    What its cells choose is None.
+    """
     if not isinstance(name, str) or name in above:  # Hydra refuses an experiment that is a part of itself
         return {}
     files = (folder / "experiment" / f"{name}.yaml" for folder in (CONF, *own))
@@ -104,6 +115,8 @@ def _of_experiment(name: object, own: tuple[Path, ...], above: tuple[str, ...] =
             chosen |= _of_experiment(entry.removeprefix("/experiment/"), own, (*above, name))
         elif isinstance(entry, dict):
             chosen |= {str(group).removeprefix("override /"): option for group, option in entry.items()}
+    if target := _at(content, *TARGET.split(".")):
+        chosen[TARGET] = target
     swept = _at(content, "hydra", "sweeper", "params")
     return chosen | dict.fromkeys(swept if isinstance(swept, dict) else ())
 
