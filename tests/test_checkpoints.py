@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from conftest import SMALL
 from torch import nn
+from torchvision import models
 
 import softtargets
 from softtargets.config.resolve import config_hash
@@ -239,3 +240,18 @@ def test_weights_to_start_from_are_refused_where_more_than_the_last_layer_differ
     for file, reason in (("one.pt", "it lacks "), ("none.pt", "no such file")):
         with pytest.raises(BadInput, match=rf"^architecture\.weights=\S+{file}: {reason}"):
             started_from(composed, tmp_path / file)
+
+
+IN_COLOUR = (*SMALL[:1], *SMALL[2:], "dataset._target_=own_parts.colours", "plugins=[own_parts,torchvision]")
+
+
+def test_a_builder_of_torchvisions_starts_from_a_file_of_1000_classes(composed, tmp_path):
+    given = models.shufflenet_v2_x0_5(num_classes=1000).state_dict()
+    torch.save(given, tmp_path / "one.pt")
+    words = ("architecture._target_=torchvision.models.shufflenet_v2_x0_5", "training=adamw")
+    config = composed(*IN_COLOUR, *words, f"architecture.weights={tmp_path / 'one.pt'}")
+    state = build(config).initialised("original").state_dict()
+    assert state["fc.weight"].shape == (5, 1024)
+    assert all(torch.equal(state[key], given[key]) for key in given if not key.startswith("fc."))
+    with pytest.raises(BadInput, match=r"^architecture\.weights=DEFAULT: no such file$"):
+        build(composed(*IN_COLOUR, *words, "architecture.weights=DEFAULT"))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from softtargets import store
-from softtargets.architectures import GIVEN, construct
+from softtargets.architectures import GIVEN, construct, is_torchvisions
 from softtargets.augmentation import augmented
 from softtargets.compat import torch_names
 from softtargets.config import allowed_targets, contents
@@ -264,8 +264,9 @@ def _budgeted(experiment: Experiment) -> Experiment:
 
 def _architecture(node: dict, shape: tuple[int, ...], classes: int) -> Callable[[], nn.Module]:
     node = dict(node)
-    parameters = inspect.signature(instantiate_partial(node, "architecture").func).parameters
-    own = "weights" in parameters  # of the network's, which means what the network says
+    function = instantiate_partial(node, "architecture").func
+    # a setting of the network's own means what the network says; torchvision's would download weights by a name
+    own = "weights" in inspect.signature(function).parameters and not is_torchvisions(function)
     weights = None if own else take_settings(ArchitectureSettings, node, "architecture").weights
     # a number of classes in a user's config stays, and is checked by the trial
     named = tuple(name for name in GIVEN if name not in node)
