@@ -132,7 +132,20 @@ REFUSED = {
     "a teacher beside": (under("student.") | under("teacher."), "it has in excess teacher.0.module.0.bias, "),
     "another shape": (
         changed(**{"2_bias": torch.zeros(4)}),
-        "the shape of 2.bias is (4,), and must be (3,). Choose",
+        "the shape of 2.bias is (4,), and must be (3,). Choose the architecture that it was saved from, and",
+    ),
+    "images in colour": (
+        changed(**{"0_module_0_weight": torch.zeros(2, 3, 3, 3)}),
+        "its first convolution, 0.module.0.weight, is for images of 3 channels, and these have 1. Choose "
+        "dataset.channels=3 for images of a folder, or other weights",
+    ),
+    "images of many channels": (
+        changed(**{"0_module_0_weight": torch.zeros(2, 5, 3, 3)}),
+        "its first convolution, 0.module.0.weight, is for images of 5 channels, and these have 1. Choose other",
+    ),
+    "a wider convolution": (
+        changed(**{"0_module_0_weight": torch.zeros(4, 3, 3, 3)}),
+        "the shape of 0.module.0.weight is (4, 3, 3, 3), and must be (2, 1, 3, 3). Choose the architecture",
     ),
     "NaN": (
         changed(**{"2_bias": torch.tensor([0, 0, torch.nan])}),

@@ -14,10 +14,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from softtargets.system.words import counted
+
 State = Mapping[str, Tensor]
 WRAPPERS = ("module", "_orig_mod")
 """Prefixes that DataParallel and torch.compile add to the names of a model or of a part."""
 SAVE = "Save model.state_dict() alone"
+SAME = "Choose the architecture that it was saved from, and images of the same size and as many classes"
 
 
 def read_weights(file: Path, wanted: State) -> dict[str, Tensor]:
@@ -75,7 +78,22 @@ def fitted(content: object, wanted: State) -> dict[str, Tensor]:
         if names:
             listed = f"{', '.join(sorted(names)[:3])}{' …' if len(names) > 3 else ''}"
             raise ValueError(f"it {what} {listed}. Choose the architecture that it was saved from")
+    _require_channels(state, wanted)
     return {name: _cast(name, state[name], tensor) for name, tensor in wanted.items()}
+
+
+def _require_channels(state: State, wanted: State) -> None:
+    """Raise ValueError for weights that differ in the inputs of the first convolution: the channels of images."""
+    name = next((name for name, tensor in wanted.items() if tensor.ndim == 4), None)
+    if name is None or state[name].ndim != 4:
+        return
+    (outputs, theirs, *sides), (wanted_outputs, ours, *wanted_sides) = state[name].shape, wanted[name].shape
+    if theirs != ours and (outputs, sides) == (wanted_outputs, wanted_sides):
+        advice = f"dataset.channels={theirs} for images of a folder, or " if theirs in (1, 3) else ""
+        raise ValueError(
+            f"its first convolution, {name}, is for images of {counted(theirs, 'channel')}, and these have "
+            f"{ours}. Choose {advice}other weights"
+        )
 
 
 def _weights(content: object) -> State:
@@ -149,7 +167,7 @@ def _cast(name: str, tensor: Tensor, wanted: Tensor) -> Tensor:
     """Return a tensor in the dtype of `wanted`; raise ValueError for another shape or kind of number."""
     if tensor.shape != wanted.shape:
         shapes = f"{tuple(tensor.shape)}, and must be {tuple(wanted.shape)}"
-        raise ValueError(f"the shape of {name} is {shapes}. Choose the architecture that it was saved from")
+        raise ValueError(f"the shape of {name} is {shapes}. {SAME}")
     if tensor.is_floating_point() != wanted.is_floating_point() or tensor.is_complex() != wanted.is_complex():
         kinds = f"{tensor.dtype}, and must be {wanted.dtype} or another of its kind"
         raise ValueError(f"{name} is {kinds}. Save the weights before they are quantised or converted")
