@@ -1,6 +1,7 @@
 """Errors that end a program with one sentence."""
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,15 @@ class Failed(Exception):
 def visible(text: object) -> str:
     """Return a text in one line, with control characters as escapes: a name may hold any."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error says in one line, or its type; without addresses in memory, which help nobody.
+
+    >>> reason(ValueError("no image in <_io.BytesIO object at 0x7f60a4c3b2e0>")), reason(KeyError())
+    ('no image in <_io.BytesIO object>', 'KeyError')
+    """
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(str(error).split())) or type(error).__name__
 
 
 MEANT = {

@@ -330,6 +330,24 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
         load(tmp_path)
 
 
+NO_IMAGE = "it is not an image, or its first bytes are damaged. Remove it, or replace it by a whole image"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"cats", NO_IMAGE),
+        (b"\xff\xd8\xff of which nothing follows", NO_IMAGE),
+        (b"", "it is empty. Remove it, or replace it by a whole image"),
+    ],
+)
+def test_a_sentence_on_a_file_that_is_no_image_says_what_to_do(content, why, tmp_path):
+    file = grow(tmp_path, "train/a/1.png", "test/a/1.png") / "train/a/2.jpg"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{re.escape(f'{file} cannot be read as an image: {why}')}$"):
+        load(tmp_path)
+
+
 def test_a_folder_among_the_images_is_named(tmp_path):
     grow(tmp_path, "train/a/1.png", "test/a/1.png", "train/a/more/1.png")
     with pytest.raises(ValueError, match="train/a/more is a folder inside a class"):
@@ -347,8 +365,9 @@ def test_a_truncated_image_is_refused_wherever_it_ends(tmp_path, suffix):
     content = broken.read_bytes()
     for end in range(0, len(content) * 9 // 10, 1 + len(content) // 20):
         broken.write_bytes(content[:end])
-        with pytest.raises(ValueError, match=rf"2\.{suffix} cannot be read as an image: \S"):
+        with pytest.raises(ValueError, match=rf"2\.{suffix} cannot be read as an image: \S.*\. Remove") as refused:
             load(tmp_path)
+        assert " at 0x" not in str(refused.value)
 
 
 class Unreadable(Exception):

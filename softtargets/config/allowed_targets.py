@@ -18,7 +18,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from softtargets.compat.hydra_names import located
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, reason
 
 OPTIMISATION = ("torch.optim", "softtargets.schedules")
 OURS = {
@@ -155,7 +155,7 @@ def _home(target: str, setting: str) -> str:
     try:
         part = located(target)
     except Exception as error:  # the user's module may raise anything
-        raise BadInput(f"{setting}: cannot be imported ({' '.join(str(error).split())})") from error
+        raise BadInput(f"{setting}: cannot be imported ({reason(error)})") from error
     if not callable(part):
         raise BadInput(f"{setting}: cannot be called; it must be a function or a class")
     return f"{getattr(part, '__module__', None)}.{getattr(part, '__qualname__', type(part).__qualname__)}"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import pydantic
 from pydantic.fields import FieldInfo
 
-from softtargets.errors import BadInput, nearest
+from softtargets.errors import BadInput, nearest, reason
 
 FORBID = pydantic.ConfigDict(
     extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()
@@ -170,5 +170,4 @@ def naming(setting: str, errors: tuple[type[Exception], ...] = (ValueError, Type
     except BadInput:
         raise
     except errors as error:
-        reason = " ".join(str(error).split())[:1000] or type(error).__name__
-        raise BadInput(f"{setting}: {reason}") from error
+        raise BadInput(f"{setting}: {reason(error)[:1000]}") from error

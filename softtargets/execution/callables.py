@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 
 from softtargets import marks
 from softtargets.config.validation import check_call, naming, validated
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, reason
 
 
 def checked_partial(node: object, where: str, **known) -> functools.partial:
@@ -34,8 +34,7 @@ def instantiate_partial(node: object, where: str) -> functools.partial:
             return functools.partial(_function(node["_target_"]), **copy.deepcopy(settings))
         return instantiate(node | {"_partial_": True}, _convert_="all")
     except InstantiationException as error:
-        cause = " ".join(str(error).split())
-        raise BadInput(f"{where}._target_={node['_target_']}: cannot be imported ({cause})") from error
+        raise BadInput(f"{where}._target_={node['_target_']}: cannot be imported ({reason(error)})") from error
 
 
 def _is_plain(node: dict) -> bool:

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from softtargets import schedules
 from softtargets.config.settings import OPTIMIZER, UNFIT, Optimisation, Unlearning
 from softtargets.config.validation import check_call, naming, validated
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, reason
 from softtargets.execution.callables import instantiate_partial
 from softtargets.execution.parts import Parts
 
@@ -61,12 +61,11 @@ def _require_pair(make: Callable, where: str, nodes: dict[str, dict], error: Exc
         _try_schedule(make, usual)
     except Exception:  # the schedule fails with any optimiser, which the caller reports
         return
-    reason = " ".join(str(error).split()) or type(error).__name__
     schedule, optimizer = (
         f"{where}.{name}._target_={nodes[name]['_target_']}" for name in ("schedule", "optimizer")
     )
     raise BadInput(
-        f"{schedule} does not fit {optimizer}: {reason}. Choose another optimiser or schedule, or "
+        f"{schedule} does not fit {optimizer}: {reason(error)}. Choose another optimiser or schedule, or "
         f"{where}.schedule=null"
     ) from error
 
@@ -110,6 +109,6 @@ def _is_torchs(partial: functools.partial) -> bool:
 
 
 def _require_usable(partial: functools.partial, where: str, unfit: dict[str, str], instead: str) -> None:
-    if reason := unfit.get(partial.func.__name__):
+    if why := unfit.get(partial.func.__name__):
         target = f"{partial.func.__module__}.{partial.func.__name__}"
-        raise BadInput(f"{where}._target_={target}: {reason}. Use {instead}, for example")
+        raise BadInput(f"{where}._target_={target}: {why}. Use {instead}, for example")

@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from softtargets.errors import reason
 from softtargets.system.words import counted
 
 State = Mapping[str, Tensor]
@@ -61,8 +62,8 @@ def _content(file: Path) -> object:
         names = ", ".join(dict.fromkeys(re.findall(r"GLOBAL (\S+)", str(error)))) or "objects"
         raise ValueError(f"it holds more than tensors ({names}), and is not executed. {SAVE}") from error
     except Exception as error:  # damaged files and other zips raise many types
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        kind = "a TorchScript archive" if "TorchScript" in reason else f"damaged or no checkpoint ({reason})"
+        why = reason(error)[:200]
+        kind = "a TorchScript archive" if "TorchScript" in why else f"damaged or no checkpoint ({why})"
         raise ValueError(f"it is {kind}. {SAVE}") from error
     raise ValueError(f"it is no file of torch.save or safetensors. {SAVE}")
 

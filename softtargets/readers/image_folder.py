@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from softtargets.errors import reason
 from softtargets.system.memory import require_memory
 from softtargets.system.words import counted
 
@@ -192,6 +193,10 @@ def _near(shape: tuple[int, ...]) -> int:
     return min(max(min(shape[:2]), LEAST), MOST)
 
 
+class _Unfit(ValueError):
+    """A whole image of a kind that is refused, and what to do."""
+
+
 def _decode(path: Path, channels: int | None, size: Size | None, changes: collections.Counter) -> Pixels:
     """Decode one image to the given channels and size; of None the image decides."""
     from PIL import Image
@@ -219,22 +224,34 @@ def _decode(path: Path, channels: int | None, size: Size | None, changes: collec
                 image = image.resize(size[::-1], Image.Resampling.BILINEAR)
             return np.asarray(image).reshape(image.height, image.width, -1)
     except Exception as error:  # for a damaged file Pillow's readers raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} cannot be read as an image: {reason}") from error
+        raise ValueError(f"{path} cannot be read as an image: {_why(error, path)}") from error
+
+
+def _why(error: Exception, path: Path) -> str:
+    """Return why a file could not be decoded, and what to do."""
+    from PIL import UnidentifiedImageError
+
+    advice = "Remove it, or replace it by a whole image"
+    if isinstance(error, _Unfit):
+        return str(error)
+    if isinstance(error, UnidentifiedImageError):
+        what = "it is not an image, or its first bytes are damaged" if path.stat().st_size else "it is empty"
+        return f"{what}. {advice}"
+    return f"{reason(error).rstrip('.')}. {advice}"
 
 
 def _refuse_picture(image: "PIL.Image.Image") -> None:
-    """Raise ValueError for a picture that Pillow would read only in part or as something else."""
+    """Raise _Unfit for a picture that Pillow would read only in part or as something else."""
     if image.format == "EPS":
-        raise ValueError("EPS is a program that Ghostscript would run; save it as PNG")
+        raise _Unfit("EPS is a program that Ghostscript would run. Save it as PNG")
     if image.mode.startswith(("I", "F")):
         # Pillow would cut values off at 255 instead of scaling them
-        raise ValueError(f"mode {image.mode} has more than 8 bits a channel")
+        raise _Unfit(f"mode {image.mode} has more than 8 bits a channel. Save it with 8 bits")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format not in SEVERAL:
-        raise ValueError(f"it has {frames} frames or pages; save one frame as a separate picture")
+        raise _Unfit(f"it has {frames} frames or pages. Save one frame as a separate picture")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
-        raise ValueError("it has transparent pixels; save it with a background colour")
+        raise _Unfit("it has transparent pixels. Save it with a background colour")
 
 
 def passed_over(names: list[str]) -> list[str]:
