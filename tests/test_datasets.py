@@ -314,6 +314,39 @@ def test_an_empty_class_is_refused(tmp_path):
         load(tmp_path)
 
 
+def test_an_archive_has_to_be_unpacked(tmp_path):
+    for name, command in {
+        "my pets.tar.gz": "mkdir DIR && tar xf '{}' -C DIR",
+        "pets.tgz": "mkdir DIR && tar xf {} -C DIR",
+        "pets.zip": "unzip {} -d DIR",
+    }.items():
+        folder = tmp_path / Path(name).suffix[1:]
+        folder.mkdir()
+        (file := folder / name).touch()
+        said = f"{file} is an archive. Unpack it, and give the folder: {command.format(file)}"
+        with pytest.raises(ValueError, match=rf"^{re.escape(said)}$"):
+            load(file)
+        with pytest.raises(ValueError, match=rf"{folder} has no class folder.*\. {re.escape(said)}$"):
+            load(folder)
+
+
+def test_half_a_tree_may_be_of_a_truncated_archive(tmp_path):
+    for half, lacking in (
+        ("train", "test is not a folder"),
+        ("test", "has a sub-folder test but none called train"),
+    ):
+        with pytest.raises(ValueError, match=rf"{lacking}.*archive.* truncated"):
+            load(grow(tmp_path / half, f"{half}/a/1.png"))
+
+
+def test_a_tree_one_folder_below_is_named(tmp_path):
+    grow(tmp_path, "pets/train/a/1.png", "pets/test/a/1.png")
+    with pytest.raises(
+        ValueError, match=rf"^{tmp_path} has no sub-folder train, but {tmp_path}/pets has one\. Give"
+    ):
+        load(tmp_path)
+
+
 def test_a_missing_path_is_refused(tmp_path):
     with pytest.raises(ValueError, match="nowhere is not a folder"):
         load(tmp_path / "nowhere")

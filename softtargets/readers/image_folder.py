@@ -5,6 +5,7 @@ import functools
 import io
 import os
 import re
+import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,6 +48,8 @@ LITTER = ("@eaDir", "__MACOSX")
 """Folders that network drives and archive programs leave behind."""
 NO_PICTURES = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF")
 """Formats whose extensions Pillow knows, but which it cannot decode by itself."""
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+TRUNCATED = "If the tree is from an archive, this may be truncated: unpack it again and look for an error of tar"
 SEVERAL = ("MPO", "PSD")
 """Formats of one picture and its parts, or of a photograph and its previews: they may have several frames."""
 GREY = ("1", "L", "LA", "La")
@@ -79,12 +82,7 @@ def _seed_tree(base: Path) -> Tree:
     tree only where every class is called so: of words, `pine` is no part of `pin`, nor `contest.png` a test image.
     """
     folders, passed_over = _class_folders(base)
-    words = [folder.name for folder in folders if not re.fullmatch(r"[0-9]+e?", folder.name)]
-    if words:
-        raise ValueError(
-            f"{base} has no sub-folder train; it must hold train/CLASS/* and test/CLASS/*. Or name all class "
-            f"folders by numbers, as in 3 and 3e; {words[0]} is not a number"
-        )
+    _require_numbers(base, folders)
     files = []
     for folder in folders:
         images, others = _images(folder)
@@ -98,16 +96,49 @@ def _seed_tree(base: Path) -> Tree:
     return Tree(files, passed_over)
 
 
+def _require_numbers(base: Path, folders: list[Path]) -> None:
+    """Raise ValueError for a class folder of the seed project's tree whose name is not a number."""
+    words = [folder.name for folder in folders if not re.fullmatch(r"[0-9]+e?", folder.name)]
+    if not words:
+        return
+    if below := next((folder for folder in folders if (folder / "train").is_dir()), None):
+        raise ValueError(f"{base} has no sub-folder train, but {below} has one. Give that folder")
+    if (base / "test").is_dir():
+        raise ValueError(f"{base} has a sub-folder test but none called train. {TRUNCATED}")
+    raise ValueError(
+        f"{base} has no sub-folder train; it must hold train/CLASS/* and test/CLASS/*. Or name all class "
+        f"folders by numbers, as in 3 and 3e; {words[0]} is not a number"
+    )
+
+
 def _class_folders(base: Path) -> tuple[list[Path], list[str]]:
     """Return the class folders of a folder, and the names of its other entries."""
     if not base.is_dir():
-        raise ValueError(f"{base} is not a folder")
+        raise ValueError(_no_folder(base))
     entries = list(base.iterdir())
     folders = [entry for entry in entries if entry.is_dir() and not _hidden(entry.name)]
     if not folders:
-        raise ValueError(f"{base} has no class folder; it must hold one sub-folder for every class")
+        archive = next((entry for entry in sorted(entries) if entry.name.endswith(ARCHIVES)), None)
+        packed = f". {_unpacked(archive)}" if archive else ""
+        raise ValueError(f"{base} has no class folder; it must hold one sub-folder for every class{packed}")
     others = [entry.name for entry in entries if entry not in folders]
     return sorted(folders, key=lambda folder: natural(folder.name)), others
+
+
+def _no_folder(base: Path) -> str:
+    """Return what is wrong where a folder should be."""
+    if base.is_file() and base.name.endswith(ARCHIVES):
+        return _unpacked(base)
+    if (base.parent / "train").is_dir():  # the other half of a tree
+        return f"{base} is not a folder; beside train there must be test/CLASS/*. {TRUNCATED}"
+    return f"{base} is not a folder"
+
+
+def _unpacked(archive: Path) -> str:
+    """Return that an archive has to be unpacked, and the command."""
+    name = shlex.quote(str(archive))
+    command = f"unzip {name} -d DIR" if archive.suffix == ".zip" else f"mkdir DIR && tar xf {name} -C DIR"
+    return f"{archive} is an archive. Unpack it, and give the folder: {command}"
 
 
 def _hidden(name: str) -> bool:
