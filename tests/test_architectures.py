@@ -1,11 +1,12 @@
 """Networks: shapes, parameter counts worked out by hand, and equality with the plainest spelling of the same."""
 
 import functools
+import re
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import CONF, options
+from conftest import CONF, ROOT, options
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
@@ -14,6 +15,9 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from softtargets.architectures import cnn, construct, mlp, resnet9, resnet18, torchvision
 from softtargets.config.validation import check_call
+from softtargets.execution.network_trial import Trial
+
+PARTS = ROOT / "docs/parts.md"
 
 
 def parameters(model) -> int:
@@ -151,6 +155,30 @@ def test_torchvisions_networks_get_classes_and_channels_and_stay_theirs(name, de
     for key in own.keys() - ({first, first.replace("weight", "bias")} if depth == 1 else set()):
         assert torch.equal(own[key], theirs[key])
     assert own.keys() == theirs.keys()
+
+
+def listed_in_docs(size: int) -> set[str]:
+    """The families and networks that docs/parts.md calls refused with images of so many pixels a side."""
+    line = re.search(rf"^- with {size}x{size} pixels (.*)[;.]$", PARTS.read_text(), re.MULTILINE)[1]
+    return set(line.replace(" (all but vit_h_14)", "").replace(" and ", ", ").split(", "))
+
+
+def is_listed(name: str, listed: set[str]) -> bool:
+    return name in listed or re.match("[a-z]+", name)[0] in listed
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("size", [28, 32, 224])
+def test_the_docs_list_which_of_torchvisions_networks_refuse_small_images(size):
+    listed = listed_in_docs(size) if size < 224 else set()
+    for name in models.list_models(module=models):
+        if name.startswith("regnet"):  # needs values to be built; all are alike, and the smallest is tried below
+            continue
+        build = functools.partial(torchvision, input_shape=(3, size, size), classes=7, name=name)
+        fits = Trial(name, build, (3, size, size), 7, "cpu").fits_by_shape()
+        assert fits != (is_listed(name, listed) and (name, size) != ("vit_h_14", 28)), name
+    regnet = torchvision(input_shape=(3, size, size), classes=7, name="regnet_y_400mf")
+    assert regnet(torch.zeros(2, 3, size, size)).shape == (2, 7)
 
 
 def test_a_builder_of_torchvisions_gets_classes_and_channels_too():

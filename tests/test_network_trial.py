@@ -277,6 +277,33 @@ def test_networks_that_cannot_work_are_refused_by_a_sentence(name):
     assert "\n" not in str(caught.value)
 
 
+LARGER = "and 224x224 would fit: type dataset.size=224 for images of a folder, or choose another network"
+
+
+def coarse(shape):
+    """A network for images of 16 x 16 pixels and more."""
+    return nn.Sequential(nn.Conv2d(shape[0], 2, 16), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, K))
+
+
+def for_large_images_only(shape):
+    if shape[1] < 16:
+        raise ValueError("too small")
+    return coarse(shape)
+
+
+def for_other_channels(shape):
+    return coarse((shape[0] + 1, *shape[1:]))
+
+
+@pytest.mark.parametrize("build_for", [coarse, for_large_images_only, for_other_channels])
+def test_a_network_for_larger_images_is_refused_with_their_size(build_for):
+    shape = (1, 4, 6)
+    with pytest.raises(BadInput, match=r"does not fit inputs of shape \(1, 4, 6\): ") as refused:
+        Trial("architecture", lambda: build_for(shape), shape, K, "cpu", build_for)([], [], {})
+    says = str(refused.value).endswith(f". The images have 6x4 pixels, {LARGER}")
+    assert says == (build_for is not for_other_channels)
+
+
 @pytest.mark.parametrize("name", ["boundary_shrink", "ssd", "unsir", "rmu"])
 @pytest.mark.parametrize("network", ["batch normalisation", "convolutions", "tied, frozen and unused weights"])
 def test_what_an_algorithm_does_beside_training_is_tried_too(name, network):

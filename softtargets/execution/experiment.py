@@ -30,6 +30,7 @@ from softtargets.config.settings import (
     Unlearning,
 )
 from softtargets.config.validation import FORBID, naming, validated
+from softtargets.devices import forked_random
 from softtargets.errors import BadInput
 from softtargets.execution import checks
 from softtargets.execution.callables import checked_partial, instantiate_partial, take_settings
@@ -274,9 +275,15 @@ def _architecture(node: dict, shape: tuple[int, ...], classes: int) -> Callable[
     build = functools.partial(construct, partial, shape, classes)
     if weights is None:
         return build
-    with naming("architecture", (Exception,)):
-        network = build()
+    with forked_random("cpu"):
+        network = Trial("architecture", build, shape, classes, "cpu", _build_for(node, classes)).built()
     return functools.partial(started, build, load_start(network, weights, f"architecture.weights={weights}"))
+
+
+def _build_for(node: dict, classes: int) -> Callable[[tuple[int, ...]], nn.Module]:
+    """Return what builds an architecture for inputs of any shape, with random weights."""
+    random = {name: value for name, value in node.items() if name != "weights"}
+    return lambda shape: _architecture(random, shape, classes)()
 
 
 def _weights(node: dict, shape: tuple[int, ...], classes: int, path: str, hashes: dict) -> dict:
@@ -320,7 +327,8 @@ def _try_network(experiment: Experiment, tried: dict[str, set[str]]) -> None:
     alike = tried[json.dumps([_without_numbers(node), [*looks]])]
     if key in _TRIED or key in alike:
         return
-    attempt = Trial(_named(config), experiment.architecture, data.input_shape, data.classes, device)
+    build_for = _build_for(node, data.classes)
+    attempt = Trial(_named(config), experiment.architecture, data.input_shape, data.classes, device, build_for)
     if len(alike) < WHOLE_TRIALS or not attempt.fits_by_shape():
         attempt(_short_fits(experiment), sizes, looks)
         _TRIED.add(key)

@@ -3,18 +3,21 @@
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from softtargets.config.validation import naming
 from softtargets.devices import forked_random
-from softtargets.errors import BadInput
+from softtargets.errors import BadInput, reason
 from softtargets.fit import Fit, lone_samples, trainable
 from softtargets.losses import cross_entropy
 from softtargets.types import Samples, model_digest
 
+LARGE = 224
+"""Pixels a side for which most published networks are made."""
 SPREAD = 1e-2
 """Largest difference of a sample's logits between batches, as a share of the largest: rounding, also in bf16."""
 
@@ -30,6 +33,8 @@ class Trial:
     """Shape of one input, without the batch."""
     classes: int
     device: str
+    build_for: Callable[[tuple[int, ...]], nn.Module] | None = None
+    """Builds the network for inputs of another shape; a sentence then says whether larger images would fit."""
 
     def __call__(self, fits: Iterable[Fit], sizes: Iterable[int], looks: Mapping[str, Callable]) -> None:
         """Predict, train one step of each fit on batches of each size, copy, save and load.
@@ -37,7 +42,7 @@ class Trial:
         Each `look(model, batch)` is a part's own trial of the network, under the words that begin its sentences.
         """
         with forked_random(self.device):
-            model = self._built()
+            model = self.built()
             self._state(model)
             self._predict(model)
             self._parameters(model)
@@ -49,7 +54,7 @@ class Trial:
             self._keep(model.eval())
             for name, look in looks.items():
                 with naming(f"{name}{self.where}", (Exception,)):
-                    look(self._built(), self._samples(2))
+                    look(self.built(), self._samples(2))
 
     def fits_by_shape(self) -> bool:
         """Return whether a network without values gives logits of the right shape: a tenth of the work of a trial.
@@ -63,10 +68,37 @@ class Trial:
             return False
         return True
 
-    def _built(self, seed: int = 0) -> nn.Module:
+    def built(self, seed: int = 0) -> nn.Module:
+        """Return a new network; it seeds torch's generator."""
         torch.manual_seed(seed)
-        with naming(f"{self.where}: does not fit inputs of shape {self.shape}", (Exception,)):
+        with self._fitting():
             return self.build().to(self.device)
+
+    @contextlib.contextmanager
+    def _fitting(self) -> Iterator[None]:
+        try:
+            yield
+        except BadInput:
+            raise
+        except Exception as error:
+            why = reason(error)[:1000].rstrip(".!")
+            raise BadInput(
+                f"{self.where}: does not fit inputs of shape {self.shape}: {why}{self._larger_images()}"
+            ) from error
+
+    def _larger_images(self) -> str:
+        """Return that images of `LARGE` pixels a side would fit, for the end of a sentence; nothing if not."""
+        channels, *sides = self.shape
+        larger = (channels, LARGE, LARGE)
+        if self.build_for is None or len(sides) != 2 or larger == self.shape:
+            return ""
+        build = functools.partial(self.build_for, larger)
+        if not dataclasses.replace(self, build=build, shape=larger).fits_by_shape():
+            return ""
+        return (
+            f". The images have {sides[1]}x{sides[0]} pixels, and {LARGE}x{LARGE} would fit: "
+            f"type dataset.size={LARGE} for images of a folder, or choose another network"
+        )
 
     def _samples(self, n: int) -> Samples:
         draw = torch.Generator().manual_seed(n)
@@ -93,7 +125,7 @@ class Trial:
         """Try evaluation: the output must be logits that depend on the sample and on nothing else."""
         inputs, before = self._samples(2).inputs, model_digest(model)
         given = inputs.clone()
-        with naming(f"{self.where}: does not fit inputs of shape {self.shape}", (Exception,)):
+        with self._fitting():
             logits = self.logits(model.eval(), given)
         self._require(torch.equal(given, inputs), "changes its inputs in place; change a copy instead")
         self._require(bool(logits.isfinite().all()), "its logits are not finite before any training")
@@ -129,7 +161,7 @@ class Trial:
             "has complex parameters; they must be real",
         )
         self._require(
-            model_digest(self._built()) == model_digest(model),
+            model_digest(self.built()) == model_digest(model),
             "has other initial weights when built again with the same seed; draw them by torch's generator",
         )
 
@@ -159,7 +191,7 @@ class Trial:
         with self._trying("to be copied by copy.deepcopy"):
             copy.deepcopy(model)
         with self._trying("to be loaded from its state dict"):
-            loaded = self._built(seed=1)
+            loaded = self.built(seed=1)
             loaded.load_state_dict(copy_of_state(model))
             with torch.no_grad():
                 logits = [one.eval()(batch.inputs.clone()) for one in (model, loaded)]
