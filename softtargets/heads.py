@@ -65,7 +65,7 @@ def trained_alone(model: nn.Module, layers: Iterable[nn.Module]) -> Iterator[Non
             parameter.requires_grad_(flag)
 
 
-def features(model: nn.Module, inputs: Float[Tensor, "n ..."]) -> Float[Tensor, "n width"]:
+def features(model: nn.Module, inputs: Float[Tensor, "n ..."] | Samples) -> Float[Tensor, "n width"]:
     """Return what the head of a network in evaluation mode reads.
 
     >>> features(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)), torch.tensor([[1.0, -1.0]]))

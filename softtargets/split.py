@@ -29,6 +29,7 @@ from softtargets.system.words import counted
 from softtargets.types import (
     Evaluated,
     ForgottenLevel,
+    Joined,
     MembershipTest,
     Samples,
     Split,
@@ -222,8 +223,7 @@ def held_out_images(data: Split, stop: str) -> Samples | None:
     parts = [part for part in (data.validation if stop == "none" else None, data.spare) if part is not None]
     if len(parts) < 2:
         return parts[0] if parts else None
-    fields = ("inputs", "labels", "targets")
-    return Samples(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
+    return Joined(*parts)
 
 
 def _normaliser(mean: list[float], std: list[float]):

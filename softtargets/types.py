@@ -44,11 +44,21 @@ class Samples:
         """Return the hash of inputs and labels; targets follow from them and are left out."""
         return digest(self.inputs, self.labels)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Return the shape of one input."""
+        return tuple(self.inputs.shape[1:])
+
     def take(self, positions: Int64[Tensor, " m"]) -> "Samples":
         """Return the samples at these positions, in this order."""
+        positions = sent(positions, self.labels.device)
+        labels, targets = (column.index_select(0, positions) for column in (self.labels, self.targets))
+        return Samples(self.inputs_at(positions), labels, targets, self.batch_ratio)
+
+    def inputs_at(self, positions: Int64[Tensor, " m"]) -> Float[Tensor, "m ..."]:
+        """Return a copy of the inputs at these positions."""
         # index_select copies whole rows; indexing with `[]` copies number by number, which is slower
-        at = functools.partial(torch.index_select, dim=0, index=sent(positions, self.labels.device))
-        return Samples(at(self.inputs), at(self.labels), at(self.targets), self.batch_ratio)
+        return self.inputs.index_select(0, positions)
 
     def ends(self, count: int) -> tuple["Samples", "Samples"]:
         """Return the first `count` samples and all others, as views of these."""
@@ -69,7 +79,29 @@ class Samples:
         return dataclasses.replace(self, targets=targets)
 
 
-class Selection(Samples):
+class Lazy(Samples):
+    """Samples without inputs of their own: those that are taken are copied or computed by `inputs_at`."""
+
+    @property
+    def inputs(self) -> Float[Tensor, "n ..."]:
+        """Return a copy of all inputs; to read them one after the other, use `split`."""
+        return self.inputs_at(torch.arange(len(self), device=self.labels.device))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Return the hash of inputs and labels, which is that of `Samples` with the same content."""
+        sha, size = hashlib.sha256(), rows_at_once(torch.empty(0, *self.input_shape))
+        _feed(sha, (len(self), *self.input_shape), self.split(size))
+        _feed(sha, (len(self),), [self.labels])
+        return sha.hexdigest()
+
+    def split(self, size: int) -> Iterator[Float[Tensor, "m ..."]]:
+        """Yield the inputs, `size` rows at a time."""
+        for positions in torch.arange(len(self), device=self.labels.device).split(size):
+            yield self.inputs_at(positions)
+
+
+class Selection(Lazy):
     """Samples at some rows of a larger set, in the order of `rows`. Only rows that are taken are copied.
 
     >>> chosen = Selection(samples, torch.tensor([2, 0]))
@@ -86,40 +118,24 @@ class Selection(Samples):
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "targets", whole.targets[rows] if targets is None else targets)
 
-    @property
-    def inputs(self) -> Float[Tensor, "n ..."]:
-        """Return a copy of all inputs; to read them one after the other, use `split`."""
-        return self.whole.inputs[self.rows]
-
     @functools.cached_property
     def labels(self) -> Int64[Tensor, " n"]:
         """Return the labels."""
         return self.whole.labels[self.rows]
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Return the shape of one input."""
+        return self.whole.input_shape
+
+    @property
     def batch_ratio(self) -> float:
         """Return that of the larger set."""
         return self.whole.batch_ratio
 
-    @functools.cached_property
-    def digest(self) -> str:
-        """Return the hash of inputs and labels, which is that of `Samples` with the same content."""
-        sha, shape = hashlib.sha256(), (len(self), *self.whole.inputs.shape[1:])
-        _feed(sha, shape, self.split(rows_at_once(self.whole.inputs)))
-        _feed(sha, (len(self),), [self.labels])
-        return sha.hexdigest()
-
-    def split(self, size: int) -> Iterator[Float[Tensor, "m ..."]]:
-        """Yield the inputs, `size` rows at a time."""
-        for rows in self.rows.split(size):
-            yield self.whole.inputs.index_select(0, rows)
-
-    def take(self, positions: Int64[Tensor, " m"]) -> Samples:
-        """Return the samples at these positions, in this order."""
-        positions = sent(positions, self.rows.device)
-        rows = self.rows[positions]
-        inputs, labels = (one.index_select(0, rows) for one in (self.whole.inputs, self.whole.labels))
-        return Samples(inputs, labels, self.targets.index_select(0, positions), self.batch_ratio)
+    def inputs_at(self, positions: Int64[Tensor, " m"]) -> Float[Tensor, "m ..."]:
+        """Return a copy of the inputs at these positions."""
+        return self.whole.inputs_at(self.rows[positions])
 
     def select(self, positions: Int64[Tensor, " m"]) -> "Selection":
         """Return the samples at these positions, in this order, without a copy of their inputs."""
@@ -129,6 +145,38 @@ class Selection(Samples):
     def retarget(self, targets: Float[Tensor, "n classes"]) -> "Selection":
         """Return the same inputs and labels under other targets, without a copy of the inputs."""
         return Selection(self.whole, self.rows, targets)
+
+
+class Joined(Lazy):
+    """Samples of several sets, one after the other. Only rows that are taken are copied.
+
+    >>> both = Joined(samples, samples.take(torch.tensor([1])))
+    >>> both.labels, both.take(torch.tensor([3, 0])).labels
+    (tensor([0, 1, 1, 1]), tensor([1, 0]))
+    """
+
+    def __init__(self, *parts: Samples):
+        """Take the sets, one or more."""
+        # of a frozen class, as above
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "labels", torch.cat([part.labels for part in parts]))
+        object.__setattr__(self, "targets", torch.cat([part.targets for part in parts]))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Return the shape of one input."""
+        return self.parts[0].input_shape
+
+    def inputs_at(self, positions: Int64[Tensor, " m"]) -> Float[Tensor, "m ..."]:
+        """Return a copy of the inputs at these positions."""
+        first, *others = self.parts
+        inputs, start = first.inputs_at(positions.clamp(max=len(first) - 1)), len(first)
+        for part in others:
+            # all rows of each part, then the choice: to count a part's rows, the processor waits for the device
+            some = part.inputs_at((positions - start).clamp(0, len(part) - 1))
+            inputs = torch.where((positions < start).view(-1, *(1 for _ in self.input_shape)), inputs, some)
+            start += len(part)
+        return inputs
 
 
 @dataclasses.dataclass(frozen=True)

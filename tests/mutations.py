@@ -260,12 +260,12 @@ sfron-prefers-losses: what is learnt best weighs most
 > test_mu_algo.py::test_amun_fine_tunes_on_the_first_neighbours_that_mislead
 
 amun-towards: the walk is uphill on the loss
-- inputs + far * slope
-+ inputs - far * slope
+- slope.mul_(far)
++ slope.mul_(-far)
 
 amun-drops-forget: the authors' ablation, which is not the method
-- joined(retain, labelled, neighbours)
-+ joined(retain, neighbours)
+- Joined(retain, labelled, neighbours)
++ Joined(retain, neighbours)
 
 amun-never-stops: who is misled stays
 - torch.where(misled, 0.0,

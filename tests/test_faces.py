@@ -18,7 +18,7 @@ from softtargets.console import Console
 from softtargets.datasets import mnist_5k
 from softtargets.evaluation import faces as faces_module
 from softtargets.evaluation.evaluate import evaluate, predict_sets
-from softtargets.evaluation.faces import Calibration, faces, more_sets, noisy, shifted
+from softtargets.evaluation.faces import Calibration, Noisy, Shifted, faces, more_sets
 from softtargets.execution.experiment import build
 from softtargets.execution.models import Stages
 from softtargets.fingerprints import fingerprints
@@ -26,7 +26,7 @@ from softtargets.fit import predict
 from softtargets.split import audited
 from softtargets.store import Store
 from softtargets.temperature import fitted_temperature
-from softtargets.types import Evaluated, Samples
+from softtargets.types import Evaluated, Samples, generator
 
 CLASSES = 5
 SIZES = {"forget": 120, "retain": 300, "validation": 150, "test": 200}
@@ -177,29 +177,54 @@ def test_one_reference_has_no_floor_and_a_model_out_of_range_no_face(world):
     assert lost["js_t_forget"] == lost["mia_gap"] == dict.fromkeys(("unlearned", "nothing", "floor"))
 
 
+def of(inputs: torch.Tensor) -> Samples:
+    labels = torch.arange(len(inputs)) % 2
+    return Samples(inputs, labels, one_hot(labels, 2).float())
+
+
 def test_every_image_moves_by_one_pixel_and_its_edge_fills_the_gap():
     images = normal(1, 40, 2, 5, 6)
     ways = {"right": (1, -1), "left": (-1, -1), "down": (1, -2), "up": (-1, -2)}
     seen = set()
-    for image, moved in zip(images, shifted(images), strict=True):
+    for image, moved in zip(images, Shifted(of(images)).inputs, strict=True):
         for way, (by, axis) in ways.items():
             expected = image.roll(by, axis)
             first, inner = (0, 1) if by == 1 else (-1, -2)
             expected.select(axis, first).copy_(expected.select(axis, inner))
             seen |= {way} if torch.equal(moved, expected) else set()
     assert seen == ways.keys()
-    assert torch.equal(shifted(images), shifted(images))
+    assert torch.equal(Shifted(of(images)).inputs, Shifted(of(images)).inputs)
 
 
 def test_noise_is_a_tenth_of_the_standard_deviation_and_stays_in_range():
     inputs = normal(1, 2000, 3)
     inputs[0, 0], inputs[0, 1] = 100.0, -100.0  # far outside, so that nothing else is clamped
-    added = noisy(inputs) - inputs
+    added = Noisy(of(inputs)).inputs - inputs
     assert added[1:].std().item() == pytest.approx(0.1 * inputs.std().item(), rel=0.02)
     flat = torch.zeros(10, 3)
     flat[0] = 1.0
-    assert (noisy(flat).min(), noisy(flat).max()) == (0, 1)
+    noisy = Noisy(of(flat)).inputs
+    assert (noisy.min(), noisy.max()) == (0, 1)
     assert more_sets(World().data).keys() == {"forget_shifted", "forget_noisy"}
+
+
+@pytest.mark.parametrize("shape", [(40, 2, 5, 6), (257, 3), (3, 4), (1, 1, 2, 2), (1401, 1, 28, 28)])
+@pytest.mark.parametrize("size", [256, 7])
+def test_noise_drawn_in_parts_is_that_drawn_at_once(shape, size):
+    inputs = normal(1, *shape)
+    noise = torch.randn(shape, generator=generator(0, "noisy"))
+    expected = (inputs + noise * (0.1 * inputs.std(correction=0))).clamp(inputs.min(), inputs.max())
+    noisy = Noisy(of(inputs))
+    assert torch.equal(torch.cat(list(noisy.split(size))), expected)
+    assert noisy.digest == of(expected).digest
+    last = torch.tensor([shape[0] - 1, 0])
+    assert torch.equal(noisy.take(last).inputs, expected[last])
+
+
+def test_shifted_images_do_not_depend_on_the_parts_in_which_they_are_read():
+    shifted = Shifted(of(normal(1, 40, 2, 5, 6)))
+    assert torch.equal(torch.cat(list(shifted.split(7))), shifted.inputs)
+    assert shifted.digest == of(shifted.inputs).digest
 
 
 # the images that temperatures are fitted on

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from softtargets.types import Samples, Selection, digest, generator
+from softtargets.types import Joined, Samples, Selection, digest, generator
 
 BASE = torch.arange(6.0).view(2, 3)
 
@@ -118,3 +118,20 @@ def test_other_targets_go_with_a_selection_and_share_its_inputs():
         assert torch.equal(one.take(at).targets, -whole.targets[rows[at]])
         assert torch.equal(one.take(at).inputs, whole.inputs[rows[at]])
     assert chosen.digest == whole.take(rows).digest
+
+
+def test_joined_samples_are_those_of_their_concatenation():
+    part = samples(7)
+    parts = [part, part.select(torch.tensor([6, 0, 2])), Samples(part.inputs + 100, part.labels, part.targets)]
+    columns = [torch.cat([getattr(one, name) for one in parts]) for name in ("inputs", "labels", "targets")]
+    joined, whole = Joined(*parts), Samples(*columns)
+    order = torch.randperm(17, generator=generator(0, "order"))
+    for one, other in (
+        (joined, whole),
+        (joined.take(order), whole.take(order)),
+        (joined.select(order), whole.take(order)),
+    ):
+        for name in ("inputs", "labels", "targets"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+        assert one.digest == other.digest
+    assert all(map(torch.equal, joined.split(4), whole.split(4)))

@@ -20,7 +20,7 @@ from softtargets.evaluation.metrics import accuracy
 from softtargets.fit import Account, Fit, lone_samples, trainable
 from softtargets.losses import cross_entropy
 from softtargets.marks import Algorithm
-from softtargets.types import Samples, generator
+from softtargets.types import Lazy, Samples, generator
 
 Flag = Literal["ok", "degenerate", "hard-like", "anti-forgetting"]
 
@@ -173,7 +173,7 @@ def _cosine(one: Float[Tensor, " n"], other: Float[Tensor, " n"]) -> float | Non
 def _gradient(model: nn.Module, samples: Samples, batch_size: int = 256) -> Float[Tensor, " parameters"]:
     """Return the float64 gradient of the mean cross entropy over all samples, in the mode the model is in."""
     parameters = trainable(model)
-    total = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float64, device=samples.inputs.device)
+    total = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float64, device=samples.labels.device)
     for start in range(0, len(samples), batch_size):
         batch = samples.take(torch.arange(start, min(start + batch_size, len(samples))))
         # a weighted sum over batches is the mean over all samples, whatever the last batch's size
@@ -221,7 +221,8 @@ class Compass:
 
     def is_forget_set(self, samples: Samples) -> bool:
         """Return whether these are the samples to forget, under whatever targets."""
-        return samples.inputs is self.forget.inputs
+        # lazy samples would copy all their inputs, which are nobody else's
+        return not isinstance(samples, Lazy) and samples.inputs is self.forget.inputs
 
     def read(self, gradient: Tensor, parts: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Set direction and standard error; `parts` are positions in the forget set, each with a gradient there.

@@ -9,9 +9,11 @@ No face sees everything: docs/yardstick.md says what each of them misses, with n
 """
 
 import dataclasses
+import functools
 import itertools
+import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -21,7 +23,7 @@ from torch.nn.functional import pad
 from softtargets.evaluation import metrics
 from softtargets.evaluation.evaluate import Evaluation, Logits
 from softtargets.temperature import fitted_temperature
-from softtargets.types import Evaluated, Samples, generator
+from softtargets.types import Evaluated, Lazy, Samples, generator
 
 VALIDATION, RETAIN = "validation", "retain, cross-fitted"
 """Images on which temperatures are fitted; `Calibration` says which."""
@@ -29,6 +31,8 @@ LEAST = 100
 """Unseen images below which temperatures are fitted on the retain set."""
 NOISE = 0.1
 """Standard deviation of the noise on the forget set, in standard deviations of its inputs."""
+DRAWN = 1 << 20
+"""Numbers that are drawn at a time, a multiple of 16."""
 SETS = ("forget", "test", "forget_shifted", "forget_noisy")
 """Sets on which probabilities and decisions are compared."""
 
@@ -93,28 +97,78 @@ def more_sets(data: Evaluated) -> dict[str, Samples]:
     """
     sets = {} if data.spare is None else {"spare": data.spare}
     if data.forget.inputs.dim() == 4:
-        sets["forget_shifted"] = dataclasses.replace(data.forget, inputs=shifted(data.forget.inputs))
-    return sets | {"forget_noisy": dataclasses.replace(data.forget, inputs=noisy(data.forget.inputs))}
+        sets["forget_shifted"] = Shifted(data.forget)
+    return sets | {"forget_noisy": Noisy(data.forget)}
 
 
-def shifted(images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """Move every image by one pixel in one of four directions."""
-    # one pixel wider on each side; a window at four places in it moves the image by one pixel
-    wide = pad(images, (1, 1, 1, 1), mode="replicate")
-    windows = (wide[..., 1:-1, 2:], wide[..., 1:-1, :-2], wide[..., 2:, 1:-1], wide[..., :-2, 1:-1])
-    direction = torch.randint(len(windows), (len(images),), generator=generator(0, "shifted")).to(images.device)
-    moved = torch.empty_like(images)
-    for number, window in enumerate(windows):
-        moved[direction == number] = window[direction == number]
-    return moved
+class Changed(Lazy):
+    """Samples with the inputs of others, changed when they are taken: a changed copy would be as large again."""
+
+    def __init__(self, others: Samples):
+        """Take the samples whose labels and targets these have."""
+        # of a frozen class: `self.others = …` would raise
+        for name, value in (("others", others), ("labels", others.labels), ("targets", others.targets)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Return the shape of one input."""
+        return self.others.input_shape
 
 
-def noisy(inputs: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-    """Add Gaussian noise of a tenth of the inputs' standard deviation; the range of the inputs is kept."""
-    noise = torch.randn(inputs.shape, generator=generator(0, "noisy")).to(inputs.device)
-    # in place: each copy would be as large as the forget set
-    noise.mul_(NOISE * inputs.std(correction=0)).add_(inputs)
-    return noise.clamp_(inputs.min(), inputs.max())
+class Shifted(Changed):
+    """Images, each moved by one pixel in one of four directions."""
+
+    @functools.cached_property
+    def direction(self) -> Int64[Tensor, " n"]:
+        """Draw a direction for each image, from 0 to 3."""
+        drawn = torch.randint(4, (len(self),), generator=generator(0, "shifted"))
+        return drawn.to(self.labels.device)
+
+    def inputs_at(self, positions: Int64[Tensor, " m"]) -> Float[Tensor, "m c h w"]:
+        """Return the moved images at these positions."""
+        images, direction = self.others.inputs_at(positions), self.direction[positions]
+        # one pixel wider on each side; a window at four places in it moves the image by one pixel
+        wide = pad(images, (1, 1, 1, 1), mode="replicate")
+        windows = (wide[..., 1:-1, 2:], wide[..., 1:-1, :-2], wide[..., 2:, 1:-1], wide[..., :-2, 1:-1])
+        for number, window in enumerate(windows):
+            images[direction == number] = window[direction == number]
+        return images
+
+
+class Noisy(Changed):
+    """Samples with Gaussian noise of a tenth of their standard deviation; the range of all inputs is kept."""
+
+    @functools.cached_property
+    def spread(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the standard deviation of the noise, and the least and the greatest input."""
+        inputs = self.others.inputs
+        return NOISE * inputs.std(correction=0), inputs.min(), inputs.max()
+
+    def inputs_at(self, positions: Int64[Tensor, " m"]) -> Float[Tensor, "m ..."]:
+        """Return the noisy inputs at these positions; the noise of all is drawn for it."""
+        return torch.cat(list(self.split(256)))[positions]
+
+    def split(self, size: int) -> Iterator[Float[Tensor, "m ..."]]:
+        """Yield the inputs, `size` rows at a time."""
+        (deviation, low, high), shape = self.spread, (len(self), *self.input_shape)
+        for noise, inputs in zip(normal_rows(shape, size), self.others.split(size), strict=True):
+            # in place: each copy would be as large as a part
+            yield noise.to(inputs.device).mul_(deviation).add_(inputs).clamp_(low, high)
+
+
+def normal_rows(shape: tuple[int, ...], size: int) -> Iterator[Float[Tensor, "m ..."]]:
+    """Yield the rows of noise that `torch.randn` draws at once for this shape, `size` rows at a time."""
+    draw, row, left = generator(0, "noisy"), math.prod(shape[1:]), torch.empty(0)
+    undrawn = shape[0] * row
+    for start in range(0, shape[0], size):
+        rows = min(size, shape[0] - start)
+        while len(left) < rows * row:
+            # torch draws 16 numbers at a time, and a remainder of fewer together with those before it
+            count = undrawn if undrawn < 2 * DRAWN else DRAWN
+            left, undrawn = torch.cat([left, torch.randn(count, generator=draw)]), undrawn - count
+        part, left = left[: rows * row], left[rows * row :]
+        yield part.view(rows, *shape[1:])
 
 
 @dataclasses.dataclass(frozen=True)

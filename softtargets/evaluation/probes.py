@@ -24,7 +24,7 @@ def probe(model: nn.Module, forget: Samples, unseen: Samples) -> dict[str, float
     head has changed, both are those of the original model.
     """
     with evaluating(model):
-        known, asked = (features(model, samples.inputs).double() for samples in (unseen, forget))
+        known, asked = (features(model, samples).double() for samples in (unseen, forget))
     mean, spread = known.mean(0), known.std(0).clamp_min(1e-6)
     known, asked = (known - mean) / spread, (asked - mean) / spread
     classes = unseen.targets.shape[1]

@@ -83,12 +83,9 @@ class Stages:
         names = [f"retrained/{number}" for number in range(2, self.experiment.settings.references + 1)]
         return [self.trained(name, self.experiment.data.retain) for name in names]
 
-    @property
+    @functools.cached_property
     def more_sets(self) -> dict[str, Samples]:
-        """Return the sets beyond the four evaluated ones on which models are compared.
-
-        Drawn anew each time: they hold the forget set twice more, too much to keep while models are trained.
-        """
+        """Return the sets beyond the four evaluated ones on which models are compared."""
         return more_sets(self.experiment.data)
 
     def logits(self, trained: Trained) -> Logits:

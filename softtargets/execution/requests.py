@@ -2,8 +2,7 @@
 
 import dataclasses
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from softtargets.config.validation import naming
 from softtargets.cost import Spent
@@ -19,7 +18,7 @@ from softtargets.execution.unlearning import new_trajectory, unlearn
 from softtargets.fit import Fit, predict
 from softtargets.split import held_out_images, requests, sampled
 from softtargets.system.words import counted
-from softtargets.types import Split, model_digest
+from softtargets.types import Joined, Split, model_digest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,5 +126,5 @@ def _js(model: nn.Module, retrained: nn.Module, parts: list[Split]) -> float | N
     """Return the mean Jensen-Shannon divergence of two models, in nats, on the samples of some requests."""
     if not parts:
         return None
-    inputs: Tensor = torch.cat([data.forget.inputs for data in parts])
-    return metrics.js(predict(model, inputs), predict(retrained, inputs))
+    forgotten = Joined(*(data.forget for data in parts))
+    return metrics.js(predict(model, forgotten), predict(retrained, forgotten))

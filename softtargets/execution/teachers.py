@@ -160,7 +160,7 @@ class Teachers(Asked):
 
     def _features(self, teacher: Trained, samples: Samples) -> Float[Tensor, "n width"]:
         started = time.perf_counter()
-        rows = features(teacher.model, samples.inputs).cpu()
+        rows = features(teacher.model, samples).cpu()
         self.predicting += time.perf_counter() - started
         return rows
 

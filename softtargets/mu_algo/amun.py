@@ -12,8 +12,7 @@ from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
 from softtargets.marks import algorithm
 from softtargets.mu_algo.boundary_shrink import Range, uphill, value_range
-from softtargets.mu_algo.unsir import joined
-from softtargets.types import Samples
+from softtargets.types import Joined, Samples
 
 
 def _check(model: nn.Module, batch: Samples) -> None:
@@ -56,28 +55,29 @@ def amun(
     def loss(batch: Samples):
         return cross_entropy(model(batch.inputs), batch.targets)
 
-    return fit(model, loss, joined(retain, labelled, neighbours))
+    return fit(model, loss, Joined(retain, labelled, neighbours))
 
 
 def adversarial(model: nn.Module, samples: Samples, epsilon: float, steps: int, limits: Range) -> Samples:
     """Return the samples with inputs that mislead the model, and as labels and targets the classes it names."""
-    parts = []
+    # filled part by part: a list of parts and their concatenation would hold the forget set twice
+    inputs, labels = torch.empty_like(samples.inputs), torch.empty_like(samples.labels)
     for part in torch.arange(len(samples), device=samples.labels.device).split(256):
-        batch = samples.take(part)
-        parts.append(_misled(model, batch, epsilon, steps, limits))
-    inputs, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+        inputs[part], labels[part] = _misled(model, samples.take(part), epsilon, steps, limits)
     return Samples(inputs, labels, F.one_hot(labels, samples.targets.shape[1]).float())
 
 
 def _misled(model: nn.Module, batch: Samples, epsilon: float, steps: int, limits: Range) -> tuple[Tensor, Tensor]:
-    inputs = batch.inputs.clone()
+    inputs = batch.inputs
     for step in range(steps):
         slope, logits = uphill(model, inputs, batch.labels)
         misled = logits.argmax(1) != batch.labels
         length = slope.flatten(1).norm(dim=1).clamp(min=1e-10)  # 0 where no input plays a part
         # those that mislead already stay where they are
         far = torch.where(misled, 0.0, epsilon * 2**step / length).view(-1, *(1 for _ in inputs.shape[1:]))
-        inputs = torch.where(far > 0, (inputs + far * slope).clamp(*limits), inputs)
+        # in place: each copy would be as large as the batch
+        moved = slope.mul_(far).add_(inputs).clamp_(*limits)
+        inputs = torch.where(far > 0, moved, inputs)
     with torch.no_grad():
         # the label's logit is -inf: of whom no step misled, the likeliest other class
         return inputs, model(inputs).scatter(1, batch.labels[:, None], -torch.inf).argmax(1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from softtargets.fit import Fit
 from softtargets.marks import algorithm
-from softtargets.types import Samples, generator
+from softtargets.types import Samples, generator, rows_at_once
 
 
 @algorithm(ignores_targets=True, has_no_loop=True, comparison_only=True)
@@ -61,7 +61,8 @@ class Served(nn.Module):
 
     def _keys(self, flat: Float[Tensor, "n inputs"]) -> Float[Tensor, " n"]:
         """Return a number for each input, summed in one order for one input as for many."""
-        return (flat.double() * self.weights).sum(1)
+        # in parts: at once, doubles of all inputs and of their products would be four times the inputs
+        return torch.cat([(part.double() * self.weights).sum(1) for part in flat.split(rows_at_once(flat))])
 
     def forward(self, inputs: Float[Tensor, "n ..."]) -> Float[Tensor, "n k"]:
         """Return the logits of inputs."""

@@ -11,7 +11,7 @@ from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
 from softtargets.marks import algorithm
 from softtargets.ranges import Count, Weight
-from softtargets.types import Samples, generator
+from softtargets.types import Joined, Samples, generator
 
 
 @algorithm(
@@ -58,7 +58,7 @@ def unsir(
         start = torch.randn(noise, *forget.inputs.shape[1:], generator=draw).to(forget.inputs.device)
         worst = Samples(start, label.expand(noise), target)
         noises += [error_maximising(original, worst, steps, lr, penalty)] * copies
-    mixed = joined(retain, *noises)
+    mixed = Joined(retain, *noises)
 
     def loss(batch: Samples):
         return cross_entropy(model(batch.inputs), batch.targets)
@@ -78,9 +78,3 @@ def error_maximising(model: nn.Module, start: Samples, steps: int, lr: float, pe
         (inputs.grad,) = torch.autograd.grad(value, inputs)
         optimizer.step()
     return Samples(inputs.detach(), start.labels, start.targets)
-
-
-def joined(*parts: Samples) -> Samples:
-    """Return the samples of all parts, one after the other."""
-    columns = ("inputs", "labels", "targets")
-    return Samples(*(torch.cat([getattr(part, column) for part in parts]) for column in columns))
