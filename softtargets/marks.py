@@ -95,11 +95,11 @@ class Algorithm(Part):
     needs_distribution: bool = False
     """Its loss is defined for distributions alone; targets with negative entries are refused."""
     has_no_loop: bool = False
-    """It does not call `fit`, so it has no first update to be diagnosed."""
+    """It does not call `fit`, so it has no first update to be diagnosed; settings of the loop are refused."""
     starts_afresh: bool = False
     """It does not start from the original, so its first update says nothing of the original."""
     new_network: bool = False
-    """It trains a new network, which has no running statistics that `unlearn.freeze_norm` could hold."""
+    """It trains a new network, without running statistics of the original for `unlearn.freeze_norm` to hold."""
     smooths_labels: bool = False
     """Its loss on the retain set takes `fit.label_smoothing`; elsewhere `unlearn.label_smoothing` is refused."""
     has_forget_batches: bool = False

@@ -91,6 +91,15 @@ def test_a_recipe_with_all_of_it_off_has_the_hash_that_it_had_before(composed):
     assert len({config_hash(composed(*SMALL, *words)) for words in changes}) == len(changes)
 
 
+@pytest.mark.parametrize("name", ["ssd", "none", "sisa"])
+@pytest.mark.parametrize("word", ["freeze_norm=true", "augmentation.flip=true", "augmentation.shift=2"])
+def test_what_an_algorithm_without_a_loop_would_ignore_is_refused(composed, name, word):
+    with pytest.raises(BadInput) as error:
+        build(composed(*SMALL[:-2], f"mu_algo={name}", f"unlearn.{word}"))
+    said = f"{name} has no loop of unlearning, and would ignore it. Leave the setting out"
+    assert str(error.value) == f"unlearn.{word}: {said}"
+
+
 @pytest.mark.parametrize(
     ("word", "reason"),
     [

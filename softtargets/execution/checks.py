@@ -6,7 +6,7 @@ import inspect
 import torch
 from torch import nn
 
-from softtargets.config.settings import AlgorithmSettings, DatasetSettings
+from softtargets.config.settings import AlgorithmSettings, DatasetSettings, Unlearning
 from softtargets.errors import BadInput
 from softtargets.fingerprints import shards_of
 from softtargets.fit import batch_norms
@@ -121,9 +121,23 @@ def require_statistics(unlearn: functools.partial, model: nn.Module) -> None:
         raise BadInput("unlearn.freeze_norm=true: the network has no batch normalisation. Leave the setting out")
     if Algorithm.of(unlearn).new_network:
         raise BadInput(
-            f"unlearn.freeze_norm=true: {unlearn.func.__name__} trains a new network, whose statistics are of "
-            "no data. Leave the setting out"
+            f"unlearn.freeze_norm=true: {unlearn.func.__name__} trains a new network, which has no statistics of "
+            "the original. Leave the setting out"
         )
+
+
+def require_loop(unlearn: functools.partial, unlearning: Unlearning) -> None:
+    """Raise BadInput for settings of the loop of unlearning if the algorithm has none."""
+    if not Algorithm.of(unlearn).has_no_loop:
+        return
+    changes = {f"augmentation.{name}": value for name, value in unlearning.augmentation.model_dump().items()}
+    for name, value in ({"freeze_norm": unlearning.freeze_norm} | changes).items():
+        if value:
+            shown = str(value).lower()  # true, as it is typed
+            raise BadInput(
+                f"unlearn.{name}={shown}: {unlearn.func.__name__} has no loop of unlearning, and would ignore it. "
+                "Leave the setting out"
+            )
 
 
 def require_labels(unlearn: functools.partial, smoothing: float) -> None:
