@@ -269,8 +269,11 @@ def test_a_plan_prepares_no_images(here, own_store):
         assert ended.stderr.startswith(
             "run.py: plan=true: writes nothing, and the images have to be prepared first"
         )
-        assert (str(own_store / "data") in ended.stderr, ended.stderr.count("\n")) == (True, 1)
+        assert f", which writes to {own_store / 'data'}" in ended.stderr
+        assert (".lock" in ended.stderr, ended.stderr.count("\n")) == (False, 1)
         assert not (own_store / "data").exists()
+    (own_store / "data").mkdir()  # there the first thing that it would make is a lock
+    assert f", which writes to {own_store / 'data'}. Type" in here(*words, "plan=true").stderr
 
 
 @pytest.mark.parametrize("words", [["plan=some"], ["plan=3"], ["-m", "plan=true,false"]])

@@ -43,12 +43,12 @@ def may_write() -> bool:
     return _reading is None
 
 
-def require_writing(path: Path) -> None:
+def require_writing(folder: Path) -> None:
     """Raise BadInput within `only_reading`."""
     if _reading is not None:
         raise BadInput(
-            f"{_reading}: writes nothing, and the images have to be prepared first, which writes {path}. Type the "
-            f"same with stage=data in the place of {_reading}"
+            f"{_reading}: writes nothing, and the images have to be prepared first, which writes to {folder}. "
+            f"Type the same with stage=data in the place of {_reading}"
         )
 
 
@@ -108,7 +108,7 @@ def clock_of_files(folder: Path) -> float:
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and rename it to `path` unless the block raises."""
-    require_writing(path)
+    require_writing(path.parent)
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{_here()}{os.getpid():08x}{uuid.uuid4().hex[:16]}")
     try:

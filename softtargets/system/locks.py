@@ -44,7 +44,7 @@ def locked(path: Path, busy: Callable[[], None]) -> Iterator[None]:
     If another process holds it, call `busy()` once and wait; an exception of `busy` ends the wait. The operating
     system frees the lock of a dead process. Raises OSError if the folder accepts no new file.
     """
-    require_writing(path)
+    require_writing(path.parent)
     descriptor, ended = _acquire(path, busy), threading.Event()
     if descriptor is not None:
         threading.Thread(target=_beat, args=(path, ended), daemon=True).start()
