@@ -41,7 +41,8 @@ from softtargets.config.settings import (
     Unlearning,
 )
 from softtargets.config.validation import FORBID
-from softtargets.execution import composed_run
+from softtargets.errors import BadInput
+from softtargets.execution import checks, composed_run
 from softtargets.execution.experiment import Modifiers
 from softtargets.fit import Fit
 from softtargets.readers import published
@@ -530,6 +531,19 @@ def test_a_wrong_number_of_channels_is_named(word, said, pets, refused, monkeypa
     words = ("dataset=folder", f"dataset.path={pets}", "training.batch_size=8", "unlearn.batch_size=8", word)
     store = f"store.dir={pets.parent / 'store'}"
     assert said in refused(lambda: composed_run.check_runnable(composed(*words, store)))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "said"),
+    [
+        (0, "cuda", "no GPU that torch can use. Choose one of auto, cpu"),
+        (1, "cuda:1", "no such GPU. Choose one of auto, cpu, cuda, cuda:0"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_called_so(gpus, device, said, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(BadInput, match=rf"^device={device}: this machine has {said}$"):
+        checks.require_device(device)
 
 
 @pytest.mark.parametrize("damage", [lambda jpeg: jpeg[:300], lambda jpeg: jpeg[:20] + bytes(300) + jpeg[320:]])

@@ -55,7 +55,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 def _device(name: str) -> str:
     if name == "mps":
-        raise ValueError("has no float64, in which measures are computed. Use device=cpu")
+        raise ValueError("the GPU of a Mac has no float64, in which measures are computed. Use device=cpu")
     if name not in DEVICES and not re.fullmatch(r"cuda:(0|[1-9][0-9]{0,2})", name):
         raise ValueError(
             f"must be {', '.join(DEVICES)}, or a GPU by its number, as in cuda:1{nearest(name, DEVICES)}"

@@ -21,7 +21,8 @@ def require_device(device: str) -> None:
     gpus = torch.cuda.device_count()
     available = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
     if device not in available:
-        raise BadInput(f"device={device}: this machine has none. Choose one of auto, {', '.join(available)}")
+        lacks = "no such GPU" if gpus else "no GPU that torch can use"
+        raise BadInput(f"device={device}: this machine has {lacks}. Choose one of auto, {', '.join(available)}")
 
 
 def require_batch(where: str, size: int, samples: int) -> None:
