@@ -128,7 +128,7 @@ def _assemble(
         copies_dropped=copies,
         level=_level(true, forget, retain, validation, candidates.classes, generator(seed, "level")),
         class_names=images.class_names,
-        notes=(*images.notes, *chosen.notes),
+        notes=(*images.notes, *_untested(images), *chosen.notes),
     )
 
 
@@ -174,6 +174,16 @@ def _refuse_missing_classes(images: Images, unique: Int64[Tensor, " m"]) -> None
                 f"all {there} are copies of test images or of other training images" if there else "there is none"
             )
             raise ValueError(f"class {name} has no training image: {why}")
+
+
+def _untested(images: Images) -> list[str]:
+    """Return a note on the classes of which no test image is there: no measure on test images is of them."""
+    there = set(images.test_labels.unique().tolist())
+    lacking = [name for label, name in enumerate(images.class_names) if label not in there]
+    if not lacking:
+        return []
+    shown = f"{', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}"
+    return [f"{counted(len(lacking), 'class has', 'classes have')} no test image: {shown}"]
 
 
 def _subset(labels, unique, train_size: int | None, fixed, generator: Generator) -> Int64[Tensor, " m"]:

@@ -445,3 +445,18 @@ def test_what_is_to_be_said_of_files_comes_through():
 
     assert made(images()._replace(notes=("of the images",)), choose).notes == ("of the images", "of the list")
     assert made().notes == ()
+
+
+@pytest.mark.parametrize(
+    ("there", "note"),
+    [
+        (range(8), ()),
+        ([0, 1, 2, 4, 5, 6, 7], ("1 class has no test image: 3",)),
+        ([7], ("7 classes have no test image: 0, 1, 2, 3, 4 …",)),
+    ],
+)
+def test_classes_without_test_images_are_named(there, note):
+    data = images(m=400, classes=8)
+    kept = torch.isin(data.test_labels, torch.tensor(there))
+    data = data._replace(test_pixels=data.test_pixels[kept], test_labels=data.test_labels[kept])
+    assert made(data).notes == note
