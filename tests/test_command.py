@@ -367,6 +367,13 @@ def test_an_experiment_whose_cells_choose_the_network_leaves_their_recipes_to_th
     assert (one[2:], other[2:]) == (["training=adamw"], [])
 
 
+def test_images_are_prepared_whatever_the_size_of_batches(here):
+    words = ("dataset.train_size=100", "training.batch_size=200")
+    assert here(*words, "stage=data").returncode == 0
+    said = "training.batch_size=200: must be at most 95, the number of training samples"
+    assert here(*words, "stage=train") == Ended(2, "", f"run.py: {said}\n")
+
+
 def test_a_setting_that_was_typed_is_not_called_a_presets(here):
     found = here("architecture.hidden=5", "architecture._target_=own_parts.TinyNet", "plugins=[own_parts]")
     assert found.stderr == "run.py: architecture.hidden=5: no such setting; choose one of weights\n"

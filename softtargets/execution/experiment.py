@@ -209,7 +209,8 @@ def build(config: dict, data: Split | None = None, parts: Parts | None = None) -
     unlearning = build_unlearning(config["unlearn"], parts, settings.device)
     for name, settings_ in (("training", training), ("unlearn", unlearning)):
         _try_augmentation(name, settings_, data)
-        checks.require_batch(name, settings_.batch_size, len(data.train))
+        if settings.stage != "data":  # which trains nothing
+            checks.require_batch(name, settings_.batch_size, len(data.train))
     checks.require_loop(unlearn, unlearning)
     checks.require_labels(unlearn, unlearning.label_smoothing)
     checks.require_forget_batches(unlearn, unlearning.forget_batch_ratio)
