@@ -51,6 +51,13 @@ BAD = {
     "training.lr=1": "did you mean training.optimizer.lr?",
     "lr=1": "did you mean training.optimizer.lr or unlearn.optimizer.lr?",
     "epochs=3": "did you mean training.epochs or unlearn.epochs?",
+    "architecture.name=resnet18": "; it is a setting of architecture=torchvision",
+    "architecture.width=16": "; it is a setting of architecture=resnet18 and architecture=resnet9",
+    "dataset.path=pets": "; it is a setting of dataset=cifar10_jpeg and dataset=folder",
+    "dataset.root=data": "; it is a setting of dataset=cifar10, dataset=cifar100, "
+    "dataset=fashion_mnist and others",
+    "targets.forget.smoothing=0.1": "; it is a setting of targets/forget=label_smoothing",
+    "~forget_set.classes": "; it is a setting of forget_set=class and forget_set=class_fraction",
     "algo=npo": "did you mean mu_algo?",
     "model=cnn": "did you mean architecture?",
     "forget=random": "did you mean forget_set?",

@@ -174,5 +174,16 @@ def _beside(setting: str) -> str:
     last = setting.rpartition(".")[2]
     below = [name for name in deeper if name.rpartition(".")[2] == last]
     own = [name for name in below if name.startswith(f"{setting.partition('.')[0]}.")] if "." in setting else below
-    meant = nearest(part, names) or (f"; did you mean {' or '.join(own)}?" if own else "")
+    near = nearest(part, names) or (f"; did you mean {' or '.join(own)}?" if own else "")
+    meant = _options_with(setting) or near
     return f"; {where} has {', '.join(names)}{meant}" if names else ""
+
+
+def _options_with(setting: str) -> str:
+    """Return which options of its group have a setting that the chosen one lacks, for the end of a sentence."""
+    above, _, name = setting.rpartition(".")
+    files = sorted(CONF.joinpath(*above.split(".")).glob("*.yaml")) if above else []
+    options = [f"{above.replace('.', '/')}={file.stem}" for file in files if name in list(OmegaConf.load(file))]
+    shown = [*options[:3], *(["others"] if len(options) > 3 else [])]
+    *first, last = shown or [""]
+    return f"; it is a setting of {', '.join(first)}{' and ' if first else ''}{last}" if options else ""
