@@ -222,12 +222,11 @@ def folder(
     labels, test_labels = (torch.tensor([number[file.class_name] for file in part]) for part in (train, test))
     marked = torch.tensor([file.marked for file in train]).nonzero()[:, 0]
     changes: collections.Counter[str] = collections.Counter()
-    # Pillow has channels last, networks take them first
-    pixels = torch.from_numpy(image_folder.decode([*train, *test], channels, size, changes)).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(image_folder.decode([*train, *test], channels, size, changes))
     notes = [*image_folder.passed_over(others), *image_folder.changed(changes, len(files), size)]
     if channels is None or size is None:
         notes.append(f"images have {pixels.shape[3]}x{pixels.shape[2]} pixels in {_colours(pixels.shape[1])}")
-    train_pixels, test_pixels = (part.contiguous() for part in pixels.split([len(train), len(test)]))
+    train_pixels, test_pixels = pixels.split([len(train), len(test)])  # views: copies would take as much again
     marks = marked if len(marked) else None
     return Images(train_pixels, labels, test_pixels, test_labels, tuple(names), marks, tuple(notes))
 

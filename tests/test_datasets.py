@@ -623,9 +623,10 @@ def test_what_many_pixels_need_in_memory_is_said_before_they_are_read(tmp_path, 
 
 
 def test_what_other_datasets_need_in_memory_is_said_before_any_work(run, monkeypatch, capsys):
-    monkeypatch.setattr(memory, "COPIES", 3000)  # of 500 + 1,000 digits: 1,176,000 bytes, which are there already
-    said = r"1,500 of 5,000 images of 28x28 pixels in 1 channel need up to 4\.5 GB of memory"
-    for free, ends in ((4_526_824_000, contextlib.nullcontext()), (4_526_823_999, pytest.raises(BadInput))):
+    # of 500 digits, 1,000 to fit temperatures and 1,000 to test: 1,960,000 bytes, which are there already
+    monkeypatch.setattr(memory, "COPIES", 3000)
+    said = r"2,500 of 5,000 images of 28x28 pixels in 1 channel need up to 6\.9 GB of memory"
+    for free, ends in ((6_878_040_000, contextlib.nullcontext()), (6_878_039_999, pytest.raises(BadInput))):
         monkeypatch.setattr(memory, "available", lambda free=free: free)
         for cache in (load_data._images, load_data._split):
             cache.cache_clear()
@@ -633,7 +634,7 @@ def test_what_other_datasets_need_in_memory_is_said_before_any_work(run, monkeyp
             run("dataset=mnist_5k", "dataset.train_size=500", "stage=data")
             assert re.search(f": {said}\n", capsys.readouterr().err)
     advice = r"Set a smaller dataset\.train_size"
-    assert re.search(f"{said}, and 4.5 GB are free. {advice}", str(refusal.value))
+    assert re.search(f"{said}, and 6.9 GB are free. {advice}", str(refusal.value))
 
 
 def test_of_a_folder_the_images_that_a_run_takes_are_counted(run, tmp_path, monkeypatch, capsys):
@@ -643,13 +644,14 @@ def test_of_a_folder_the_images_that_a_run_takes_are_counted(run, tmp_path, monk
             save(tmp_path / part / label / f"{number}.png", draw.integers(256, size=(8, 8), dtype=np.uint8))
     words = ("dataset=folder", f"dataset.path={tmp_path}", f"store.dir={tmp_path / 'store'}", "stage=data")
     words += ("training.batch_size=8", "unlearn.batch_size=8")
-    monkeypatch.setattr(memory, "COPIES", 500_000)  # of 60 + 40 images of 8x8 pixels in grey: 3.2 GB
+    monkeypatch.setattr(load_data, "CALIBRATION", 10)
+    monkeypatch.setattr(memory, "COPIES", 500_000)  # of 60 + 10 + 40 images of 8x8 pixels in grey: 3.5 GB
     monkeypatch.setattr(memory, "available", lambda: 5 * 10**9)
     run(*words, "dataset.channels=1", "dataset.train_size=60")
-    said = ": 100 of 240 images of 8x8 pixels in 1 channel need up to 4.2 GB of memory\n"
+    said = ": 110 of 240 images of 8x8 pixels in 1 channel need up to 4.5 GB of memory\n"
     assert capsys.readouterr().err.count(said) == 1
     need = "240 images of 8x8 pixels in 3 channels need up to 24.0 GB of memory"
-    for free, settings in ((5.0, "dataset.train_size or dataset.size"), (4.8, "dataset.size")):
+    for free, settings in ((6.0, "dataset.train_size or dataset.size"), (5.7, "dataset.size")):
         monkeypatch.setattr(memory, "available", lambda free=free: round(free * 10**9))
         with pytest.raises(BadInput, match=rf"{need}, and {free} GB are free. Set a smaller {settings}, or free"):
             run(*words)

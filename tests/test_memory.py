@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
+from PIL import Image
 
+from softtargets.split import CALIBRATION
 from softtargets.system import memory
 
 RUN = """
@@ -54,3 +57,33 @@ def test_a_run_needs_six_times_its_pixels_and_a_gigabyte(images, size, more, tmp
     peak = peak_in(output_of(tmp_path, RUN, *words))
     pixels = images * 3 * size * size
     assert 4 * pixels < peak < memory.COPIES * pixels + memory.BASE
+
+
+READING = """
+from softtargets.execution import load_data
+from softtargets.system.memory import peak_bytes
+read = load_data._images
+def measured(*args):
+    before, images = peak_bytes(), read(*args)
+    print("grown by", peak_bytes() - before)
+    return images
+load_data._images = measured
+"""
+
+
+@pytest.mark.long
+def test_images_of_a_folder_are_in_memory_once_and_those_that_a_run_takes_six_times(tmp_path):
+    side, count = 300, {"train": 1300, "test": 10}
+    for part, images in count.items():
+        for place in range(images):
+            folder = tmp_path / "images" / part / "ab"[place % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            small = np.random.default_rng([place, images]).integers(256, size=(8, 8, 3), dtype=np.uint8)
+            Image.fromarray(small).resize((side, side)).save(folder / f"{place}.jpg")
+    words = ("dataset=folder", f"dataset.path={tmp_path / 'images'}", "dataset.train_size=100", "stage=data")
+    words += (*COARSE, "training.batch_size=32")
+    image, read, taken = 3 * side * side, sum(count.values()), 100 + CALIBRATION + count["test"]
+    for _ in range(2):  # from the folder, and from the store
+        out = output_of(tmp_path, READING + RUN, *words)
+        assert 0.9 < int(out.split("grown by")[1].split()[0]) / (read * image) < 1.2
+        assert peak_in(out) < (read - taken + memory.COPIES * taken) * image + memory.BASE

@@ -18,13 +18,14 @@ import warnings
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from conftest import HANGS
 
 from softtargets import store as store_module
 from softtargets.errors import BadInput
 from softtargets.report.__main__ import main as report
-from softtargets.store import Store, key
+from softtargets.store import Store, key, tensor_file
 from softtargets.store import __main__ as housekeeping
 from softtargets.store.__main__ import main as look_after
 from softtargets.store.__main__ import prune
@@ -122,6 +123,50 @@ def test_tensors_come_back_bit_by_bit(tmp_path, tensor):
     found = Store(tmp_path).get("model", {}, Maker()).tensors["a"]
     assert (found.dtype, found.shape) == (tensor.dtype, tensor.shape)
     assert found.contiguous().flatten().view(torch.uint8).equal(tensor.contiguous().flatten().view(torch.uint8))
+
+
+@pytest.mark.parametrize("name", tensor_file.TYPES)
+def test_a_file_of_tensors_is_the_librarys(tmp_path, name):
+    tensors = {
+        '"ö"': torch.tensor([1, 0]),
+        "a/b": torch.randn(3, 4).T,
+        "none": torch.empty(0, 3),
+        "one": torch.tensor(2),
+    }
+    tensors["kind"] = torch.arange(14).view(2, 7).to(tensor_file.TYPES[name])
+    expected = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    file, (written, read) = tmp_path / "file", (hashlib.sha256(), hashlib.sha256())
+    tensor_file.write(file, tensors, written)
+    assert file.read_bytes() == expected
+    assert tensor_file.size(tensors) == len(expected)
+    assert equal(tensor_file.read(file, read), safetensors.torch.load(expected))
+    assert written.digest() == read.digest() == hashlib.sha256(expected).digest()
+
+
+HEADERS = {
+    "no header": b"",
+    "no JSON": b"{",
+    "a list": b"[]",
+    "no tensor": b'{"a": 1}',
+    "a deep one": b"[" * 100_000,
+    "an unknown type": b'{"a":{"dtype":"F1","shape":[2],"data_offsets":[0,8]}}',
+    "fewer numbers": b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}',
+    "a gap": b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}',
+    "bytes left": b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+    "more than the file": b'{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}',
+    "more than any file": b'{"a":{"dtype":"U8","shape":[1000000000000],"data_offsets":[0,1000000000000]}}',
+    "sides below 0": b'{"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}}',
+    "a side of text": b'{"a":{"dtype":"F32","shape":["2"],"data_offsets":[0,8]}}',
+    "a side and a half": b'{"a":{"dtype":"F32","shape":[0.5,4],"data_offsets":[0,8]}}',
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_file_whose_header_does_not_fit_has_no_tensors(tmp_path, header):
+    content = HEADERS[header]
+    for length in (len(content), len(content) + 9, 2**63):
+        (tmp_path / "file").write_bytes(length.to_bytes(8, "little") + content + bytes(8))
+        assert tensor_file.read(tmp_path / "file", hashlib.sha256()) is None
 
 
 def test_key_is_the_hash_of_stage_and_ingredients():

@@ -5,7 +5,6 @@ import functools
 import math
 from collections.abc import Container, Iterator
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from softtargets.execution.experiment import SHARD, Experiment
 from softtargets.execution.ingredients import of_logits, of_model, of_targets
 from softtargets.execution.rehearsal import RehearsedTeachers, known_teachers
 from softtargets.execution.teachers import LOCAL
+from softtargets.store import tensor_file
 from softtargets.system.files import canonical
 from softtargets.types import Samples, Split, state_digest
 
@@ -215,7 +215,7 @@ def network_bytes(experiment: Experiment) -> int:
     if key not in _NETWORKS:
         with torch.random.fork_rng(devices=[]):
             state = experiment.architecture().state_dict()
-        _NETWORKS[key] = len(safetensors.torch.save({name: one.contiguous() for name, one in state.items()}))
+        _NETWORKS[key] = tensor_file.size(state)
     return _NETWORKS[key]
 
 

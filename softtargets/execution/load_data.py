@@ -17,7 +17,7 @@ from softtargets.datasets import Images
 from softtargets.execution import checks, scores
 from softtargets.execution.callables import checked_partial, take_settings
 from softtargets.marks import Dataset, ForgetSet
-from softtargets.split import split
+from softtargets.split import CALIBRATION, split
 from softtargets.store import Store
 from softtargets.system.memory import require_memory, training_on
 from softtargets.types import Selection, Split
@@ -68,7 +68,7 @@ def _split(dataset: str, forget_set: str, device: str, place: Path, scored: str 
         take_settings(DatasetSettings, node, "dataset"),
         take_settings(ForgetSetSettings, kind, "forget_set").seed,
     )
-    with training_on(drawn.train_size):
+    with training_on(drawn.train_size, CALIBRATION):
         images = _images(json.dumps([node, *known]), place)
         _require_memory(images)
     checks.require_channels(drawn, images.train_pixels.shape[1])

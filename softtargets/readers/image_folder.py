@@ -177,7 +177,7 @@ def natural(name: str) -> tuple:
 
 def decode(
     files: list[File], channels: int | None, size: int | None, changes: collections.Counter
-) -> UInt8[np.ndarray, "n height width channels"]:
+) -> UInt8[np.ndarray, "n channels height width"]:
     """Decode images into one array, and count in `changes` how many were resized, stretched or turned grey.
 
     With `size` all become squares of so many pixels a side, else all must have the size of the first. Without
@@ -197,16 +197,18 @@ def decode(
             raise ValueError(_odd_size(files[0], first.shape))
         test = sum(file.test for file in files)
         require_memory(len(files) - test, test, (channels or 3, height, width))
-        pixels = np.empty((len(files), height, width, depth), np.uint8)
+        pixels = np.empty((len(files), depth, height, width), np.uint8)
         for place, file in enumerate(files):
             # after the first colour there is nothing left to look for
-            seen = channels or (3 if pixels.shape[3] == 3 else None)
+            seen = channels or (3 if pixels.shape[1] == 3 else None)
             image = _decode(file.path, seen, size and (size, size), changes)
             if image.shape[:2] != (height, width):
                 raise ValueError(_sizes_differ(files[0], first.shape, file, image.shape))
-            if image.shape[2] > pixels.shape[3]:  # the first image that shows a colour
-                pixels = np.repeat(pixels, 3, axis=3)
-            pixels[place] = image
+            if image.shape[2] > pixels.shape[1]:  # the first image that shows a colour
+                grey, pixels = pixels, np.empty((len(files), 3, height, width), np.uint8)
+                pixels[:place] = grey[:place]  # what is not written takes no memory yet
+                del grey
+            pixels[place] = image.transpose(2, 0, 1)  # Pillow has channels last, networks take them first
     return pixels
 
 

@@ -157,16 +157,19 @@ def _content(file: Path) -> bytes | None:
 
 def load_entry(path: Path) -> Entry | None:
     """Return an entry; None if it is missing or damaged. Raises OSError if it cannot be read."""
-    said, content = manifest(path), _content(path / "tensors.safetensors")
-    if said is None or content is None or _seal(content, said) != said.get("sha256"):
+    if (said := manifest(path)) is None:
         return None
-    import safetensors.torch
+    from softtargets.store import tensor_file
 
+    sha = hashlib.sha256()
     try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError:  # the hash fits, but the store did not write it
-        return None
-    return Entry(tensors, said, from_store=True)
+        tensors = tensor_file.read(path / "tensors.safetensors", sha)
+    except OSError as error:
+        if error.errno in MISSING:
+            return None
+        raise
+    whole = tensors is not None and _seal(sha, said) == said.get("sha256")
+    return Entry(tensors, said, from_store=True) if whole else None
 
 
 def used(path: Path) -> Entry | None:
@@ -178,12 +181,10 @@ def used(path: Path) -> Entry | None:
     return entry
 
 
-def _seal(content: bytes, manifest: dict) -> str:
-    """Return the hash of the tensors and of all other fields of the manifest."""
-    said = canonical({name: value for name, value in manifest.items() if name != "sha256"})
-    whole = hashlib.sha256(content)  # in two steps: joined, the content would be in memory twice
-    whole.update(said.encode())
-    return whole.hexdigest()
+def _seal(sha: "hashlib._Hash", manifest: dict) -> str:
+    """Return the hash of the tensors, which `sha` has been fed, and of all other fields of the manifest."""
+    sha.update(canonical({name: value for name, value in manifest.items() if name != "sha256"}).encode())
+    return sha.hexdigest()
 
 
 def rename_damaged(path: Path) -> Path | None:
@@ -203,15 +204,14 @@ def rename_damaged(path: Path) -> Path | None:
 
 def _write(path: Path, tensors: Tensors, manifest: dict) -> bool:
     """Write an entry under a temporary name and rename it; return whether no other process was faster."""
-    import safetensors.torch
+    from softtargets.store import tensor_file
 
-    content = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
-    manifest |= {"sha256": _seal(content, manifest)}
-    temporary = path.with_name(f".new-{uuid.uuid4().hex}")
+    temporary, sha = path.with_name(f".new-{uuid.uuid4().hex}"), hashlib.sha256()
     try:
         with naming_file(path):
             temporary.mkdir()
-            (temporary / "tensors.safetensors").write_bytes(content)
+            tensor_file.write(temporary / "tensors.safetensors", tensors, sha)
+            manifest |= {"sha256": _seal(sha, manifest)}
             (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
             share_all(temporary)
         try:

@@ -19,17 +19,20 @@ WORTH_A_LINE = 2 * 10**9
 GROUPS = Path("/sys/fs/cgroup")
 
 
-_TRAIN_SIZE: ContextVar[int | None] = ContextVar("train_size", default=None)
+_TAKEN: ContextVar[tuple[int | None, int]] = ContextVar("taken", default=(None, 0))
 
 
 @contextlib.contextmanager
-def training_on(train_size: int | None) -> Iterator[None]:
-    """Let `require_memory` count, within the block, so many training images for a run; None for all of them."""
-    token = _TRAIN_SIZE.set(train_size)
+def training_on(train_size: int | None, spare: int) -> Iterator[None]:
+    """Let `require_memory` count, within the block, so many training images for a run; None for all of them.
+
+    Of those left over a run takes up to `spare` more, which no model is trained on.
+    """
+    token = _TAKEN.set((train_size, spare))
     try:
         yield
     finally:
-        _TRAIN_SIZE.reset(token)
+        _TAKEN.reset(token)
 
 
 def require_memory(train: int, test: int, shape: tuple[int, int, int], *, read: bool = False) -> None:
@@ -39,7 +42,9 @@ def require_memory(train: int, test: int, shape: tuple[int, int, int], *, read: 
     their pixels are in memory already, so that fewer can be taken but none made smaller. Raises ValueError if the
     rest is more than this process may take.
     """
-    taken = min(train, _TRAIN_SIZE.get() or train) + test
+    size, spare = _TAKEN.get()
+    least = min(train, spare) + test
+    taken = min(train, (size or train) + spare) + test
     need, free = _need(taken, train + test, shape), available()
     if need < WORTH_A_LINE:
         return
@@ -48,7 +53,7 @@ def require_memory(train: int, test: int, shape: tuple[int, int, int], *, read: 
     sentence = f"{images} of {width}x{height} pixels in {counted(channels, 'channel')}"
     sentence += f" need up to {need / 1e9:.1f} GB of memory"
     if free is not None and need - read * (train + test) * math.prod(shape) > free:
-        settings = [] if _need(test, train + test, shape) > free and not read else ["dataset.train_size"]
+        settings = [] if _need(least, train + test, shape) > free and not read else ["dataset.train_size"]
         settings += [] if read else ["dataset.size"]
         raise ValueError(
             f"{sentence}, and {free / 1e9:.1f} GB are free. Set a smaller {' or '.join(settings)}, or free some"
