@@ -613,19 +613,21 @@ def test_what_many_pixels_need_in_memory_is_said_before_they_are_read(tmp_path, 
         memory._say.cache_clear()
         load(tmp_path)
         assert capsys.readouterr().err.endswith(
-            ": 5 images of 8x8 pixels in 1 channel need up to 4.2 GB of memory\n"
+            ": 5 images of 8x8 pixels in 1 channel need up to 4.2 GB of memory beside the network\n"
         )
     monkeypatch.setattr(memory, "available", lambda: 4_100_000_000)
     first = iter([image_folder._decode])  # the size is that of the first; a second one is not decoded
     monkeypatch.setattr(image_folder, "_decode", lambda *args: next(first)(*args))
-    with pytest.raises(ValueError, match=r"need up to 4\.2 GB of memory, and 4\.1 GB are free\. Set a smaller "):
+    with pytest.raises(
+        ValueError, match=r"need up to 4\.2 GB of memory beside the network, and 4\.1 GB are free\. Set a smaller "
+    ):
         load(tmp_path)
 
 
 def test_what_other_datasets_need_in_memory_is_said_before_any_work(run, monkeypatch, capsys):
     # of 500 digits, 1,000 to fit temperatures and 1,000 to test: 1,960,000 bytes, which are there already
     monkeypatch.setattr(memory, "COPIES", 3000)
-    said = r"2,500 of 5,000 images of 28x28 pixels in 1 channel need up to 6\.9 GB of memory"
+    said = r"2,500 of 5,000 images of 28x28 pixels in 1 channel need up to 6\.9 GB of memory beside the network"
     for free, ends in ((6_878_040_000, contextlib.nullcontext()), (6_878_039_999, pytest.raises(BadInput))):
         monkeypatch.setattr(memory, "available", lambda free=free: free)
         for cache in (load_data._images, load_data._split):
@@ -648,9 +650,9 @@ def test_of_a_folder_the_images_that_a_run_takes_are_counted(run, tmp_path, monk
     monkeypatch.setattr(memory, "COPIES", 500_000)  # of 60 + 10 + 40 images of 8x8 pixels in grey: 3.5 GB
     monkeypatch.setattr(memory, "available", lambda: 5 * 10**9)
     run(*words, "dataset.channels=1", "dataset.train_size=60")
-    said = ": 110 of 240 images of 8x8 pixels in 1 channel need up to 4.5 GB of memory\n"
+    said = ": 110 of 240 images of 8x8 pixels in 1 channel need up to 4.5 GB of memory beside the network\n"
     assert capsys.readouterr().err.count(said) == 1
-    need = "240 images of 8x8 pixels in 3 channels need up to 24.0 GB of memory"
+    need = "240 images of 8x8 pixels in 3 channels need up to 24.0 GB of memory beside the network"
     for free, settings in ((6.0, "dataset.train_size or dataset.size"), (5.7, "dataset.size")):
         monkeypatch.setattr(memory, "available", lambda free=free: round(free * 10**9))
         with pytest.raises(BadInput, match=rf"{need}, and {free} GB are free. Set a smaller {settings}, or free"):

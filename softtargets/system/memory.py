@@ -13,7 +13,7 @@ from softtargets.errors import program
 from softtargets.system.words import counted
 
 COPIES, BASE = 6, 10**9
-"""A peak of a run's memory: COPIES times the bytes of its pixels, and BASE bytes for all else."""
+"""A peak of a run's memory: COPIES times the bytes of its pixels, and BASE bytes for all else but networks."""
 WORTH_A_LINE = 2 * 10**9
 """Bytes from which a run says how much it will need."""
 GROUPS = Path("/sys/fs/cgroup")
@@ -38,6 +38,7 @@ def training_on(train_size: int | None, spare: int) -> Iterator[None]:
 def require_memory(train: int, test: int, shape: tuple[int, int, int], *, read: bool = False) -> None:
     """Say on stderr what a run on images of a shape (channels, height, width) needs in memory, if it is much.
 
+    The networks and what they compute are not counted: they are unknown before the images are read.
     It reads `train` and `test` images, and takes all of these or as many as `training_on` says. `read` says that
     their pixels are in memory already, so that fewer can be taken but none made smaller. Raises ValueError if the
     rest is more than this process may take.
@@ -51,7 +52,7 @@ def require_memory(train: int, test: int, shape: tuple[int, int, int], *, read: 
     channels, height, width = shape
     images = counted(taken, "image") if taken == train + test else f"{taken:,} of {counted(train + test, 'image')}"
     sentence = f"{images} of {width}x{height} pixels in {counted(channels, 'channel')}"
-    sentence += f" need up to {need / 1e9:.1f} GB of memory"
+    sentence += f" need up to {need / 1e9:.1f} GB of memory beside the network"
     if free is not None and need - read * (train + test) * math.prod(shape) > free:
         settings = [] if _need(least, train + test, shape) > free and not read else ["dataset.train_size"]
         settings += [] if read else ["dataset.size"]
