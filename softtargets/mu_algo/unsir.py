@@ -11,7 +11,7 @@ from softtargets.fit import Fit
 from softtargets.losses import cross_entropy
 from softtargets.marks import algorithm
 from softtargets.ranges import Count, Weight
-from softtargets.types import Joined, Samples, generator
+from softtargets.types import Joined, Samples, Selection, generator
 
 
 @algorithm(
@@ -51,14 +51,16 @@ def unsir(
     """
     model = copy.deepcopy(original)
     draw = generator(fit.seed, f"{fit.name}/unsir")
-    # one noise a class, repeated: `copies` says how often the impair pass meets it
     noises = []
     for label in forget.labels.unique():
         target = forget.targets[forget.labels == label].mean(0).expand(noise, -1)
         start = torch.randn(noise, *forget.inputs.shape[1:], generator=draw).to(forget.inputs.device)
         worst = Samples(start, label.expand(noise), target)
-        noises += [error_maximising(original, worst, steps, lr, penalty)] * copies
-    mixed = Joined(retain, *noises)
+        noises.append(error_maximising(original, worst, steps, lr, penalty))
+    # one noise a class, repeated: `copies` says how often the impair pass meets it
+    rows = torch.arange(len(noises) * noise, device=forget.labels.device)
+    whole = Joined(*noises).take(rows)
+    mixed = Joined(retain, Selection(whole, rows.view(-1, 1, noise).expand(-1, copies, -1).flatten()))
 
     def loss(batch: Samples):
         return cross_entropy(model(batch.inputs), batch.targets)
