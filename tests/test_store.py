@@ -125,22 +125,72 @@ def test_tensors_come_back_bit_by_bit(tmp_path, tensor):
     assert found.contiguous().flatten().view(torch.uint8).equal(tensor.contiguous().flatten().view(torch.uint8))
 
 
-@pytest.mark.parametrize("name", tensor_file.TYPES)
-def test_a_file_of_tensors_is_the_librarys(tmp_path, name):
+TYPES = (
+    *(torch.bool, torch.uint8, torch.int8, torch.float8_e5m2, torch.float8_e4m3fn, torch.int16, torch.uint16),
+    *(torch.float16, torch.bfloat16, torch.int32, torch.uint32, torch.float32, torch.complex64, torch.float64),
+    *(torch.int64, torch.uint64),
+)
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=str)
+def test_a_file_of_tensors_is_the_librarys(tmp_path, kind):
+    both = torch.randn(3, 4)
     tensors = {
         '"ö"': torch.tensor([1, 0]),
-        "a/b": torch.randn(3, 4).T,
+        "a/b": both.T,
         "none": torch.empty(0, 3),
         "one": torch.tensor(2),
+        "tied": both,
+        "within": both[1:],
+        "kind": torch.arange(14).view(2, 7).to(kind),
     }
-    tensors["kind"] = torch.arange(14).view(2, 7).to(tensor_file.TYPES[name])
-    expected = safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+    expected = safetensors.torch.save({name: tensor.contiguous().clone() for name, tensor in tensors.items()})
     file, (written, read) = tmp_path / "file", (hashlib.sha256(), hashlib.sha256())
     tensor_file.write(file, tensors, written)
     assert file.read_bytes() == expected
     assert tensor_file.size(tensors) == len(expected)
     assert equal(tensor_file.read(file, read), safetensors.torch.load(expected))
     assert written.digest() == read.digest() == hashlib.sha256(expected).digest()
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002], ids=oct)
+def test_a_file_of_tensors_has_the_rights_of_any_new_file(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        tensor_file.write(tmp_path / "file", {"a": torch.zeros(1)}, hashlib.sha256())
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_file_that_is_shortened_while_its_tensors_are_in_use_takes_nothing_from_them(tmp_path):
+    file, numbers = tmp_path / "file", torch.randn(10**6)
+    tensor_file.write(file, {"a": numbers}, hashlib.sha256())
+    found = tensor_file.read(file, hashlib.sha256())
+    os.truncate(file, 0)
+    assert found["a"].equal(numbers)
+
+
+def test_a_files_numbers_are_in_memory_once(tmp_path):
+    """While 200 MB are written, and while they are read, by a process of its own."""
+    code = """
+import hashlib, sys, torch
+from pathlib import Path
+from softtargets.store import tensor_file
+from softtargets.system.memory import peak_bytes
+file, sha = Path(sys.argv[1]), hashlib.sha256()
+if not file.exists():
+    before = peak_bytes()
+    tensor_file.write(file, {"a": torch.ones(50 * 10**6)}, sha)
+else:
+    tensor_file.write(file.with_name("small"), {"a": torch.ones(1)}, sha)  # the library is loaded
+    before = peak_bytes()
+    tensor_file.read(file, sha)
+print((peak_bytes() - before) / 10**6)
+"""
+    words = [sys.executable, "-c", code, tmp_path / "file"]
+    took = [float(subprocess.check_output(words)) for _ in ("write", "read")]
+    assert all(190 < megabytes < 240 for megabytes in took), took
 
 
 HEADERS = {

@@ -1,51 +1,35 @@
-"""Files of tensors in the format of safetensors, written and read without a second copy in memory.
+"""Files of tensors: safetensors writes them and reads their headers, with no second copy of the numbers."""
 
-The library's `save` and `load` hold all bytes of a file beside its tensors. Its `save_file` does not, but nobody
-else may read the file, and a full disk cannot be distinguished from other errors. A file holds the length of its
-header (8 bytes, the lowest first), the header in JSON, and the numbers of each tensor. The header gives, for the
-name of each tensor, its type, its shape, and where its bytes begin and end after the header.
-"""
-
-import json
-import math
+import contextlib
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-TYPES = {
-    "BOOL": torch.bool,
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "I16": torch.int16,
-    "U16": torch.uint16,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I32": torch.int32,
-    "U32": torch.uint32,
-    "F32": torch.float32,
-    "C64": torch.complex64,
-    "F64": torch.float64,
-    "I64": torch.int64,
-    "U64": torch.uint64,
-}
-"""Types by their names in a file, in the library's order: wide ones are written first, so that all are aligned."""
-NAMES = {kind: name for name, kind in TYPES.items()}
+BLOCK = 2**20
+"""Bytes that are hashed at a time."""
 
 
 def write(path: Path, tensors: dict[str, Tensor], sha: "_Hash") -> None:
     """Write tensors to a new file, and feed its bytes to a hash."""
-    with path.open("wb") as file:
-        for part in (_header(tensors), *(_bytes(tensors[name]) for name in _order(tensors))):
-            file.write(part)
-            sha.update(part)
+    path.touch()
+    rights = path.stat().st_mode
+    with _os_errors():
+        safetensors.torch.save_file(_apart(tensors), path)
+    with contextlib.suppress(OSError):  # some file systems have no rights to set
+        path.chmod(rights)  # the library's file is for its owner alone
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            sha.update(block)
 
 
 def size(tensors: dict[str, Tensor]) -> int:
@@ -54,70 +38,48 @@ def size(tensors: dict[str, Tensor]) -> int:
     >>> size({"a": torch.zeros(3)})
     76
     """
-    return len(_header(tensors)) + sum(tensor.nbytes for tensor in tensors.values())
+    return len(safetensors.torch.save(_apart(tensors)))
 
 
 def read(path: Path, sha: "_Hash") -> dict[str, Tensor] | None:
     """Return the tensors of a file, and feed its bytes to a hash; None for a file that is not whole.
 
-    Raises OSError if it cannot be read.
+    The library's tensors would lie in the file itself, and a process dies if somebody shortens that. So only their
+    types and shapes are taken. Raises OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         try:
-            parts = _parts(file, path.stat().st_size, sha)
-            tensors = {name: torch.empty(shape, dtype=kind) for name, kind, shape in parts}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # another program's header
+            with safe_open(path, "pt") as library:
+                mapped = {name: library.get_tensor(name) for name in library.offset_keys()}
+                tensors = {name: torch.empty_like(tensor) for name, tensor in mapped.items()}
+        except SafetensorError:
             return None
+        sha.update(file.read(path.stat().st_size - sum(tensor.nbytes for tensor in tensors.values())))
         for tensor in tensors.values():
-            part = _bytes(tensor)
+            part = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
             if file.readinto(part) != len(part):
                 return None
             sha.update(part)
     return tensors
 
 
-def _order(tensors: dict[str, Tensor]) -> list[str]:
-    kinds = list(TYPES)
-    return sorted(tensors, key=lambda name: (-kinds.index(NAMES[tensors[name].dtype]), name))
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as the library takes them: contiguous, on the processor, none in the memory of another."""
+    apart, places = {}, set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        apart[name] = own.clone() if place in places else own
+        places.add(place)
+    return apart
 
 
-def _header(tensors: dict[str, Tensor]) -> bytes:
-    """Return the header after its length, filled up to a multiple of 8 bytes."""
-    said, end = {}, 0
-    for name in _order(tensors):
-        start, end = end, end + tensors[name].nbytes
-        shape = list(tensors[name].shape)
-        said[name] = {"dtype": NAMES[tensors[name].dtype], "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    """Return a tensor's bytes, which are shared with it if it is contiguous and on the processor."""
-    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-
-
-def _parts(file: BinaryIO, whole: int, sha: "_Hash") -> Iterator[tuple[str, torch.dtype, list[int]]]:
-    """Yield name, type and shape of each tensor in a file of `whole` bytes, in the order of their bytes.
-
-    Raises ValueError and others where the header does not say so.
-    """
-    length = file.read(8)
-    left = whole - 8 - int.from_bytes(length, "little")
-    if left < 0:
-        raise ValueError("the file ends within its header")
-    header = file.read(whole - 8 - left)
-    sha.update(length)
-    sha.update(header)
-    end = 0
-    for name, said in sorted(json.loads(header).items(), key=lambda item: item[1]["data_offsets"]):
-        kind, shape, (start, stop) = TYPES[said["dtype"]], said["shape"], said["data_offsets"]
-        if start != end or stop - start != math.prod(shape) * kind.itemsize or min([0, *shape]) < 0:
-            raise ValueError(f"{name} does not fit its bytes")
-        end = stop
-        if end > left:
-            break
-        yield name, kind, shape
-    if end != left:
-        raise ValueError("the file has other bytes than its header says")
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """Turn the library's error into the OSError that its text ends with, if it has one."""
+    try:
+        yield
+    except SafetensorError as error:
+        if number := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        raise
