@@ -11,6 +11,7 @@ import softtargets
 from softtargets.config import allowed_targets
 from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
+from softtargets.system import yaml_text
 from softtargets.tracker import clone
 
 CANARY = """
@@ -39,7 +40,7 @@ def canary(tmp_path, monkeypatch):
 PARTS = sorted(
     (file.relative_to(CONF).as_posix(), where, target)
     for file in CONF.glob("**/*.yaml")
-    for where, target in allowed_targets._targets(OmegaConf.to_container(OmegaConf.load(file)))
+    for where, target in allowed_targets._targets(yaml_text.load(file.read_text()))
 )
 
 

@@ -262,6 +262,7 @@ def test_audit_refuses_what_does_not_fit(tiny, change, sentence):
         softtargets.audit(**tiny | change)
 
 
+@pytest.mark.long
 def test_audit_names_what_is_of_another_type():
     """In a process of its own, where the annotations are not checked."""
     code = """

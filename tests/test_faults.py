@@ -205,6 +205,7 @@ def test_a_flipped_bit_in_any_file_of_the_store_is_told_and_the_numbers_are_made
 # time, and versions
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("jump", [-1e9, 1e9])
 def test_a_clock_that_jumps_changes_no_number(jump, run, tmp_path, monkeypatch):
     _, folder = run(*SMALL, "save_models=true")

@@ -8,7 +8,6 @@ import pickle
 import pytest
 from conftest import CONF, ROOT
 from hydra.utils import get_object
-from omegaconf import OmegaConf
 
 from softtargets import marks
 from softtargets.config.allowed_targets import _targets
@@ -16,6 +15,7 @@ from softtargets.errors import BadInput
 from softtargets.execution.experiment import build
 from softtargets.marks import Algorithm, Dataset, ForgetSet, Marks, Measure, Targets
 from softtargets.mu_algo.finetune import finetune
+from softtargets.system import yaml_text
 
 DECORATORS = {
     marks.algorithm: Algorithm,
@@ -29,7 +29,7 @@ GROUPS = ("architecture", "dataset", "forget_set", "mu_algo", "targets")
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_parts_of_ours_have_declared_marks_alone(group):
-    files = [OmegaConf.to_container(OmegaConf.load(file)) for file in CONF.glob(f"{group}/**/*.yaml")]
+    files = [yaml_text.load(file.read_text()) for file in CONF.glob(f"{group}/**/*.yaml")]
     parts = {target for node in files for _, target in _targets(node)}
     assert parts
     for target in parts:

@@ -56,9 +56,13 @@ def pytest_generate_tests(metafunc):
     """Put every algorithm of ours through the contract, or those that --mu-algo names."""
     if "contender" in metafunc.fixturenames:
         own = metafunc.config.getoption("mu_algo") or []
-        ours = [algorithm(name, **QUICK.get(name, {})) for name in ALGORITHMS]
-        contenders = [loaded(path) for path in own] or ours
-        metafunc.parametrize("contender", contenders, ids=own or ALGORITHMS)
+        metafunc.parametrize("contender", contenders(*own), ids=own or ALGORITHMS)
+
+
+@functools.cache
+def contenders(*own: str) -> list[functools.partial]:
+    """The algorithms of these paths, or all of ours."""
+    return [loaded(path) for path in own] or [algorithm(name, **QUICK.get(name, {})) for name in ALGORITHMS]
 
 
 def loaded(path: str) -> functools.partial:

@@ -219,6 +219,7 @@ def test_a_plan_of_pairs_counts_each_draw_of_the_data(here, own_store):
     assert said["models"] == "3 to train, 0 in the store", "one original, and two retrained"
 
 
+@pytest.mark.long
 def test_of_many_draws_some_are_looked_at_and_the_models_are_counted_for_all(here, own_store, monkeypatch):
     whole = planned(here, "-m", *SMALL, "pairs=6", "targets=hard,out_of_fold_3")
     monkeypatch.setattr(planning, "DRAWS", 2)
@@ -285,6 +286,7 @@ def test_a_wrong_value_is_refused(here, own_store, words):
     assert not any(own_store.iterdir())
 
 
+@pytest.mark.long
 def test_from_python_a_sweep_plans_and_a_run_refuses(own_store, monkeypatch, capfd):
     monkeypatch.chdir(own_store)
     folder = softtargets.sweep([*SMALL, "seed=0,1", "plan=true"])

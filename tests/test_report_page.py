@@ -1222,6 +1222,7 @@ def test_verdicts_are_said_to_be_corrected_wherever_they_stand_beside_intervals(
     assert said in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_many_arms_are_several_tables_for_a_paper(tmp_path):
     names = ("npo", "relabel", "graddiff", "scrub", "salun", "rmu")
     runs = [

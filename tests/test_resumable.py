@@ -258,6 +258,7 @@ def values(notes: Path) -> list[int]:
     return sorted(json.loads(file.read_text())["value"] for file in notes.glob("squares/*/finished.json"))
 
 
+@pytest.mark.long
 def test_a_foreign_app_runs_again_only_what_failed(tmp_path):
     code, stdout, _ = ended(start(tmp_path, "x=0,1,2", "bad=1"))
     assert code == 1

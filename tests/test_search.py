@@ -406,7 +406,13 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("words", REFUSED, ids=str)
+LATE = {("mu_algo=npo", "unlearn.cost=0.5", "unlearn.batch_size=-1"), ("mu_algo=npo", "unlearn.cost=0.00001")}
+"""Refused when the data are known."""
+
+
+@pytest.mark.parametrize(
+    "words", [pytest.param(words, marks=[pytest.mark.long] * (words in LATE), id=str(words)) for words in REFUSED]
+)
 def test_a_search_that_cannot_run_is_refused_before_any_work(words, monkeypatch, tmp_path):
     monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
     with pytest.raises(BadInput, match=REFUSED[words]):

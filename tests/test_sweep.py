@@ -88,6 +88,7 @@ def test_a_sweep_trains_each_model_once(undisturbed):
     assert sum(result["cost"]["from_store"] == [] for result in found.values()) == 2
 
 
+@pytest.mark.long
 def test_a_sweep_ends_with_its_verdicts(undisturbed):
     _, stdout = undisturbed
     ending = stdout.partition("sweep: ")[2]

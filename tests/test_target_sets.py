@@ -105,6 +105,7 @@ def test_out_of_fold_targets_come_from_a_model_that_never_saw_the_sample(stages)
         assert teacher.from_store
 
 
+@pytest.mark.long
 def test_fold_teachers_are_shared_by_all_forget_sets(stages, tmp_path):
     def folds() -> set[str]:
         return {key for key, made in models(tmp_path).items() if made["name"].startswith("fold")}

@@ -84,6 +84,7 @@ print(loaded() > 50, compiled(torch.ones(2)).tolist(), torch._dynamo.__file__.en
     assert python(code) == "True [3.0, 3.0] True"
 
 
+@pytest.mark.long
 def test_a_run_imports_nothing_large_that_it_does_not_need(tmp_path):
     words = [*SMALL, f"runs_dir={tmp_path}"]
     code = f"""
