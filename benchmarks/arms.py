@@ -1,10 +1,10 @@
 """Settings of every arm at one budget, by `softtargets search`: 6,000 images of Fashion-MNIST, mlp, random 10 %.
 
 `python benchmarks/arms.py [cost=0.1] [trials=60] [only=npo,relabel/delete] [tables=conf/tuned] [settings]`
-searches one arm after the other and puts each winner into the tables, as an entry with a cost. It yields to all
-other work of the machine. Settings, such as tuning_pairs=2, go to every search; other data or models need other
-`tables`. Type the same command again to resume, with more `trials` to go on, or at the same time to share the
-tries: all state is in RUNS/search. An arm that cannot be run at that budget is named and passed over.
+searches one arm after the other and puts each winner into the tables, as an entry with a cost. Settings, such as
+tuning_pairs=2, go to every search; other data or models need other `tables`. Type the same command again to
+resume, with more `trials` to go on, or at the same time to share the tries: all state is in RUNS/search. An arm
+that cannot be run at that budget is named and passed over.
 
 An arm that has an entry of so many tries is not searched again. The noise of a search: `python benchmarks/arms.py
 only=npo sampler_seed=1 tables=DIR`, then `python benchmarks/arms.py differ tables=DIR`, which prints how far the
