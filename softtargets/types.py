@@ -232,7 +232,7 @@ class Evaluated:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Return the shape of one input, without the batch dimension."""
-        return tuple(self.forget.inputs.shape[1:])
+        return self.forget.input_shape
 
     def evaluated(self) -> dict[str, Samples]:
         """Return the sets on which every model is measured."""

@@ -44,7 +44,7 @@ from softtargets.mu_algo.ssd import ssd
 from softtargets.mu_algo.ugradsl_plus import crowding
 from softtargets.mu_algo.unsir import error_maximising
 from softtargets.temperature import fitted_temperature
-from softtargets.types import Samples, digest, generator
+from softtargets.types import Lazy, Samples, digest, generator
 
 ALGORITHMS = options("mu_algo")
 K = 3
@@ -228,6 +228,18 @@ class TestEveryAlgorithm:
         other = forget.retarget(samples(20, 9, soft=True).targets)
         hard, soft = (contender(network(), asked, retain, made()) for asked in (forget, other))
         assert torch.equal(flat(hard), flat(soft)) == Algorithm.of(contender).ignores_forget_targets
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_takes_batches_and_never_a_copy_of_all_inputs(name, monkeypatch):
+    """All at once, lazy sets would be a float copy of their images; a table of answers is one by its nature."""
+    plain = samples(20, 1), samples(30, 2)
+    lazy = [one.select(torch.arange(len(one))) for one in plain]
+    unlearn = algorithm(name, **QUICK.get(name, {}))
+    expected = flat(unlearn(network(), *plain, made()))
+    if not Algorithm.of(unlearn).comparison_only:
+        monkeypatch.setattr(Lazy, "inputs", property(lambda _: pytest.fail("a copy of all inputs")))
+    assert torch.equal(flat(unlearn(network(), *lazy, made())), expected)
 
 
 READS = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__float__", "__int__", "__index__")

@@ -79,7 +79,7 @@ def relearn_steps(
     student = copy.deepcopy(model)
 
     def knows(model: nn.Module, step: int) -> bool:
-        return metrics.accuracy(predict(model, forget.inputs), forget.labels) >= level
+        return metrics.accuracy(predict(model, forget), forget.labels) >= level
 
     fit = fitted(knows)
     fit(student, lambda batch: cross_entropy(student(batch.inputs), batch.targets), forget)

@@ -96,7 +96,7 @@ def more_sets(data: Evaluated) -> dict[str, Samples]:
     (channels, height, width) cannot be shifted.
     """
     sets = {} if data.spare is None else {"spare": data.spare}
-    if data.forget.inputs.dim() == 4:
+    if len(data.forget.input_shape) == 3:
         sets["forget_shifted"] = Shifted(data.forget)
     return sets | {"forget_noisy": Noisy(data.forget)}
 

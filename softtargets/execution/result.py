@@ -286,7 +286,7 @@ def twin_arrays(twin: nn.Module | None, forget: Samples) -> dict[str, numpy.ndar
     """Return the margins on the forget set of what the algorithm makes of the retrained model, where it does."""
     if twin is None:
         return {}
-    return {"forget_twin": metrics.margins(predict(twin, forget.inputs), forget.labels).cpu().numpy()}
+    return {"forget_twin": metrics.margins(predict(twin, forget), forget.labels).cpu().numpy()}
 
 
 def request(answer: Answer, outcome: Outcome) -> dict:

@@ -61,7 +61,8 @@ def amun(
 def adversarial(model: nn.Module, samples: Samples, epsilon: float, steps: int, limits: Range) -> Samples:
     """Return the samples with inputs that mislead the model, and as labels and targets the classes it names."""
     # filled part by part: a list of parts and their concatenation would hold the forget set twice
-    inputs, labels = torch.empty_like(samples.inputs), torch.empty_like(samples.labels)
+    labels = torch.empty_like(samples.labels)
+    inputs = torch.empty(len(samples), *samples.input_shape, device=labels.device)
     for part in torch.arange(len(samples), device=samples.labels.device).split(256):
         inputs[part], labels[part] = _misled(model, samples.take(part), epsilon, steps, limits)
     return Samples(inputs, labels, F.one_hot(labels, samples.targets.shape[1]).float())

@@ -25,7 +25,7 @@ def none_calibrated(
     It costs one forward pass over the validation set. Targets play no part.
     """
     model = copy.deepcopy(original)
-    temperature = fitted_temperature(predict(model, validation.inputs), validation.labels)
+    temperature = fitted_temperature(predict(model, validation), validation.labels)
     # z / T = (W / T) h + b / T: dividing the head's parameters divides the logits
     with torch.no_grad():
         for parameter in head(model).parameters():

@@ -48,7 +48,7 @@ def rmu(
     model = copy.deepcopy(original)
     body, fixed = Body(model), Body(original).eval()
     # (n, width): the scale of the goal is that of the forget set's own representations
-    before = predict(fixed, forget.inputs)
+    before = predict(fixed, forget)
     v = torch.rand(before.shape[1], generator=generator(fit.seed, f"{fit.name}/rmu")).to(before.device)
     away = kappa * before.norm(dim=1).mean() * v / v.norm()
 

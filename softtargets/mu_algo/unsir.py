@@ -54,7 +54,7 @@ def unsir(
     noises = []
     for label in forget.labels.unique():
         target = forget.targets[forget.labels == label].mean(0).expand(noise, -1)
-        start = torch.randn(noise, *forget.inputs.shape[1:], generator=draw).to(forget.inputs.device)
+        start = torch.randn(noise, *forget.input_shape, generator=draw).to(forget.labels.device)
         worst = Samples(start, label.expand(noise), target)
         noises.append(error_maximising(original, worst, steps, lr, penalty))
     # one noise a class, repeated: `copies` says how often the impair pass meets it

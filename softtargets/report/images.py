@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 
 import PIL.Image
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -40,7 +41,7 @@ def forget_images(run: Run, positions: Sequence[int]) -> tuple[Shown, ...]:
     if data.forget.digest != run.result["hashes"]["forget_set"] or channels not in MODES:
         return ()
     at = list(positions)
-    inputs = data.forget.inputs[at]
+    inputs = data.forget.inputs_at(torch.tensor(at))
     mean, std = (inputs.new_tensor(config["dataset"][name]).view(1, -1, 1, 1) for name in ("mean", "std"))
     pixels = ((inputs * std + mean) * 255).round().clamp(0, 255).byte()
     rows = zip(data.forget_index[at].tolist(), data.forget.labels[at].tolist(), pixels, strict=True)

@@ -181,7 +181,7 @@ class NearRetrained(Pair):
         return statistics.mean(js_t(name, face, one) for one in self.references)
 
     def _face(self, model: nn.Module) -> Face:
-        logits = {name: predict(model, one.inputs) for name, one in self.sets.items() if one is not None}
+        logits = {name: predict(model, one) for name, one in self.sets.items() if one is not None}
         (fold,), (labels,) = self.calibration.folds, self.calibration.labels
         unseen = torch.cat([logits[name][positions] for name, positions in fold.items()])
         temperatures = self.calibration.temperatures(logits)
@@ -265,7 +265,7 @@ class Blind(Pair):
     def measured(self, model: nn.Module) -> Measured:
         """Return NLL and |AUC - 1/2|."""
         forget, unseen = self.experiment.data.forget, self.experiment.data.validation
-        logits = [predict(model, one.inputs) for one in (forget, unseen)]
+        logits = [predict(model, one) for one in (forget, unseen)]
         if not all(z.isfinite().all() for z in logits):
             return math.nan, math.nan  # NaN has no rank
         members, others = (metrics.margins(z, one.labels) for z, one in zip(logits, (forget, unseen), strict=True))
