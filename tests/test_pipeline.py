@@ -216,6 +216,15 @@ def test_an_original_that_learnt_nothing_has_a_status_of_its_own(run, words, sta
     assert result["explanation"] == MEANING.get(status)
 
 
+def test_arms_of_a_sweep_share_what_their_untrained_network_predicts(run, monkeypatch):
+    seen, original = [], pipeline.predict
+    monkeypatch.setattr(pipeline, "_UNTRAINED", {})
+    monkeypatch.setattr(pipeline, "predict", lambda *given: seen.append(1) or original(*given))
+    for words in ((), ("mu_algo=gradasc",), ("unlearn.evaluate_samples=100",), ("seed=1",)):
+        run(*SMALL, *words)
+    assert len(seen) == 3, "the same network and samples, other samples, another network"
+
+
 def test_strict_refuses_to_unlearn_what_was_never_learnt(run):
     with pytest.raises(
         BadInput, match=r"^strict=true: the run is untrained: the original predicts its training data"

@@ -98,17 +98,16 @@ class Diagnosis:
         return self.direction + 2 * self.direction_se < BACKWARD
 
 
-def learnt_nothing(
-    logits: Float[Tensor, "n k"], initial: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]
-) -> bool:
+def learnt_nothing(logits: Float[Tensor, "n k"], initial: float, labels: Int64[Tensor, " n"]) -> bool:
     """Return whether a model's predictions of training data are no better than without any training.
 
-    Without training: those of its own initialisation (`initial`), or the most frequent class for every sample.
-    Better: more accurate by over two standard errors of an accuracy over n samples.
+    Without training: those of its own initialisation, whose accuracy is `initial` (a share from 0 to 1), or the
+    most frequent class for every sample. Better: more accurate by over two standard errors of an accuracy over n
+    samples.
     """
     n = len(labels)
     # chance level: with unequal classes, naming the largest is better than 1 / k
-    without = max(accuracy(initial, labels), labels.bincount().max().item() / n)
+    without = max(initial, labels.bincount().max().item() / n)
     return accuracy(logits, labels) <= without + 2 * math.sqrt(without * (1 - without) / n)
 
 

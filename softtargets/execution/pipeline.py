@@ -16,12 +16,14 @@ from softtargets.errors import BadInput, to_type
 from softtargets.evaluation.diagnosis import MEANING, Diagnosis, diagnose, learnt_nothing
 from softtargets.evaluation.evaluate import Evaluation, evaluate, predict_sets
 from softtargets.evaluation.evidence import confidence_attack, no_attack, relearn_steps
+from softtargets.evaluation.metrics import accuracy
 from softtargets.evaluation.probes import probe
 from softtargets.execution import requests, result, run_files
 from softtargets.execution.agenda import agenda
 from softtargets.execution.algorithm_inputs import prepared
 from softtargets.execution.calibration import seconds_a_sample
 from softtargets.execution.experiment import Experiment, build
+from softtargets.execution.ingredients import of_logits
 from softtargets.execution.memory import decided_by
 from softtargets.execution.models import Stages, Trained
 from softtargets.execution.own_measures import take
@@ -34,8 +36,9 @@ from softtargets.execution.unlearning import new_trajectory, unlearn
 from softtargets.fit import Account, predict
 from softtargets.marks import Algorithm
 from softtargets.store import Store, store_folder
-from softtargets.system.files import make_folder, write_text
+from softtargets.system.files import canonical, make_folder, write_text
 from softtargets.tracker.tracked import Untracked, tracking
+from softtargets.types import model_digest
 
 
 def run_experiment(config: dict, output: Path, console: Console) -> dict | None:
@@ -155,11 +158,18 @@ def _tuning(experiment: Experiment) -> list[str]:
     return [f"unlearn.cost={cost:g}: no search chose these settings of {arm} for this budget ({where})"]
 
 
+_UNTRAINED: dict[str, float] = {}
+"""Accuracies of untrained networks that this process has measured, by network and samples: arms share them."""
+
+
 def is_untrained(experiment: Experiment, original: Evaluation) -> bool:
     """Return whether the original learnt nothing, measured on the monitored retain samples."""
-    seen = experiment.monitored.split.retain
+    seen, start = experiment.monitored.split.retain, experiment.initialised("original")
     logits = original.logits["retain"][experiment.monitored.positions["retain"]]
-    return learnt_nothing(logits, predict(experiment.initialised("original"), seen), seen.labels)
+    key = canonical(of_logits(experiment, model_digest(start), seen))
+    if key not in _UNTRAINED:
+        _UNTRAINED[key] = accuracy(predict(start, seen), seen.labels)
+    return learnt_nothing(logits, _UNTRAINED[key], seen.labels)
 
 
 @decided_by("unlearn.batch_size")
