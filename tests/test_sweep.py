@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -213,7 +214,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim_whose_arms_were_searched_
             config = compose("config", [f"experiment={name}"], return_hydra_config=True)
         words = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
         parse = OverridesParser.create().parse_overrides
-        lines = [line.split() for line in config.hydra.sweeper.cells or [""]]
+        lines = [shlex.split(line) for line in config.hydra.sweeper.cells or [""]]
         parsed = [typed_out(parse(words), parse(line), None, parse) for line in lines]
         cells = [cell for one in parsed for cell in every_combination(one)]
         # raises for an arm that no search chose settings for; seeds are free
@@ -229,6 +230,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim_whose_arms_were_searched_
         "seed_grid": 480,
         "seed_grid_matched": 480,
         "at_best": 700,
+        "cifar_frontier": 160,
         "crossed": 600,
         "first_study": 1000,
         "soft_study": 1275,
