@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy
 import PIL.Image
 import pytest
-from conftest import HANGS, ROOT, SMALL, Ended
+from conftest import CONF, HANGS, ROOT, SMALL, Ended
 
 from softtargets.cli import shadows
 from softtargets.config import paths, recipes
@@ -358,6 +358,21 @@ def test_a_setting_that_the_users_preset_does_not_list_is_added_by_a_plus(group,
         found.stderr == f"run.py: {what}: the chosen preset does not list this setting. To add it, type {added}\n"
     )
     assert "no such setting" not in here(*SMALL[:1], *words, f"+{group}.{word}", "stage=data").stderr
+
+
+@pytest.mark.parametrize("option", ["mu_algo/graddiff", "targets/forget/hard", "experiment/quick"])
+def test_a_users_option_that_ours_would_hide_is_refused(option, elsewhere, here):
+    own, ours = elsewhere / f"{option}.yaml", CONF / f"{option}.yaml"
+    own.parent.mkdir(parents=True)
+    words = (*SMALL, f"hydra.searchpath=[file://{elsewhere}]", "plan=true")
+    words += ("experiment=quick",) if option.startswith("experiment") else ()
+    own.write_bytes(ours.read_bytes())  # a copy changes nothing
+    assert here(*words).returncode == 0
+    own.write_text(f"{ours.read_text()}\n# mine\n")
+    found = here(*words)
+    reason = f"{own} would not be read, as {ours} has its name. Give it another name, and choose that"
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == f"run.py: hydra.searchpath: {reason}\n"
 
 
 def test_an_experiment_whose_cells_choose_the_network_leaves_their_recipes_to_them(elsewhere):

@@ -153,7 +153,7 @@ def check_runnable(config: DictConfig, elsewhere: bool = False) -> "Experiment":
     overrides, parts = list(config.hydra.overrides.task), Parts()
     if config.rerun is not None:
         _require_kept(overrides)
-    check_tuned(config)
+    check_chosen(config)
     with _naming_files(config):
         try:
             experiment = check_resolved(resolved_config(config, parts.sha256_of), overrides, parts, elsewhere)
@@ -277,10 +277,23 @@ def _require_kept(overrides: list[str]) -> None:
             raise BadInput(f"{override}: has no effect with rerun. Beside it you can set {', '.join(RERUN_KEEPS)}")
 
 
-def check_tuned(config: DictConfig) -> None:
-    """Raise BadInput if a composed config lacks the tuned values that the user chose."""
+def check_chosen(config: DictConfig) -> None:
+    """Raise BadInput if a composed config lacks the tuned values or the option that the user chose."""
+    _require_none_hidden(config)
     _require_tuned(config)
     _require_read_as_tables(config)
+
+
+def _require_none_hidden(config: DictConfig) -> None:
+    """Raise BadInput where two folders of configs have a chosen option: Hydra reads the first in silence."""
+    places = [f"{source.schema}://{source.path}" for source in config.hydra.runtime.config_sources]
+    folders = paths.config_folders(places)
+    for group, option in config.hydra.runtime.choices.items():
+        files = [file for folder in folders if (file := Path(folder, group, f"{option}.yaml")).is_file()]
+        for file in files[1:]:
+            if file.read_bytes() != files[0].read_bytes():
+                reason = f"{file} would not be read, as {files[0]} has its name"
+                raise BadInput(f"hydra.searchpath: {reason}. Give it another name, and choose that")
 
 
 def _require_tuned(config: DictConfig) -> None:

@@ -155,7 +155,7 @@ def cells(combinations: list[list[str]], swept: list[str], folder: Path, compose
         composed = compose(overrides)
         if compose.composed > before:
             allowed_targets.require_typed(composed.template.hydra)
-            composed_run.check_tuned(composed.whole())  # first, as a hash of wrong values may be a finished cell's
+            composed_run.check_chosen(composed.whole())  # first: a hash of wrong values may be a finished cell's
         task = composed.task()
         allowed_targets.require_listed(task["plugins"])  # before a part of the config is imported
         machine = machine_of(*(task[name] for name in AUTO))
