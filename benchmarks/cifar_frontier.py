@@ -8,8 +8,8 @@ another retraining, and nothing is left to unlearn. Models go into the store, an
 same command again to resume. Settings, such as dataset.train_size=1000, go to every search and run.
 
 The study is written to FOLDER/experiment/cifar_frontier.yaml before its first run, each arm when its search ends.
-An arm that is there is not searched again, and a file of other settings is refused. Copy the file to
-conf/experiment, and `python run.py experiment=cifar_frontier dataset.path=DIR` repeats the study without a search.
+An arm that is there is not searched again, and a file of other settings is refused. What this command found is
+conf/experiment/cifar.yaml: `python run.py experiment=cifar dataset.path=DIR` repeats the study without a search.
 """
 
 import shlex
@@ -94,7 +94,8 @@ def searched(shared: list[str], arm: str, trials: str) -> str:
 
 def study(asked: dict[str, str], cells: list[str]) -> str:
     """Return the experiment of these cells."""
-    params = {"tuned": "none", **asked}
+    # looks at a model on its way would take longer than the way; nobody reads them
+    params = {"tuned": "none", "unlearn.evaluate_every": "null", **asked}
     del params["trials"]
     content = {
         "defaults": [{"override /dataset": "cifar10_jpeg"}],

@@ -1,8 +1,8 @@
 """How far arms are from retraining, by cost, face and recipe: `python benchmarks/faces.py [docs/study/at_best]`.
 
-Reads the tables of where every arm stands in that folder: `standing.csv`, which has the project's and the
-efficient recipe, or `own.csv` and `efficient.csv`. Draws `figure.svg` there and prints its points in Markdown. Of
-the arms of a kind and a cost the one that is nearest to retraining by JS_T is drawn.
+Reads the tables of where every arm stands in that folder: `standing.csv`, which has one recipe, or the project's
+and the efficient one, or `own.csv` and `efficient.csv`. Draws `figure.svg` there and prints its points in
+Markdown. Of the arms of a kind and a cost the one that is nearest to retraining by JS_T is drawn.
 """
 
 import csv
@@ -24,6 +24,8 @@ ARMS = {
     "relabel": ("soft on both sets: teachers' probabilities", "o", "#d55e00"),
     "scrub hard": ("soft on the retain set: scrub", "D", "#009e73"),
     "relabel out_of_fold_harden_forget": ("labels alone: teachers' argmax", "P", "#0072b2"),
+    "scrub soft": ("soft on both sets: scrub", "D", "#009e73"),
+    "npo soft": ("soft on both sets: npo", "v", "#cc79a7"),
     "l1_sparse hard": ("labels alone: l1_sparse", "X", "#56b4e9"),
     "finetune": ("labels alone: fine-tuning", "s", "#332288"),
     "retrain": ("labels alone: retraining from scratch", "^", "#555555"),
@@ -43,14 +45,15 @@ def main(folder: str = "docs/study/at_best") -> None:
     points = points_in(Path(folder))
     figure(points, Path(folder) / "figure.svg")
     print(f"| recipe | arm | cost | {' | '.join(FACES.values())} | utility |\n{7 * '|---'}|")
-    for name, recipe in RECIPES.items():
-        for (kind, cost), faces in sorted(points[name].items()):
-            print(row(recipe, ARMS[kind][0], cost, faces))
+    for name, drawn in points.items():
+        for (kind, cost), faces in sorted(drawn.items()):
+            print(row(RECIPES[name], ARMS[kind][0], cost, faces))
 
 
 def points_in(folder: Path) -> dict[str, dict[tuple[str, float], Rows]]:
-    """Return the rows by face of what is drawn: by recipe, kind of arm and cost."""
-    return {name: nearest_of(arms_in(table_of(folder, name), name)) for name in RECIPES}
+    """Return the rows by face of what is drawn: by recipe that has arms, kind of arm and cost."""
+    found = {name: nearest_of(arms_in(table_of(folder, name), name)) for name in RECIPES}
+    return {name: drawn for name, drawn in found.items() if drawn}
 
 
 def table_of(folder: Path, recipe: str) -> Path:
@@ -112,7 +115,8 @@ def figure(points: dict[str, dict[tuple[str, float], Rows]], file: Path) -> None
     """Draw a row of panels for each recipe and a panel for each face."""
     # equal bytes for equal numbers
     mpl.rcParams |= {"svg.hashsalt": "faces", "font.size": 9, "svg.fonttype": "path"}
-    page, rows = pyplot.subplots(2, 3, figsize=(9.5, 5.6), sharex=True, sharey=True)
+    height = (12 + 22 * len(points)) / 10
+    page, rows = pyplot.subplots(len(points), 3, figsize=(9.5, height), sharex=True, sharey=True, squeeze=False)
     top = min(
         MOST,
         max(way_left(rows[face])[2] for drawn in points.values() for rows in drawn.values() for face in FACES),
@@ -120,8 +124,9 @@ def figure(points: dict[str, dict[tuple[str, float], Rows]], file: Path) -> None
     kinds = [kind for kind in ARMS if any(kind == one for drawn in points.values() for one, _ in drawn)]
     costs = sorted({cost for drawn in points.values() for _, cost in drawn})
     some_searched = any(is_searched(rows) for drawn in points.values() for rows in drawn.values())
-    for (name, recipe), panels in zip(RECIPES.items(), rows, strict=True):
-        panels[0].set_ylabel(f"{recipe}\nway left (↓ nearer to retraining)")
+    for name, panels in zip(points, rows, strict=True):
+        recipe = f"{RECIPES[name]}\n" if len(points) > 1 else ""
+        panels[0].set_ylabel(f"{recipe}way left (↓ nearer to retraining)")
         for face, panel in zip(FACES, panels, strict=True):
             frame(panel, top, costs)
             for at, kind in enumerate(kinds):
@@ -133,7 +138,7 @@ def figure(points: dict[str, dict[tuple[str, float], Rows]], file: Path) -> None
     legend(page, kinds)
     cost = "cost of a request: gradient samples over retraining's (without the teachers, trained before)"
     page.supxlabel(cost, fontsize=9)
-    page.tight_layout(rect=(0, 0, 1, 0.89))
+    page.tight_layout(rect=(0, 0, 1, 1 - 0.616 / height))
     page.savefig(file, metadata={"Date": None})
     pyplot.close(page)
 

@@ -230,7 +230,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim_whose_arms_were_searched_
         "seed_grid": 480,
         "seed_grid_matched": 480,
         "at_best": 700,
-        "cifar_frontier": 160,
+        "cifar": 160,
         "crossed": 600,
         "first_study": 1000,
         "soft_study": 1275,
