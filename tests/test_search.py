@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -404,6 +405,17 @@ REFUSED = {
         "forget_set=class",
     ): "has nothing to search, because it has no setting",
 }
+
+
+def test_a_users_space_that_ours_would_hide_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("SOFTTARGETS_RUNS", str(tmp_path / "runs"))
+    own, ours = tmp_path / "search/npo.yaml", CONF / "search/npo.yaml"
+    own.parent.mkdir()
+    own.write_text("sgd: {unlearn: sgd, unlearn.batch_size: 'choice(32, 64)'}")
+    said = f"{own} would not be read, as {ours} has its name. Give it another name, or type space=FILE"
+    with pytest.raises(BadInput, match=re.escape(said)):
+        softtargets.search([f"hydra.searchpath=[file://{tmp_path}]", "mu_algo=npo", "unlearn.cost=0.5"])
+    assert not (tmp_path / "runs").exists()
 
 
 LATE = {("mu_algo=npo", "unlearn.cost=0.5", "unlearn.batch_size=-1"), ("mu_algo=npo", "unlearn.cost=0.00001")}

@@ -14,6 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
+from softtargets.errors import BadInput
+
 PLACES = (
     *("data_dir", "runs_dir", "checkpoint", "rerun", "store.dir"),
     *("dataset.root", "dataset.path", "forget_set.path", "architecture.weights"),
@@ -69,6 +71,19 @@ def config_folders(searchpath: Iterable[object]) -> tuple[Path, ...]:
     """Return the folders that entries of `hydra.searchpath` name: file://FOLDER, FOLDER alone or pkg://PACKAGE."""
     folders = map(config_folder, map(str, searchpath))
     return tuple(folder for folder in folders if folder is not None)
+
+
+def first_file(folders: Iterable[Path], name: str, advice: str) -> Path | None:
+    """Return the file of this name in the first folder of configs that has one, which alone is read.
+
+    Raises BadInput, with `advice`, for a file of another content in a later folder: nobody would hear of it.
+    """
+    files = [file for folder in folders if (file := Path(folder, name)).is_file()]
+    for file in files[1:]:
+        if file.read_bytes() != files[0].read_bytes():
+            reason = f"{file} would not be read, as {files[0]} has its name"
+            raise BadInput(f"hydra.searchpath: {reason}. {advice}")
+    return files[0] if files else None
 
 
 def config_folder(entry: str) -> Path | None:

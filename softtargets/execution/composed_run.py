@@ -287,13 +287,9 @@ def check_chosen(config: DictConfig) -> None:
 def _require_none_hidden(config: DictConfig) -> None:
     """Raise BadInput where two folders of configs have a chosen option: Hydra reads the first in silence."""
     places = [f"{source.schema}://{source.path}" for source in config.hydra.runtime.config_sources]
-    folders = paths.config_folders(places)
+    folders, advice = paths.config_folders(places), "Give it another name, and choose that"
     for group, option in config.hydra.runtime.choices.items():
-        files = [file for folder in folders if (file := Path(folder, group, f"{option}.yaml")).is_file()]
-        for file in files[1:]:
-            if file.read_bytes() != files[0].read_bytes():
-                reason = f"{file} would not be read, as {files[0]} has its name"
-                raise BadInput(f"hydra.searchpath: {reason}. Give it another name, and choose that")
+        paths.first_file(folders, f"{group}/{option}.yaml", advice)
 
 
 def _require_tuned(config: DictConfig) -> None:

@@ -34,6 +34,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from softtargets.config import paths
 from softtargets.errors import BadInput, nearest
 from softtargets.system import yaml_text
 
@@ -136,9 +137,8 @@ def _suggest(trial: optuna.Trial, name: str, one: BaseDistribution) -> object:
 
 
 def find_file(name: str, folders: list[Path]) -> Path | None:
-    """Return the first file `search/NAME.yaml` in folders of configs."""
-    files = (Path(folder, "search", f"{name}.yaml") for folder in folders)
-    return next((file for file in files if file.is_file()), None)
+    """Return the first file `search/NAME.yaml` in folders of configs; raises BadInput where it hides another."""
+    return paths.first_file(folders, f"search/{name}.yaml", "Give it another name, or type space=FILE")
 
 
 def read_space(file: Path, folders: list[Path]) -> Space:
