@@ -78,7 +78,8 @@ def first_file(folders: Iterable[Path], name: str, advice: str) -> Path | None:
 
     Raises BadInput, with `advice`, for a file of another content in a later folder: nobody would hear of it.
     """
-    files = [file for folder in folders if (file := Path(folder, name)).is_file()]
+    # Path.is_file raises for a name that is too long; this is False, and such a name is refused where it is read.
+    files = [file for folder in folders if os.path.isfile(file := Path(folder, name))]
     for file in files[1:]:
         if file.read_bytes() != files[0].read_bytes():
             reason = f"{file} would not be read, as {files[0]} has its name"
