@@ -226,6 +226,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim_whose_arms_were_searched_
         "labels_alone": 700,
         "leaks": 640,
         "leaks_memorised": 640,
+        "leaks_tenth": 448,
         "quick": 20,
         "seed_grid": 480,
         "seed_grid_matched": 480,

@@ -30,9 +30,8 @@ SETTINGS = "settings"
 """The page of the settings outside the groups."""
 EXAMPLES = (
     "",
-    "dataset=fashion_mnist architecture=cnn mu_algo=graddiff targets=soft",
+    "dataset=fashion_mnist architecture=cnn mu_algo=graddiff targets=soft targets.forget.temperature=0.8",
     "mu_algo=relabel targets=out_of_fold unlearn.epochs=3",
-    "mu_algo=graddiff targets=soft targets.forget.temperature=0.8",
     "mu_algo=finetune forget_set=class 'forget_set.classes=[3]'",
     "-m mu_algo=gradasc,graddiff targets=hard,soft 'seed=range(5)' hydra/launcher=local",
 )
