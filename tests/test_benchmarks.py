@@ -51,6 +51,7 @@ SMALL = {
     "roc.py": "{}",
     "run.py": "parts=peers_mlp images=300 folder={}",
     "seed_grid.py": "",
+    "settings.py": "{}",
     "sides.py": "{}",
     "stand_in.py": "images=300",
     "study.py": "{}",
@@ -97,7 +98,13 @@ def test_every_benchmark_is_run():
     assert {*SMALL, *ELSEWHERE} == {*SCRIPTS}
 
 
-FIGURES = {"study.py": "first_study", "roc.py": "leaks", "faces.py": "at_best", "sides.py": "crossed"}
+FIGURES = {
+    "study.py": "first_study",
+    "roc.py": "leaks",
+    "faces.py": "at_best",
+    "settings.py": "labels_alone",
+    "sides.py": "crossed",
+}
 SLOW = {"default_run.py", "run.py"}
 """Half a minute and more."""
 
