@@ -36,6 +36,7 @@ FASHION = (
 
 
 Side = Annotated[int, Field(ge=image_folder.LEAST, le=image_folder.MOST)]
+"""Pixels a side."""
 
 
 class Images(NamedTuple):
@@ -171,17 +172,20 @@ def _image_files(base: Path) -> list[Path]:
 def cifar10_jpeg(*, path: Place) -> Images:
     """Return CIFAR-10 images that were saved as JPEG files, from `<path>/train/CLASS/*` and `<path>/test/CLASS/*`.
 
-    There may be fewer than 60,000. Raises ValueError for other classes than the ten, and for images that are not
-    32 x 32 pixels in colour, beside what `folder` refuses.
+    There may be fewer than 60,000. Raises ValueError for other classes than the ten, for a class without test
+    images, and for images that are not 32 x 32 pixels in colour, beside what `folder` refuses.
 
     >>> cifar10_jpeg(path="cifar").class_names[:2]  # doctest: +SKIP
     ('airplane', 'automobile')
     """
     base = Path(path).expanduser()
-    found = sorted({file.class_name for file in image_folder.tree(base).files})
-    if found != sorted(THINGS):
-        shown = f"{', '.join(found[:5])}{', …' if len(found) > 5 else ''}"
-        raise ValueError(f"{base} has the {counted(len(found), 'class', 'classes')} {shown}; {_NO_CIFAR}")
+    files = image_folder.tree(base).files
+    classes = sorted({file.class_name for file in files})
+    if classes != sorted(THINGS):
+        shown = f"{', '.join(classes[:5])}{', …' if len(classes) > 5 else ''}"
+        raise ValueError(f"{base} has the {counted(len(classes), 'class', 'classes')} {shown}; {_NO_CIFAR}")
+    if untested := sorted({*THINGS} - {file.class_name for file in files if file.test}):
+        raise ValueError(f"{base} has no test image of {', '.join(untested)}. {image_folder.TRUNCATED}")
     images = folder(path=path, channels=None, size=None)
     channels, height, width = images.train_pixels.shape[1:]
     if (channels, height, width) != (3, 32, 32):
@@ -195,9 +199,7 @@ _NO_CIFAR = (
 
 
 @dataset(reads=_image_files, slow=True)
-def folder(
-    *, path: Place, channels: Literal[1, 3] | None, size: Annotated[int, Field(ge=8, le=1024)] | None
-) -> Images:
+def folder(*, path: Place, channels: Literal[1, 3] | None, size: Side | None) -> Images:
     """Return the images of a user's folder, of any format Pillow reads.
 
     Either `<path>/train/<class>/*` and `<path>/test/<class>/*`, or the seed project's tree: see

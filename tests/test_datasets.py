@@ -2,6 +2,7 @@ import contextlib
 import gzip
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -587,6 +588,14 @@ def test_cifar_as_jpeg_has_its_ten_classes_and_32x32_pixels_in_colour(tmp_path):
         pictures(tmp_path / str(number), names, shape)
         with pytest.raises(ValueError, match=rf"/{number} has {sentence}CIFAR-10 has .* Read other images by"):
             cifar10_jpeg(path=str(tmp_path / str(number)))
+
+
+def test_cifar_as_jpeg_has_test_images_of_each_class(tmp_path):
+    pictures(tmp_path, THINGS, (32, 32, 3))
+    for name in ("dog", "ship"):  # an archive that ends too early leaves its last classes out
+        shutil.rmtree(tmp_path / "test" / name)
+    with pytest.raises(ValueError, match=r" has no test image of dog, ship\. If the tree is from an archive"):
+        cifar10_jpeg(path=str(tmp_path))
 
 
 def test_images_of_several_sizes_need_one_size(tmp_path):
