@@ -13,8 +13,10 @@ from torch import nn
 from torchvision import models
 
 import softtargets
+from softtargets.architectures import torchvision
 from softtargets.config.resolve import config_hash
 from softtargets.errors import BadInput
+from softtargets.execution.checkpoint import load_start, load_weights
 from softtargets.execution.experiment import build
 from softtargets.readers import checkpoints
 
@@ -256,6 +258,17 @@ def test_weights_to_start_from_are_refused_where_more_than_the_last_layer_differ
 
 
 IN_COLOUR = (*SMALL[:1], *SMALL[2:], "dataset._target_=own_parts.colours", "plugins=[own_parts,torchvision]")
+
+
+def test_auxiliary_logits_of_torchvisions_googlenet_are_left_out(tmp_path):
+    with_auxiliary = models.googlenet(num_classes=10, aux_logits=True, init_weights=False)
+    torch.save(with_auxiliary.state_dict(), tmp_path / "one.pt")
+    network = torchvision(input_shape=(3, 32, 32), classes=10, name="googlenet").eval()
+    load_weights(network, tmp_path / "one.pt", "checkpoint")
+    inputs = torch.randn(2, 3, 32, 32)
+    assert torch.equal(network(inputs), with_auxiliary.eval()(inputs))
+    start = load_start(network, str(tmp_path / "one.pt"), "architecture.weights")
+    assert start.keys() == network.state_dict().keys()
 
 
 def test_a_builder_of_torchvisions_starts_from_a_file_of_1000_classes(composed, tmp_path):

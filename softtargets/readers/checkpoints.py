@@ -20,6 +20,8 @@ from softtargets.system.words import counted
 State = Mapping[str, Tensor]
 WRAPPERS = ("module", "_orig_mod")
 """Prefixes that DataParallel and torch.compile add to the names of a model or of a part."""
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Parts of torchvision's GoogLeNet and Inception v3 that work in training alone; every published file has them."""
 SAVE = "Save model.state_dict() alone"
 SAME = "Choose the architecture that it was saved from, and images of the same size and as many classes"
 
@@ -127,9 +129,13 @@ def _described(content: object) -> str:
 
 
 def _renamed(state: State, wanted: State) -> State:
-    """Return a state dict with the names that fit `wanted` best: unchanged, without a prefix, or unwrapped."""
+    """Return a state dict with the names that fit `wanted` best: unchanged, without a prefix, or unwrapped.
+
+    Auxiliary parts that `wanted` lacks are left out, since no prediction uses them.
+    """
     ways = (state, _without_prefix(state, wanted), _unwrapped(state, wanted))
-    return max(ways, key=lambda names: len(names.keys() & wanted.keys()))  # of equals the first
+    best = max(ways, key=lambda names: len(names.keys() & wanted.keys()))  # of equals the first
+    return {name: tensor for name, tensor in best.items() if name in wanted or not name.startswith(AUXILIARY)}
 
 
 def _without_prefix(state: State, wanted: Collection[str]) -> State:
