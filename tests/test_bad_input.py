@@ -523,12 +523,19 @@ class Grey(torch.nn.Sequential):
             "dataset.mean=[0.5,0.5]",
             "dataset.mean=[0.5, 0.5]: must have one number, or one for each of the 3 channels",
         ),
+        ("dataset.channels=1 dataset.mean=[0.5,0.5]", "dataset.mean=[0.5, 0.5]: must have one number\n"),
         ("architecture._target_=test_bad_input.Grey", ".Grey: does not fit inputs of shape (3, 10, 10): "),
     ],
 )
 def test_a_wrong_number_of_channels_is_named(word, said, pets, refused, monkeypatch):
     monkeypatch.setenv("SOFTTARGETS_PLUGINS", "test_bad_input")
-    words = ("dataset=folder", f"dataset.path={pets}", "training.batch_size=8", "unlearn.batch_size=8", word)
+    words = (
+        "dataset=folder",
+        f"dataset.path={pets}",
+        "training.batch_size=8",
+        "unlearn.batch_size=8",
+        *word.split(),
+    )
     store = f"store.dir={pets.parent / 'store'}"
     assert said in refused(lambda: composed_run.check_runnable(composed(*words, store)))
 

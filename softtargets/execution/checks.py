@@ -35,9 +35,8 @@ def require_channels(settings: DatasetSettings, channels: int) -> None:
     """Raise BadInput unless mean and standard deviation have one number, or one for each channel."""
     for name in ("mean", "std"):
         if len(numbers := getattr(settings, name)) not in (1, channels):
-            raise BadInput(
-                f"dataset.{name}={numbers}: must have one number, or one for each of the {channels} channels"
-            )
+            each = f", or one for each of the {channels} channels" if channels > 1 else ""
+            raise BadInput(f"dataset.{name}={numbers}: must have one number{each}")
 
 
 def require_class_numbers(kind: dict, names: tuple[str, ...]) -> None:
