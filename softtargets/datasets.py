@@ -35,8 +35,8 @@ FASHION = (
 )
 
 
-Side = Annotated[int, Field(ge=image_folder.LEAST, le=image_folder.MOST)]
-"""Pixels a side."""
+Side = Annotated[int, Field(ge=8, le=1024)]
+"""Pixels a side: LEAST to MOST of `image_folder`, as numbers, for help to read."""
 
 
 class Images(NamedTuple):

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 
 from softtargets.class_names import THINGS
-from softtargets.datasets import cifar10_jpeg, fashion_mnist, folder, mnist, mnist_5k
+from softtargets.datasets import Side, cifar10_jpeg, fashion_mnist, folder, mnist, mnist_5k
 from softtargets.errors import BadInput
 from softtargets.execution import load_data
 from softtargets.readers import idx_files, image_folder
@@ -605,6 +606,14 @@ def test_images_of_several_sizes_need_one_size(tmp_path):
     with pytest.raises(ValueError, match=rf"^images differ in size: {sizes}\. Resize all, as in dataset\.size=8$"):
         load(tmp_path, 1, None)
     assert load(tmp_path, None, 8).train_pixels.shape == (2, 1, 8, 8)
+
+
+def test_the_setting_of_a_size_allows_the_sides_that_images_may_have():
+    allowed = TypeAdapter(Side)
+    assert [allowed.validate_python(side) for side in (image_folder.LEAST, image_folder.MOST)] == [8, 1024]
+    for side in (image_folder.LEAST - 1, image_folder.MOST + 1):
+        with pytest.raises(ValidationError):
+            allowed.validate_python(side)
 
 
 @pytest.mark.parametrize(("size", "advised"), [(7, 8), (1025, 1024)])
