@@ -25,7 +25,7 @@ from scipy import stats
 
 import softtargets
 from softtargets.config import tuned, tuned_on
-from softtargets.config.resolve import flat
+from softtargets.config.resolve import NEWER, flat
 from softtargets.errors import BadInput, Failed
 from softtargets.execution.experiment import build
 from softtargets.marks import Algorithm
@@ -270,8 +270,9 @@ def test_the_words_of_an_entry_with_a_cost_are_a_run_that_carries_what_it_was_tu
     assert (config["unlearn"]["cost"], config["unlearn"]["stop"]) == (entry["cost"], "none")
     assert config["tuned_on"] == tuned_on.TunedOn(**entry["tuned_on"]).model_dump()
     assert min(entry["tuned_on"]["seeds"]) >= tuned_on.RESERVED
+    settings = NEWER | dict(flat(config))
     for name, value in entry["values"].items():
-        assert value in [dict(flat(config)).get(f"{group}.{name}") for group in PLACES]
+        assert value in [settings.get(f"{group}.{name}") for group in PLACES]
 
 
 # scores
