@@ -6,6 +6,7 @@ Markdown. Of the arms of a kind and a cost the one that is nearest to retraining
 """
 
 import csv
+import math
 from pathlib import Path
 
 import matplotlib as mpl
@@ -106,7 +107,8 @@ def is_searched(faces: Rows) -> bool:
 
 def way_left(row: dict) -> tuple[float, float, float]:
     """Return the share of the way that an arm leaves, and its 95 % interval from the pairs with doing nothing."""
-    whole = float(row["nothing"]) - float(row["floor"])
+    nothing, floor = float(row["nothing"]), float(row["floor"])
+    whole = math.log(nothing / floor) if row["scale"] == "log" else nothing - floor
     low, high = (1 + float(row[f"difference_{end}"]) / whole for end in ("low", "high"))
     return float(row["left"]), low, high
 
