@@ -18,7 +18,7 @@ ABOUT = {
     "targets": "targets of both sets",
     "targets/forget": "targets of the forget set alone",
     "targets/retain": "targets of the retain set alone",
-    "tuned": "values that a search found (searched: none other), by dataset, architecture and forget set",
+    "tuned": "values that a search found (searched: none other)",
     "tracker": "where runs are tracked",
     "experiment": "whole studies, without -m",
     "hydra/launcher": "where a sweep computes its runs",
