@@ -1,7 +1,8 @@
 """How far arms are from retraining, by setting: `python benchmarks/settings.py docs/study/elsewhere [FOLDER …]`.
 
-Reads `standing.csv` in every folder, draws the arms of cost .1 of all their settings into `by_setting.svg` in the
-first one, and prints its points in Markdown. Colours, marks and the way left are those of benchmarks/faces.py.
+Reads `standing.csv` in every folder, draws the arms of cost .1 of all their settings with five runs or more into
+`by_setting.svg` in the first one, and prints its points in Markdown. Colours, marks and the way left are those of
+benchmarks/faces.py.
 """
 
 import csv
@@ -15,6 +16,8 @@ from usage import call
 COST = 0.1
 RECIPE = " training=mlp_efficient"
 """How the name of a setting ends where the efficient recipe trained."""
+LEAST = 5
+"""Fewest runs of a setting that is drawn: reports judge nothing below."""
 SPREAD = 0.8
 """Share of a setting's height that its arms take."""
 
@@ -37,7 +40,7 @@ def settings_in(file: Path) -> dict[str, dict[str, Rows]]:
     found: dict[str, dict[str, Rows]] = {}
     with file.open() as opened:
         for line in csv.DictReader(opened):
-            if line["reference"] == "doing nothing":
+            if line["reference"] == "doing nothing" and int(line["n"]) >= LEAST:
                 found.setdefault(line["setting"], {}).setdefault(line["arm"], {})[line["face"]] = line
     return {setting: drawn for setting, arms in sorted(found.items()) if (drawn := at_cost(arms))}
 
@@ -69,11 +72,12 @@ def figure(settings: dict[str, dict[str, Rows]], file: Path) -> None:
 
 
 def in_words(setting: str, arms: dict[str, Rows]) -> str:
-    """Return the name of a setting over lines, with its number of runs."""
+    """Return the name of a setting over lines, with the scale of its ways and its number of runs."""
     data, network, forget_set, *more = setting.removesuffix(RECIPE).split()
     recipe = ["efficient recipe"] if setting.endswith(RECIPE) else []
-    runs = next(iter(arms.values()))["js_t_forget"]["n"]
-    return "\n".join([f"{data} {network}", " ".join([forget_set, *more]), *recipe, f"n = {runs}"])
+    known = next(iter(arms.values()))["js_t_forget"]
+    scale = ["in logarithms"] if known["scale"] == "log" else []
+    return "\n".join([f"{data} {network}", " ".join([forget_set, *more]), *recipe, *scale, f"n = {known['n']}"])
 
 
 def frame(panel, title: str, names: list[str]) -> None:

@@ -31,6 +31,7 @@ SMALL = {
     "arms.py": "cost=0.5 trials=1 only=finetune tables={} tuning_pairs=1 fresh_pairs=1 dataset=mnist_5k "
     "dataset.train_size=500 training.epochs=30",
     "browser.py": f"results=20 {FEW}",
+    "classes.py": "{}",
     "controls.py": FEW,
     "default_run.py": "pairs=1",
     "examples.py": f"folder={{}} pairs=2 {FEW.rpartition(' ')[0]}",
@@ -99,10 +100,11 @@ def test_every_benchmark_is_run():
 
 
 FIGURES = {
+    "classes.py": "elsewhere",
     "study.py": "first_study",
     "roc.py": "leaks",
     "faces.py": "at_best",
-    "settings.py": "labels_alone",
+    "settings.py": "elsewhere",
     "sides.py": "crossed",
 }
 SLOW = {"default_run.py", "run.py"}
