@@ -65,8 +65,13 @@ def table_of(folder: Path, recipe: str) -> Path:
 
 def row(recipe: str, arm: str, cost: float, faces: Rows) -> str:
     """Return a row of the table in Markdown."""
-    lefts = " | ".join("{:.2f} [{:.2f}, {:.2f}]".format(*way_left(faces[face])) for face in FACES)
-    return f"| {recipe} | {arm} | {cost} | {lefts} | {'kept' if is_kept(faces) else 'lost'} |"
+    return f"| {recipe} | {arm} | {cost} | {standing(faces)} |"
+
+
+def standing(faces: Rows) -> str:
+    """Return the ways left by all faces and whether utility is kept, as cells of a table."""
+    lefts = ["{:.2f} [{:.2f}, {:.2f}]".format(*way_left(faces[face])) for face in FACES]
+    return " | ".join([*lefts, "kept" if is_kept(faces) else "lost"])
 
 
 def arms_in(file: Path, recipe: str) -> dict[str, Rows]:

@@ -9,7 +9,7 @@ import csv
 from pathlib import Path
 
 import matplotlib as mpl
-from faces import ARMS, FACES, MOST, SMALL, Rows, is_kept, legend, nearest_of, way_left
+from faces import ARMS, FACES, MOST, SMALL, Rows, is_kept, legend, nearest_of, standing, way_left
 from matplotlib import pyplot, ticker
 from usage import call
 
@@ -31,8 +31,7 @@ def main(*folders: str) -> None:
     print(f"| setting | arm | {' | '.join(FACES.values())} | utility |\n{6 * '|---'}|")
     for setting, arms in settings.items():
         for kind, faces in arms.items():
-            lefts = " | ".join("{:.2f} [{:.2f}, {:.2f}]".format(*way_left(faces[face])) for face in FACES)
-            print(f"| {setting} | {ARMS[kind][0]} | {lefts} | {'kept' if is_kept(faces) else 'lost'} |")
+            print(f"| {setting} | {ARMS[kind][0]} | {standing(faces)} |")
 
 
 def settings_in(file: Path) -> dict[str, dict[str, Rows]]:
