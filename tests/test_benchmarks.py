@@ -28,6 +28,7 @@ pytestmark = pytest.mark.long
 
 FEW = "dataset=mnist_5k dataset.train_size=300 training.min_steps=20 training.min_epochs=1 unlearn.max_steps=3"
 SMALL = {
+    "answer.py": "",
     "arms.py": "cost=0.5 trials=1 only=finetune tables={} tuning_pairs=1 fresh_pairs=1 dataset=mnist_5k "
     "dataset.train_size=500 training.epochs=30",
     "browser.py": f"results=20 {FEW}",
