@@ -248,10 +248,9 @@ def test_the_page_shows_every_arm_in_every_cell(tmp_path):
     runs = [*everything(), *(one(seed, *ARMS[0], "kmnist") for seed in range(5))]
     page = page_of(leave(tmp_path / "runs", *runs), tmp_path / "out")
     head, *rows = matrix(page)
-    assert head == [
-        "algorithm and targets",
-        *(f"{name}images unknownmlprecipe mlprandom fraction=0.1no budget" for name in ("kmnist", "mnist")),
-    ]
+    assert head == ["algorithm and targets", "kmnist", "mnist"]
+    (caption,) = [name for name in page.tables if name.startswith("Way to retraining")]
+    assert caption.endswith("All cells have images unknown, mlp, recipe mlp, random fraction=0.1, no budget")
     assert [row[0] for row in rows] == ["finetune hard", "npo hard", "npo soft"]
     assert rows[0][1] == "not run"
     assert rows[2][2].startswith("leaves 34% [33%, 35%], n = 5nearer than doing nothing")
@@ -261,6 +260,41 @@ def test_the_page_shows_every_arm_in_every_cell(tmp_path):
     assert "No run has another code." in page.text
     ranked = next(rows for caption, rows in page.tables.items() if caption.startswith("Arms without"))
     assert ranked[1] == ["1", "1 to 1", "npo soft", "1.00", "1", "2", "none"]
+
+
+def at_cost(share: float, budget: float | None, runs: list[dict]) -> list[dict]:
+    """Return the runs with a budget and with what they spent of retraining."""
+    for run in runs:
+        run["config"]["unlearn"] = {"cost": budget}
+        run["cost"] = run["cost"] | {"share": share}
+    return runs
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3])
+def test_what_costs_next_to_nothing_stands_in_the_cells_of_every_budget(share, tmp_path):
+    runs = at_cost(share, None, [one(seed, "early", "hard", 0.035, "mnist") for seed in range(5)])
+    for budget in (0.1, 0.2):
+        runs += at_cost(budget, budget, [one(seed, *ARMS[0], "mnist") for seed in range(5)])
+    head, early, npo = matrix(page_of(leave(tmp_path / "runs", *runs), tmp_path / "out"))
+    if share == 0.001:
+        assert head[1:] == ["cost 0.1", "cost 0.2"]
+        assert all(cell.startswith("leaves 84%") for cell in early[1:])
+    else:
+        assert head[1:] == ["no budget", "cost 0.1", "cost 0.2"]
+        assert early[2:] == ["not run"] * 2
+    assert all(cell.startswith("leaves 67%") for cell in npo[-2:])
+
+
+def test_a_bar_shows_the_way_that_is_left(tmp_path):
+    arms = (("npo", "hard", 0.0175), ("npo", "soft", 0.049), ("finetune", "hard", 0.005))
+    runs = [one(seed, *arm, "mnist") for seed in range(5) for arm in arms]
+    page = page_of(leave(tmp_path / "runs", *runs), tmp_path / "out")
+    assert [value for _, name, value in page.attributes if name == "style"] == [  # finetune, npo hard, npo soft
+        "width: 0%",
+        "width: 26%",
+        "width: 100%",
+    ]
+    assert [value for _, name, value in page.attributes if value == "beyond"] == ["beyond"]
 
 
 def test_the_page_has_no_script_and_nothing_from_elsewhere(tmp_path):

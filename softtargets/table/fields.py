@@ -42,6 +42,16 @@ class Column:
         """Return what the cell is made of, each in a text."""
         return [_shown(name, value) for name, value in self.values]
 
+    @property
+    def data(self) -> tuple[tuple[str, object], ...]:
+        """Return what the cell is made of, but for its budget."""
+        return tuple(value for value in self.values if value[0] != "cost")
+
+    @property
+    def has_budget(self) -> bool:
+        """Return whether its arms have a budget."""
+        return dict(self.values)["cost"] != NO_BUDGET
+
 
 def _shown(name: str, value: object) -> str:
     if name == "images" and isinstance(value, int):

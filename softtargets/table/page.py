@@ -15,13 +15,19 @@ from softtargets.table.improvement import EDGES, Rank
 
 DIGITS = 12
 """Hexadecimal digits of a hash that the page shows."""
+FREE = 0.01
+"""Share of retraining below which an arm without a budget fits into any."""
 NARROW = 0.0005
 """Width of an interval below which it is not shown: all pairs say the same."""
 STYLE = """
 body { max-width: none; }
 #table th[scope=row] { position: sticky; left: 0; background: var(--ground); min-width: 9rem; font-weight: 600; }
-#table thead th { min-width: 15rem; }
-#table td { min-width: 15rem; max-width: 24rem; overflow-wrap: anywhere; }
+#table thead th, #table td { min-width: 11rem; }
+#table td { max-width: 20rem; overflow-wrap: anywhere; }
+#table td.never { color: var(--soft); font-size: 0.9em; }
+.bar { display: block; height: 0.4rem; max-width: 10rem; margin: 0.2rem 0; border: 1px solid var(--soft); }
+.bar span { display: block; height: 100%; background: var(--less); }
+.bar .beyond { background: var(--more); }
 #table td b, .whole { white-space: nowrap; }
 .old { background: var(--band); color: var(--soft); }
 .old .flag { border: 1px solid var(--soft); border-radius: 3px; padding: 0 0.3rem; font-size: 0.9em; }
@@ -35,11 +41,12 @@ body { max-width: none; }
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 HOW = (
-    "Each field says how much of the way from doing nothing to retraining an arm leaves: 0% is another retrained "
-    "model, 100% is doing nothing. The interval is a 95 % t interval over n pairs. Below is the verdict against "
-    f"doing nothing, early stopping, and retraining and fine-tuning at equal cost. {CORRECTED} The floor is how "
-    "far two retrained models are from each other, in nats. The cost is a share of retraining, in gradient "
-    "samples."
+    "Each field says how much of the way from doing nothing to retraining an arm leaves, and draws it as a "
+    "bar: 0% is another retrained model, 100% is doing nothing; beyond that the bar is full and orange. The "
+    "interval is a 95 % t interval over n pairs. Below is the verdict against doing nothing, early stopping, "
+    f"and retraining and fine-tuning at equal cost. {CORRECTED} The floor is how far two retrained models are "
+    "from each other, in nats. The cost is a share of retraining, in gradient samples. What costs next to "
+    "nothing stands in the cells of every budget."
 )
 RANKED = (
     "The probability of improvement is the share of pairs in which an arm is nearer to retraining than another "
@@ -90,22 +97,50 @@ def _code_line(fields: Sequence[Field]) -> str:
 
 
 def _matrix(table: Table) -> Markup:
-    fields = {(field.row, field.column): field for field in table.fields}
+    fields = _in_budgets(table)
+    columns = [column for column in table.columns if any(column == at for _, at in fields)]
     caption = (
         f"Way to retraining that is left, by {FIRST.label}; rows are algorithm and targets, columns are cells"
     )
+    common = _common(columns)
     heads = [tag("th", "algorithm and targets", scope="col")]
-    heads += [tag("th", *_head(column), scope="col") for column in table.columns]
+    heads += [tag("th", *_head(column, common), scope="col") for column in columns]
     rows = [
         tag(
             "tr",
             tag("th", row, scope="row"),
-            *(_field(fields.get((row, column)), column) for column in table.columns),
+            *(_field(fields.get((row, column)), column) for column in columns),
         )
         for row in table.rows
     ]
+    if common:
+        caption = f"{caption}. All cells have {', '.join(common)}"
     whole = tag("table", tag("caption", caption), tag("thead", tag("tr", *heads)), tag("tbody", *rows), id="table")
     return _region(whole, "Arms by cells")
+
+
+def _in_budgets(table: Table) -> dict[tuple[str, Column], Field]:
+    """Return the field of each row and cell; what costs next to nothing stands in the cells of every budget."""
+    fields = {(field.row, field.column): field for field in table.fields}
+    for column in table.columns:
+        free = [field for field in table.fields if field.column == column]
+        budgets = [one for one in table.columns if one.data == column.data and one != column]
+        if budgets and not column.has_budget and all(_is_free(field) for field in free):
+            for field in free:
+                del fields[field.row, column]
+                fields |= {(field.row, one): field for one in budgets}
+    return fields
+
+
+def _is_free(field: Field) -> bool:
+    share = field.entry.standing.share
+    return share is not None and share < FREE
+
+
+def _common(columns: Sequence[Column]) -> list[str]:
+    """Return the words that all cells share, none where there is one cell."""
+    first, *others = columns
+    return [word for word in first.shown if others and all(word in other.shown for other in others)]
 
 
 def _region(table: Markup, label: str) -> Markup:
@@ -113,8 +148,8 @@ def _region(table: Markup, label: str) -> Markup:
     return tag("div", table, class_="wide", role="region", aria_label=label, tabindex="0")
 
 
-def _head(column: Column) -> Iterator[object]:
-    first, *rest = column.shown
+def _head(column: Column, common: Sequence[str]) -> Iterator[object]:
+    first, *rest = [word for word in column.shown if word not in common]
     yield first
     for text in rest:
         yield joined(tag("br"), text)
@@ -125,7 +160,8 @@ def _field(field: Field | None, column: Column) -> Markup:
         return tag("td", "not run", class_="never")
     entry, standing, verdict = field.entry, field.entry.standing, field.ranked.cells[5]
     n = joined(", ", tag("span", f"n = {standing.design.pairs}", class_="whole"))
-    parts = [tag("b", _left(entry.ways[FIRST.name])), n, *_flags(field), tag("br"), verdict, _details(field)]
+    way = entry.ways[FIRST.name]
+    parts = [tag("b", _left(way)), n, *_flags(field), *_bar(way), verdict, _details(field)]
     return tag("td", *parts, class_="old" if field.older else None, data_cell=", ".join(column.shown))
 
 
@@ -134,6 +170,16 @@ def _left(way: Way) -> str:
         return way.reason or "–"
     narrow = way.low is None or way.high - way.low < NARROW
     return f"leaves {percent(round(way.mean, 4)) if narrow else percent(way.mean, way.low, way.high)}"
+
+
+def _bar(way: Way) -> Iterator[Markup]:
+    """Yield the way left as a bar: empty at retraining, full at doing nothing and, in another colour, beyond."""
+    if way.mean is None:
+        yield tag("br")
+        return
+    shown = round(100 * way.mean)
+    filled = tag("span", class_="beyond" if shown > 100 else None, style=f"width: {min(max(shown, 0), 100)}%")
+    yield tag("span", filled, class_="bar", aria_hidden="true")
 
 
 def _flags(field: Field) -> Iterator[Markup]:
