@@ -12,7 +12,8 @@ winners in DIR are from those in conf/tuned on the same fresh pairs. Another obj
 sampler_seed=1, then `python benchmarks/arms.py again tables=DIR`, which scores all entries in DIR as others are.
 
 `python benchmarks/arms.py table [tables=DIR]` prints the entries with a cost in Markdown, `… scores` their scores
-alone, an arm a line, and `… cells` their words, as cells of a study.
+alone, an arm a line, `… cells` their words, as cells of a study, and `… budgets` how many arms were searched, at
+which cost and by how many tries.
 """
 
 import contextlib
@@ -167,6 +168,21 @@ def scores(tables: str = str(CONF / "tuned")) -> None:
             print(f"| {' | '.join((*arm, *shown))} |")
 
 
+def budgets(tables: str = str(CONF / "tuned")) -> None:
+    """Print how many arms were searched where, at which budget, by how many tries, and CPU hours."""
+    groups: dict[tuple, list[dict]] = {}
+    for name, _, _, one in searched(tables):
+        known = one["tuned_on"]
+        objective = known.get("objective") or "retrained"
+        place = (name, known["images"], recipe(one), one["cost"], one["trials"], objective)
+        groups.setdefault(place, []).append(one)
+    head = ("table", "images to train on", "recipe", "cost", "tries", "objective", "arms", "CPU hours")
+    print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
+    for (name, images, *place), entries in sorted(groups.items()):
+        hours = sum(one.get("cpu_s", 0) for one in entries) / 3600
+        print(f"| {name} | {images:,} | {' | '.join(map(str, place))} | {len(entries)} | {hours:.2f} |")
+
+
 def recipe(one: dict) -> str:
     """Return the recipe of training that an entry was searched for."""
     return one["tuned_on"].get("recipe", "–").partition("-")[0]
@@ -178,7 +194,7 @@ def cells(tables: str = str(CONF / "tuned")) -> None:
         print(f"- {shlex.join(one['words'])}")
 
 
-PARTS = {one.__name__: one for one in (table, scores, cells, again, differ)}
+PARTS = {one.__name__: one for one in (table, scores, cells, budgets, again, differ)}
 """What may be typed first, in place of a search."""
 
 if __name__ == "__main__":
