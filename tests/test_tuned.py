@@ -140,6 +140,15 @@ def test_a_search_adds_an_entry_at_its_cost_and_replaces_it(tmp_path):
     assert file.read_text().splitlines()[1] == "# fewer than 60 tries: npo hard at 0.1 (20)"
 
 
+@pytest.mark.parametrize("word", ["forget_set.fraction=0.01", "forget_set.classes=[1,2]"])
+def test_entries_for_parts_of_another_size_stand_side_by_side(word, tmp_path):
+    file = tmp_path / "fashion_mnist" / "mlp" / "random.yaml"
+    usual = word.replace("0.01", "0.1").replace(",2", "")
+    for lr, words in enumerate(([word], [usual], [usual.replace("1]", "3]"), "forget_set.seed=3"], [word])):
+        tuned.add(file, "npo", "soft", {"values": {"lr": lr}, "cost": 0.1, "words": ["mu_algo=npo", *words]})
+    assert [one["values"]["lr"] for one in tuned.read_table(file)["npo"]["soft"]] == [2, 3]
+
+
 # how Hydra finds an arm
 
 

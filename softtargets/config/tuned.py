@@ -76,10 +76,17 @@ def _is_arm(entries: object) -> bool:
 
 
 def _place(entry: dict) -> tuple:
-    """Return what tells an entry from the others of its arm: cost, number of training images and recipe."""
+    """Return what tells an entry from others of its arm: cost, number of images, recipe and what is forgotten."""
     seen = entry.get("tuned_on") or {}
     cost = entry.get("cost")
-    return (cost,) if cost is None else (cost, seen.get("images"), seen.get("recipe"))
+    parts = sorted(_part(word) for word in entry.get("words", []) if word.startswith("forget_set."))
+    return (cost,) if cost is None else (cost, seen.get("images"), seen.get("recipe"), *filter(None, parts))
+
+
+def _part(word: str) -> str:
+    """Return how much a word says is forgotten: not which images, and of classes their number."""
+    name, _, value = word.partition("=")
+    return {"forget_set.seed": "", "forget_set.classes": f"{value.count(',') + 1} classes"}.get(name, word)
 
 
 def _is_entry(entry: object) -> bool:
@@ -120,7 +127,7 @@ def entry(table: Table, algorithm: str, targets: str) -> dict | None:
 def add(file: Path, algorithm: str, targets: str, entry: dict) -> None:
     """Put an arm's entry into a table; several processes may do so at once.
 
-    It replaces that of the same cost, recipe and number of images.
+    It replaces that of the same cost, recipe and number of images, of as large a part to be forgotten.
     """
     make_folder(file.parent)
     with locked(file.with_name(f".{file.name}.lock"), busy=lambda: None):
