@@ -21,7 +21,7 @@ HEAD = (
     "way left",
     "disagreement",
     "MIA gap",
-    "test accuracy",
+    "test accuracy gap, lower end",
     "utility",
 )
 AGAINST = ("doing nothing", "early stopping", "best retraining")
