@@ -12,19 +12,11 @@ import statistics
 from pathlib import Path
 
 from frontier import budget
+from settings import COST, NAMES
 from usage import call
 
 STUDIES = "labels_alone/standing every_arm/own_10 every_arm/efficient elsewhere/standing cifar/standing"
 CLASS = " forget_set.classes="
-SETTINGS = {
-    "fashion_mnist mlp random": "a random tenth of 6,000 images of Fashion-MNIST",
-    "fashion_mnist mlp random training=mlp_efficient": "the same, by the efficient recipe",
-    "mnist mlp random": "a random tenth of all of MNIST",
-    "cifar10_jpeg resnet9 random": "a random tenth of 10,000 images of CIFAR-10, residual network",
-    "fashion_mnist mlp mislabelled": "wrong labels (6,000 images of Fashion-MNIST)",
-    "fashion_mnist mlp class": "a whole class (the same)",
-}
-"""What a row says, by the name of its setting, in the order of the rows."""
 KINDS = {
     "soft targets": ("relabel out_of_fold_forget", "relabel out_of_fold", "relabel masked/hard"),
     "their argmax": ("relabel out_of_fold_harden_forget", "relabel masked/hard forget.modifiers=[harden]"),
@@ -35,7 +27,6 @@ KINDS = {
     "doing nothing": ("none",),
 }
 """Arms of each column, without the words of their budget."""
-COST = 0.1
 
 
 def main(*files: str) -> None:
@@ -43,9 +34,10 @@ def main(*files: str) -> None:
     found = {}
     for file in files or [f"docs/study/{name}.csv" for name in STUDIES.split()]:
         found = places_in(Path(file)) | found
-    print(f"| to forget | {' | '.join(KINDS)} |\n{(1 + len(KINDS)) * '|---'}|")
-    for setting, title in SETTINGS.items():
-        print(f"| {title} | {' | '.join(fields(setting, found))} |")
+    print(f"| to forget | of | {' | '.join(KINDS)} |\n{(2 + len(KINDS)) * '|---'}|")
+    for setting, names in NAMES.items():
+        if any(setting == at for at, _ in found):
+            print(f"| {' | '.join((*names, *fields(setting, found)))} |")
 
 
 def places_in(file: Path) -> dict[tuple[str, str], tuple[float, str]]:

@@ -13,9 +13,26 @@ from faces import ARMS, FACES, MOST, SMALL, Rows, is_kept, legend, nearest_of, s
 from matplotlib import pyplot, ticker
 from usage import call
 
+NAMES = {
+    "fashion_mnist mlp random": ("a random tenth", "6,000 images of Fashion-MNIST"),
+    "fashion_mnist mlp random training=mlp_efficient": ("a random tenth", "the same, efficient recipe"),
+    "fashion_mnist cnn random training=cnn_efficient": ("a random tenth", "the same, convolutional network"),
+    "fashion_mnist mlp random dataset.train_size=null forget_set.fraction=0.1": (
+        "a random tenth",
+        "all of Fashion-MNIST",
+    ),
+    "mnist mlp random": ("a random tenth", "all of MNIST"),
+    "cifar10_jpeg resnet9 random": ("a random tenth", "10,000 images of CIFAR-10, residual network"),
+    "fashion_mnist mlp random dataset.train_size=6000 forget_set.fraction=0.01": (
+        "a random 1 %",
+        "6,000 images of Fashion-MNIST",
+    ),
+    "fashion_mnist mlp memorised": ("the most memorised tenth", "6,000 images of Fashion-MNIST"),
+    "fashion_mnist mlp mislabelled": ("wrong labels, a tenth", "6,000 images of Fashion-MNIST"),
+    "fashion_mnist mlp class": ("a whole class", "6,000 images of Fashion-MNIST"),
+}
+"""What is forgotten of what, by the name of a setting, in the order in which settings are shown."""
 COST = 0.1
-RECIPE = " training=mlp_efficient"
-"""How the name of a setting ends where the efficient recipe trained."""
 LEAST = 5
 """Fewest runs of a setting that is drawn: reports judge nothing below."""
 SPREAD = 0.8
@@ -27,11 +44,12 @@ def main(*folders: str) -> None:
     settings = {}
     for folder in folders or ("docs/study/elsewhere",):
         settings |= settings_in(Path(folder, "standing.csv"))
+    settings = {setting: settings[setting] for setting in NAMES if setting in settings}
     figure(settings, Path(folders[0] if folders else "docs/study/elsewhere", "by_setting.svg"))
     print(f"| setting | arm | {' | '.join(FACES.values())} | utility |\n{6 * '|---'}|")
     for setting, arms in settings.items():
         for kind, faces in arms.items():
-            print(f"| {setting} | {ARMS[kind][0]} | {standing(faces)} |")
+            print(f"| {', '.join(NAMES[setting])} | {ARMS[kind][0]} | {standing(faces)} |")
 
 
 def settings_in(file: Path) -> dict[str, dict[str, Rows]]:
@@ -41,7 +59,7 @@ def settings_in(file: Path) -> dict[str, dict[str, Rows]]:
         for line in csv.DictReader(opened):
             if line["reference"] == "doing nothing" and int(line["n"]) >= LEAST:
                 found.setdefault(line["setting"], {}).setdefault(line["arm"], {})[line["face"]] = line
-    return {setting: drawn for setting, arms in sorted(found.items()) if (drawn := at_cost(arms))}
+    return {setting: drawn for setting, arms in found.items() if (drawn := at_cost(arms))}
 
 
 def at_cost(arms: dict[str, Rows]) -> dict[str, Rows]:
@@ -72,11 +90,10 @@ def figure(settings: dict[str, dict[str, Rows]], file: Path) -> None:
 
 def in_words(setting: str, arms: dict[str, Rows]) -> str:
     """Return the name of a setting over lines, with the scale of its ways and its number of runs."""
-    data, network, forget_set, *more = setting.removesuffix(RECIPE).split()
-    recipe = ["efficient recipe"] if setting.endswith(RECIPE) else []
     known = next(iter(arms.values()))["js_t_forget"]
     scale = ["in logarithms"] if known["scale"] == "log" else []
-    return "\n".join([f"{data} {network}", " ".join([forget_set, *more]), *recipe, *scale, f"n = {known['n']}"])
+    names = [name.replace(", ", ",\n") for name in NAMES[setting]]
+    return "\n".join([*names, *scale, f"n = {known['n']}"])
 
 
 def frame(panel, title: str, names: list[str]) -> None:
