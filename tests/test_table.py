@@ -285,6 +285,14 @@ def test_what_costs_next_to_nothing_stands_in_the_cells_of_every_budget(share, t
     assert all(cell.startswith("leaves 67%") for cell in npo[-2:])
 
 
+def test_a_free_arm_gives_way_to_one_that_ran_in_the_cell(tmp_path):
+    runs = at_cost(0.001, None, [one(seed, *ARMS[0], "mnist") for seed in range(5)])
+    runs += at_cost(0.1, 0.1, [one(seed, "npo", "hard", 0.02, "mnist") for seed in range(5)])
+    head, npo = matrix(page_of(leave(tmp_path / "runs", *runs), tmp_path / "out"))
+    assert len(head) == 2
+    assert npo[1].startswith("leaves 34%")
+
+
 def test_a_bar_shows_the_way_that_is_left(tmp_path):
     arms = (("npo", "hard", 0.0175), ("npo", "soft", 0.049), ("finetune", "hard", 0.005))
     runs = [one(seed, *arm, "mnist") for seed in range(5) for arm in arms]

@@ -128,7 +128,7 @@ def _in_budgets(table: Table) -> dict[tuple[str, Column], Field]:
         if budgets and not column.has_budget and all(_is_free(field) for field in free):
             for field in free:
                 del fields[field.row, column]
-                fields |= {(field.row, one): field for one in budgets}
+                fields = {(field.row, one): field for one in budgets} | fields
     return fields
 
 
