@@ -68,17 +68,9 @@ def at_cost(line: dict) -> bool:
 def fields(setting: str, found: dict) -> list[str]:
     """Return the fields of a row: † where utility is lost, bold where an arm is the nearest that keeps it."""
     places = {column: found.get((setting, column)) for column in KINDS}
-    kept = [
-        ratio for column, (ratio, utility) in present(places) if utility != "False" and column != "doing nothing"
-    ]
-    return [
-        field(place, place is not None and place[0] in kept and place[0] == min(kept)) for place in places.values()
-    ]
-
-
-def present(places: dict) -> list:
-    """Return the columns of a row that have an arm."""
-    return [(column, place) for column, place in places.items() if place is not None]
+    arms = [place for column, place in places.items() if place and column != "doing nothing"]
+    nearest = min((place for place in arms if place[1] != "False"), default=None)
+    return [field(place, place is not None and place == nearest) for place in places.values()]
 
 
 def field(place: tuple[float, str] | None, bold: bool) -> str:

@@ -16,8 +16,9 @@ from scipy import stats
 from test_report_page import browsers  # noqa: F401, a fixture
 
 from softtargets.execution import code_hash
-from softtargets.table import improvement
+from softtargets.table import improvement, page
 from softtargets.table.__main__ import main
+from softtargets.table.fields import Column
 from softtargets.table.improvement import ranks
 
 # the ranking
@@ -291,6 +292,15 @@ def test_a_free_arm_gives_way_to_one_that_ran_in_the_cell(tmp_path):
     head, npo = matrix(page_of(leave(tmp_path / "runs", *runs), tmp_path / "out"))
     assert len(head) == 2
     assert npo[1].startswith("leaves 34%")
+
+
+def test_a_cell_without_a_word_of_its_own_is_named_by_all_its_words():
+    one, more = (Column((("dataset", "mnist"), ("cost", 0.1), *rest)) for rest in ((), (("references", 2),)))
+    common = page._common([one, more])
+    assert ["".join(map(str, page._head(column, common))) for column in (one, more)] == [
+        "mnist<br/>cost 0.1",
+        "references 2",
+    ]
 
 
 def test_a_bar_shows_the_way_that_is_left(tmp_path):

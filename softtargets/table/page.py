@@ -149,7 +149,7 @@ def _region(table: Markup, label: str) -> Markup:
 
 
 def _head(column: Column, common: Sequence[str]) -> Iterator[object]:
-    first, *rest = [word for word in column.shown if word not in common]
+    first, *rest = [word for word in column.shown if word not in common] or column.shown
     yield first
     for text in rest:
         yield joined(tag("br"), text)
