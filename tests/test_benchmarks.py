@@ -15,9 +15,11 @@ import arms
 import authors
 import cifar_frontier
 import efficient
+import means
 import pytest
 import torch
 from conftest import CONF, ROOT, options
+from conftest import SMALL as SMALL_RUN
 from omegaconf import OmegaConf
 
 from softtargets.config import tuned
@@ -61,7 +63,7 @@ SMALL = {
     "targets.py": f"seeds=1 only=statuses {FEW}",
 }
 """Words for a small size; {} is an empty folder."""
-ELSEWHERE = {"authors.py", "cifar.py", "cifar_frontier.py", "efficient.py"}
+ELSEWHERE = {"authors.py", "cifar.py", "cifar_frontier.py", "efficient.py", "means.py"}
 """Run by tests of their own, or in need of images or code that no package brings."""
 
 SCRIPTS = sorted(file.name for file in (ROOT / "benchmarks").glob("*.py") if file.name != "usage.py")
@@ -152,6 +154,21 @@ def test_winners_of_a_second_search_are_compared_with_the_first_ones(tmp_path, c
     low, high = first["interval"]
     shown = [f"{second['score']:.3f}", f"{first['score']:.3f} ({low:.2f} to {high:.2f})"]
     assert rows == [f"| finetune | hard | {score} |" for score in shown]  # of two sizes, in two tables
+
+
+def test_means_are_those_of_the_runs_of_an_arm(run, called, tmp_path, capsys):
+    results = [run(*SMALL_RUN, "mu_algo=finetune", f"seed={seed}")[0] for seed in (0, 1)]
+    run(*SMALL_RUN, "mu_algo=none")
+    mean = sum(one["metrics"]["unlearned"]["test_acc"] for one in results) / 2
+    capsys.readouterr()
+    means.main(str(tmp_path), "metrics.unlearned.test_acc", "cost.steps")
+    out = capsys.readouterr().out
+    (row,) = [line for line in out.splitlines() if " finetune " in line]
+    assert row.endswith(f"| 2 | {mean:.4g} | {results[0]['cost']['steps']} |")
+    assert " none " in out
+    code, _, err = called("means.py", str(tmp_path), "metrics.no_such_number")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "metrics.no_such_number" in err
 
 
 @pytest.fixture

@@ -97,7 +97,8 @@ LONGER = tuple(f"docs/{name}.md" for name in ("quickstart", "sweeps", "plan", "s
 
 def uses(*pages: str) -> list[tuple[str, ...]]:
     """Return the words of every run in the commands of the pages, each once, but runs with parts of one's own."""
-    lines = [line for page in pages for block in blocks("bash", page) for line in block.splitlines()]
+    whole = [block.replace("\\\n", "") for page in pages for block in blocks("bash", page)]
+    lines = [line for block in whole for line in block.splitlines()]
     calls = {match[1] for line in lines if (match := re.search(r"\bpython run\.py(.*)", line))}
     words = [shlex.split(call, comments=True) for call in calls if "--help" not in call and "mine" not in call]
     return sorted({tuple(word for word in one if word not in ("-m", "plan=true")) for one in words})
