@@ -131,7 +131,7 @@ def differ(tables: str) -> None:
 def _place(searched: tuple[str, str, str, dict]) -> tuple:
     """Return what two searches must have in common to be compared."""
     *names, one = searched
-    return *names, one["cost"], one["tuned_on"]["images"], one["tuned_on"].get("recipe")
+    return *names, one["cost"], one["tuned_on"]["images"], one["tuned_on"].get("recipe"), *tuned.parts(one)
 
 
 def _with_ends(one: dict) -> str:
@@ -142,22 +142,35 @@ def _with_ends(one: dict) -> str:
 
 def table(tables: str = str(CONF / "tuned")) -> None:
     """Print the entries with a cost: score on fresh pairs with its 95 % interval, 1 is doing nothing."""
-    head = ("table", "recipe", "algorithm", "targets", "cost", "tries", "CPU s", "score", "95 %", "settings")
+    head = (
+        "table",
+        "recipe",
+        "algorithm",
+        "targets",
+        "cost",
+        "tries",
+        "objective",
+        "CPU s",
+        "score",
+        "95 %",
+        "settings",
+    )
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
     for name, algorithm, targets, one in searched(tables):
         drawn = [word for word in one["words"] if word.startswith(("unlearn", "mu_algo.", "++"))]
         ends = "{:.2f} to {:.2f}".format(*one["interval"]) if one.get("interval") else "–"
         seconds = f"{one['cpu_s']:.0f}" if "cpu_s" in one else "–"
-        numbers = (f"{one['cost']:g}", str(one["trials"]), seconds, f"{one['score']:.3f}", ends)
-        arm = (name, recipe(one), algorithm, targets)
+        numbers = (f"{one['cost']:g}", str(one["trials"]), objective(one), seconds, f"{one['score']:.3f}", ends)
+        arm = (of_part(name, one), recipe(one), algorithm, targets)
         print(f"| {' | '.join((*arm, *numbers))} | `{' '.join(drawn) or 'mu_algo=none'}` |")
 
 
 def scores(tables: str = str(CONF / "tuned")) -> None:
-    """Print scores with their 95 % intervals: a table for each recipe and size of a table, a column a cost."""
+    """Print scores with their 95 % intervals: a table for each recipe, size and part, a column a cost."""
     found: dict[tuple, dict[tuple[str, str], dict[float, dict]]] = {}
     for name, algorithm, targets, one in searched(tables):
-        arms_there = found.setdefault((name, recipe(one), one["tuned_on"]["images"]), {})
+        place = (of_part(name, one), recipe(one), one["tuned_on"]["images"])
+        arms_there = found.setdefault(place, {})
         arms_there.setdefault((algorithm, targets), {})[one["cost"]] = one
     for (name, trained, images), arms_there in found.items():
         costs = sorted({cost for entries in arms_there.values() for cost in entries})
@@ -173,8 +186,7 @@ def budgets(tables: str = str(CONF / "tuned")) -> None:
     groups: dict[tuple, list[dict]] = {}
     for name, _, _, one in searched(tables):
         known = one["tuned_on"]
-        objective = known.get("objective") or "retrained"
-        place = (name, known["images"], recipe(one), one["cost"], one["trials"], objective)
+        place = (of_part(name, one), known["images"], recipe(one), one["cost"], one["trials"], objective(one))
         groups.setdefault(place, []).append(one)
     head = ("table", "images to train on", "recipe", "cost", "tries", "objective", "arms", "CPU hours")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
@@ -186,6 +198,16 @@ def budgets(tables: str = str(CONF / "tuned")) -> None:
 def recipe(one: dict) -> str:
     """Return the recipe of training that an entry was searched for."""
     return one["tuned_on"].get("recipe", "–").partition("-")[0]
+
+
+def objective(one: dict) -> str:
+    """Return the objective that an entry was searched by."""
+    return one["tuned_on"].get("objective") or "retrained"
+
+
+def of_part(name: str, one: dict) -> str:
+    """Return the name of a table with how much was forgotten, where it was not the usual part."""
+    return " ".join([name, *tuned.parts(one)])
 
 
 def cells(tables: str = str(CONF / "tuned")) -> None:

@@ -411,7 +411,8 @@ def test_a_run_and_a_cell_of_a_sweep_take_the_settings_that_were_searched_at_its
     (entry,) = (
         one
         for one in tuned.read_table(TABLE)["finetune"]["hard"]
-        if (one["cost"], one["tuned_on"]["images"]) == (0.1, 5700) and one["tuned_on"]["recipe"].startswith("mlp-")
+        if (one["cost"], one["tuned_on"]["images"], tuned.parts(one)) == (0.1, 5700, [])
+        and one["tuned_on"]["recipe"].startswith("mlp-")
     )
     searched = composed(*entry["words"])
     assert run_.unlearn.optimizer.lr == searched["unlearn"]["optimizer"]["lr"] == entry["values"]["lr"]

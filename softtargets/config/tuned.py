@@ -23,6 +23,7 @@ from softtargets.errors import BadInput
 from softtargets.system import yaml_text
 from softtargets.system.files import make_folder, write_text
 from softtargets.system.locks import locked
+from softtargets.system.words import counted
 
 Table = dict[str, dict[str, list[dict]]]
 """Algorithm → targets → entries."""
@@ -79,14 +80,19 @@ def _place(entry: dict) -> tuple:
     """Return what tells an entry from others of its arm: cost, number of images, recipe and what is forgotten."""
     seen = entry.get("tuned_on") or {}
     cost = entry.get("cost")
-    parts = sorted(_part(word) for word in entry.get("words", []) if word.startswith("forget_set."))
-    return (cost,) if cost is None else (cost, seen.get("images"), seen.get("recipe"), *filter(None, parts))
+    return (cost,) if cost is None else (cost, seen.get("images"), seen.get("recipe"), *parts(entry))
+
+
+def parts(entry: dict) -> list[str]:
+    """Return what an entry's words say of how much is forgotten: not which images, and of classes their number."""
+    words = (word for word in entry.get("words", []) if word.startswith("forget_set."))
+    return sorted(filter(None, map(_part, words)))
 
 
 def _part(word: str) -> str:
-    """Return how much a word says is forgotten: not which images, and of classes their number."""
     name, _, value = word.partition("=")
-    return {"forget_set.seed": "", "forget_set.classes": f"{value.count(',') + 1} classes"}.get(name, word)
+    classes = counted(value.count(",") + 1, "class", "classes")
+    return {"forget_set.seed": "", "forget_set.classes": classes}.get(name, word)
 
 
 def _is_entry(entry: object) -> bool:
