@@ -234,6 +234,7 @@ def test_experiments_are_sweeps_of_the_size_they_claim_whose_arms_were_searched_
         "cifar": 160,
         "crossed": 600,
         "elsewhere": 993,
+        "elsewhere_twice": 325,
         "first_study": 1000,
         "soft_study": 1275,
         "soft_study_costs": 450,
