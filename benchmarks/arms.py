@@ -142,19 +142,8 @@ def _with_ends(one: dict) -> str:
 
 def table(tables: str = str(CONF / "tuned")) -> None:
     """Print the entries with a cost: score on fresh pairs with its 95 % interval, 1 is doing nothing."""
-    head = (
-        "table",
-        "recipe",
-        "algorithm",
-        "targets",
-        "cost",
-        "tries",
-        "objective",
-        "CPU s",
-        "score",
-        "95 %",
-        "settings",
-    )
+    head = ("table", "recipe", "algorithm", "targets", "cost", "tries")
+    head += ("objective", "CPU s", "score", "95 %", "settings")
     print(f"| {' | '.join(head)} |\n|{len(head) * '---|'}")
     for name, algorithm, targets, one in searched(tables):
         drawn = [word for word in one["words"] if word.startswith(("unlearn", "mu_algo.", "++"))]

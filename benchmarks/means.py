@@ -1,8 +1,8 @@
 """Means of any number of a run: `python benchmarks/means.py FOLDER NUMBER …`.
 
 Reads every finished run below the folder. A NUMBER is named by its dots in `result.json`, such as cost.steps
-or metrics.unlearned.relearn_steps. Prints its mean for each arm in Markdown, over the runs that have it; whole
-classes that are forgotten count as one setting.
+or metrics.unlearned.relearn_steps. Prints their means for each arm in Markdown, over the runs that have all
+of them; whole classes that are forgotten count as one setting.
 """
 
 import collections
@@ -23,7 +23,7 @@ def main(folder: str, number: str, *more: str) -> None:
     numbers = number, *more
     found = values(read(Path(folder)), numbers)
     if not found:
-        raise BadInput(f"{folder}: no run below it has one of the numbers {', '.join(numbers)}")
+        raise BadInput(f"{folder}: no run below it has {' and '.join(numbers)}; result.json has their names")
     print(f"| arm | n | {' | '.join(numbers)} |\n{(2 + len(numbers)) * '|---'}|")
     for arm, rows in sorted(found.items()):
         means = (f"{statistics.fmean(column):.4g}" for column in zip(*rows, strict=True))
